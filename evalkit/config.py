@@ -1,0 +1,122 @@
+"""The options of ``run``: CONFIG.toml and the command line say the same things in the same words."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evalkit.errors import ConfigError, nearest
+
+__all__ = ["DEFAULTS", "RunOptions", "merge", "patch_sizes_of", "read_config"]
+
+
+class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every option of ``run`` that CONFIG.toml may hold; None = not given.
+
+    Attributes:
+        data: what ``--data`` points to.
+        model: a ``.keras`` file, a ``keras.applications`` name or ``module:function``.
+        weights: a weights file.
+        preprocess: a ``keras.applications`` family, or ``none``.
+        class_names: a JSON list, or one name a line.
+        explainers: specs, as one text or a list.
+        patch_sizes: pixels, as one text or a list.
+        metrics: specs, as one text or a list.
+        steps: of the perturbation metrics.
+        limit: the most images.
+        target: ``label`` or ``predicted``.
+        geometry: ``squash`` or ``center-crop``.
+        batch_size: the most images in one pass.
+        seed: of everything random.
+        output: the run folder.
+        fresh: forget what the run folder holds.
+    """
+
+    data: str | None = None
+    model: str | None = None
+    weights: str | None = None
+    preprocess: str | None = None
+    class_names: str | None = None
+    explainers: str | list[str] | None = None
+    patch_sizes: str | list[int] | None = None
+    metrics: str | list[str] | None = None
+    steps: int | None = None
+    limit: int | None = None
+    target: str | None = None
+    geometry: str | None = None
+    batch_size: int | None = None
+    seed: int | None = None
+    output: str | None = None
+    fresh: bool | None = None
+
+
+DEFAULTS = RunOptions(steps=28, target="label", geometry="squash", batch_size=16, seed=0, fresh=False)
+
+_CHOICES = {"target": ("label", "predicted"), "geometry": ("squash", "center-crop")}
+_AT_LEAST = {"steps": 1, "limit": 1, "batch_size": 1, "seed": 0}
+
+
+def read_config(path: Path) -> RunOptions:
+    """Read CONFIG.toml.
+
+    Raises:
+        ConfigError: the file is missing, not TOML, or has an unknown key or a value of the wrong kind.
+    """
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration '{path}' cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration '{path}' is not valid TOML: {error}") from error
+    known = RunOptions.__struct_fields__
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"configuration '{path}': unknown key '{key}': {nearest(key, known)}")
+    try:
+        return msgspec.convert(table, RunOptions)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"configuration '{path}': {error}") from error
+
+
+def merge(*layers: RunOptions) -> RunOptions:
+    """Lay options over each other, the last one on top, and check their values.
+
+    Raises:
+        ConfigError: a value that is not allowed; the option is named as on the command line.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged.update({key: value for key, value in msgspec.structs.asdict(layer).items() if value is not None})
+    for key, allowed in _CHOICES.items():
+        if key in merged and merged[key] not in allowed:
+            raise ConfigError(f"{_option(key)} '{merged[key]}' is unknown: {nearest(merged[key], allowed)}")
+    for key, lowest in _AT_LEAST.items():
+        if key in merged and merged[key] < lowest:
+            raise ConfigError(f"{_option(key)} {merged[key]} is not allowed; it must be at least {lowest}")
+    return RunOptions(**merged)
+
+
+def patch_sizes_of(options: RunOptions) -> list[int] | None:
+    """Return the patch sizes in pixels, or None if not given.
+
+    Raises:
+        ConfigError: not whole numbers of at least 1.
+    """
+    given = options.patch_sizes
+    if given is None:
+        return None
+    parts = [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+    try:
+        sizes = [int(part) for part in parts]
+    except ValueError:
+        raise ConfigError(f"--patch-sizes '{given}' is not a list of pixels; write for example 16,32,40") from None
+    if not sizes or min(sizes) < 1:
+        raise ConfigError(f"--patch-sizes '{given}' is not allowed; every size must be at least 1 pixel")
+    return list(dict.fromkeys(sizes))
+
+
+def _option(key: str) -> str:
+    return f"--{key.replace('_', '-')}"

@@ -1,0 +1,70 @@
+"""The errors that evalkit raises on purpose.
+
+Every message names the file or option, the value found, what is allowed and what to do next. The command line
+prints the message alone and exits with ``exit_code``; a traceback means a defect in evalkit.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "EvalkitError",
+    "ImageError",
+    "MissingPackageError",
+    "ModelError",
+    "NotComparableError",
+    "StoreError",
+    "nearest",
+]
+
+
+class EvalkitError(Exception):
+    """Base of every error that evalkit raises on purpose."""
+
+    exit_code = 2
+
+
+class ConfigError(EvalkitError, ValueError):
+    """An option, a spec or a configuration file says something that cannot be done."""
+
+
+class DataError(EvalkitError, ValueError):
+    """The labelled image set as a whole cannot be used."""
+
+
+class ImageError(EvalkitError, ValueError):
+    """One image cannot be used; the message is the reason stored with its cells. Never stops a run."""
+
+
+class ModelError(EvalkitError, ValueError):
+    """The model cannot be loaded, or cannot be explained in the way asked for."""
+
+
+class StoreError(EvalkitError, RuntimeError):
+    """The run folder cannot be read or written."""
+
+
+class MissingPackageError(EvalkitError, ImportError):
+    """A package or a system library is missing; the message holds the line that installs it."""
+
+
+class NotComparableError(EvalkitError, ValueError):
+    """Two sets of scores were measured under different settings."""
+
+    exit_code = 3
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return the tail of an error message: the nearest allowed name, if one is near, and all of them.
+
+    >>> nearest("occulsion", ["gradcam", "occlusion"])
+    "did you mean 'occlusion'? Allowed: gradcam, occlusion"
+    """
+    names = sorted(allowed)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}Allowed: {', '.join(names)}"

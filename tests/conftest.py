@@ -1,0 +1,62 @@
+"""Small models and images that many tests share, and the real material where it is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+
+REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "real"
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """The folder with the real VGG16 and photos, which is not part of the project."""
+    if not (REAL / "expected.json").is_file():
+        pytest.skip("the real VGG16 and photos are not beside the project (../shared/real)")
+    return REAL
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """A 32 x 32 network of two convolutions, global average pooling and a softmax over three classes."""
+    import keras
+
+    keras.utils.set_random_seed(7)
+    return keras.Sequential(
+        [
+            keras.layers.Input((32, 32, 3)),
+            keras.layers.Rescaling(1 / 127.5, offset=-1.0),
+            keras.layers.Conv2D(6, 3, padding="same", activation="relu", name="conv_a"),
+            keras.layers.MaxPooling2D(name="pool_a"),
+            keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="conv_b"),
+            keras.layers.MaxPooling2D(name="pool_b"),
+            keras.layers.GlobalAveragePooling2D(name="gap"),
+            keras.layers.Dense(3, activation="softmax", name="predictions"),
+        ],
+        name="tiny",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_model):
+    """The tiny network as a classifier."""
+    from evalkit.models.classifier import Classifier
+
+    return Classifier(tiny_model, batch_size=8)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator that starts alike in every test."""
+    return np.random.default_rng(20261123)
+
+
+@pytest.fixture
+def photos(rng) -> np.ndarray:
+    """Four random 32 x 32 photos, uint8."""
+    return rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)

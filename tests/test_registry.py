@@ -1,0 +1,121 @@
+"""Specs: text to component and back, and what is wrong with a text said in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evalkit import signature
+from evalkit.errors import ConfigError, EvalkitError, nearest
+from evalkit.randomness import generator
+from evalkit.registry import Component, Registry, Spec, parse_spec, split_specs
+
+
+@dataclass(frozen=True)
+class Brush(Component):
+    name: ClassVar[str] = "brush"
+    version: ClassVar[int] = 3
+    always_shown: ClassVar[tuple[str, ...]] = ("size",)
+    size: int = 4
+    weight: float = 0.5
+    color: Literal["red", "blue"] = "red"
+    step: int | Literal["half"] = "half"
+    layer: str | None = None
+    soft: bool = False
+
+
+TOOLS = Registry("tool", {"brush": f"{__name__}:Brush", "lazy": "no_such_module:Thing"})
+
+
+def build(text, **defaults):
+    return Registry("tool", {"brush": f"{Brush.__module__}:Brush"}).build(text, **defaults)
+
+
+def test_text_shows_what_is_always_shown_or_differs_from_the_default():
+    assert build("brush").text == "brush(size=4)"
+    assert build("brush(color=blue, layer=a/b_1, weight=2)").text == "brush(size=4, weight=2, color=blue, layer=a/b_1)"
+
+
+def test_signature_names_every_parameter():
+    assert build("brush(size=5)").signature == "brush|v:3|size:5|weight:0.5|color:red|step:half|layer:none|soft:no"
+
+
+@pytest.mark.parametrize(
+    "text", ["brush", "brush()", " brush ( size = 4 ) ", "brush(color='red')", "brush(soft=false)"]
+)
+def test_spellings_of_one_component_are_equal(text):
+    assert build(text) == Brush()
+
+
+def test_text_builds_the_same_component_again():
+    one = build("brush(size=9, step=3, soft=true, layer=x)")
+    assert build(one.text) == one
+
+
+def test_run_defaults_apply_only_where_the_spec_is_silent_and_the_parameter_exists():
+    assert build("brush", size=8, other=1) == Brush(size=8)
+    assert build("brush(size=2)", size=8) == Brush(size=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("brash", "unknown tool 'brash': did you mean 'brush'"),
+        ("brush(sise=3)", "has no parameter 'sise': did you mean 'size'"),
+        ("brush(size=2.5)", "size=2.5 is not allowed; it takes a whole number"),
+        ("brush(size=true)", "size=True is not allowed"),
+        ("brush(color=green)", "color=green is not allowed; it takes red or blue"),
+        ("brush(step=third)", "step=third is not allowed; it takes a whole number or half"),
+        ("brush(size)", "'size' is not key=value"),
+        ("brush(size=1, size=2)", "size is given twice"),
+        ("brush(size=1", "the parentheses do not match"),
+        ("brush)", "the parentheses do not match|is not a spec"),
+        ("", "is not a spec"),
+        ("brush(color=a b)", "neither a number nor a word"),
+    ],
+)
+def test_bad_specs_say_what_is_wrong(text, message):
+    with pytest.raises(ConfigError, match=message):
+        build(text)
+
+
+def test_names_are_known_without_importing_anything():
+    assert TOOLS.names() == ["brush", "lazy"]
+
+
+def test_commas_inside_parentheses_do_not_split():
+    assert split_specs("a(x=1, y=2), b,, c(z=3)") == ["a(x=1, y=2)", "b", "c(z=3)"]
+    assert split_specs("") == []
+    assert parse_spec("tf_explain.occlusion(patch_size=3)") == Spec("tf_explain.occlusion", {"patch_size": 3})
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_spec_or_a_config_error(text):
+    try:
+        for part in split_specs(text):
+            parse_spec(part)
+            build(part)
+    except EvalkitError:
+        pass
+
+
+def test_nearest_lists_everything_when_nothing_is_near():
+    assert nearest("zzz", ["b", "a"]) == "Allowed: a, b"
+
+
+def test_signature_lines_and_digests():
+    line = signature.line("m", {"a": 1, "b": 2.0, "c": 0.25, "d": None, "e": True, "f": "x|y"})
+    assert line == "m|a:1|b:2|c:0.25|d:none|e:yes|f:x%7Cy"
+    assert signature.digest("abc", 8) == "ba7816bf"
+
+
+def test_generators_depend_on_their_arguments_and_nothing_else():
+    assert generator(1, "a", 2).integers(1 << 40) == generator(1, "a", 2).integers(1 << 40)
+    different = {
+        int(generator(*what).integers(1 << 60)) for what in [(1, "a"), (1, "b"), (2, "a"), (1, "a", ""), (1, b"a")]
+    }
+    assert len(different) == 5
