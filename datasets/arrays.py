@@ -1,0 +1,177 @@
+"""Images that are in memory already, checked before anything is computed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evalkit.datasets.files import require_inside
+from evalkit.datasets.geometry import rasterize, tight_box
+from evalkit.datasets.image import UNLABELLED, LabelledImage
+from evalkit.datasets.image_set import Box, Entry
+from evalkit.errors import DataError, ImageError
+
+__all__ = ["array_entries"]
+
+
+def array_entries(
+    pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+    class_indices: Sequence[int] | NDArray[np.integer] | None,
+    regions: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None,
+    boxes: Sequence[ArrayLike | None] | NDArray[np.floating] | None,
+    class_names: Sequence[str] | None,
+    ids: Sequence[str] | None,
+) -> tuple[list[Entry], Callable[[Entry], LabelledImage]]:
+    """Check the arguments of ``ImageSet.from_arrays``, which documents them.
+
+    Returns:
+        One entry an image, and the reader that turns an entry into its image.
+
+    Raises:
+        DataError: shapes, dtypes or values that do not fit.
+    """
+    count = len(pixels)
+    if count == 0:
+        raise DataError("pixels: there are no images; give one or more")
+    names = _ids(ids, count)
+    indices = _class_indices(class_indices, class_names, count)
+    all_regions = _one_each("regions", regions, count)
+    all_boxes = _one_each("boxes", boxes, count)
+    entries, held = [], {}
+    for position, name in enumerate(names):
+        where = f"image '{name}'"
+        photo = _pixels(pixels[position], where)
+        size = (photo.shape[0], photo.shape[1])
+        region = _region(all_regions[position], size, where)
+        given = _boxes(all_boxes[position], size, where)
+        if region is not None and given:
+            raise DataError(f"{where}: both a region and boxes; give one of them")
+        index = indices[position]
+        label = "" if class_names is None or index is None else class_names[index]
+        sha256 = _digest(photo)
+        contents = sha256 + ("" if region is None else _digest(region))
+        entries.append(Entry(name, None, index, label, given, size_bytes=photo.nbytes, where=where, contents=contents))
+        held[name] = _Held(photo, region, sha256)
+    return entries, _Reader(held)
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    pixels: NDArray[np.uint8]
+    region: NDArray[np.bool_] | None
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    held: dict[str, _Held]
+
+    def __call__(self, entry: Entry) -> LabelledImage:
+        found = self.held[entry.id]
+        region, boxes = found.region, None
+        if region is not None:
+            boxes = np.array([tight_box(region)], dtype=np.float64)
+        elif entry.boxes:
+            boxes = np.array(entry.boxes, dtype=np.float64)
+            region = rasterize(boxes, (found.pixels.shape[0], found.pixels.shape[1]))
+        return LabelledImage(
+            id=entry.id,
+            pixels=found.pixels,
+            class_index=UNLABELLED if entry.class_index is None else entry.class_index,
+            label=entry.label,
+            region=region,
+            boxes=boxes,
+            exact=found.region is not None,
+            sha256=found.sha256,
+        )
+
+
+def _ids(ids: Sequence[str] | None, count: int) -> list[str]:
+    if ids is None:
+        return [f"{position:0{len(str(count - 1))}d}" for position in range(count)]
+    if len(ids) != count:
+        raise DataError(f"ids: {len(ids)} for {count} images; give one each")
+    return [str(name) for name in ids]
+
+
+def _class_indices(
+    class_indices: Sequence[int] | NDArray[np.integer] | None, class_names: Sequence[str] | None, count: int
+) -> list[int | None]:
+    if class_indices is None:
+        return [None] * count
+    given = np.asarray(class_indices)
+    if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
+        raise DataError(
+            f"class_indices: {given.dtype} of shape {given.shape} for {count} images; give whole numbers ({count},)"
+        )
+    highest = None if class_names is None else len(class_names) - 1
+    for position, index in enumerate(given.tolist()):
+        if index < 0 or (highest is not None and index > highest):
+            allowed = "0 and more; None in place of all if they are unlabelled" if highest is None else f"0..{highest}"
+            raise DataError(f"class_indices[{position}] is {index}; allowed: {allowed}")
+    return list(given.tolist())
+
+
+def _one_each(name: str, given: Sequence[ArrayLike | None] | NDArray[np.generic] | None, count: int) -> list[object]:
+    if given is None:
+        return [None] * count
+    if len(given) != count:
+        raise DataError(f"{name}: {len(given)} for {count} images; give one each, None where there is none")
+    return list(given)
+
+
+def _pixels(given: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+    photo = np.asarray(given)
+    if photo.dtype != np.uint8:
+        raise DataError(f"{where}: pixels are {photo.dtype}; give uint8 in 0..255 (RGB, not preprocessed)")
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
+        raise DataError(f"{where}: pixels have shape {photo.shape}; give (height, width, 3)")
+    view = np.ascontiguousarray(photo).view()
+    view.flags.writeable = False
+    return view
+
+
+def _region(given: object, size: tuple[int, int], where: str) -> NDArray[np.bool_] | None:
+    if given is None:
+        return None
+    region = np.asarray(given)
+    if region.dtype != np.bool_ or region.shape != size:
+        raise DataError(
+            f"{where}: the region is {region.dtype} of shape {region.shape}; give bool of the photo's {size}"
+        )
+    if not region.any():
+        raise DataError(f"{where}: the region has no True pixel; give None if the place is unknown")
+    return region
+
+
+def _boxes(given: object, size: tuple[int, int], where: str) -> tuple[Box, ...]:
+    if given is None:
+        return ()
+    try:
+        boxes = np.atleast_2d(np.asarray(given, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: boxes are not numbers ({error}); give x0, y0, x1, y1") from error
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
+        raise DataError(f"{where}: boxes have shape {boxes.shape}; give (K, 4), x0, y0, x1, y1, or None")
+    for x0, y0, x1, y1 in boxes.tolist():
+        if not (0 <= x0 < x1 < np.inf and 0 <= y0 < y1 < np.inf):
+            raise DataError(
+                f"{where}: box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is not allowed; give 0 <= x0 < x1 and 0 <= y0 < y1"
+            )
+    found = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in boxes.tolist())
+    try:
+        require_inside(found, size)
+    except ImageError as error:
+        raise DataError(f"{where}: {error}") from error
+    return found
+
+
+def _digest(array: NDArray[np.generic]) -> str:
+    """Return the sha256 of an array's shape and bytes."""
+    digest = hashlib.sha256(repr(array.shape).encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,234 @@
+"""CSV manifests: one row an image, or one a box or mask of it."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from evalkit.datasets.files import file_facts, read_from_file
+from evalkit.datasets.image_set import Box, Entry, ImageSet
+from evalkit.errors import DataError
+
+__all__ = ["read_csv_manifest"]
+
+_EDGES = ("x0", "y0", "x1", "y1")
+_KNOWN = ("image", "class_index", "label", *_EDGES, "mask")
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
+_NEEDED = "needed: image, and class_index or label"
+
+
+def read_csv_manifest(path: Path) -> ImageSet:
+    """Read a CSV manifest; the photos are only looked at.
+
+    Columns, by the names in the header line, in any order and case; others are ignored:
+
+    * ``image``: path of the photo, absolute or relative to the manifest's folder;
+    * ``class_index`` (whole number from 0), ``label`` (text) or both;
+    * ``x0, y0, x1, y1``: a box in pixels of the upright photo, half-open; all four or none, in the header and in a row;
+    * ``mask``: path of an image of the photo's size whose non-zero pixels are the object.
+
+    Several rows of one image are several boxes or several masks of it. Wholly empty rows are passed over.
+
+    Args:
+        path: a UTF-8 file, with or without byte order mark.
+
+    Returns:
+        The set, one entry an image, in the order of first appearance. A photo that does not exist is an entry with
+        ``problem`` set.
+
+    Raises:
+        DataError: the file or a row is wrong; the message names the file and the line.
+    """
+    images: dict[str, _Image] = {}
+    rows = _rows(path)
+    header = next(rows, None)
+    if header is None:
+        raise DataError(f"{path} is empty; write a header line; {_NEEDED}")
+    columns = _columns(header, path)
+    for line in rows:
+        row = _Row.parse(line, header, columns)
+        image = images.setdefault(row.image, _Image(row))
+        image.add(row)
+    if not images:
+        raise DataError(f"{path} has a header but no rows; write one row an image")
+    folder = path.absolute().parent
+    return ImageSet(path.name, "csv", [image.entry(folder) for image in images.values()], read_from_file)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The fields of one line of the file, stripped, and the name of the place for messages."""
+
+    fields: list[str]
+    where: str
+
+
+def _rows(path: Path) -> Iterator[_Line]:
+    """Yield every line that is not wholly empty."""
+    number = 0
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for fields in reader:
+                stripped = [value.strip() for value in fields]
+                if any(stripped):
+                    yield _Line(stripped, f"{path.name} line {number + 1}")
+                number = reader.line_num
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; name a CSV manifest that does") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (after line {number}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{path.name} line {number + 1}: not CSV ({error}); check the quotes") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _columns(header: _Line, path: Path) -> dict[str, int]:
+    """Return the position of each known column, or raise DataError."""
+    names = [name.lower() for name in header.fields]
+    for separator, said in ((";", "semicolons"), ("\t", "tabs")):
+        if len(names) == 1 and separator in names[0]:
+            raise DataError(f"{path}: the columns are separated by {said}; save it with commas")
+    for name in _KNOWN:
+        if names.count(name) > 1:
+            raise DataError(f"{header.where}: the column '{name}' stands there twice; keep one")
+    if "image" not in names:
+        raise DataError(_missing("the column 'image' is", "image", names, header))
+    if "class_index" not in names and "label" not in names:
+        raise DataError(_missing("the columns 'class_index' and 'label' are", "class_index", names, header))
+    given = [name for name in _EDGES if name in names]
+    if given and len(given) < len(_EDGES):
+        absent = next(name for name in _EDGES if name not in names)
+        raise DataError(
+            f"{header.where}: the column '{absent}' is missing; a box needs x0, y0, x1 and y1, found {', '.join(given)}"
+        )
+    return {name: names.index(name) for name in _KNOWN if name in names}
+
+
+def _missing(what: str, name: str, names: list[str], header: _Line) -> str:
+    free = [other for other in names if other and other not in _KNOWN]
+    close = difflib.get_close_matches(name, free, n=1, cutoff=0.4)
+    if not close and name == "class_index":
+        close = difflib.get_close_matches("label", free, n=1, cutoff=0.4)
+    hint = f" (is it '{close[0]}'? rename it)" if close else ""
+    return f"{header.where}: {what} missing{hint}; {_NEEDED}; found: {', '.join(header.fields)}"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row, checked on its own."""
+
+    where: str
+    image: str
+    class_index: int | None
+    label: str
+    box: Box | None
+    mask: str
+
+    @classmethod
+    def parse(cls, line: _Line, header: _Line, columns: dict[str, int]) -> _Row:
+        if len(line.fields) != len(header.fields):
+            raise DataError(
+                f"{line.where}: {len(line.fields)} in place of {len(header.fields)} fields; "
+                "a comma inside a path or label needs double quotes around it"
+            )
+        cells = {name: line.fields[position] for name, position in columns.items()}
+        if not cells["image"]:
+            raise DataError(f"{line.where}: image is empty; write the path of a photo")
+        class_index = _class_index(cells.get("class_index", ""), line.where)
+        label = cells.get("label", "")
+        if class_index is None and not label:
+            empty = " and ".join(name for name in ("class_index", "label") if name in columns)
+            raise DataError(f"{line.where}: no class ({empty} empty); write a class_index or a label")
+        box = _box([cells.get(edge, "") for edge in _EDGES], line.where)
+        mask = cells.get("mask", "")
+        if box and mask:
+            raise DataError(f"{line.where}: both a box and a mask; keep one of them")
+        return cls(line.where, PurePath(cells["image"]).as_posix(), class_index, label, box, mask)
+
+
+def _class_index(text: str, where: str) -> int | None:
+    if not text:
+        return None
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise DataError(f"{where}: class_index '{text}' is not a whole number; allowed: 0, 1, 2, ...")
+    if text.startswith("-"):
+        raise DataError(f"{where}: class_index {text} is negative; allowed: 0, 1, 2, ...")
+    return int(text)
+
+
+def _box(texts: list[str], where: str) -> Box | None:
+    if not any(texts):
+        return None
+    x0, y0, x1, y1 = (_edge(name, text, where) for name, text in zip(_EDGES, texts, strict=True))
+    said = f"{where}: box ({', '.join(texts)})"
+    if x1 <= x0 or y1 <= y0:
+        wrong = "x1 must be greater than x0" if x1 <= x0 else "y1 must be greater than y0"
+        raise DataError(f"{said} is inverted or empty; {wrong} (corners, not width and height)")
+    if x0 < 0 or y0 < 0:
+        raise DataError(f"{said} has negative coordinates; allowed: 0 and more, in pixels of the upright photo")
+    return x0, y0, x1, y1
+
+
+def _edge(name: str, text: str, where: str) -> float:
+    if not text:
+        raise DataError(f"{where}: {name} is empty; a box needs all of x0, y0, x1, y1, or none")
+    try:
+        value = float(text)
+    except ValueError:
+        raise DataError(f"{where}: {name} '{text}' is not a number; allowed: pixels, e.g. 12 or 12.5") from None
+    if not math.isfinite(value):
+        raise DataError(f"{where}: {name} '{text}' is not finite; allowed: pixels, e.g. 12 or 12.5")
+    return value
+
+
+@dataclass
+class _Image:
+    """The rows of one image, as they come."""
+
+    first: _Row
+    boxes: list[Box] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
+
+    def add(self, row: _Row) -> None:
+        """Take in one row, or raise DataError if it contradicts those before."""
+        if (row.class_index, row.label) != (self.first.class_index, self.first.label):
+            raise DataError(
+                f"{row.where}: '{row.image}' has class {_say_class(row)}, but {_say_class(self.first)} in "
+                f"{self.first.where}; an image has one class"
+            )
+        if row.box and row.box not in self.boxes:
+            self.boxes.append(row.box)
+        if row.mask and row.mask not in self.masks:
+            self.masks.append(row.mask)
+        if self.boxes and self.masks:
+            raise DataError(f"{row.where}: '{row.image}' has both boxes and masks; keep one kind for an image")
+
+    def entry(self, folder: Path) -> Entry:
+        """Return what is known of the image, its file looked at."""
+        row = self.first
+        photo = folder / row.image
+        size_bytes, mtime_ns, problem = file_facts(photo)
+        return Entry(
+            id=row.image,
+            path=photo,
+            class_index=row.class_index,
+            label=row.label,
+            boxes=tuple(self.boxes),
+            masks=tuple(folder / mask for mask in self.masks),
+            size_bytes=size_bytes,
+            mtime_ns=mtime_ns,
+            where=row.where,
+            problem=problem,
+        )
+
+
+def _say_class(row: _Row) -> str:
+    index = [] if row.class_index is None else [str(row.class_index)]
+    return " ".join([*index, *([f"'{row.label}'"] if row.label else [])])

@@ -1,0 +1,130 @@
+"""File contents to pixels, by Pillow. Whatever goes wrong is an ImageError whose message can be stored."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["decode_mask", "decode_photo"]
+
+# Pillow knows many more; some of them start other programs.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_LONGEST_REASON = 200
+
+
+def decode_photo(data: bytes) -> NDArray[np.uint8]:
+    """Decode a photo.
+
+    The photo is turned upright by its EXIF orientation: boxes and masks are understood to refer to the upright photo,
+    as every viewer shows it. Transparency is shown over white. Gray becomes RGB, 16-bit gray is divided by 257 and
+    rounded, CMYK is converted without a color profile; of an animation the first frame counts.
+
+    Args:
+        data: the contents of a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file.
+
+    Returns:
+        uint8 (H, W, 3), C-contiguous, RGB, 0..255.
+
+    Raises:
+        ImageError: the file is damaged, of another format, or has more pixels than Pillow's limit.
+    """
+    with _image_errors():
+        return _rgb(_open_upright(data))
+
+
+def decode_mask(data: bytes) -> NDArray[np.bool_]:
+    """Decode a mask: every pixel that is neither zero (black) nor fully transparent is the object's.
+
+    Masks should be saved without loss: the zeros of a JPEG do not stay zero. A palette must say the same by its index
+    (0 = not the object) as by its color (black = not the object).
+
+    Args:
+        data: the contents of a file that ``decode_photo`` could read.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        ImageError: as ``decode_photo``, or a palette that can be read two ways.
+    """
+    with _image_errors():
+        image = _open_upright(data)
+        if image.mode == "P":
+            by_index = np.asarray(image) != 0
+            by_color = (np.asarray(image.convert("RGB")) != 0).any(axis=2)
+            if not np.array_equal(by_index, by_color):
+                raise ImageError(
+                    "the mask's palette is ambiguous: index 0 is not its only black; save the mask as gray"
+                )
+            return np.asarray(by_index, dtype=np.bool_)
+        if image.mode not in ("1", "L", "LA", "RGB", "RGBA") and not _is_wide(image):
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        values = np.asarray(image)
+        if values.ndim == 2:
+            return np.asarray(values != 0, dtype=np.bool_)
+        if image.mode in ("LA", "RGBA"):
+            return np.asarray((values[..., :-1] != 0).any(axis=2) & (values[..., -1] != 0), dtype=np.bool_)
+        return np.asarray((values != 0).any(axis=2), dtype=np.bool_)
+
+
+@contextmanager
+def _image_errors() -> Iterator[None]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"cannot be decoded: not a file of the formats {', '.join(_FORMATS)}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"cannot be decoded: more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS}") from error
+    except Exception as error:
+        # Damaged files raise nearly every class there is, from SyntaxError to struct.error.
+        said = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ImageError(f"cannot be decoded: {said[:_LONGEST_REASON]}") from error
+
+
+def _open_upright(data: bytes) -> Image.Image:
+    from PIL import Image, ImageOps
+
+    return ImageOps.exif_transpose(Image.open(io.BytesIO(data), formats=_FORMATS))
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """Whether a pixel is one number of more than 8 bits."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if _is_wide(image):
+        return np.repeat(_gray_from_16_bit(image)[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return np.array(image.convert("RGB"), dtype=np.uint8, order="C")
+
+
+def _gray_from_16_bit(image: Image.Image) -> NDArray[np.uint8]:
+    values = np.asarray(image)
+    if image.mode == "F":
+        raise ImageError("cannot be decoded: floating-point pixels have no known range; save it with 8 or 16 bits")
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError("cannot be decoded: gray values outside 0..65535; save it with 8 or 16 bits")
+    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)

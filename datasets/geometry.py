@@ -1,0 +1,167 @@
+"""One geometry for pixels, boxes and masks: what resizes the photo resizes its truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.datasets.image import LabelledImage
+from evalkit.errors import ConfigError, nearest
+
+__all__ = ["Geometry", "fit", "rasterize", "tight_box"]
+
+Geometry = Literal["squash", "center-crop"]
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """The affine map of one axis, ``fitted = photo * numerator / denominator - offset``.
+
+    Whole numbers throughout, so that an edge that falls on a pixel center does so exactly.
+
+    Attributes:
+        source: length of the photo in its own pixels.
+        target: length of the fitted image in its pixels.
+        numerator: fitted pixels ...
+        denominator: ... that this many photo pixels turn into.
+        offset: fitted pixels cut off at the start.
+    """
+
+    source: int
+    target: int
+    numerator: int
+    denominator: int
+    offset: int
+
+    @property
+    def pixel_size(self) -> float:
+        """Photo pixels that one fitted pixel spans."""
+        return self.denominator / self.numerator
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing changes along this axis."""
+        return self.source == self.target and self.numerator == self.denominator
+
+    def window(self) -> tuple[float, float]:
+        """Return the part of the photo that is seen, in photo pixels."""
+        start = self.offset * self.denominator / self.numerator
+        end = (self.offset + self.target) * self.denominator / self.numerator
+        return start, min(end, self.source)
+
+    def to_fitted(self, photo: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Move coordinates from the photo into the fitted image and clip them to its frame."""
+        moved = photo * self.numerator / self.denominator - self.offset
+        return np.asarray(np.clip(moved, 0, self.target), dtype=np.float64)
+
+    def sampled(self) -> NDArray[np.int64]:
+        """Return for each fitted pixel the photo pixel that contains its center, int64 (target,)."""
+        twice_center = 2 * np.arange(self.target, dtype=np.int64) + 1 + 2 * self.offset
+        return twice_center * self.denominator // (2 * self.numerator)
+
+
+def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry) -> LabelledImage:
+    """Bring a labelled image to the model's input size, its truth along with it.
+
+    ``squash`` resizes height and width independently. ``center-crop`` enlarges or shrinks both by
+    ``max(height / H, width / W)`` and keeps the middle, beginning at a whole pixel of the result (as resizing the
+    shorter side and cropping does). Either way the photo is resampled once, by Pillow's antialiased bilinear filter;
+    a photo that has the size already keeps its bytes.
+
+    Boxes are moved as floats and clipped to the frame; those wholly outside it are dropped. The region is drawn anew
+    from the boxes by pixel centers; an exact region is sampled at the pixel centers. If nothing of the region is left,
+    ``region`` is all False and ``boxes`` keeps what is left of the boxes, perhaps no row: neither becomes None.
+
+    Args:
+        image: at any size.
+        size: height and width in pixels.
+        geometry: ``squash`` or ``center-crop``.
+
+    Returns:
+        The image with pixels uint8 (height, width, 3), truth on the same grid and ``pixel_size`` multiplied by the
+        photo pixels that one of its pixels spans.
+
+    Raises:
+        ConfigError: an unknown geometry, or a size below 1 x 1.
+    """
+    down, across = _axes(image.pixels.shape[:2], size, geometry)
+    pixels = _resample(image.pixels, down, across)
+    boxes = None if image.boxes is None else _fit_boxes(image.boxes, down, across)
+    region = image.region
+    if region is not None and (image.exact or boxes is None):
+        region = region[np.ix_(down.sampled(), across.sampled())]
+    elif boxes is not None:
+        region = rasterize(boxes, size)
+    pixel_size = (image.pixel_size[0] * down.pixel_size, image.pixel_size[1] * across.pixel_size)
+    return replace(image, pixels=pixels, region=region, boxes=boxes, pixel_size=pixel_size)
+
+
+def rasterize(boxes: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels whose centers lie in a box.
+
+    Args:
+        boxes: float64 (K, 4), x0, y0, x1, y1 in pixels, half-open: pixel (r, c) is inside if x0 <= c + 0.5 < x1 and
+            y0 <= r + 0.5 < y1.
+        size: height and width in pixels.
+
+    Returns:
+        bool (height, width), the union over the boxes.
+    """
+    region = np.zeros(size, dtype=np.bool_)
+    # The first center at or after an edge e is that of pixel ceil(e - 0.5), for both edges.
+    first = np.maximum(np.ceil(boxes - 0.5), 0).astype(np.int64)
+    for x0, y0, x1, y1 in first:
+        region[y0:y1, x0:x1] = True
+    return region
+
+
+def tight_box(region: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return the smallest half-open box x0, y0, x1, y1 around the True pixels, one at least, of a bool (H, W)."""
+    rows = np.flatnonzero(region.any(axis=1))
+    columns = np.flatnonzero(region.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _axes(photo: tuple[int, ...], size: tuple[int, int], geometry: Geometry) -> tuple[_Axis, _Axis]:
+    height, width = size
+    if min(height, width) < 1:
+        raise ConfigError(f"an image of {height} x {width} pixels is not allowed; it takes 1 x 1 or more")
+    rows, columns = photo
+    if geometry == "squash":
+        return _Axis(rows, height, height, rows, 0), _Axis(columns, width, width, columns, 0)
+    if geometry != "center-crop":
+        raise ConfigError(f"unknown geometry '{geometry}': {nearest(geometry, get_args(Geometry))}")
+    # The axis that needs the larger factor is kept whole; compared without division, so that ties are ties.
+    numerator, denominator = (height, rows) if height * columns >= width * rows else (width, columns)
+    return (
+        _centered(rows, height, numerator, denominator),
+        _centered(columns, width, numerator, denominator),
+    )
+
+
+def _centered(source: int, target: int, numerator: int, denominator: int) -> _Axis:
+    offset = (source * numerator - target * denominator) // (2 * denominator)
+    return _Axis(source, target, numerator, denominator, offset)
+
+
+def _resample(pixels: NDArray[np.uint8], down: _Axis, across: _Axis) -> NDArray[np.uint8]:
+    if down.is_identity and across.is_identity:
+        return pixels
+    from PIL import Image
+
+    (top, bottom), (left, right) = down.window(), across.window()
+    resized = Image.fromarray(pixels).resize(
+        (across.target, down.target), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
+    )
+    return np.array(resized, dtype=np.uint8)
+
+
+def _fit_boxes(boxes: NDArray[np.float64], down: _Axis, across: _Axis) -> NDArray[np.float64]:
+    moved = np.empty_like(boxes)
+    moved[:, 0::2] = across.to_fitted(boxes[:, 0::2])
+    moved[:, 1::2] = down.to_fitted(boxes[:, 1::2])
+    seen = (moved[:, 0] < moved[:, 2]) & (moved[:, 1] < moved[:, 3])
+    return moved[seen]

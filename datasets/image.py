@@ -1,0 +1,42 @@
+"""One labelled image: the noun that explainers and metrics work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["UNLABELLED", "LabelledImage"]
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImage:
+    """A photo, its class and, where known, the place of the object.
+
+    ``region is None`` means that nobody said where the object is. A region without a True pixel means that it was
+    said, but that nothing of it is left at this size or in this crop; ``boxes`` may then have no row.
+
+    Attributes:
+        id: unique within the set; for files the path as written in the manifest or relative to the folder, posix.
+        pixels: uint8 (H, W, 3), RGB, 0..255.
+        class_index: the model's output that the label stands for; -1 when unlabelled.
+        label: the class in words; may be empty.
+        region: bool (H, W), the object's pixels if ``exact``, else the pixels whose centers lie in a box.
+        boxes: float64 (K, 4), x0, y0, x1, y1 in pixels, half-open; None exactly where ``region`` is None.
+        exact: the region is the object's own pixels, not the union of its boxes.
+        pixel_size: how many of the photo's own pixels one pixel of ``pixels`` spans, (down, across).
+        sha256: of the photo's file contents; for arrays of the shape and the pixels.
+    """
+
+    id: str
+    pixels: NDArray[np.uint8]
+    class_index: int
+    label: str
+    region: NDArray[np.bool_] | None = None
+    boxes: NDArray[np.float64] | None = None
+    exact: bool = False
+    pixel_size: tuple[float, float] = (1.0, 1.0)
+    sha256: str = ""

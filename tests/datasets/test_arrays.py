@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evalkit.datasets.image_set import ImageSet
+from evalkit.errors import DataError
+
+PIXELS = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
+
+
+def test_arrays_become_labelled_images() -> None:
+    images = ImageSet.from_arrays(PIXELS, [1, 0], class_names=["cat", "dog"], ids=["x", "y"])
+    assert (images.name, images.kind, images.class_names) == ("arrays", "arrays", ("cat", "dog"))
+    first, second = images
+    assert (first.id, first.class_index, first.label, first.region, first.boxes) == ("x", 1, "dog", None, None)
+    assert (second.id, second.class_index, second.label) == ("y", 0, "cat")
+    assert np.array_equal(second.pixels, PIXELS[1])
+
+
+def test_ids_are_positions_that_sort() -> None:
+    images = ImageSet.from_arrays(np.zeros((11, 1, 1, 3), np.uint8), np.zeros(11, np.int64))
+    assert [entry.id for entry in images.entries][::5] == ["00", "05", "10"]
+
+
+def test_photos_may_differ_in_size() -> None:
+    images = ImageSet.from_arrays([np.zeros((2, 3, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)], [0, 0])
+    assert [image.pixels.shape for image in images] == [(2, 3, 3), (5, 4, 3)]
+
+
+def test_a_region_is_exact_and_has_its_tight_box() -> None:
+    region = np.zeros((4, 6), bool)
+    region[1:3, 2] = True
+    first, second = ImageSet.from_arrays(PIXELS, [0, 0], regions=[region, None])
+    assert first.exact
+    assert first.boxes.tolist() == [[2, 1, 3, 3]]
+    assert np.array_equal(first.region, region)
+    assert (second.exact, second.region, second.boxes) == (False, None, None)
+
+
+def test_boxes_give_the_region_by_pixel_centers() -> None:
+    first, second = ImageSet.from_arrays(PIXELS, [0, 0], boxes=[(0, 0, 2, 1), [[0, 0, 1, 1], [5, 3, 6, 4]]])
+    assert not first.exact
+    assert first.boxes.tolist() == [[0, 0, 2, 1]]
+    assert np.argwhere(first.region).tolist() == [[0, 0], [0, 1]]
+    assert np.argwhere(second.region).tolist() == [[0, 0], [3, 5]]
+
+
+def test_one_box_an_image_may_be_one_array() -> None:
+    images = ImageSet.from_arrays(PIXELS, [0, 0], boxes=np.array([[0, 0, 2, 1], [1, 1, 2, 2.0]]))
+    assert [entry.boxes for entry in images.entries] == [((0, 0, 2, 1),), ((1, 1, 2, 2),)]
+
+
+def test_without_class_indices_images_are_unlabelled() -> None:
+    images = ImageSet.from_arrays(PIXELS, None)
+    assert [entry.class_index for entry in images.entries] == [None, None]
+    assert [image.class_index for image in images] == [-1, -1]
+
+
+def test_digests_follow_the_contents() -> None:
+    region = np.ones((4, 6), bool)
+    plain, turned = ImageSet.from_arrays(PIXELS[:1], [0]), ImageSet.from_arrays(PIXELS[:1].reshape(1, 6, 4, 3), [0])
+    marked = ImageSet.from_arrays(PIXELS[:1], [0], regions=[region])
+    other = ImageSet.from_arrays(PIXELS[1:], [0])
+    again = ImageSet.from_arrays(PIXELS[:1].copy(), [0])
+    sha = [next(iter(images)).sha256 for images in (plain, turned, marked, other, again)]
+    assert sha[0] == sha[2] == sha[4]
+    assert len({sha[0], sha[1], sha[3]}) == 3
+    truth = [images.entries[0].truth_digest for images in (plain, turned, marked, other, again)]
+    assert truth[0] == truth[4]
+    assert len(set(truth)) == 4
+
+
+def test_the_arrays_are_neither_changed_nor_changeable_through_the_image() -> None:
+    before = PIXELS.copy()
+    image = next(iter(ImageSet.from_arrays(PIXELS, [0, 0])))
+    with pytest.raises(ValueError, match="read-only"):
+        image.pixels[0, 0, 0] = 1
+    assert PIXELS.flags.writeable
+    assert np.array_equal(PIXELS, before)
+
+
+def test_a_limited_set_of_arrays_can_be_read() -> None:
+    limited = ImageSet.from_arrays(PIXELS, [0, 1]).limit(1, seed=0)
+    assert [image.id for image in limited] == [limited.entries[0].id]
+
+
+REGION = np.ones((4, 6), bool)
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"pixels": PIXELS[:0], "class_indices": []}, "pixels: there are no images"),
+    ({"pixels": PIXELS / 255}, "image '0': pixels are float64; give uint8 in 0..255 (RGB, not preprocessed)"),
+    ({"pixels": PIXELS[..., :2]}, "image '0': pixels have shape (4, 6, 2); give (height, width, 3)"),
+    ({"pixels": PIXELS[..., 0]}, "image '0': pixels have shape (4, 6)"),
+    ({"pixels": PIXELS[:, :0]}, "image '0': pixels have shape (0, 6, 3)"),
+    ({"class_indices": [0]}, "class_indices: int64 of shape (1,) for 2 images; give whole numbers (2,)"),
+    ({"class_indices": [0.0, 1.0]}, "class_indices: float64 of shape (2,)"),
+    ({"class_indices": [0, -1]}, "class_indices[1] is -1; allowed: 0 and more"),
+    ({"class_indices": [0, 2], "class_names": ["a", "b"]}, "class_indices[1] is 2; allowed: 0..1"),
+    ({"ids": ["a"]}, "ids: 1 for 2 images"),
+    ({"ids": ["a", "a"]}, "arrays: the id 'a' stands for several images"),
+    ({"regions": [REGION]}, "regions: 1 for 2 images; give one each, None where there is none"),
+    ({"regions": [REGION, REGION.T]}, "image '1': the region is bool of shape (6, 4); give bool of the photo's (4, 6)"),
+    ({"regions": [REGION, REGION * 1.0]}, "image '1': the region is float64"),
+    ({"regions": [~REGION, None]}, "image '0': the region has no True pixel"),
+    ({"boxes": [(0, 0, 1, 1)]}, "boxes: 1 for 2 images"),
+    ({"boxes": [(0, 0, 1), None]}, "image '0': boxes have shape (1, 3); give (K, 4)"),
+    ({"boxes": [["a"] * 4, None]}, "image '0': boxes are not numbers"),
+    ({"boxes": [(2, 0, 1, 1), None]}, "image '0': box (2, 0, 1, 1) is not allowed"),
+    ({"boxes": [(-1, 0, 1, 1), None]}, "image '0': box (-1, 0, 1, 1) is not allowed"),
+    ({"boxes": [(0, np.nan, 1, 1), None]}, "image '0': box (0, nan, 1, 1) is not allowed"),
+    ({"boxes": [None, (0, 0, 7, 1)]}, "image '1': the photo is 6 x 4, smaller than its box (0, 0, 7, 1)"),
+    ({"regions": [REGION, None], "boxes": [(0, 0, 1, 1), None]}, "image '0': both a region and boxes"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_arrays_that_do_not_fit_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        ImageSet.from_arrays(**{"pixels": PIXELS, "class_indices": [0, 1], **arguments})
+    assert message in str(caught.value)

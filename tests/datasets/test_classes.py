@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evalkit.datasets.class_folder import read_class_folder
+from evalkit.datasets.classes import match_classes
+from evalkit.datasets.csv_manifest import read_csv_manifest
+from evalkit.datasets.image_set import ImageSet
+from evalkit.errors import DataError
+
+Folders = Callable[..., ImageSet]
+Manifest = Callable[[str], Path]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    def make(*names: str, empty: Sequence[str] = ()) -> ImageSet:
+        for name in (*names, *empty):
+            (tmp_path / name).mkdir()
+        for name in names:
+            (tmp_path / name / "a.png").write_bytes(b"")
+        return read_class_folder(tmp_path)
+
+    return make
+
+
+def matched(
+    images: ImageSet, names: Sequence[str] | None, n_classes: int | None = None
+) -> tuple[dict[str, int | None], list[str]]:
+    count = len(names or ()) if n_classes is None else n_classes
+    found, notes = match_classes(images, names, count, require_labels=True)
+    return {entry.label or entry.id: entry.class_index for entry in found.entries}, notes
+
+
+def refusal(images: ImageSet, names: Sequence[str] | None, n_classes: int, *, require_labels: bool = True) -> str:
+    with pytest.raises(DataError) as caught:
+        match_classes(images, names, n_classes, require_labels=require_labels)
+    return str(caught.value)
+
+
+def test_folders_are_matched_by_name(folders: Folders) -> None:
+    assert matched(folders("cat", "dog"), ["dog", "emu", "cat"]) == ({"cat": 2, "dog": 0}, [])
+
+
+def test_case_underscore_hyphen_space_and_encoding_of_accents_do_not_matter(folders: Folders) -> None:
+    images = folders("Tabby Cat", "great-white-shark", "E\u0301mu")
+    assert matched(images, ["tabby_cat", "great_white_shark", "\u00e9mu"])[0] == {
+        "Tabby Cat": 0,
+        "great-white-shark": 1,
+        "E\u0301mu": 2,
+    }
+
+
+def test_an_exact_name_comes_before_a_similar_one(folders: Folders) -> None:
+    assert matched(folders("cat"), ["Cat", "cat"]) == ({"cat": 1}, [])
+
+
+def test_a_label_with_two_classes_is_refused(folders: Folders) -> None:
+    message = refusal(folders("crane"), ["crane", "dog", "crane"], 3)
+    assert "the label 'crane' is the name of classes 0, 2; use a CSV manifest with class_index" in message
+
+
+def test_folders_are_taken_in_sorted_order_when_no_name_matches(folders: Folders, tmp_path: Path) -> None:
+    indices, notes = matched(folders("n02", "n01"), ["dog", "cat"])
+    assert indices == {"n01": 0, "n02": 1}
+    why = f"{tmp_path.name}: no folder is named like a class"
+    assert notes == [f"{why}, so its 2 folders are the classes in sorted order: n01 = 0, n02 = 1"]
+
+
+def test_folders_are_taken_in_sorted_order_when_the_models_names_are_unknown(folders: Folders) -> None:
+    indices, notes = matched(folders(*"gfedcb", empty="a"), None, n_classes=7)
+    assert indices == {"b": 1, "c": 2, "d": 3, "e": 4, "f": 5, "g": 6}
+    assert "the model's class names are unknown, so its 7 folders" in notes[0]
+    assert notes[0].endswith("a = 0, b = 1, c = 2, d = 3, e = 4, ...")
+
+
+def test_sorted_order_survives_a_limit(folders: Folders) -> None:
+    images = folders("a", "b", "c")
+    limited = images.limit(1, seed=0)
+    assert matched(limited, None, n_classes=3)[0] == {
+        label: index
+        for label, index in matched(images, None, n_classes=3)[0].items()
+        if label == limited.entries[0].label
+    }
+
+
+def test_a_limit_does_not_hide_that_another_folder_matches(folders: Folders) -> None:
+    images = folders("cat", "xyz")
+    alone = images.with_entries(entry for entry in images.entries if entry.label == "xyz")
+    assert "1 of 1 folders are not among the model's 2 classes: 'xyz'" in refusal(alone, ["dog", "cat"], 2)
+
+
+def test_folders_of_another_number_are_refused(folders: Folders) -> None:
+    message = refusal(folders("a", "b"), None, 3)
+    assert (
+        "the model's class names are unknown, so folders cannot be matched, and 2 folders are not 3: 'a', 'b'"
+        in message
+    )
+    assert "--class-names FILE" in message
+
+
+def test_folders_matched_in_part_are_refused_with_the_nearest_names(folders: Folders) -> None:
+    message = refusal(folders("cat", "golden_retriver"), ["cat", "golden retriever"], 2)
+    assert "1 of 2 folders are not among the model's 2 classes" in message
+    assert "'golden_retriver' (did you mean 'golden retriever'?)" in message
+
+
+def test_the_first_five_unmatched_folders_are_named(folders: Folders) -> None:
+    message = refusal(folders("cat", *"1234567"), ["cat", "dog"], 2)
+    assert "7 of 8 folders are not" in message
+    assert "'1', '2', '3', '4', '5' and 2 more" in message
+
+
+def test_csv_labels_are_matched_and_class_indices_kept(manifest: Manifest) -> None:
+    images = read_csv_manifest(manifest("image,class_index,label\na,,Dog\nb,2,\nc,0,cat\n"))
+    found, notes = match_classes(images, ["cat", "dog", "emu"], 3, require_labels=True)
+    assert [entry.class_index for entry in found.entries] == [1, 2, 0]
+    assert notes == []
+    assert found.name == "labels.csv"
+
+
+def test_csv_labels_are_never_taken_in_sorted_order(manifest: Manifest) -> None:
+    images = read_csv_manifest(manifest("image,label\na,x\nb,y\n"))
+    assert "2 of 2 labels are not among the model's 2 classes (the first: labels.csv line 2): 'x', 'y'" in refusal(
+        images, ["cat", "dog"], 2
+    )
+    assert "the model's class names are unknown, so labels cannot be matched: 'x', 'y'" in refusal(images, None, 2)
+
+
+def test_an_index_out_of_range_names_line_value_and_range(manifest: Manifest) -> None:
+    images = read_csv_manifest(manifest("image,class_index\na,1\nb,2\n"))
+    expected = "labels.csv line 3: class_index 2 is out of range; the model has 2 classes, 0..1"
+    assert refusal(images, None, 2) == expected
+    assert refusal(images, None, 2, require_labels=False) == expected
+
+
+def test_labels_that_contradict_their_index_are_noted(manifest: Manifest) -> None:
+    images = read_csv_manifest(manifest("image,class_index,label\na,0,cat\nb,1,cat\nc,1,my cat\n"))
+    found, notes = match_classes(images, ["cat", "dog"], 2, require_labels=True)
+    assert [entry.class_index for entry in found.entries] == [0, 1, 1]
+    first = "labels.csv line 3: 'cat' is class 0 of the model, class_index says 1"
+    assert notes == [f"labels.csv: 1 of 3 labels name another class than their class_index, which is used ({first})"]
+
+
+def test_unlabelled_images_are_refused_where_labels_are_needed(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    message = refusal(read_class_folder(tmp_path), ["cat"], 1)
+    assert "1 of 1 images have no label (the first: image 'a.png')" in message
+    assert "--target predicted" in message
+
+
+def test_unlabelled_images_get_minus_one_where_labels_are_not_needed(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    found, notes = match_classes(read_class_folder(tmp_path), ["cat"], 1, require_labels=False)
+    assert [entry.class_index for entry in found.entries] == [-1]
+    assert notes == []
+
+
+def test_the_set_given_is_unchanged_and_images_carry_the_index(photo: np.ndarray, manifest: Manifest) -> None:
+    images = ImageSet.from_arrays([photo], [1])
+    before = images.entries
+    found, _ = match_classes(images, None, 2, require_labels=True)
+    assert images.entries is before
+    assert [image.class_index for image in found] == [1]
