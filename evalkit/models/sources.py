@@ -1,0 +1,178 @@
+"""``--model`` to a ``Classifier``: a ``.keras`` file, a ``keras.applications`` name, or ``module:function``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from evalkit.errors import ModelError, nearest
+from evalkit.models import graph
+from evalkit.models.applications import APPLICATIONS, PREPROCESS_FAMILIES, simplify
+from evalkit.models.classifier import DEFAULT_BATCH_SIZE, Classifier
+
+__all__ = ["load_classifier", "read_class_names"]
+
+_FILE_ENDINGS = (".keras", ".h5", ".hdf5")
+
+
+def load_classifier(
+    source: str,
+    *,
+    weights: Path | None = None,
+    preprocess: str | None = None,
+    class_names: Path | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+) -> Classifier:
+    """Load a model and make it a ``Classifier``.
+
+    Args:
+        source: a ``.keras`` (or ``.h5``) file, a name of ``keras.applications``, or ``module:function``, a function
+            of no arguments that returns a Keras model.
+        weights: a weights file, instead of ImageNet's or on top of the file's own.
+        preprocess: a family of ``keras.applications``, or ``none``. Needed for a file and for ``module:function``
+            unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
+        class_names: a JSON list, or one name a line.
+        batch_size: the most images in one pass.
+
+    Raises:
+        ModelError: the model cannot be found, loaded or explained, or its preprocessing is not known.
+    """
+    if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
+        raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
+    names = None if class_names is None else read_class_names(class_names)
+    application = APPLICATIONS.get(simplify(source))
+    if source.lower().endswith(_FILE_ENDINGS):
+        model, name = _from_file(Path(source)), Path(source).name
+    elif application is not None:
+        model, name = _from_application(application.function, weights, names), source
+        preprocess = preprocess or application.family
+        weights = None
+        names = names or _imagenet_names(model)
+    elif ":" in source:
+        model, name = _from_function(source), source
+    else:
+        raise ModelError(
+            f"--model '{source}' is not a .keras file, module:function or a known name; {nearest(source, APPLICATIONS)}"
+        )
+    if weights is not None:
+        _load_weights(model, weights)
+    return Classifier(
+        model,
+        name=name,
+        preprocess=_preprocessing(model, preprocess, source),
+        class_names=names,
+        batch_size=batch_size,
+    )
+
+
+def _preprocessing(model: keras.Model, preprocess: str | None, source: str) -> str:
+    if preprocess is not None:
+        return preprocess
+    if graph.has_own_preprocessing(model):
+        return "none"
+    raise ModelError(
+        f"--model '{source}' does not say how its input is preprocessed; add --preprocess FAMILY, one of "
+        f"{', '.join(PREPROCESS_FAMILIES)} (none: the model takes RGB in 0..255)"
+    )
+
+
+def _from_file(path: Path) -> keras.Model:
+    if not path.is_file():
+        raise ModelError(f"--model '{path}': there is no such file")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        raise ModelError(
+            f"--model '{path}' cannot be loaded by Keras {keras.__version__}: {_first_line(error)}"
+        ) from error
+
+
+def _from_application(function: str, weights: Path | None, names: Sequence[str] | None) -> keras.Model:
+    build = getattr(keras.applications, function)
+    if weights is not None:
+        model = build(weights=None, classes=len(names) if names else 1000)
+        _load_weights(model, weights)
+        return model
+    try:
+        return build(weights="imagenet")
+    except Exception as error:
+        raise ModelError(
+            f"the ImageNet weights of {function} could not be fetched ({_first_line(error)}); connect to the network "
+            f"once, put the file into Keras' cache ({_keras_cache()}), or pass --weights FILE"
+        ) from error
+
+
+def _keras_cache() -> Path:
+    """Return the folder in which Keras keeps the files that it has fetched."""
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+
+
+def _load_weights(model: keras.Model, path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"--weights '{path}': there is no such file")
+    try:
+        model.load_weights(path)
+    except Exception as error:
+        raise ModelError(f"--weights '{path}' do not fit model '{model.name}': {_first_line(error)}") from error
+
+
+def _from_function(source: str) -> keras.Model:
+    module_name, _, function_name = source.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the user's module lies where the command is run
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ModelError(f"--model '{source}': module '{module_name}' cannot be imported: {error}") from error
+    function: Any = getattr(module, function_name, None)
+    if not callable(function):
+        raise ModelError(f"--model '{source}': module '{module_name}' has no function '{function_name}'")
+    model = function()
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"--model '{source}' returned {type(model).__name__}; a Keras model is needed")
+    return model
+
+
+def _imagenet_names(model: keras.Model) -> list[str] | None:
+    """Return ImageNet's class names where Keras has them in its cache; never fetched for the names alone."""
+    path = _keras_cache() / "imagenet_class_index.json"
+    if model.output_shape[-1] != 1000 or not path.is_file():
+        return None
+    index = json.loads(path.read_text(encoding="utf-8"))
+    return [index[str(position)][1] for position in range(1000)]
+
+
+def read_class_names(path: Path) -> list[str]:
+    """Read class names in output order: a JSON list of strings, or one name a line.
+
+    Raises:
+        ModelError: the file is missing, empty, or JSON of another kind.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"--class-names '{path}' cannot be read: {error}") from error
+    if text.lstrip().startswith(("[", "{")):
+        try:
+            names = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ModelError(f"--class-names '{path}' is not valid JSON: {error}") from error
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ModelError(f"--class-names '{path}': a JSON list of strings is needed")
+    else:
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise ModelError(f"--class-names '{path}' holds no names; give a JSON list, or one name a line")
+    return names
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,197 @@
+"""Classifier: honest answers of a Keras model, whatever its end, and the model left as it was."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from evalkit.errors import ModelError
+from evalkit.models import graph
+from evalkit.models.classifier import Classifier
+from evalkit.models.probabilities import log_complement, softmax
+
+
+def network(*end, side=16):
+    inputs = keras.Input((side, side, 3))
+    hidden = keras.layers.Conv2D(4, 3, activation="relu", name="conv")(inputs)
+    hidden = keras.layers.Flatten()(hidden)
+    for layer in end:
+        hidden = layer(hidden)
+    return keras.Model(inputs, hidden, name="network")
+
+
+ENDS = {
+    "dense with softmax": lambda: [keras.layers.Dense(3, activation="softmax")],
+    "softmax layer": lambda: [keras.layers.Dense(3), keras.layers.Softmax()],
+    "activation layer": lambda: [keras.layers.Dense(3), keras.layers.Activation("softmax")],
+    "softmax operation": lambda: [keras.layers.Dense(3), keras.ops.softmax],
+    "softmax, then a cast": lambda: [keras.layers.Dense(3, activation="softmax"), keras.layers.Activation("linear")],
+    "softmax, then a reshape": lambda: [keras.layers.Dense(3, activation="softmax"), keras.layers.Reshape((3,))],
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_softmax_of_the_logits_is_what_the_model_itself_puts_out(end, rng):
+    model = network(*ENDS[end]())
+    images = rng.uniform(0, 255, (5, 16, 16, 3)).astype("float32")
+    classifier = Classifier(model, batch_size=2)
+    expected = model(images).numpy()
+    np.testing.assert_allclose(classifier.probabilities(images), expected, atol=2e-6)
+    assert np.abs(classifier.logits(images)).max() > 1.5  # not probabilities taken for logits
+    assert classifier.logits(images).dtype == np.float64
+
+
+def test_a_model_without_softmax_gives_its_own_output_as_logits(rng):
+    model = network(keras.layers.Dense(3))
+    images = rng.uniform(0, 255, (2, 16, 16, 3)).astype("float32")
+    np.testing.assert_allclose(Classifier(model).logits(images), model(images).numpy(), rtol=1e-5)
+
+
+def test_a_convolution_with_softmax_at_the_end_loses_only_its_softmax(rng):
+    inputs = keras.Input((8, 8, 3))
+    hidden = keras.layers.Conv2D(3, 8, activation="softmax")(inputs)
+    model = keras.Model(inputs, keras.layers.Flatten()(hidden))
+    images = rng.uniform(0, 2, (2, 8, 8, 3)).astype("float32")
+    classifier = Classifier(model)
+    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), atol=1e-6)
+    assert not np.allclose(classifier.logits(images).sum(axis=1), 1)
+
+
+def test_sigmoid_outputs_are_refused_in_words():
+    with pytest.raises(ModelError, match=r"ends in sigmoid .* softmax"):
+        Classifier(network(keras.layers.Dense(3, activation="sigmoid")))
+    with pytest.raises(ModelError, match="ends in sigmoid"):
+        Classifier(network(keras.layers.Dense(3), keras.layers.Activation("sigmoid")))
+
+
+def test_the_users_model_is_not_touched(tiny_model, photos):
+    before = tiny_model.to_json(), [np.copy(weight) for weight in tiny_model.get_weights()]
+    nodes = [len(layer._inbound_nodes) for layer in tiny_model.layers]
+    classifier = Classifier(tiny_model)
+    classifier.logits(photos)
+    classifier.activations_and_gradients(photos, [0, 1, 2, 0], "conv_b")
+    assert tiny_model.to_json() == before[0]
+    for weight, kept in zip(tiny_model.get_weights(), before[1], strict=True):
+        np.testing.assert_array_equal(weight, kept)
+    assert [len(layer._inbound_nodes) for layer in tiny_model.layers] == nodes
+    assert tiny_model.layers[-1].activation is keras.activations.softmax
+
+
+def test_gradient_is_of_the_logit_not_of_the_softmax(tiny, photos):
+    features, gradients = tiny.activations_and_gradients(photos[:1], [1], "conv_b")
+    kernel = np.asarray(tiny.model.get_layer("predictions").kernel)[:, 1]
+    # conv_b -> max pooling -> average -> dense: a winner of its 2 x 2 window weighs kernel / 64.
+    winners = gradients[0] != 0
+    assert 0 < winners.sum() <= 8 * 8 * 8
+    np.testing.assert_allclose(gradients[0].sum(axis=(0, 1)), kernel, rtol=1e-5)
+    assert features.shape == gradients.shape == (1, 16, 16, 8)
+
+
+def test_batch_size_does_not_move_the_logits(tiny_model, photos):
+    one, many = Classifier(tiny_model, batch_size=1), Classifier(tiny_model, batch_size=3)
+    np.testing.assert_allclose(one.logits(photos), many.logits(photos), atol=1e-6)
+    np.testing.assert_allclose(one.logits(photos), many.logits_of(iter(photos)), atol=1e-6)
+    assert one.passes == 8
+    assert one.logits_of(iter([])).shape == (0, 3)
+
+
+def test_fingerprint_depends_on_weights_and_preprocessing(tiny_model):
+    first = Classifier(tiny_model).fingerprint
+    assert Classifier(tiny_model).fingerprint == first
+    assert Classifier(tiny_model, preprocess="vgg16").fingerprint != first
+    other = keras.models.clone_model(tiny_model)
+    other.set_weights([weight + 1e-3 for weight in tiny_model.get_weights()])
+    assert Classifier(other).fingerprint != first
+
+
+def test_preprocessing_is_inside(rng):
+    model = network(keras.layers.Dense(3))
+    images = rng.uniform(0, 255, (2, 16, 16, 3)).astype("float32")
+    fed = keras.applications.vgg16.preprocess_input(images.copy())
+    classifier = Classifier(model, preprocess="vgg16")
+    np.testing.assert_allclose(classifier.preprocessed(images), fed, rtol=1e-6)
+    np.testing.assert_allclose(classifier.logits(images), model(fed).numpy(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("build", "layer"),
+    [
+        ("VGG16", "block5_conv3"),
+        ("ResNet50", "conv5_block3_out"),
+        ("MobileNetV2", "out_relu"),
+        ("EfficientNetB0", "top_activation"),
+    ],
+)
+def test_target_layer_of_well_known_models(build, layer):
+    arguments = {"weights": None, "input_shape": (64, 64, 3), "classes": 3}
+    assert Classifier(getattr(keras.applications, build)(**arguments)).target_layer == layer
+
+
+def test_a_layer_inside_a_nested_model_is_found_and_explained(rng):
+    inner_input = keras.Input((16, 16, 3))
+    inner = keras.Model(inner_input, keras.layers.Conv2D(4, 3, name="deep")(inner_input), name="backbone")
+    outer_input = keras.Input((16, 16, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(inner(outer_input))
+    model = keras.Model(outer_input, keras.layers.Dense(2, activation="softmax")(pooled))
+    classifier = Classifier(model)
+    assert classifier.target_layer == "backbone/deep"
+    assert classifier.resolve_layer("deep") == "backbone/deep"
+    images = rng.uniform(0, 255, (1, 16, 16, 3)).astype("float32")
+    features, gradients = classifier.activations_and_gradients(images, [1], "backbone/deep")
+    np.testing.assert_allclose(features[0], inner(images).numpy()[0], rtol=1e-4)
+    kernel = np.asarray(model.layers[-1].kernel)[:, 1]
+    np.testing.assert_allclose(gradients[0], np.broadcast_to(kernel / 14**2, (14, 14, 4)), rtol=1e-4)
+    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), atol=1e-6)
+    assert classifier.pooled_end().features == graph.TensorAt(pooled._keras_history.operation.name, entering=True)
+
+
+def test_dropout_and_batch_normalization_run_as_in_inference(rng):
+    model = network(
+        keras.layers.BatchNormalization(), keras.layers.Dropout(0.9), keras.layers.Dense(3, activation="softmax")
+    )
+    images = rng.uniform(0, 255, (3, 16, 16, 3)).astype("float32")
+    classifier = Classifier(model)
+    np.testing.assert_array_equal(classifier.logits(images), classifier.logits(images))
+    np.testing.assert_allclose(classifier.probabilities(images), model(images, training=False).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            lambda: keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)]),
+            "RGB images",
+        ),
+        (lambda: keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)]), "one score for each"),
+        (
+            lambda: keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)]),
+            "two classes",
+        ),
+    ],
+)
+def test_models_that_are_no_image_classifiers_are_refused(model, message):
+    with pytest.raises(ModelError, match=message):
+        Classifier(model())
+
+
+def test_an_unknown_layer_suggests_the_nearest(tiny):
+    with pytest.raises(ModelError, match="has no layer 'conv_c': did you mean 'conv_"):
+        tiny.resolve_layer("conv_c")
+    with pytest.raises(ModelError, match="a feature map"):
+        tiny.resolve_layer("gap")
+
+
+def test_a_model_without_convolution_has_no_target_layer():
+    flat = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    assert Classifier(flat).target_layer is None
+
+
+def test_complement_keeps_what_one_minus_p_loses():
+    logits = np.array([[60.0, 0.0, 0.0]])
+    assert 1.0 - softmax(logits)[0, 0] == 0.0
+    np.testing.assert_allclose(log_complement(logits, 0), np.log(2) - 60.0, rtol=1e-12)
+    moderate = np.array([[1.0, 2.0, -0.5], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(np.exp(log_complement(moderate, 2)), 1 - softmax(moderate)[:, 2], rtol=1e-12)

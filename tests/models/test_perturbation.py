@@ -1,0 +1,102 @@
+"""The perturbation engine: right images, nothing asked twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from evalkit.metrics.spec import Blend, Perturbation
+from evalkit.models.perturbation import MEAN_COLOR, PhotoScores, blurred, rise_kernel
+from evalkit.models.probabilities import softmax
+
+
+class Recorder:
+    """Stands in for a classifier: the logit of class 1 is the mean red value, and every image asked for is kept."""
+
+    def __init__(self):
+        self.images = []
+
+    def logits_of(self, images):
+        batch = [np.array(image) for image in images]
+        self.images += batch
+        means = np.array([image[..., 0].astype(np.float64).mean() / 100 for image in batch])
+        return np.stack([np.zeros(len(batch)), means], axis=1)
+
+
+def red_score(image):
+    return softmax(np.array([[0.0, image[..., 0].astype(np.float64).mean() / 100]]))[0, 1]
+
+
+@pytest.fixture
+def photo(rng):
+    return rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+
+
+def deletion_of(photo, cuts=(0, 5, 20)):
+    rank = np.arange(20).reshape(4, 5)
+    return Perturbation("image", "mean", rank, np.array(cuts))
+
+
+def test_each_composition_shows_end_where_the_rank_is_below_the_cut(photo):
+    recorder = Recorder()
+    scores = PhotoScores(recorder, photo, 1, clean=0.25).scores([deletion_of(photo)])[0]
+    expected = photo.astype(np.float32)
+    expected[0] = MEAN_COLOR
+    assert any(np.array_equal(image, expected) for image in recorder.images)
+    mean_image = np.broadcast_to(np.float32(MEAN_COLOR), photo.shape)
+    np.testing.assert_allclose(scores, [0.25, red_score(expected), red_score(mean_image)], rtol=1e-12)
+
+
+def test_clean_score_is_never_asked_again_and_ends_once_a_photo(photo):
+    recorder = Recorder()
+    engine = PhotoScores(recorder, photo, 1, clean=0.25)
+    back = Perturbation("mean", "image", np.arange(20).reshape(4, 5), np.array([0, 5, 20]))
+    engine.scores([deletion_of(photo), back, deletion_of(photo)])
+    assert len(recorder.images) == 3  # the mean color, and one image inside each curve
+    engine.forget()
+    engine.scores([deletion_of(photo, (0, 7, 20))])
+    assert len(recorder.images) == 4
+
+
+def test_a_blend_shows_the_weighted_sum(photo, rng):
+    recorder = Recorder()
+    weight = rng.random((4, 5))
+    scores = PhotoScores(recorder, photo, 1, clean=0.5).scores([Blend("image", "mean", weight)])[0]
+    expected = weight[..., None] * photo + (1 - weight[..., None]) * np.array(MEAN_COLOR)
+    np.testing.assert_allclose(recorder.images[0], expected, rtol=1e-5)
+    assert scores.shape == (1,)
+
+
+def test_the_photo_is_not_changed(photo):
+    before = photo.copy()
+    PhotoScores(Recorder(), photo, 1, clean=0.5).scores([deletion_of(photo)])
+    np.testing.assert_array_equal(photo, before)
+
+
+def test_rise_kernel_is_nearly_a_box_as_its_code_makes_it():
+    kernel = rise_kernel()
+    assert kernel.shape == (11, 11)
+    assert kernel.sum() == pytest.approx(1.0)
+    assert kernel[5, 5] / kernel[0, 0] == pytest.approx(1.14, abs=0.005)
+    impulse = np.zeros((11, 11))
+    impulse[5, 5] = 1
+    np.testing.assert_allclose(kernel, gaussian_filter(impulse, 5))
+
+
+def test_blur_equals_a_slow_convolution_padded_with_the_mean_color(rng):
+    photo = rng.integers(0, 256, (13, 9, 3), dtype=np.uint8)
+    kernel, slow = rise_kernel(), np.zeros((13, 9, 3))
+    padded = np.empty((23, 19, 3))
+    padded[:] = MEAN_COLOR
+    padded[5:18, 5:14] = photo
+    for row in range(13):
+        for column in range(9):
+            window = padded[row : row + 11, column : column + 11]
+            slow[row, column] = (window * kernel[..., None]).sum(axis=(0, 1))
+    np.testing.assert_allclose(blurred(photo), slow, rtol=1e-5)
+
+
+def test_blur_of_the_mean_color_is_the_mean_color():
+    flat = np.broadcast_to(np.float32(MEAN_COLOR), (20, 20, 3))
+    np.testing.assert_allclose(blurred(flat), flat, rtol=1e-6)
