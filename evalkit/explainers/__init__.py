@@ -1,0 +1,1 @@
+"""(classifier, images, classes) -> saliency maps. Nothing here imports TensorFlow: the classifier does."""

@@ -1,0 +1,96 @@
+"""Class activation maps: Grad-CAM and its ancestor CAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from evalkit.errors import ModelError
+from evalkit.explainers.base import Explainer, Maps, Photos, enlarge
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
+    from evalkit.models.graph import Pooled
+
+__all__ = ["Cam", "GradCam"]
+
+
+@dataclass(frozen=True)
+class GradCam(Explainer):
+    """Grad-CAM as the paper has it: gradient of the logit, no guided gradients, ReLU, bilinear.
+
+    Attributes:
+        layer: the layer looked at; default: the model's last feature map that is not pooling, dropout or padding.
+
+    Reference: Selvaraju et al., "Grad-CAM", ICCV 2017, section 3, equations 1 and 2.
+    """
+
+    name: ClassVar[str] = "gradcam"
+    method: ClassVar[str] = "one pass forward, one back"
+    summary: ClassVar[str] = "feature maps of one layer, weighted by the mean gradient of the class logit, ReLU"
+    reference: ClassVar[str] = "Selvaraju et al., Grad-CAM, ICCV 2017, section 3"
+    layer: str | None = None
+
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+        """Return ReLU(sum of mean gradient x feature map), float64 (B, H, W), at least 0."""
+        features, gradients = classifier.activations_and_gradients(images, class_indices, self._layer(classifier))
+        weights = gradients.astype(np.float64).mean(axis=(1, 2))
+        coarse = np.einsum("bk,bhwk->bhw", weights, features).clip(min=0.0)
+        return enlarge(coarse, images.shape[1:3])
+
+    def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
+        """Return 1: the pass back is not counted."""
+        return 1
+
+    def check(self, classifier: Classifier) -> None:
+        """Raise ModelError if the model has no such layer, or no convolution at all."""
+        self._layer(classifier)
+
+    def _layer(self, classifier: Classifier) -> str:
+        if self.layer is not None:
+            return classifier.resolve_layer(self.layer)
+        if classifier.target_layer is None:
+            raise ModelError(
+                f"{self.name}: model '{classifier.name}' has no convolution larger than 1 x 1 to look at; "
+                "use occlusion, which needs none"
+            )
+        return classifier.target_layer
+
+
+@dataclass(frozen=True)
+class Cam(Explainer):
+    """CAM: the class's dense weights on the tensor that enters global average pooling; no ReLU.
+
+    Reference: Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016, equation 2.
+    """
+
+    name: ClassVar[str] = "cam"
+    summary: ClassVar[str] = "class weights on the tensor that enters global average pooling (GAP + dense models only)"
+    reference: ClassVar[str] = "Zhou et al., CVPR 2016, equation 2"
+
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+        """Return the sum of class weight x feature map, float64 (B, H, W), of either sign."""
+        end = self._end(classifier)
+        features = classifier.activations(images, end.features)
+        weights = np.asarray(end.dense.kernel, dtype=np.float64)[:, list(class_indices)]
+        return enlarge(np.einsum("kb,bhwk->bhw", weights, features), images.shape[1:3])
+
+    def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
+        """Return 1."""
+        return 1
+
+    def check(self, classifier: Classifier) -> None:
+        """Raise ModelError if the model does not end in global average pooling and one dense layer."""
+        self._end(classifier)
+
+    def _end(self, classifier: Classifier) -> Pooled:
+        end = classifier.pooled_end()
+        if end is None:
+            raise ModelError(
+                f"{self.name}: model '{classifier.name}' does not end in global average pooling and one dense layer; "
+                "use gradcam, which generalizes it"
+            )
+        return end

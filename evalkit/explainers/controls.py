@@ -1,0 +1,96 @@
+"""Controls: maps that know nothing of the model. An explainer that does not beat them says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from evalkit.explainers.base import Explainer, Maps, Photos
+from evalkit.randomness import generator
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
+
+__all__ = ["Center", "Control", "Edges", "Random", "Uniform"]
+
+
+@dataclass(frozen=True)
+class Control(Explainer):
+    """Base of the controls: no pass through the model."""
+
+    control: ClassVar[bool] = True
+    method: ClassVar[str] = "no model"
+
+    def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
+        """Return 0."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Uniform(Control):
+    """Every pixel alike: since ties share alike, it prints every metric's chance level."""
+
+    name: ClassVar[str] = "uniform"
+    summary: ClassVar[str] = "control: a constant map; prints every metric's chance level"
+    reference: ClassVar[str] = "the tie rule in docs/metrics.md"
+
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:  # noqa: ARG002
+        """Return ones, float64 (B, H, W)."""
+        return np.ones(images.shape[:3])
+
+
+@dataclass(frozen=True)
+class Random(Control):
+    """Uniform pixel noise in 0..1, the same for one photo and seed wherever it is drawn.
+
+    Attributes:
+        seed: of the noise; the run's seed if not given.
+    """
+
+    name: ClassVar[str] = "random"
+    summary: ClassVar[str] = "control: pixel noise, seeded for each photo by its content"
+    reference: ClassVar[str] = "RISE (Petsiuk et al., 2018) compares against it"
+    seed: int = 0
+
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:  # noqa: ARG002
+        """Return noise, float64 (B, H, W) in 0..1."""
+        return np.stack(
+            [
+                generator(self.seed, sha256(image.tobytes()).digest(), "random").random(image.shape[:2])
+                for image in images
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Center(Control):
+    """A Gaussian about the middle, sigma a quarter of each side: photographers center their objects."""
+
+    name: ClassVar[str] = "center"
+    summary: ClassVar[str] = "control: a Gaussian about the middle, sigma a quarter of the side"
+    reference: ClassVar[str] = "Choe et al., CVPR 2020 (center baseline); TorchRay's center"
+
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:  # noqa: ARG002
+        """Return the Gaussian, float64 (B, H, W) in 0..1."""
+        across = [np.exp(-(((np.arange(side) - (side - 1) / 2) / (side / 4)) ** 2) / 2) for side in images.shape[1:3]]
+        return np.broadcast_to(np.outer(*across), images.shape[:3]).copy()
+
+
+@dataclass(frozen=True)
+class Edges(Control):
+    """Sobel edges of the photo's luminance."""
+
+    name: ClassVar[str] = "edges"
+    summary: ClassVar[str] = "control: Sobel edges of the photo"
+    reference: ClassVar[str] = "Adebayo et al., NeurIPS 2018 (edge detector); skimage.filters.sobel"
+
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:  # noqa: ARG002
+        """Return edge strength, float64 (B, H, W), at least 0."""
+        from skimage.color import rgb2gray
+        from skimage.filters import sobel
+
+        return np.stack([sobel(rgb2gray(image)) for image in images])

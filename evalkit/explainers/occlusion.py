@@ -1,0 +1,165 @@
+"""Occlusion sensitivity: how much the class's score drops when a patch hides part of the photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.errors import ConfigError
+from evalkit.explainers.base import Explainer, Maps, Photos
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
+
+__all__ = ["Occlusion", "corners", "paint"]
+
+Fill = Literal["black", "mean", "gray", "blur"]
+
+
+def corners(side: int, patch_size: int, stride: int) -> NDArray[np.int64]:
+    """Return where patches begin along one side: all inside, evenly spread, the first at 0 and the last at the end.
+
+    >>> corners(224, 40, 40).tolist()
+    [0, 37, 74, 110, 147, 184]
+
+    Args:
+        side: pixels.
+        patch_size: pixels, at most ``side``.
+        stride: the largest distance between neighbors, pixels.
+    """
+    free = side - patch_size
+    return np.rint(np.linspace(0, free, -(-free // stride) + 1)).astype(np.int64)
+
+
+def paint(
+    drops: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    patch_size: int,
+    size: tuple[int, int],
+) -> NDArray[np.float64]:
+    """Draw each drop where its patch was; a pixel's value is the mean of the drops that cover it.
+
+    Args:
+        drops: float64 (len(rows) * len(columns),), rows outermost.
+        rows: first row of each patch.
+        columns: first column of each patch.
+        patch_size: pixels.
+        size: (height, width) of the map.
+
+    Returns:
+        float64 (height, width); NaN where no patch was (only if the stride exceeds the patch size).
+    """
+    total, cover = np.zeros(size), np.zeros(size)
+    for drop, (row, column) in zip(drops, product(rows, columns), strict=True):
+        window = np.s_[row : row + patch_size, column : column + patch_size]
+        total[window] += drop
+        cover[window] += 1
+    return np.asarray(np.divide(total, cover, out=np.full(size, np.nan), where=cover > 0))
+
+
+@dataclass(frozen=True)
+class Occlusion(Explainer):
+    """Occlusion sensitivity.
+
+    The value is the drop of the class's softmax score, q(occluded) - q(clean) with q = 1 - p taken in log space and
+    float64: the same number as p(clean) - p(occluded), without its cancellation.
+
+    Attributes:
+        patch_size: side of the square patch, pixels.
+        stride: the largest step between neighboring patches: ``patch`` (as tf-explain), ``half``, or pixels, at most
+            ``patch_size`` so that every pixel is covered. Patches are spread evenly and all lie inside.
+        fill: what the patch shows: black, mean (ImageNet's mean color), gray (127.5), or blur (RISE's).
+
+    Reference: Zeiler & Fergus, ECCV 2014, section 4.2; patches drawn where they were, unlike tf-explain.
+    """
+
+    name: ClassVar[str] = "occlusion"
+    summary: ClassVar[str] = "drop of the class's softmax score when a patch hides part of the photo"
+    reference: ClassVar[str] = "Zeiler & Fergus, ECCV 2014, section 4.2"
+    always_shown: ClassVar[tuple[str, ...]] = ("patch_size",)
+    patch_size: int = 40
+    stride: int | Literal["patch", "half"] = "patch"
+    fill: Fill = "black"
+
+    def __post_init__(self) -> None:
+        """Check the ranges, and let one stride have one spelling."""
+        if self.patch_size < 1:
+            raise ConfigError(f"occlusion: patch_size={self.patch_size} is not allowed; at least 1 pixel")
+        if not isinstance(self.stride, str) and not 1 <= self.stride <= self.patch_size:
+            raise ConfigError(
+                f"occlusion: stride={self.stride} is not allowed; 1 to patch_size ({self.patch_size}) pixels, "
+                "or some pixels would never be covered"
+            )
+        if self.stride_px == self.patch_size:
+            object.__setattr__(self, "stride", "patch")
+        else:
+            object.__setattr__(self, "stride", self.stride_px)
+
+    @property
+    def stride_px(self) -> int:
+        """The stride in pixels."""
+        if isinstance(self.stride, int):
+            return self.stride
+        return self.patch_size if self.stride == "patch" else max(1, self.patch_size // 2)
+
+    def _grid(self, size: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return tuple(corners(side, self.patch_size, self.stride_px) for side in size)  # type: ignore[return-value]
+
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+        """Return the mean drop over each pixel, float64 (B, H, W) in -1..1."""
+        return np.stack(
+            [self._one(classifier, image, index) for image, index in zip(images, class_indices, strict=True)]
+        )
+
+    def _one(self, classifier: Classifier, image: NDArray[np.uint8], class_index: int) -> NDArray[np.float64]:
+        from evalkit.models.probabilities import log_complement
+
+        size = image.shape[:2]
+        rows, columns = self._grid(size)
+        logits = classifier.logits_of(self._occluded(image, rows, columns))
+        complement = np.exp(log_complement(logits, class_index))
+        # The untouched photo comes first.
+        return paint(complement[1:] - complement[0], rows, columns, self.patch_size, size)
+
+    def _occluded(
+        self, image: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> Iterator[NDArray[np.float32]]:
+        clean = image.astype(np.float32)
+        filled = self._filled(clean)
+        yield clean
+        for row, column in product(rows, columns):
+            window = np.s_[row : row + self.patch_size, column : column + self.patch_size]
+            occluded = clean.copy()
+            occluded[window] = filled[window]
+            yield occluded
+
+    def _filled(self, clean: NDArray[np.float32]) -> NDArray[np.float32]:
+        from evalkit.models.perturbation import MEAN_COLOR, blurred
+
+        if self.fill == "blur":
+            return blurred(clean)
+        color = {"black": 0.0, "gray": 127.5, "mean": MEAN_COLOR}[self.fill]
+        return np.broadcast_to(np.asarray(color, dtype=np.float32), clean.shape)
+
+    def forward_passes(self, input_size: tuple[int, int]) -> int:
+        """Return the number of patches, and one for the untouched photo."""
+        return self.positions(input_size) + 1
+
+    def positions(self, input_size: tuple[int, int]) -> int:
+        """Return the number of patches."""
+        rows, columns = self._grid(input_size)
+        return len(rows) * len(columns)
+
+    def check(self, classifier: Classifier) -> None:
+        """Raise ConfigError if the patch does not fit the model's input."""
+        if self.patch_size > min(classifier.input_size):
+            raise ConfigError(
+                f"occlusion: patch_size={self.patch_size} is larger than the model's input, "
+                f"{classifier.input_size[0]} x {classifier.input_size[1]}"
+            )

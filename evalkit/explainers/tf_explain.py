@@ -1,0 +1,138 @@
+"""tf-explain's own classes, called for raw maps, with the library's defaults.
+
+They are entrants: people have them in production and want to know what those defaults cost. So their known defects
+are kept: guided gradients of the softmax score and no ReLU in Grad-CAM; in occlusion a patch of 127.5 in the model's
+own input space, and a grid that is stretched over the photo, so that cells are drawn up to 20 px off.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from evalkit.errors import ConfigError, ModelError
+from evalkit.explainers.base import Explainer, Maps, Photos, enlarge
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
+
+__all__ = ["TfExplainGradCam", "TfExplainOcclusion"]
+
+
+@dataclass(frozen=True)
+class TfExplainGradCam(Explainer):
+    """``tf_explain.core.grad_cam.GradCAM``: raw maps before it draws them.
+
+    Attributes:
+        layer: the layer looked at; default: the last with a 4-D output, pooling included, which is the library's own
+            rule (its search itself fails on Keras 3).
+        guided: guided gradients, as the library's default.
+
+    Reference: tf-explain 0.3.1, ``get_gradients_and_filters`` and ``generate_ponderated_output``.
+    """
+
+    name: ClassVar[str] = "tf_explain.gradcam"
+    method: ClassVar[str] = "one pass forward, one back"
+    summary: ClassVar[str] = (
+        "tf-explain's Grad-CAM with its defaults (guided gradients, softmax, no ReLU, last pooling)"
+    )
+    reference: ClassVar[str] = "tf-explain 0.3.1"
+    layer: str | None = None
+    guided: bool = True
+
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+        """Return the weighted feature maps, float64 (B, H, W), of either sign."""
+        from tf_explain.core.grad_cam import GradCAM
+
+        layer, model, maps = self._layer(classifier), classifier.functional(), []
+        for photo, class_index in zip(classifier.preprocessed(images), class_indices, strict=True):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Keras on the library's nested list of inputs
+                outputs, gradients = GradCAM.get_gradients_and_filters(
+                    model, photo[None], layer, int(class_index), self.guided
+                )
+            classifier.passes += 1
+            maps.append(GradCAM.generate_ponderated_output(outputs, gradients)[0].numpy())
+        return enlarge(np.stack(maps), images.shape[1:3])
+
+    def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
+        """Return 1: the pass back is not counted."""
+        return 1
+
+    def check(self, classifier: Classifier) -> None:
+        """Raise ModelError if the model's own layers have no 4-D output of that name."""
+        layer = self._layer(classifier)
+        if layer not in {one.name for one in classifier.model.layers}:
+            raise ModelError(f"{self.name}: tf-explain sees only the model's own layers, and '{layer}' is not one")
+
+    def _layer(self, classifier: Classifier) -> str:
+        layer = self.layer or classifier.last_4d_layer()
+        if layer is None:
+            raise ModelError(f"{self.name}: model '{classifier.name}' has no layer with a 4-D output")
+        return layer
+
+
+class _Quiet:
+    """Lends the library a model whose ``predict`` prints no progress."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+
+    def predict(self, images: Any, batch_size: int | None = None) -> Any:  # noqa: ANN401 - what the library passes
+        self._classifier.passes += len(images)
+        return self._classifier.model.predict(images, batch_size=batch_size, verbose=0)
+
+
+@dataclass(frozen=True)
+class TfExplainOcclusion(Explainer):
+    """``tf_explain.core.occlusion_sensitivity.OcclusionSensitivity``: its sensitivity map before it draws it.
+
+    Attributes:
+        patch_size: side of the square patch, pixels; its stride is the same.
+
+    Reference: tf-explain 0.3.1, ``get_sensitivity_map``.
+    """
+
+    name: ClassVar[str] = "tf_explain.occlusion"
+    summary: ClassVar[str] = (
+        "tf-explain's occlusion sensitivity with its defaults (127.5 in model space, stretched grid)"
+    )
+    reference: ClassVar[str] = "tf-explain 0.3.1"
+    always_shown: ClassVar[tuple[str, ...]] = ("patch_size",)
+    patch_size: int = 40
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if self.patch_size < 1:
+            raise ConfigError(f"{self.name}: patch_size={self.patch_size} is not allowed; at least 1 pixel")
+
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+        """Return 1 - p(occluded), float64 (B, H, W) in 0..1, as the library stretches it over the photo."""
+        from tf_explain.core.occlusion_sensitivity import OcclusionSensitivity
+
+        library = OcclusionSensitivity(batch_size=classifier.batch_size)
+        quiet = _Quiet(classifier)
+        return np.stack(
+            [
+                np.asarray(library.get_sensitivity_map(quiet, photo, int(index), self.patch_size), dtype=np.float64)
+                for photo, index in zip(classifier.preprocessed(images), class_indices, strict=True)
+            ]
+        )
+
+    def forward_passes(self, input_size: tuple[int, int]) -> int:
+        """Return the number of patches: the library does not ask about the untouched photo."""
+        return self.positions(input_size)
+
+    def positions(self, input_size: tuple[int, int]) -> int:
+        """Return the number of patches."""
+        height, width = input_size
+        return -(-height // self.patch_size) * -(-width // self.patch_size)
+
+    def check(self, classifier: Classifier) -> None:
+        """Raise ConfigError if the patch does not fit the model's input."""
+        if self.patch_size > min(classifier.input_size):
+            raise ConfigError(f"{self.name}: patch_size={self.patch_size} is larger than the model's input")
