@@ -1,0 +1,135 @@
+"""``manifest.json``: what a run was asked to do, with what, and what a citation needs."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["SCHEMA_VERSION", "DataFacts", "ExplainerFacts", "Manifest", "ModelFacts", "Settings", "Signatures"]
+
+SCHEMA_VERSION = 1
+
+
+class Signatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Every setting that can move a number, as canonical lines.
+
+    Attributes:
+        run: the protocol and the subject of the whole run.
+        metrics: metric text to its line.
+        explainers: explainer text to its line.
+    """
+
+    run: str
+    metrics: dict[str, str]
+    explainers: dict[str, str]
+
+
+class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The model under explanation.
+
+    Attributes:
+        name: as given on the command line, a file by its file name.
+        fingerprint: sha256 of architecture, weights and preprocessing.
+        preprocess: the preprocessing family, or ``none``.
+        input_size: height and width in pixels.
+        n_classes: number of outputs.
+        target_layer: the layer that CAM methods look at by default; None if the model has none.
+        precision: the dtype the model computes in.
+        accuracy: share of the readable labelled images whose top-1 is the label; None before any is scored.
+        n_right: how many those are.
+        median_clean_score: median softmax score of the target on untouched images.
+        saturated_share: share of clean scores above 0.999.
+    """
+
+    name: str
+    fingerprint: str
+    preprocess: str
+    input_size: tuple[int, int]
+    n_classes: int
+    target_layer: str | None
+    precision: str
+    accuracy: float | None = None
+    n_right: int | None = None
+    median_clean_score: float | None = None
+    saturated_share: float | None = None
+
+
+class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The labelled image set.
+
+    Attributes:
+        name: file or folder name.
+        kind: which reader understood it.
+        n_images: images planned, after ``--limit``.
+        n_unreadable: of these, how many could not be used.
+        n_regions: how many come with a region.
+        fingerprint: sha256 over the contents of all images read, in order; None until every image was read.
+        unreadable: image id and reason of each that could not be used, the first hundred.
+    """
+
+    name: str
+    kind: str
+    n_images: int
+    n_unreadable: int = 0
+    n_regions: int = 0
+    fingerprint: str | None = None
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Options that can move a number or say how it was computed."""
+
+    target: str
+    geometry: str
+    steps: int
+    seed: int
+    batch_size: int
+    limit: int | None
+
+
+class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One explainer of the run.
+
+    Attributes:
+        text: the short spec, as shown.
+        name: e.g. ``occlusion``.
+        parameters: all of them.
+        control: it knows nothing of the model and serves as a floor.
+        positions: patch positions an image, for occlusion; else None.
+        forward_passes: model passes an image.
+        method: how the passes are made, e.g. ``full pass``.
+        seconds: spent on its maps, over all images.
+        n_maps: maps made.
+    """
+
+    text: str
+    name: str
+    parameters: dict[str, int | float | bool | str | None]
+    control: bool
+    positions: int | None
+    forward_passes: int
+    method: str
+    seconds: float = 0.0
+    n_maps: int = 0
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of ``manifest.json``.
+
+    Attributes:
+        metrics: the metrics' texts, in the order asked for.
+        explainers: in the order asked for.
+        versions: package name to version.
+        created: ISO 8601, UTC.
+        finished: ISO 8601, UTC; None while cells are missing.
+    """
+
+    schema_version: int
+    signature: Signatures
+    model: ModelFacts
+    data: DataFacts
+    settings: Settings
+    explainers: tuple[ExplainerFacts, ...]
+    metrics: tuple[str, ...]
+    versions: dict[str, str]
+    created: str
+    finished: str | None = None

@@ -1,0 +1,172 @@
+"""A run folder: ``manifest.json``, ``results.sqlite``, ``analysis.json`` and ``maps/``."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import IO, TypeVar
+
+import msgspec
+
+from evalkit.errors import StoreError
+from evalkit.store.database import Database
+from evalkit.store.files import write_bytes
+from evalkit.store.manifest import SCHEMA_VERSION, Manifest
+
+__all__ = ["RunFolder"]
+
+_MANIFEST, _DATABASE, _ANALYSIS, _MAPS, _LOCK = "manifest.json", "results.sqlite", "analysis.json", "maps", ".lock"
+_OWN = (_MANIFEST, _DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", _ANALYSIS, _LOCK)
+
+R = TypeVar("R")
+
+
+class RunFolder:
+    """One run on disk. Open it with ``read`` to look, with ``write`` to compute; close it when done.
+
+    Attributes:
+        path: the folder.
+        database: its results.
+    """
+
+    def __init__(self, path: Path, database: Database, lock: IO[str] | None) -> None:
+        """Take what ``read`` and ``write`` have opened."""
+        self.path = path
+        self.database = database
+        self._lock = lock
+
+    @classmethod
+    def read(cls, path: Path) -> RunFolder:
+        """Open an existing run to look at.
+
+        Raises:
+            StoreError: there is no run, or it cannot be read.
+        """
+        if not (path / _MANIFEST).is_file() or not (path / _DATABASE).is_file():
+            raise StoreError(
+                f"'{path}' is not a run folder: {_MANIFEST} and {_DATABASE} are needed; "
+                "make one with: python -m evalkit run --output DIR"
+            )
+        return cls(path, Database(path / _DATABASE), None)
+
+    @classmethod
+    def check_writable(cls, path: Path) -> None:
+        """Raise StoreError if ``path`` is something else than a run folder, or cannot be made; makes nothing."""
+        if path.is_dir():
+            strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in (*_OWN, _MAPS))
+            if strangers and not (path / _DATABASE).exists():
+                raise StoreError(
+                    f"--output '{path}' holds '{strangers[0]}' and is no run folder; name a new or empty folder"
+                )
+        elif path.exists():
+            raise StoreError(f"--output '{path}' is a file; name a folder")
+        parent = path if path.exists() else next(up for up in path.absolute().parents if up.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise StoreError(f"--output '{path}' cannot be written: no permission in '{parent}'; name another folder")
+
+    @classmethod
+    def write(cls, path: Path, *, fresh: bool = False) -> RunFolder:
+        """Open a run to compute into, making the folder if need be.
+
+        Args:
+            path: the folder.
+            fresh: forget what it holds; only files that evalkit wrote are removed.
+
+        Raises:
+            StoreError: see ``check_writable``; another process is writing; the database cannot be used.
+        """
+        cls.check_writable(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = _locked(path / _LOCK)
+        except OSError as error:
+            raise StoreError(f"--output '{path}' cannot be written: {error.strerror}; name another folder") from error
+        try:
+            if fresh:
+                _clear(path)
+            return cls(path, Database(path / _DATABASE, create=True), lock)
+        except BaseException:
+            lock.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database and let others write."""
+        self.database.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def read_manifest(self) -> Manifest:
+        """Return the manifest.
+
+        Raises:
+            StoreError: it is damaged or of another schema version.
+        """
+        return _decode(self.path / _MANIFEST, Manifest)
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest."""
+        write_bytes(self.path / _MANIFEST, _pretty(manifest))
+
+    def read_analysis(self, kind: type[R]) -> R | None:
+        """Return the stored analysis if it belongs to the scores as they are now; else None."""
+        try:
+            raw = msgspec.json.decode((self.path / _ANALYSIS).read_bytes(), type=dict[str, msgspec.Raw])
+            if msgspec.json.decode(raw["key"], type=str) != self._analysis_key():
+                return None
+            return msgspec.json.decode(raw["results"], type=kind)
+        except (OSError, KeyError, msgspec.MsgspecError):
+            return None
+
+    def write_analysis(self, results: msgspec.Struct) -> None:
+        """Store the analysis of the scores as they are now."""
+        write_bytes(self.path / _ANALYSIS, msgspec.json.encode({"key": self._analysis_key(), "results": results}))
+
+    def _analysis_key(self) -> str:
+        manifest = self.read_manifest()
+        return "|".join(
+            [self.database.revision(), manifest.signature.run, *manifest.metrics, *manifest.signature.explainers]
+        )
+
+
+def _locked(path: Path) -> IO[str]:
+    """Take the writer's lock; the system drops it when the process ends, however it ends."""
+    lock = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "another process"
+        lock.close()
+        raise StoreError(
+            f"'{path.parent}' is being written by {holder}; wait for it, or name another --output"
+        ) from error
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f"process {os.getpid()}")
+    lock.flush()
+    return lock
+
+
+def _clear(path: Path) -> None:
+    for name in _OWN:
+        if name != _LOCK:
+            (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path / _MAPS, ignore_errors=True)
+
+
+def _decode(path: Path, kind: type[Manifest]) -> Manifest:
+    try:
+        data = path.read_bytes()
+        version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version")
+        found = None if version is None else msgspec.json.decode(version)
+        if found != SCHEMA_VERSION:
+            raise StoreError(f"'{path}' has schema version {found}, this evalkit reads {SCHEMA_VERSION}")
+        return msgspec.json.decode(data, type=kind)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise StoreError(f"'{path}' is damaged: {error}; repeat the run into it to write it anew") from error
+
+
+def _pretty(manifest: Manifest) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"

@@ -1,0 +1,234 @@
+"""The run folder: what is written is read back, and nothing is half there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from evalkit.errors import StoreError
+from evalkit.store.database import Database, ImageRow, MapRow, ScoreRow
+from evalkit.store.files import write_bytes
+from evalkit.store.manifest import DataFacts, Manifest, ModelFacts, Settings, Signatures
+from evalkit.store.maps import load_map, map_path, save_map
+from evalkit.store.run_folder import RunFolder
+
+
+def image(name, position=0):
+    return ImageRow(name, position, 1, "cat", 10, 20, "truth", "sum", None)
+
+
+def score(name, explainer, metric, value=None, reason=None, statistics=None):
+    return ScoreRow(name, explainer, metric, value, reason, statistics, "key")
+
+
+def manifest(**changes):
+    one = Manifest(
+        schema_version=1,
+        signature=Signatures(
+            run="protocol|seed:0", metrics={"deletion": "deletion|v:1"}, explainers={"random": "random|v:1"}
+        ),
+        model=ModelFacts("m", "f" * 64, "none", (32, 32), 3, None, "float32"),
+        data=DataFacts("d", "csv", 2),
+        settings=Settings("label", "squash", 28, 0, 16, None),
+        explainers=(),
+        metrics=("deletion",),
+        versions={"evalkit": "0"},
+        created="2026-01-01T00:00:00+00:00",
+    )
+    return msgspec.structs.replace(one, **changes)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    opened = RunFolder.write(tmp_path / "run")
+    yield opened
+    opened.close()
+
+
+def test_table_holds_values_statistics_and_reasons_of_the_planned_images_only(folder):
+    database = folder.database
+    with database:
+        database.plan_images([image("old"), image("b", 1)])
+        database.put_scores([score("old", "e", "m", 9.0)])
+    with database:
+        database.plan_images([image("b", 0), image("a", 1)])
+        database.put_scores(
+            [
+                score("a", "e", "m", 0.25),
+                score("b", "e", "m", reason="misclassified"),
+                score("a", "e", "s", statistics=np.array([1.0, 2.0])),
+                score("b", "e", "s", reason="no region"),
+                score("a", "other", "m", 5.0),
+            ]
+        )
+    table = database.table(["e"], ["m", "s"])
+    assert table.image_ids == ("b", "a")
+    np.testing.assert_array_equal(table.values[:, 0, 0], [np.nan, 0.25])
+    np.testing.assert_array_equal(table.statistics["s"][:, 0], [[np.nan, np.nan], [1, 2]])
+    assert table.reasons == {("e", "m"): {"misclassified": 1}, ("e", "s"): {"no region": 1}}
+
+
+def test_scores_table_is_readable_by_anyone(folder):
+    with folder.database as database:
+        database.put_scores([score("a", "e", "m", 0.5), score("a", "e", "n", reason="no region")])
+    with sqlite3.connect(folder.path / "results.sqlite") as plain:
+        rows = plain.execute("SELECT image_id, explainer, metric, value, reason FROM scores ORDER BY metric").fetchall()
+    plain.close()
+    assert rows == [("a", "e", "m", 0.5, None), ("a", "e", "n", None, "no region")]
+
+
+def test_a_transaction_that_fails_leaves_nothing(folder):
+    def fail():
+        with folder.database as database:
+            database.put_scores([score("a", "e", "m", 0.5)])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert folder.database.score_keys_of("a") == {}
+
+
+def test_dropping_an_image_forgets_its_maps_and_scores_alone(folder):
+    with folder.database as database:
+        for name in ("a", "b"):
+            database.put_images([image(name)])
+            database.put_scores([score(name, "e", "m", 0.5)])
+            database.put_maps([MapRow(name, "e", "k", "file", "sum", 1.5)])
+        database.drop_cells("a")
+    assert folder.database.maps_of("a") == {}
+    assert folder.database.score_keys_of("b") == {("e", "m"): "key"}
+    assert folder.database.map_costs() == {"e": (1, 1.5)}
+
+
+def test_images_come_back_as_they_were_put(folder):
+    rows = [replace(image("a", 1), problem="gone"), replace(image("b", 0), clean_score=0.5, predicted=2)]
+    with folder.database as database:
+        database.plan_images(rows)
+    assert folder.database.planned_images() == rows[::-1]
+
+
+def test_maps_are_checked_by_their_sum(tmp_path):
+    path = map_path("occlusion(patch_size=40)", "a/ü b.jpg")
+    digest = save_map(tmp_path, path, np.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(load_map(tmp_path, path, digest), np.arange(6, dtype=np.float32).reshape(2, 3))
+    data = bytearray((tmp_path / path).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / path).write_bytes(data)
+    assert load_map(tmp_path, path, digest) is None
+    (tmp_path / path).unlink()
+    assert load_map(tmp_path, path, digest) is None
+
+
+@pytest.mark.parametrize("image_id", ["../../etc/passwd", "/abs", "a" * 300, "", "..", "a\0b", "x/y"])
+def test_map_paths_stay_inside_and_differ(image_id):
+    path = map_path("random", image_id)
+    assert path.startswith("maps/random/")
+    assert path.count("/") == 2
+    assert ".." not in path.split("/")
+    assert map_path("random", image_id + "!") != path
+    assert len(path) < 150
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "file"
+    write_bytes(path, b"first")
+
+    def fail(_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_bytes(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert [one.name for one in path.parent.iterdir()] == ["file"]
+
+
+def test_manifest_round_trip_and_damage(folder):
+    folder.write_manifest(manifest())
+    assert folder.read_manifest() == manifest()
+    (folder.path / "manifest.json").write_text('{"schema_version": 1, "sig')
+    with pytest.raises(StoreError, match=r"manifest.json' is damaged"):
+        folder.read_manifest()
+    (folder.path / "manifest.json").write_text(json.dumps({"schema_version": 9}))
+    with pytest.raises(StoreError, match="has schema version 9, this evalkit reads 1"):
+        folder.read_manifest()
+
+
+class Note(msgspec.Struct):
+    text: str
+
+
+def test_analysis_is_true_only_for_the_scores_it_was_made_of(folder):
+    folder.write_manifest(manifest())
+    assert folder.read_analysis(Note) is None
+    folder.write_analysis(Note("hello"))
+    assert folder.read_analysis(Note) == Note("hello")
+    with folder.database as database:
+        database.touch()
+    assert folder.read_analysis(Note) is None
+    folder.write_analysis(Note("again"))
+    folder.write_manifest(manifest(metrics=("deletion", "insertion")))
+    assert folder.read_analysis(Note) is None
+
+
+def test_what_is_no_run_folder_is_refused_and_left_alone(tmp_path):
+    with pytest.raises(StoreError, match="is not a run folder"):
+        RunFolder.read(tmp_path)
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"holds 'thesis.txt' and is no run folder"):
+        RunFolder.write(tmp_path, fresh=True)
+    with pytest.raises(StoreError, match="is a file; name a folder"):
+        RunFolder.write(tmp_path / "thesis.txt")
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_database_of_another_kind_or_schema_is_refused(tmp_path):
+    path = tmp_path / "results.sqlite"
+    path.write_bytes(b"no database at all, just some text" * 40)
+    with pytest.raises(StoreError, match="cannot be used as a results database"):
+        Database(path, create=True)
+    path.unlink()
+    Database(path, create=True).close()
+    with sqlite3.connect(path) as plain:
+        plain.execute("UPDATE meta SET value = '7' WHERE key = 'schema_version'")
+    plain.close()
+    with pytest.raises(StoreError, match="has schema version 7, this evalkit reads 1"):
+        Database(path)
+
+
+def test_fresh_forgets_everything_that_evalkit_wrote(tmp_path):
+    first = RunFolder.write(tmp_path / "run")
+    with first.database as database:
+        database.put_scores([score("a", "e", "m", 1.0)])
+    save_map(first.path, "maps/e/a.npy", np.ones((2, 2)))
+    first.write_manifest(manifest())
+    first.close()
+    kept = RunFolder.write(tmp_path / "run")
+    assert kept.database.score_keys_of("a")
+    kept.close()
+    fresh = RunFolder.write(tmp_path / "run", fresh=True)
+    assert not fresh.database.score_keys_of("a")
+    assert sorted(one.name for one in fresh.path.iterdir() if not one.name.startswith("results")) == [".lock"]
+    fresh.close()
+
+
+def test_a_second_writer_is_told_who_the_first_is_and_a_dead_one_leaves_no_lock(tmp_path):
+    folder = RunFolder.write(tmp_path / "run")
+    code = (
+        "import sys; from pathlib import Path; from evalkit.store.run_folder import RunFolder\n"
+        "try:\n    RunFolder.write(Path(sys.argv[1]))\nexcept Exception as error:\n    print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    refused = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"is being written by process {os.getpid()}" in refused
+    folder.close()
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+    RunFolder.write(tmp_path / "run").close()
