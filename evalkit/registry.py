@@ -32,6 +32,7 @@ class Component:
     name: ClassVar[str]
     version: ClassVar[int] = 1
     always_shown: ClassVar[tuple[str, ...]] = ()
+    _run_defaults: ClassVar[Mapping[str, Literals]] = types.MappingProxyType({})
 
     def parameters(self) -> dict[str, Literals]:
         """Return every parameter with its value, in the order declared."""
@@ -39,8 +40,11 @@ class Component:
 
     @property
     def text(self) -> str:
-        """The short spec: the name, and the parameters that are always shown or differ from their default."""
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        """The short spec: the name, and the parameters that are always shown or differ from their default.
+
+        A default of the run (``--steps``, ``--seed``) is one too; the signature tells runs apart.
+        """
+        defaults = {field.name: field.default for field in dataclasses.fields(self)} | dict(self._run_defaults)
         shown = [
             f"{key}={value}"
             for key, value in self.parameters().items()
@@ -182,7 +186,11 @@ class Registry(Generic[C]):
                     f"{self.kind} '{parsed.name}': {key}={value} is not allowed; it takes {_say(allowed[key])}"
                 )
         usable = {key: value for key, value in defaults.items() if key in allowed}
-        return component(**{**usable, **parsed.parameters})
+        built = component(**{**usable, **parsed.parameters})
+        object.__setattr__(
+            built, "_run_defaults", {key: usable[key] for key in usable if key not in built.always_shown}
+        )
+        return built
 
 
 def _fits(value: Literals, hint: Any) -> bool:  # noqa: ANN401 - a type hint has no narrower type

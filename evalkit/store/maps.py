@@ -21,7 +21,7 @@ def map_path(explainer: str, image_id: str) -> str:
     """Return where a map lies inside the run folder: legible, and unique for any text.
 
     >>> map_path("occlusion(patch_size=40)", "cats/a b.jpg")
-    'maps/occlusion(patch_size=40)/cats_a_b.jpg-4eaf51ba.npy'
+    'maps/occlusion(patch_size=40)/cats_a_b.jpg-c297773c.npy'
     """
     return f"maps/{_safe(explainer)}/{_safe(image_id)}-{digest(image_id, 8)}.npy"
 

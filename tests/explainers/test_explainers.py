@@ -217,7 +217,9 @@ def test_bad_specs_are_named(specs, message):
 
 
 def test_the_runs_seed_reaches_random_unless_it_names_its_own():
-    assert [one.text for one in expand("random, random(seed=9)", [], 4)] == ["random(seed=4)", "random(seed=9)"]
+    found = expand("random, random(seed=9)", [], 4)
+    assert [one.text for one in found] == ["random", "random(seed=9)"]
+    assert [one.signature for one in found] == ["random|v:1|seed:4", "random|v:1|seed:9"]
     assert [one.text for one in expand(DEFAULT_EXPLAINERS, [40], 0)] == [
         "gradcam", "cam", "occlusion(patch_size=40)", "tf_explain.gradcam", "tf_explain.occlusion(patch_size=40)",
         "uniform", "random", "center", "edges",

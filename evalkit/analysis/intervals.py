@@ -1,0 +1,108 @@
+"""95 % intervals over images: BCa bootstrap from resample counts, Wilson for scores of 0 and 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Interval", "bca_interval", "bca_mean", "resample_counts", "wilson_interval"]
+
+Floats = NDArray[np.float64]
+_LEVEL = 0.95
+_RELIABLE_FROM = 20
+_BLOCK = 4_000_000
+
+
+class Interval(NamedTuple):
+    """An interval, or why there is none; with both, why it is not to be trusted."""
+
+    low: float | None
+    high: float | None
+    reason: str | None
+
+
+def resample_counts(rng: np.random.Generator, n_images: int, n_resamples: int) -> NDArray[np.float64]:
+    """Return how often each image is drawn in each resample, float64 (n_resamples, n_images), rows summing to n."""
+    draws = rng.integers(n_images, size=(n_resamples, n_images))
+    draws += np.arange(n_resamples)[:, None] * n_images
+    counts = np.bincount(draws.ravel(), minlength=n_resamples * n_images)
+    return counts.reshape(n_resamples, n_images).astype(np.float64)
+
+
+def bca_interval(estimate: float, replicates: Floats, jackknife: Floats) -> Interval:
+    """Return the bias-corrected and accelerated interval.
+
+    Args:
+        estimate: the statistic on all images.
+        replicates: float64 (R,), the statistic on each resample.
+        jackknife: float64 (n,), the statistic without each image.
+
+    Reference: Efron, "Better bootstrap confidence intervals", JASA 1987; ``scipy.stats.bootstrap``.
+    """
+    from scipy.special import ndtr, ndtri
+
+    below = (np.count_nonzero(replicates < estimate) + np.count_nonzero(replicates <= estimate)) / (2 * replicates.size)
+    if not 0.0 < below < 1.0:
+        return Interval(None, None, "the bootstrap is degenerate")
+    bias = ndtri(below)
+    influence = jackknife.mean() - jackknife
+    spread = (influence**2).sum()
+    acceleration = (influence**3).sum() / (6.0 * spread**1.5) if spread > 0 else 0.0
+    tails = ndtri(np.array([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]))
+    shifted = ndtr(bias + (bias + tails) / (1 - acceleration * (bias + tails)))
+    low, high = np.quantile(replicates, shifted)
+    reason = f"fewer than {_RELIABLE_FROM} images: unreliable" if jackknife.size < _RELIABLE_FROM else None
+    return Interval(float(low), float(high), reason)
+
+
+def bca_mean(values: Floats, counts: Floats) -> Interval:
+    """Return the interval of a mean.
+
+    Args:
+        values: float64 (n,), finite.
+        counts: from ``resample_counts``, (R, n).
+    """
+    return bca_statistic(values[:, None], counts, lambda means: means[..., 0])
+
+
+def bca_statistic(statistics: Floats, counts: Floats, aggregate: Callable[[Floats], Floats]) -> Interval:
+    """Return the interval of a function of the images' mean statistics.
+
+    Args:
+        statistics: float64 (n, K), finite.
+        counts: (R, n).
+        aggregate: mean statistics (..., K) to the statistic (...).
+    """
+    n_images = len(statistics)
+    if n_images == 0:
+        return Interval(None, None, "nothing was scored")
+    if n_images == 1:
+        return Interval(None, None, "one image")
+    if (statistics == statistics[0]).all():
+        return Interval(None, None, "all scores are equal")
+    total = statistics.sum(axis=0)
+    estimate = float(aggregate(total / n_images))
+    size = max(1, _BLOCK // statistics.shape[1])
+    replicates = np.concatenate(
+        [aggregate(counts[start : start + size] @ statistics / n_images) for start in range(0, len(counts), size)]
+    )
+    jackknife = np.concatenate(
+        [aggregate((total - statistics[start : start + size]) / (n_images - 1)) for start in range(0, n_images, size)]
+    )
+    if not (np.isfinite(replicates).all() and np.isfinite(jackknife).all()):
+        return Interval(None, None, "some resamples cannot be scored")
+    return bca_interval(estimate, replicates, jackknife)
+
+
+def wilson_interval(n_hits: int, n_images: int) -> Interval:
+    """Return Wilson's interval of a proportion."""
+    if n_images == 0:
+        return Interval(None, None, "nothing was scored")
+    from scipy.stats import binomtest
+
+    found = binomtest(n_hits, n_images).proportion_ci(confidence_level=_LEVEL, method="wilson")
+    reason = f"fewer than {_RELIABLE_FROM} images: unreliable" if n_images < _RELIABLE_FROM else None
+    return Interval(float(found.low), float(found.high), reason)

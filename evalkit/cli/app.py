@@ -1,0 +1,85 @@
+"""``python -m evalkit``: finds the verb, turns evalkit's errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import cyclopts
+
+import evalkit
+from evalkit.cli.listing import list_
+from evalkit.cli.run import run
+from evalkit.cli.show import show
+from evalkit.errors import EvalkitError
+
+__all__ = ["build_app", "main"]
+
+_INTERRUPTED, _TERMINATED, _INTERNAL = 130, 143, 4
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def build_app() -> cyclopts.App:
+    """Return the command line as a whole."""
+    app = cyclopts.App(
+        name="python -m evalkit",
+        help="How good is a visual explanation? Scores saliency maps of Keras image classifiers for faithfulness and "
+        "localization.",
+        version=evalkit.__version__,
+        result_action="return_value",
+    )
+    app.command(run)
+    app.command(show)
+    app.command(list_, name="list")
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit: 0 fine, 2 bad usage or input, 3 not comparable, 4 a defect, 130/143 interrupted."""
+    sys.exit(_exit_code(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _exit_code(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        build_app()(arguments, exit_on_error=False, print_error=False)
+    except EvalkitError as error:
+        if debug:
+            raise
+        return _say(str(error), error.exit_code)
+    except cyclopts.CycloptsError as error:
+        return _say(f"{' '.join(str(error).split())} See: python -m evalkit {_verb(arguments)}--help", 2)
+    except KeyboardInterrupt:
+        return _say("interrupted; repeat the command to go on from here", _INTERRUPTED)
+    except _Terminated:
+        return _say("terminated; repeat the command to go on from here", _TERMINATED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; what is left must not be flushed into a closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        return _say(f"internal error: {type(error).__name__}: {error}; repeat with --debug and report it", _INTERNAL)
+    return 0
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    return f"{arguments[0]} " if arguments and arguments[0] in ("run", "show", "list") else ""
+
+
+def _say(message: str, code: int) -> int:
+    print(f"evalkit: {message}", file=sys.stderr)  # noqa: T201 - what the command line is for
+    return code
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated

@@ -1,0 +1,112 @@
+"""``list``: what evalkit knows by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from evalkit.cli.output import print_result, terminal_width
+from evalkit.report.formats import OutputFormat
+
+__all__ = ["list_"]
+
+Row = dict[str, str]
+
+
+def list_(
+    what: Literal["explainers", "metrics", "models", "datasets"],
+    /,
+    *,
+    format: OutputFormat = "table",  # noqa: A002 - the option's name
+) -> None:
+    """Print the explainers, metrics, models or data formats that evalkit understands.
+
+    Parameters
+    ----------
+    what
+        Which of them.
+    format
+        How to print the list.
+    """
+    from evalkit.report import render_listing
+
+    rows = {"explainers": _explainers, "metrics": _metrics, "models": _models, "datasets": _datasets}[what]()
+    print_result(render_listing(what, list(rows[0]), rows, format, width=terminal_width()))
+
+
+def _explainers() -> list[Row]:
+    from evalkit.explainers.catalog import EXPLAINERS
+
+    return [
+        {"explainer": name, "parameters": _parameters(kind), "what it is": kind.summary, "reference": kind.reference}
+        for name in EXPLAINERS.names()
+        for kind in [EXPLAINERS.get(name)]
+    ]
+
+
+def _parameters(kind: type) -> str:
+    return ", ".join(f"{field.name}={_default(field.default)}" for field in dataclasses.fields(kind))
+
+
+def _default(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _metrics() -> list[Row]:
+    from evalkit.metrics.catalog import METRICS
+
+    rows = []
+    for name in METRICS.names():
+        kind = METRICS.get(name)
+        spec = kind.spec
+        rows.append(
+            {
+                "metric": name,
+                "better": spec.direction,
+                "range": f"{spec.bounds[0]:g} to {spec.bounds[1]:g}",
+                "needs": spec.needs,
+                "parameters": _parameters(kind),
+                "what it is": spec.summary,
+                "reference": spec.reference,
+            }
+        )
+    return rows
+
+
+def _models() -> list[Row]:
+    from evalkit.models.applications import APPLICATIONS
+
+    named = [
+        {"model": name, "preprocess": one.family, "what it is": f"keras.applications.{one.function}, ImageNet weights"}
+        for name, one in APPLICATIONS.items()
+    ]
+    return [
+        *named,
+        {"model": "FILE.keras", "preprocess": "--preprocess", "what it is": "a saved Keras model"},
+        {
+            "model": "module:function",
+            "preprocess": "--preprocess",
+            "what it is": "a function that returns a Keras model",
+        },
+    ]
+
+
+def _datasets() -> list[Row]:
+    return [
+        {
+            "data": "FOLDER",
+            "what it is": "class folders: FOLDER/<class>/<image>",
+            "example": "photos/cat/1.jpg\nphotos/dog/2.png",
+        },
+        {
+            "data": "FOLDER",
+            "what it is": "a flat folder of unlabelled images, with --target predicted",
+            "example": "photos/1.jpg\nphotos/2.png",
+        },
+        {
+            "data": "FILE.csv",
+            "what it is": "a manifest: image, class_index or label; optionally x0,y0,x1,y1 (half-open pixels) or mask; "
+            "one row a box",
+            "example": "image,label,x0,y0,x1,y1\ncats/1.jpg,cat,12,30,180,200",
+        },
+    ]

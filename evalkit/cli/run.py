@@ -1,0 +1,125 @@
+"""``run``: explain, score, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from evalkit.cli.output import color_wanted, print_result, quiet_native_stderr, stderr_console, terminal_width
+from evalkit.config import DEFAULTS, RunOptions, merge, read_config
+from evalkit.report.formats import OutputFormat
+
+__all__ = ["run"]
+
+Flag = Annotated[bool | None, Parameter(negative="")]
+
+
+def run(  # noqa: PLR0913 - one parameter an option
+    config: Path | None = None,
+    /,
+    *,
+    data: str | None = None,
+    model: str | None = None,
+    weights: str | None = None,
+    preprocess: str | None = None,
+    class_names: str | None = None,
+    explainers: str | None = None,
+    patch_sizes: str | None = None,
+    metrics: str | None = None,
+    steps: int | None = None,
+    limit: int | None = None,
+    target: Literal["label", "predicted"] | None = None,
+    geometry: Literal["squash", "center-crop"] | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    output: str | None = None,
+    fresh: Flag = None,
+    format: OutputFormat = "table",  # noqa: A002 - the option's name
+    wide: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Explain every photo of a labelled set, score the maps, and print the leaderboards.
+
+    Repeating a command goes on where it stopped, or shows what is already computed.
+
+    Parameters
+    ----------
+    config
+        A TOML file with these options, underscores for dashes; the command line wins.
+    data
+        A folder of class folders, or a CSV manifest: image, class_index or label, and optionally x0,y0,x1,y1 or mask.
+    model
+        A .keras file, vgg16 or any other keras.applications name, or module:function.
+    weights
+        A weights file, instead of ImageNet's.
+    preprocess
+        How a .keras file wants its input: vgg16, resnet, mobilenet_v2 ... (any keras.applications family), or none.
+    class_names
+        The names of the model's outputs: a JSON list, or one name a line.
+    explainers
+        For example: gradcam,occlusion(stride=half),random. Default: all of `list explainers` that fit the model.
+    patch_sizes
+        Pixels, for occlusion without a patch_size of its own. [default: 16,24,32,40,56,64]
+    metrics
+        For example: deletion,insertion(steps=56). Default: all of `list metrics`.
+    steps
+        Steps of deletion and insertion. [default: 28]
+    limit
+        Take at most so many photos, evenly over the classes.
+    target
+        Explain and score the labelled class, or the one that the model predicts. [default: label]
+    geometry
+        How photos are fitted to the model's input. [default: squash]
+    batch_size
+        The most images in one pass. [default: 16]
+    seed
+        Of everything random. [default: 0]
+    output
+        The run folder. [default: runs/<data>-<model>-<signature>]
+    fresh
+        Forget what the run folder holds.
+    format
+        How to print the result.
+    wide
+        Print intervals at any width.
+    """
+    given = RunOptions(
+        data=data,
+        model=model,
+        weights=weights,
+        preprocess=preprocess,
+        class_names=class_names,
+        explainers=explainers,
+        patch_sizes=patch_sizes,
+        metrics=metrics,
+        steps=steps,
+        limit=limit,
+        target=target,
+        geometry=geometry,
+        batch_size=batch_size,
+        seed=seed,
+        output=output,
+        fresh=fresh,
+    )
+    options = merge(DEFAULTS, read_config(config) if config else RunOptions(), given)
+    console = stderr_console()
+    with quiet_native_stderr():
+        from evalkit.harness.prepare import default_output, prepare
+        from evalkit.harness.run import compute, require_readable
+    from evalkit.analysis.stored import results_of
+    from evalkit.report import render
+    from evalkit.store.run_folder import RunFolder
+
+    plan = prepare(options, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+    path = Path(options.output) if options.output else default_output(plan)
+    RunFolder.check_writable(path)
+    require_readable(plan)
+    folder = RunFolder.write(path, fresh=bool(options.fresh))
+    try:
+        compute(plan, folder, console)
+        manifest, results = results_of(folder)
+    finally:
+        folder.close()
+    print_result(render(manifest, results, format, width=terminal_width(), wide=wide, color=color_wanted()))
+    console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,52 @@
+"""``show``: print a run again, in any format, without computing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from evalkit.cli.output import color_wanted, print_result, terminal_width
+from evalkit.report.formats import OutputFormat
+
+__all__ = ["show"]
+
+
+def show(
+    run_folder: Path,
+    /,
+    *,
+    per_image: Annotated[bool, Parameter(negative="")] = False,
+    format: OutputFormat = "table",  # noqa: A002 - the option's name
+    wide: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Print the results of a run folder.
+
+    Parameters
+    ----------
+    run_folder
+        Made by `run`.
+    per_image
+        Print every image's scores instead of the leaderboards.
+    format
+        How to print the result.
+    wide
+        Print intervals at any width.
+    """
+    from evalkit.analysis.stored import results_of
+    from evalkit.report import render, render_scores
+    from evalkit.store.run_folder import RunFolder
+
+    folder = RunFolder.read(run_folder)
+    try:
+        if per_image:
+            manifest = folder.read_manifest()
+            table = folder.database.table([one.text for one in manifest.explainers], manifest.metrics)
+            text = render_scores(table, format, width=terminal_width())
+        else:
+            manifest, results = results_of(folder)
+            text = render(manifest, results, format, width=terminal_width(), wide=wide, color=color_wanted())
+    finally:
+        folder.close()
+    print_result(text)

@@ -1,0 +1,184 @@
+"""What a run is made of, and which of its cells are still missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+
+from evalkit import signature
+from evalkit.datasets.geometry import Geometry
+from evalkit.datasets.image_set import Entry, ImageSet
+from evalkit.explainers.base import Explainer
+from evalkit.metrics.spec import Metric, PerturbationMetric
+from evalkit.models.classifier import Classifier
+from evalkit.store.database import Database, ImageRow
+from evalkit.store.manifest import Signatures
+
+__all__ = ["Missing", "Plan", "Target", "accepted", "forgotten", "image_rows", "missing_cells", "versions"]
+
+Target = str  # "label" or "predicted"
+_VERSIONED = (
+    "evalkit",
+    "tensorflow",
+    "keras",
+    "tf-explain",
+    "numpy",
+    "opencv-python",
+    "pillow",
+    "scipy",
+    "scikit-image",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the version of every package that can move a number."""
+    return {name: version(name) for name in _VERSIONED}
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """One run: everything that its numbers depend on.
+
+    Attributes:
+        images: the labelled images, limited and with their class indices.
+        classifier: the model under explanation.
+        explainers: in the order asked for.
+        metrics: in the order asked for.
+        target: ``label`` explains and scores the labelled class, ``predicted`` the model's own choice.
+        geometry: how photos are fitted to the model's input.
+        steps: of the perturbation metrics, where their spec names no other.
+        seed: of everything random.
+        limit: images asked for, or None for all.
+    """
+
+    images: ImageSet
+    classifier: Classifier
+    explainers: Sequence[Explainer]
+    metrics: Sequence[Metric]
+    target: Target
+    geometry: Geometry
+    steps: int
+    seed: int
+    limit: int | None
+
+    @property
+    def subject(self) -> str:
+        """The part of the signature that may differ between comparable runs: model, weights, versions, precision."""
+        model, found = self.classifier, versions()
+        return signature.line(
+            "subject",
+            {
+                "model": model.name,
+                "weights": model.fingerprint[:16],
+                "preprocess": model.preprocess,
+                "precision": model.precision,
+                "tensorflow": found["tensorflow"],
+                "keras": found["keras"],
+            },
+        )
+
+    @property
+    def protocol(self) -> str:
+        """The part that must match: images, geometry, target, steps, seed."""
+        return signature.line(
+            "protocol",
+            {
+                "evalkit": versions()["evalkit"],
+                "data": self.images.name,
+                "images": len(self.images),
+                "limit": self.limit,
+                "geometry": self.geometry,
+                "score": "softmax",
+                "target": self.target,
+                "steps": self.steps,
+                "seed": self.seed,
+            },
+        )
+
+    def metric_signature(self, metric: Metric) -> str:
+        """Return a metric's line; what asks the model also names the score and the target."""
+        if isinstance(metric, PerturbationMetric):
+            return f"{metric.signature}|score:softmax|target:{self.target}"
+        return metric.signature
+
+    def signatures(self) -> Signatures:
+        """Return every line of the run."""
+        return Signatures(
+            run=f"{self.protocol} || {self.subject}",
+            metrics={metric.text: self.metric_signature(metric) for metric in self.metrics},
+            explainers={explainer.text: explainer.signature for explainer in self.explainers},
+        )
+
+    def digest(self) -> str:
+        """Return eight digits that stand for the whole command: the default output folder ends in them."""
+        lines = self.signatures()
+        return signature.digest("\n".join([lines.run, *lines.metrics.values(), *lines.explainers.values()]), 8)
+
+    def map_key(self, explainer: Explainer) -> str:
+        """Return what a stored map must match to be used again."""
+        return signature.digest(f"{self.subject}|{self.geometry}|{self.target}|{explainer.signature}", 32)
+
+    def score_key(self, explainer: Explainer, metric: Metric) -> str:
+        """Return what a stored cell must match to be used again."""
+        return signature.digest(f"{self.map_key(explainer)}|{self.metric_signature(metric)}", 32)
+
+
+def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], list[Entry]]:
+    """Return a row for each planned image, keeping what is known of it.
+
+    Returns:
+        The rows in the set's order, and the images whose file or label is not as it was when their cells were made.
+    """
+    rows, changed = [], []
+    for position, entry in enumerate(plan.images.entries):
+        fresh, row = _new_row(entry, position), known.get(entry.id)
+        if row is None:
+            rows.append(fresh)
+            continue
+        if (row.size_bytes, row.mtime_ns, row.truth) != (fresh.size_bytes, fresh.mtime_ns, fresh.truth):
+            changed.append(entry)
+        rows.append(replace(row, position=position, label=fresh.label))
+    return rows, changed
+
+
+def _new_row(entry: Entry, position: int) -> ImageRow:
+    class_index = -1 if entry.class_index is None else entry.class_index
+    return ImageRow(
+        entry.id, position, class_index, entry.label, entry.size_bytes, entry.mtime_ns, entry.truth_digest, "", None
+    )
+
+
+def accepted(row: ImageRow, entry: Entry, sha256: str) -> ImageRow | None:
+    """Return the row with the file's new time, if photo and truth are still what was scored; else None."""
+    if row.truth != entry.truth_digest or row.sha256 != sha256:
+        return None
+    return replace(row, size_bytes=entry.size_bytes, mtime_ns=entry.mtime_ns)
+
+
+def forgotten(row: ImageRow, entry: Entry) -> ImageRow:
+    """Return the row of a photo of which nothing holds any more."""
+    return _new_row(entry, row.position or 0)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What one image still needs: for each explainer, the metrics without a valid cell. Nothing = up to date."""
+
+    entry: Entry
+    cells: Sequence[tuple[Explainer, Sequence[Metric]]]
+
+
+def missing_cells(plan: Plan, entry: Entry, database: Database) -> Missing:
+    """Compare the plan with what the store holds of one image."""
+    keys = database.score_keys_of(entry.id)
+    cells: list[tuple[Explainer, Sequence[Metric]]] = []
+    for explainer in plan.explainers:
+        metrics = [
+            metric
+            for metric in plan.metrics
+            if keys.get((explainer.text, metric.text)) != plan.score_key(explainer, metric)
+        ]
+        if metrics:
+            cells.append((explainer, metrics))
+    return Missing(entry, cells)

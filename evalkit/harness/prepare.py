@@ -1,0 +1,122 @@
+"""Options to a plan: everything is opened and checked here, before anything is computed or written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from evalkit.config import RunOptions, patch_sizes_of
+from evalkit.datasets.classes import match_classes
+from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.open import open_image_set
+from evalkit.errors import ConfigError, EvalkitError
+from evalkit.explainers.base import Explainer
+from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, expand
+from evalkit.harness.plan import Plan
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
+from evalkit.metrics.spec import Metric
+from evalkit.models.classifier import Classifier
+from evalkit.models.sources import load_classifier
+from evalkit.registry import split_specs
+
+__all__ = ["default_output", "prepare"]
+
+Say = Callable[[str], None]
+
+
+def prepare(options: RunOptions, say: Say) -> Plan:
+    """Open the images and the model, build explainers and metrics, and check that they fit each other.
+
+    Args:
+        options: merged, with defaults.
+        say: prints one sentence on stderr, for what was decided on the user's behalf.
+
+    Raises:
+        EvalkitError: whatever does not fit, in one sentence.
+    """
+    if not options.data:
+        raise ConfigError("--data is missing; point it to a folder of class folders or to a CSV manifest")
+    if not options.model:
+        raise ConfigError(
+            "--model is missing; give a .keras file, vgg16 or another keras.applications name, or module:function"
+        )
+    steps, seed = options.steps or 28, options.seed or 0
+    # What needs no model comes first: a typo should not cost the time it takes to load one.
+    metrics = _metrics(options.metrics, steps)
+    sizes = patch_sizes_of(options)
+    explainers = expand(options.explainers or DEFAULT_EXPLAINERS, sizes or DEFAULT_PATCH_SIZES, seed)
+    images = open_image_set(options.data)
+    classifier = load_classifier(
+        options.model,
+        weights=_path(options.weights),
+        preprocess=options.preprocess,
+        class_names=_path(options.class_names),
+        batch_size=options.batch_size or 16,
+    )
+    target = options.target or "label"
+    names = classifier.class_names
+    images, notes = match_classes(images, names, classifier.n_classes, require_labels=target == "label")
+    for note in notes:
+        say(note)
+    if options.limit is not None:
+        images = images.limit(options.limit, seed)
+    return Plan(
+        images=_checked(images),
+        classifier=classifier,
+        explainers=_fitting(
+            explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say
+        ),
+        metrics=metrics,
+        target=target,
+        geometry="center-crop" if options.geometry == "center-crop" else "squash",
+        steps=steps,
+        seed=seed,
+        limit=options.limit,
+    )
+
+
+def default_output(plan: Plan) -> Path:
+    """Return ``runs/<data>-<model>-<signature>``: the same command always means the same folder."""
+    data, model = Path(plan.images.name).stem, Path(plan.classifier.name.replace(":", "-")).stem
+    return Path("runs") / f"{data}-{model}-{plan.digest()}"
+
+
+def _metrics(given: str | Sequence[str] | None, steps: int) -> list[Metric]:
+    texts = DEFAULT_METRICS if given is None else [given] if isinstance(given, str) else given
+    specs = [spec for text in texts for spec in split_specs(text)]
+    if not specs:
+        raise ConfigError(f"--metrics is empty; name at least one of: {', '.join(METRICS.names())}")
+    metrics = [METRICS.build(spec, steps=steps) for spec in specs]
+    seen: set[str] = set()
+    for metric in metrics:
+        if metric.text in seen:
+            raise ConfigError(f"--metrics: {metric.text} is listed twice; drop one")
+        seen.add(metric.text)
+    return metrics
+
+
+def _fitting(
+    explainers: Sequence[Explainer], classifier: Classifier, *, by_default: bool, sized: bool, say: Say
+) -> list[Explainer]:
+    """Check every explainer against the model; those that nobody asked for by name are left out, and it is said."""
+    fitting: list[Explainer] = []
+    for explainer in explainers:
+        try:
+            explainer.check(classifier)
+        except EvalkitError as error:
+            if not by_default or (sized and explainer.name == "occlusion"):
+                raise
+            say(f"left out: {error}")
+        else:
+            fitting.append(explainer)
+    return fitting
+
+
+def _checked(images: ImageSet) -> ImageSet:
+    if len(images) == 0:
+        raise ConfigError(f"--data '{images.name}' holds no images")
+    return images
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

@@ -1,0 +1,95 @@
+"""Progress on stderr: a bar with rate and time left on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["RunProgress"]
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class RunProgress:
+    """Counts photos for the eye and model passes for the clock.
+
+    Args:
+        console: on stderr.
+        n_photos: photos to do.
+        work: total work, in model passes.
+        passes: asked for the number of passes made so far.
+    """
+
+    def __init__(self, console: Console, n_photos: int, work: float, passes: Callable[[], int]) -> None:
+        """See the class."""
+        self._console = console
+        self._n_photos = n_photos
+        self._passes = passes
+        self._photos = 0
+        self._start = perf_counter()
+        self._last_line = self._start
+        self._first_pass = passes()
+        self._done = 0.0
+        self._work = max(work, 1.0)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("photo {task.fields[photo]}/{task.fields[photos]}"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=self._work, photo=0, photos=n_photos, rate="")
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def begin_photo(self) -> None:
+        """Count one more photo as begun."""
+        self._photos += 1
+        self._bar.update(self._task, photo=self._photos)
+
+    def advance(self, what: str, work: float) -> None:
+        """Add finished work.
+
+        Args:
+            what: the explainer just done.
+            work: its share of the total, in model passes.
+        """
+        self._done += work
+        self._bar.update(self._task, description=what[:32], advance=work, rate=self._rate())
+        now = perf_counter()
+        if not self._console.is_terminal and now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            left = (now - self._start) * (self._work / self._done - 1) if self._done else float("nan")
+            self._console.print(
+                f"photo {self._photos}/{self._n_photos}, {self._rate()}, about {left / 60:.0f} min left",
+                highlight=False,
+            )
+
+    def _rate(self) -> str:
+        elapsed = perf_counter() - self._start
+        return f"{(self._passes() - self._first_pass) / elapsed:.1f} passes/s" if elapsed > 0 else ""

@@ -1,0 +1,49 @@
+"""Results to something to look at: terminal tables, JSON, CSV, Markdown, LaTeX. Needs stored results only."""
+
+from __future__ import annotations
+
+import json
+
+from evalkit.analysis.results import Results
+from evalkit.report.formats import FORMATS, OutputFormat
+from evalkit.report.listing import render_listing, render_scores
+from evalkit.store.manifest import Manifest
+
+__all__ = ["FORMATS", "OutputFormat", "document", "render", "render_listing", "render_scores"]
+
+
+def document(manifest: Manifest, results: Results) -> dict[str, object]:
+    """Return the JSON document; see ``evalkit.report.json_document``."""
+    from evalkit.report.json_document import document as build
+
+    return build(manifest, results)
+
+
+def render(manifest: Manifest, results: Results, form: OutputFormat, *, width: int, wide: bool, color: bool) -> str:
+    """Return a run's results in one of the formats.
+
+    Args:
+        manifest: of the run.
+        results: its analysis.
+        form: table, json, csv, markdown or latex.
+        width: columns of the terminal; for the table only.
+        wide: print intervals at any width; for the table only.
+        color: use bold and dim; for the table only.
+    """
+    if form == "json":
+        return json.dumps(document(manifest, results), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    if form == "csv":
+        from evalkit.report.delimited import render_csv
+
+        return render_csv(results)
+    if form == "markdown":
+        from evalkit.report.markdown import render_markdown
+
+        return render_markdown(manifest, results)
+    if form == "latex":
+        from evalkit.report.latex import render_latex
+
+        return render_latex(manifest, results)
+    from evalkit.report.terminal import render_terminal
+
+    return render_terminal(manifest, results, width=width, wide=wide, color=color)

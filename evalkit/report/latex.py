@@ -1,0 +1,57 @@
+"""LaTeX: booktabs tables for a paper, the signature as a comment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evalkit.analysis.results import Results
+from evalkit.report.layout import is_best, leaderboards, number, sweep_rows
+from evalkit.store.manifest import Manifest
+
+__all__ = ["escape", "render_latex", "tabular"]
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "\n": " ",
+}  # fmt: skip
+
+
+def escape(text: str) -> str:
+    r"""Return text that LaTeX prints as it is.
+
+    >>> print(escape("max_box & 5 %"))
+    max\_box \& 5 \%
+    """
+    return "".join(_SPECIAL.get(character, character) for character in text)
+
+
+def tabular(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a booktabs ``tabular``; cells are LaTeX already. The first ``left`` columns are aligned left."""
+    columns = "l" * left + "r" * (len(header) - left)
+    lines = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(header) + r" \\", r"\midrule"]
+    lines += [" & ".join(row) + r" \\" for row in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def render_latex(manifest: Manifest, results: Results) -> str:
+    """Return the leaderboards and the sweep; the document needs the booktabs package."""
+    parts = [
+        "\n".join(
+            f"% {line}" for line in ["needs booktabs", manifest.signature.run, *manifest.signature.metrics.values()]
+        )
+    ]
+    for board in leaderboards(manifest, results):
+        rows = [
+            [
+                escape(row.explainer),
+                *(f"\\textbf{{{number(cell.mean)}}}" if is_best(cell) else number(cell.mean) for cell in row.cells),
+            ]
+            for row in board.rows
+        ]
+        header = ["explainer", *(escape(column.title) for column in board.columns)]
+        parts.append(f"% {board.title}\n{tabular(header, rows)}")
+    if results.patch_sweep:
+        header, rows = sweep_rows(manifest, results, 6)
+        parts.append(f"% Patch size of occlusion\n{tabular([escape(name) for name in header], rows, left=0)}")
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,76 @@
+"""Markdown: pipe tables for a pull request or a README."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evalkit.analysis.results import Results
+from evalkit.report.layout import (
+    facts,
+    interval,
+    is_best,
+    leaderboards,
+    legend,
+    marks,
+    number,
+    sweep_rows,
+    unscored_lines,
+)
+from evalkit.store.manifest import Manifest
+
+__all__ = ["escape", "pipe_table", "render_markdown"]
+
+
+def escape(text: str) -> str:
+    r"""Return text that Markdown shows as it is, also inside a table.
+
+    >>> print(escape("a|b *c*"))
+    a\|b \*c\*
+    """
+    special = "\\`*_[]<>|#"
+    return "".join(f"\\{character}" if character in special else character for character in text.replace("\n", " "))
+
+
+def pipe_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a pipe table; cells are Markdown already. The first ``left`` columns are aligned left."""
+    rule = ["---" if index < left else "---:" for index in range(len(header))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
+
+
+def render_markdown(manifest: Manifest, results: Results) -> str:
+    """Return everything that ``run`` shows, as Markdown."""
+    parts = []
+    for board in leaderboards(manifest, results):
+        rows = []
+        for row in board.rows:
+            cells = []
+            for cell in row.cells:
+                shown = f"**{interval(cell)}**" if is_best(cell) else interval(cell)
+                cells.append(shown + escape(marks(manifest, results, cell)))
+            rows.append([escape(row.explainer) + (" (control)" if row.control else ""), *cells])
+        header = ["explainer", *(escape(column.title) for column in board.columns)]
+        parts += [f"## {board.title}", pipe_table(header, rows)]
+    parts += _sweep(manifest, results)
+    cost = [
+        [
+            escape(one.explainer),
+            str(one.forward_passes),
+            number(one.seconds_per_image, 2),
+            number(one.seconds, 1),
+            one.method,
+        ]
+        for one in results.cost
+    ]
+    parts += ["## Cost of the maps", pipe_table(["explainer", "passes/image", "s/image", "seconds", "method"], cost)]
+    notes = [*unscored_lines(results), *legend(manifest, results), *facts(manifest, results)]
+    parts.append("\n".join(f"* {escape(line)}" for line in notes))
+    parts.append("```\n" + "\n".join([manifest.signature.run, *manifest.signature.metrics.values()]) + "\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _sweep(manifest: Manifest, results: Results) -> list[str]:
+    if not results.patch_sweep:
+        return []
+    header, rows = sweep_rows(manifest, results, 6)
+    found = ["## Patch size of occlusion", pipe_table([escape(name) for name in header], rows, left=0)]
+    return [*found, escape(results.best_patch_size.reason)] if results.best_patch_size else found

@@ -1,0 +1,62 @@
+"""Complexity: how concentrated a map is. Says nothing of whether it is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.metrics.levels import is_constant
+from evalkit.metrics.spec import MapMetric, MetricSpec
+
+__all__ = ["Sparseness", "gini_index"]
+
+
+def gini_index(saliency_map: NDArray[np.floating]) -> float:
+    """Return the Gini index of the map's positive part: 0 = spread evenly, toward 1 = all in one pixel.
+
+    With values v sorted ascending, n of them: 1 - 2 * sum(v_k / sum(v) * (n - k + 1/2) / n), k from 1.
+
+    Args:
+        saliency_map: float (H, W).
+
+    Returns:
+        0..1 - 1/n; 0 for a constant map; NaN if the map is not finite or varies without being positive anywhere.
+
+    Reference: Hurley & Rickard, IEEE Trans. Information Theory 2009; Chalasani et al., ICML 2020.
+    """
+    values = np.asarray(saliency_map, dtype=np.float64).ravel()
+    if not np.isfinite(values).all():
+        return np.nan
+    if is_constant(values):
+        return 0.0
+    positive = np.sort(np.maximum(values, 0.0))
+    total = float(positive.sum())
+    if total <= 0:
+        return np.nan
+    count = positive.size
+    weights = (count - np.arange(1, count + 1) + 0.5) / count
+    return float(1.0 - 2.0 * (positive / total) @ weights)
+
+
+@dataclass(frozen=True)
+class Sparseness(MapMetric):
+    """Sparseness: the Gini index of the map's positive part."""
+
+    spec: ClassVar[MetricSpec] = MetricSpec(
+        name="sparseness",
+        version=1,
+        direction="higher",
+        bounds=(0.0, 1.0),
+        needs="map",
+        family="other",
+        summary="Gini index of the map's positive part: how few pixels carry it",
+        reference="Hurley & Rickard, 2009; Chalasani et al., ICML 2020",
+        nan_reason="the map is positive nowhere",
+    )
+
+    def score(self, saliency_map: NDArray[np.floating]) -> float:
+        """Return ``gini_index``."""
+        return gini_index(saliency_map)

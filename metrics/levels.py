@@ -1,0 +1,95 @@
+"""Ties share alike: which pixels of a map are equal, and where a ranking may be cut.
+
+Any order among equal pixels is invented, so pixels of equal value form one level and are treated as one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["TOLERANCE", "Ties", "cuts", "is_constant", "level_ranks", "raster_ranks", "scaled", "top_level"]
+
+Ties = Literal["levels", "raster"]
+
+TOLERANCE = 1e-6
+"""Sorted neighbors belong to one level when they differ by at most this share of the map's largest magnitude."""
+
+Map = NDArray[np.floating]
+
+
+def _descending(saliency_map: Map) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    values = np.asarray(saliency_map, dtype=np.float64).ravel()
+    order = np.argsort(-values, kind="stable")
+    return values, order
+
+
+def level_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rank pixels by level, most relevant first.
+
+    Args:
+        saliency_map: finite float (H, W).
+
+    Returns:
+        rank: int64 (H, W), the number of pixels in strictly higher levels.
+        boundaries: int64 (L + 1,), the numbers of pixels in the L highest levels, from 0 to H * W.
+    """
+    values, order = _descending(saliency_map)
+    ordered = values[order]
+    largest = float(np.abs(values).max(initial=0.0))
+    begins = np.concatenate([[True], ordered[:-1] - ordered[1:] > TOLERANCE * largest])
+    starts = np.flatnonzero(begins)
+    rank = np.empty(values.size, dtype=np.int64)
+    rank[order] = starts[np.cumsum(begins) - 1]
+    boundaries = np.concatenate([starts, [values.size]]).astype(np.int64)
+    return rank.reshape(saliency_map.shape), boundaries
+
+
+def raster_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rank pixels one by one, equal ones in raster order, as torch-cam's stable sort does; arguments as above."""
+    values, order = _descending(saliency_map)
+    rank = np.empty(values.size, dtype=np.int64)
+    rank[order] = np.arange(values.size)
+    return rank.reshape(saliency_map.shape), np.arange(values.size + 1, dtype=np.int64)
+
+
+def cuts(boundaries: NDArray[np.int64], steps: int) -> NDArray[np.int64]:
+    """Return the boundaries nearest to 0/steps, 1/steps ... of the pixels; the lower of two equally near.
+
+    Args:
+        boundaries: int64, ascending from 0 to the number of pixels.
+        steps: 1 or more.
+
+    Returns:
+        int64, strictly ascending, from 0 to the number of pixels.
+    """
+    # In units of 1/steps pixel everything is a whole number, so that "equally near" is exact.
+    wanted = np.arange(steps + 1) * boundaries[-1]
+    fine = boundaries * steps
+    above = np.searchsorted(fine, wanted)
+    below = np.maximum(above - 1, 0)
+    nearest = np.where(wanted - fine[below] <= fine[above] - wanted, below, above)
+    return np.unique(boundaries[nearest])
+
+
+def is_constant(saliency_map: Map) -> bool:
+    """Tell whether all pixels form one level."""
+    return bool(level_ranks(saliency_map)[1].size == 2)
+
+
+def top_level(saliency_map: Map) -> NDArray[np.bool_]:
+    """Return the tied maxima, bool (H, W)."""
+    return np.asarray(level_ranks(saliency_map)[0] == 0)
+
+
+def scaled(saliency_map: Map) -> NDArray[np.float64]:
+    """Return the map scaled to 0..1 by its minimum and maximum; 0.5 everywhere if it is constant.
+
+    A half is what pixel noise gives on average once it is scaled, so a constant map scores as chance.
+    """
+    values = np.asarray(saliency_map, dtype=np.float64)
+    if is_constant(values):
+        return np.full(values.shape, 0.5)
+    return np.asarray((values - values.min()) / (values.max() - values.min()))

@@ -1,0 +1,203 @@
+"""Localization: does the map name the object? Scores of one map against the object's region or boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.errors import ConfigError
+from evalkit.metrics.levels import is_constant, level_ranks, top_level
+from evalkit.metrics.spec import MetricSpec, RegionMetric, Truth
+
+__all__ = [
+    "EnergyPointingGame",
+    "PointingGame",
+    "RelevanceMassAccuracy",
+    "RelevanceRankAccuracy",
+    "box_region",
+    "mass_inside",
+    "pointing_game",
+    "relevance_rank_accuracy",
+]
+
+Map = NDArray[np.floating]
+Region = NDArray[np.bool_]
+
+
+def pointing_game(
+    saliency_map: Map, region: Region, *, tolerance_px: float = 15.0, pixel_size: tuple[float, float] = (1.0, 1.0)
+) -> float:
+    """Return the share of the tied maxima that lie in the region or closer to it than the tolerance.
+
+    Args:
+        saliency_map: float (H, W).
+        region: bool (H, W), at least one pixel.
+        tolerance_px: in the photo's own pixels, strict.
+        pixel_size: photo pixels that one map pixel spans, (down, across).
+
+    Returns:
+        0..1; NaN if the map is not finite or the region is empty.
+
+    Reference: Zhang et al., IJCV 2018; TorchRay's pointing game. A tie is shared, not decided by its order.
+    """
+    if not (np.isfinite(saliency_map).all() and region.any()):
+        return np.nan
+    from scipy.ndimage import distance_transform_edt
+
+    distance_px = distance_transform_edt(~region, sampling=pixel_size)
+    return float((distance_px[top_level(saliency_map)] < tolerance_px).mean())
+
+
+def mass_inside(saliency_map: Map, region: Region) -> float:
+    """Return the share of the map's positive part that lies inside the region.
+
+    A constant map, of any sign, is spread evenly: it scores the region's share of the area.
+
+    Args:
+        saliency_map: float (H, W).
+        region: bool (H, W).
+
+    Returns:
+        0..1; NaN if the map is not finite or varies without being positive anywhere.
+
+    Reference: Wang et al., Score-CAM, CVPRW 2020, section 4.3; Arras et al., CLEVR-XAI, Information Fusion 2022.
+    """
+    values = np.asarray(saliency_map, dtype=np.float64)
+    if not np.isfinite(values).all():
+        return np.nan
+    if is_constant(values):
+        return float(region.mean())
+    positive = np.maximum(values, 0.0)
+    total = float(positive.sum())
+    return float(positive[region].sum()) / total if total > 0 else np.nan
+
+
+def box_region(boxes: NDArray[np.float64], size: tuple[int, ...]) -> Region:
+    """Return the union of boxes by pixel centers, bool (H, W).
+
+    Args:
+        boxes: float64 (K, 4), x0, y0, x1, y1, half-open: pixel (r, c) is inside if x0 <= c + 0.5 < x1, and so down.
+        size: (H, W).
+    """
+    rows, columns = np.arange(size[0])[:, None] + 0.5, np.arange(size[1])[None] + 0.5
+    inside = np.zeros(size, dtype=np.bool_)
+    for x0, y0, x1, y1 in boxes:
+        inside |= (rows >= y0) & (rows < y1) & (columns >= x0) & (columns < x1)
+    return inside
+
+
+def relevance_rank_accuracy(saliency_map: Map, region: Region) -> float:
+    """Return the share of the K highest pixels that lie in the region, K being its size.
+
+    The level that straddles K counts in proportion: its pixels are equal.
+
+    Returns:
+        0..1; NaN if the map is not finite or the region is empty.
+
+    Reference: Arras et al., CLEVR-XAI, Information Fusion 2022, section 3.2.
+    """
+    wanted = int(region.sum())
+    if not (np.isfinite(saliency_map).all() and wanted):
+        return np.nan
+    rank, boundaries = level_ranks(saliency_map)
+    straddling = int(np.searchsorted(boundaries, wanted, side="left")) - 1
+    begin, end = int(boundaries[straddling]), int(boundaries[straddling + 1])
+    whole = int(region[rank < begin].sum())
+    shared = int(region[rank == begin].sum())
+    return (whole + shared * (wanted - begin) / (end - begin)) / wanted
+
+
+@dataclass(frozen=True)
+class PointingGame(RegionMetric):
+    """Pointing game.
+
+    Attributes:
+        tolerance_px: in the photo's own pixels before resizing, strict.
+    """
+
+    spec: ClassVar[MetricSpec] = MetricSpec(
+        name="pointing_game",
+        version=1,
+        direction="higher",
+        bounds=(0.0, 1.0),
+        needs="map+region",
+        family="localization",
+        summary="share of the map's maxima in the object or less than 15 photo pixels from it",
+        reference="Zhang et al., IJCV 2018; TorchRay",
+    )
+    tolerance_px: float = 15.0
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 0 < self.tolerance_px < np.inf:
+            raise ConfigError(f"{self.name}: tolerance_px={self.tolerance_px} is not allowed; more than 0 pixels")
+
+    def score(self, saliency_map: Map, truth: Truth) -> float:
+        """Return ``pointing_game``."""
+        return pointing_game(saliency_map, truth.region, tolerance_px=self.tolerance_px, pixel_size=truth.pixel_size)
+
+
+@dataclass(frozen=True)
+class EnergyPointingGame(RegionMetric):
+    """Energy-based pointing game: the positive part inside the boxes."""
+
+    spec: ClassVar[MetricSpec] = MetricSpec(
+        name="energy_pointing_game",
+        version=1,
+        direction="higher",
+        bounds=(0.0, 1.0),
+        needs="map+region",
+        family="localization",
+        summary="share of the map's positive part inside the boxes",
+        reference="Wang et al., Score-CAM, CVPRW 2020, section 4.3",
+        nan_reason="the map is positive nowhere",
+    )
+
+    def score(self, saliency_map: Map, truth: Truth) -> float:
+        """Return ``mass_inside`` of the union of the boxes."""
+        return mass_inside(saliency_map, box_region(truth.boxes, saliency_map.shape))
+
+
+@dataclass(frozen=True)
+class RelevanceMassAccuracy(RegionMetric):
+    """Relevance mass accuracy: the positive part inside the exact mask."""
+
+    spec: ClassVar[MetricSpec] = MetricSpec(
+        name="relevance_mass_accuracy",
+        version=1,
+        direction="higher",
+        bounds=(0.0, 1.0),
+        needs="map+region",
+        family="localization",
+        summary="share of the map's positive part inside the object's exact mask",
+        reference="Arras et al., CLEVR-XAI, Information Fusion 2022, section 3.2",
+        nan_reason="the map is positive nowhere",
+        exact_region=True,
+    )
+
+    def score(self, saliency_map: Map, truth: Truth) -> float:
+        """Return ``mass_inside`` of the region."""
+        return mass_inside(saliency_map, truth.region)
+
+
+@dataclass(frozen=True)
+class RelevanceRankAccuracy(RegionMetric):
+    """Relevance rank accuracy: of as many highest pixels as the region has, those inside it."""
+
+    spec: ClassVar[MetricSpec] = MetricSpec(
+        name="relevance_rank_accuracy",
+        version=1,
+        direction="higher",
+        bounds=(0.0, 1.0),
+        needs="map+region",
+        family="localization",
+        summary="of the K highest pixels, K the size of the region, the share inside it",
+        reference="Arras et al., CLEVR-XAI, Information Fusion 2022, section 3.2",
+    )
+
+    def score(self, saliency_map: Map, truth: Truth) -> float:
+        """Return ``relevance_rank_accuracy``."""
+        return relevance_rank_accuracy(saliency_map, truth.region)

@@ -1,0 +1,203 @@
+"""Faithfulness: what the model's score does when pixels are replaced in the map's order.
+
+References: Petsiuk et al., RISE, BMVC 2018 (deletion, insertion; as its evaluation.py codes them); Bluecher et al.,
+TMLR 2024 (symmetric relevance gain); Chattopadhay et al., Grad-CAM++, WACV 2018, section 4.1 (average drop, increase).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.errors import ConfigError
+from evalkit.metrics.levels import Ties, cuts, level_ranks, raster_ranks, scaled
+from evalkit.metrics.spec import Blend, Canvas, Composition, MetricSpec, Perturbation, PerturbationMetric
+
+__all__ = [
+    "AverageDrop",
+    "Deletion",
+    "IncreaseInConfidence",
+    "Insertion",
+    "SymmetricRelevanceGain",
+    "area_under_curve",
+    "perturbation",
+]
+
+
+def area_under_curve(fractions: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
+    """Return the trapezoid over the fractions as they really are, so that uneven cuts weigh what they span.
+
+    >>> area_under_curve(np.array([0.0, 0.5, 1.0]), np.array([1.0, 0.5, 0.0]))
+    0.5
+    """
+    return float(np.trapezoid(scores, fractions))
+
+
+def perturbation(
+    saliency_map: NDArray[np.floating], start: Canvas, end: Canvas, steps: int, ties: Ties
+) -> Perturbation:
+    """Plan to turn ``start`` into ``end``, the most relevant pixels first.
+
+    Args:
+        saliency_map: finite float (H, W).
+        start: shown at first.
+        end: shown at last.
+        steps: the curve is cut nearest to each k/steps of the pixels, both ends included.
+        ties: ``levels`` cuts between levels only; ``raster`` breaks ties in raster order.
+    """
+    rank, boundaries = (level_ranks if ties == "levels" else raster_ranks)(saliency_map)
+    return Perturbation(start, end, rank, cuts(boundaries, steps))
+
+
+@dataclass(frozen=True)
+class _Curve(PerturbationMetric):
+    """Base of the metrics that follow a curve.
+
+    Attributes:
+        steps: cuts of the curve, 1 to 10,000.
+        ties: ``levels``: equal pixels turn together; ``raster``: in raster order, as torch-cam does.
+    """
+
+    steps: int = 28
+    ties: Ties = "levels"
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 1 <= self.steps <= 10_000:
+            raise ConfigError(f"{self.name}: steps={self.steps} is not allowed; 1 to 10000")
+
+
+@dataclass(frozen=True)
+class Deletion(_Curve):
+    """Area under the score while the most relevant pixels are replaced by the mean color. See docs/metrics.md."""
+
+    spec: ClassVar[MetricSpec] = MetricSpec(
+        name="deletion",
+        version=1,
+        direction="lower",
+        bounds=(0.0, 1.0),
+        needs="perturbation",
+        family="faithfulness",
+        summary="area under the class's score while the most relevant pixels turn into the mean color",
+        reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
+    )
+
+    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
+        """Return one curve, from the photo to the mean color."""
+        return [perturbation(saliency_map, "image", "mean", self.steps, self.ties)]
+
+    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
+        """Return the area, 0..1."""
+        return _area(plan[0], scores[0])
+
+
+@dataclass(frozen=True)
+class Insertion(_Curve):
+    """Area under the score while the most relevant pixels appear in the blurred photo. See docs/metrics.md."""
+
+    spec: ClassVar[MetricSpec] = MetricSpec(
+        name="insertion",
+        version=1,
+        direction="higher",
+        bounds=(0.0, 1.0),
+        needs="perturbation",
+        family="faithfulness",
+        summary="area under the class's score while the most relevant pixels appear in the blurred photo",
+        reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
+    )
+
+    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
+        """Return one curve, from RISE's blur to the photo."""
+        return [perturbation(saliency_map, "blur", "image", self.steps, self.ties)]
+
+    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
+        """Return the area, 0..1."""
+        return _area(plan[0], scores[0])
+
+
+@dataclass(frozen=True)
+class SymmetricRelevanceGain(_Curve):
+    """Insertion minus deletion, both with the mean color. See docs/metrics.md."""
+
+    spec: ClassVar[MetricSpec] = MetricSpec(
+        name="symmetric_relevance_gain",
+        version=1,
+        direction="higher",
+        bounds=(-1.0, 1.0),
+        needs="perturbation",
+        family="faithfulness",
+        summary="insertion minus deletion, both with the mean color: what the order of the pixels is worth",
+        reference="Bluecher et al., TMLR 2024 (SRG: least minus most relevant first)",
+    )
+
+    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
+        """Return two curves; the second is deletion's own."""
+        return [
+            perturbation(saliency_map, "mean", "image", self.steps, self.ties),
+            perturbation(saliency_map, "image", "mean", self.steps, self.ties),
+        ]
+
+    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
+        """Return the difference of the areas, -1..1; 0 for a constant map."""
+        return _area(plan[0], scores[0]) - _area(plan[1], scores[1])
+
+
+@dataclass(frozen=True)
+class _Shown(PerturbationMetric):
+    """Base of the metrics that show the model the photo as the map leaves it."""
+
+    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
+        """Return one image: the photo where the scaled map is 1, the mean color where it is 0."""
+        return [Blend("image", "mean", scaled(saliency_map))]
+
+
+@dataclass(frozen=True)
+class AverageDrop(_Shown):
+    """Share of the score lost when only what the map shows is left. See docs/metrics.md."""
+
+    spec: ClassVar[MetricSpec] = MetricSpec(
+        name="average_drop",
+        version=1,
+        direction="lower",
+        bounds=(0.0, 1.0),
+        needs="perturbation",
+        family="faithfulness",
+        summary="share of the class's score lost when the photo is faded to the mean color where the map is low",
+        reference="Chattopadhay et al., Grad-CAM++, WACV 2018, section 4.1",
+        nan_reason="the score of the untouched photo is 0",
+    )
+
+    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
+        """Return max(0, Y - O) / Y, 0..1; NaN if Y is 0."""
+        return max(0.0, clean - float(scores[0][0])) / clean if clean > 0 else np.nan
+
+
+@dataclass(frozen=True)
+class IncreaseInConfidence(_Shown):
+    """Whether the score rises when only what the map shows is left. See docs/metrics.md."""
+
+    spec: ClassVar[MetricSpec] = MetricSpec(
+        name="increase_in_confidence",
+        version=1,
+        direction="higher",
+        bounds=(0.0, 1.0),
+        needs="perturbation",
+        family="faithfulness",
+        summary="share of photos whose class score rises when faded to the mean color where the map is low",
+        reference="Chattopadhay et al., Grad-CAM++, WACV 2018, section 4.1",
+        binary=True,
+    )
+
+    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
+        """Return 1 if O > Y, else 0."""
+        return float(float(scores[0][0]) > clean)
+
+
+def _area(one: Composition, scores: NDArray[np.float64]) -> float:
+    if not isinstance(one, Perturbation):
+        raise TypeError(f"a curve is needed, not {type(one).__name__}")
+    return area_under_curve(one.fractions, scores)

@@ -1,0 +1,299 @@
+"""The main job on a tiny model: what it prints, what it leaves, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+QUICK = {
+    "--data": "labels.csv",
+    "--model": "tiny.keras",
+    "--target": "predicted",
+    "--output": "out",
+    "--explainers": "gradcam,occlusion,random,uniform",
+    "--patch-sizes": "8,16",
+    "--steps": "4",
+}
+
+
+def quick(*positional, **changes):
+    """Return the arguments of a run of a second, some of them changed (None leaves one out)."""
+    options = {**QUICK, **{f"--{key.replace('_', '-')}": value for key, value in changes.items()}}
+    return ["run", *positional, *(part for key, value in options.items() if value is not None for part in (key, value))]
+
+
+def scores(path="out/results.sqlite"):
+    connection = sqlite3.connect(path)
+    rows = connection.execute(
+        "SELECT image_id, explainer, metric, value, reason, hex(statistics) FROM scores "
+        "ORDER BY image_id, explainer, metric"
+    ).fetchall()
+    connection.close()
+    return rows
+
+
+def test_run_prints_tables_and_leaves_a_complete_run_folder(evalkit, workplace):
+    done = evalkit(*quick())
+    assert done.code == 0, done.err
+    assert "deletion" in done.out
+    assert "occlusion(patch_size=16)" in done.out.replace("\n", "")
+    assert {one.name for one in (workplace / "out").iterdir()} >= {
+        "manifest.json",
+        "results.sqlite",
+        "maps",
+        "analysis.json",
+    }
+    assert len(list((workplace / "out" / "maps").rglob("*.npy"))) == 6 * 5
+    manifest = json.loads((workplace / "out" / "manifest.json").read_text())
+    assert manifest["finished"]
+    assert len(scores()) == 6 * 5 * len(manifest["metrics"])
+
+
+def test_show_gives_the_whole_document_as_strict_json(evalkit, workplace):
+    evalkit(*quick())
+    done = evalkit("show", "out", "--format", "json")
+    found = json.loads(done.out, parse_constant=pytest.fail)
+    assert set(found) >= {
+        "schema_version", "signature", "model", "data", "n_images", "leaderboard", "patch_sweep", "best_patch_size",
+        "cost",
+    }  # fmt: skip
+    assert set(found["signature"]) >= {"run", "metrics", "explainers"}
+    assert found["n_images"] == 6
+    assert set(found["leaderboard"][0]) >= {
+        "explainer", "metric", "direction", "mean", "ci_low", "ci_high", "ci_reason", "n_scored", "n_unscored", "rank",
+        "better_than",
+    }  # fmt: skip
+    assert len(found["leaderboard"]) == 5 * 13
+    assert [(row["patch_size"], row["stride"], row["positions"]) for row in found["patch_sweep"]] == [
+        (8, 8, 16),
+        (16, 16, 4),
+    ]
+    row = found["patch_sweep"][0]
+    assert set(row) >= {"patch_size", "stride", "positions", "forward_passes", "seconds_per_image", "metrics"}
+    assert set(row["metrics"]["deletion"]) >= {"mean", "ci_low", "ci_high", "n_scored"}
+    assert set(found["best_patch_size"]) >= {"patch_size", "reason", "stride", "decided", "tied_with", "chosen_share"}
+    assert set(found["cost"][0]) >= {"explainer", "forward_passes", "seconds", "method"}
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv", "markdown", "latex"])
+def test_every_format_of_run_show_and_list(evalkit, workplace, form):
+    first = evalkit(*quick(limit="2", format=form))
+    assert first.code == 0, first.err
+    again = evalkit("show", "out", "--format", form)
+    assert again.out == first.out
+    assert evalkit("show", "out", "--per-image", "--format", form).code == 0
+    for what in ("explainers", "metrics", "models", "datasets"):
+        listed = evalkit("list", what, "--format", form)
+        assert listed.code == 0
+        assert listed.out.strip()
+
+
+def test_repeating_a_command_computes_nothing_and_says_the_same(evalkit, workplace, monkeypatch):
+    first = evalkit(*quick())
+    before = scores()
+
+    def forbidden(*_):
+        raise AssertionError("a photo was computed again")
+
+    monkeypatch.setattr("evalkit.harness.run.score_photo", forbidden)
+    again = evalkit(*quick())
+    assert again.code == 0, again.err
+    assert again.out == first.out
+    assert scores() == before
+
+
+def test_a_changed_setting_computes_what_it_touches(evalkit, workplace, monkeypatch):
+    from evalkit.explainers.cam import GradCam
+    from evalkit.explainers.occlusion import Occlusion
+
+    evalkit(*quick(metrics="deletion"))
+    made = []
+    for kind in (GradCam, Occlusion):
+        original = kind.explain
+        monkeypatch.setattr(
+            kind, "explain", lambda self, *given, original=original: made.append(self.text) or original(self, *given)
+        )
+    evalkit(*quick(metrics="deletion,insertion"))
+    assert made == []
+    assert {row[2] for row in scores()} == {"deletion", "insertion"}
+    evalkit(*quick(metrics="deletion", patch_sizes="8,16,24"))
+    assert set(made) == {"occlusion(patch_size=24)"}
+
+
+def test_a_photo_whose_content_changed_is_scored_again_and_one_only_touched_is_not(evalkit, workplace):
+    import os
+
+    from PIL import Image
+
+    evalkit(*quick(metrics="sparseness,deletion"))
+    before = {row[:3]: row[3:] for row in scores()}
+    Image.open(workplace / "photo0.png").rotate(180).save(workplace / "photo0.png")
+    os.utime(workplace / "photo1.png", ns=(1, 1))
+    evalkit(*quick(metrics="sparseness,deletion"))
+    after = {row[:3]: row[3:] for row in scores()}
+    changed = {key[0] for key in before if before[key] != after[key]}
+    assert changed == {"photo0.png"}
+    manifest = json.loads((workplace / "out" / "manifest.json").read_text())
+    assert manifest["explainers"][0]["n_maps"] == 6
+
+
+def test_batch_size_does_not_move_the_scores(evalkit, workplace):
+    evalkit(*quick(batch_size="1"))
+    one = scores()
+    evalkit(*quick(batch_size="13"), "--fresh")
+    for first, second in zip(one, scores(), strict=True):
+        assert first[:3] == second[:3]
+        assert first[4:] == second[4:]
+        assert first[3] == second[3] or abs(first[3] - second[3]) < 1e-6
+
+
+def test_misclassified_photos_are_not_scored_where_the_model_is_asked_and_counted(evalkit, workplace):
+    done = evalkit(*quick(target="label", format="json"))
+    found = json.loads(done.out)
+    reasons = {row[4] for row in scores() if row[2] == "deletion"}
+    assert reasons >= {"misclassified"}
+    cell = next(cell for cell in found["leaderboard"] if cell["metric"] == "deletion")
+    assert cell["n_scored"] + cell["n_unscored"] == 6
+    assert cell["n_unscored"] == 6 - found["model"]["n_right"] > 0
+    assert all(row[3] is not None for row in scores() if row[2] == "pointing_game")
+
+
+def test_photos_that_cannot_be_used_are_named_and_do_not_stop_the_run(evalkit, workplace):
+    (workplace / "photo1.png").unlink()
+    (workplace / "photo2.png").write_bytes(b"no picture")
+    text = (
+        (workplace / "labels.csv")
+        .read_text()
+        .replace("photo3.png,0,class0,8,6,30,28", "photo3.png,0,class0,8,6,300,28")
+    )
+    (workplace / "labels.csv").write_text(text)
+    done = evalkit(*quick())
+    assert done.code == 0, done.err
+    assert "not scored: photo1.png: file is missing" in done.err
+    assert "not scored: photo2.png: cannot be decoded" in done.err
+    assert "not scored: photo3.png: the photo is 48 x 40, smaller than its box (8, 6, 300, 28)" in done.err
+    assert {row[4] for row in scores() if row[0] == "photo1.png"} == {"file is missing"}
+    assert "photo1.png" in done.out
+
+
+def test_a_repaired_photo_is_scored_by_the_next_run(evalkit, workplace):
+    kept = (workplace / "photo1.png").read_bytes()
+    (workplace / "photo1.png").unlink()
+    evalkit(*quick())
+    (workplace / "photo1.png").write_bytes(kept)
+    done = evalkit(*quick())
+    assert "not scored" not in done.err
+    assert "file is missing" not in {row[4] for row in scores()}
+    assert [row[3] for row in scores() if row[:3] == ("photo1.png", "uniform", "sparseness")] == [0.0]
+
+
+def test_config_file_says_the_same_as_the_command_line(evalkit, workplace):
+    (workplace / "config.toml").write_text(
+        'data = "labels.csv"\nmodel = "tiny.keras"\ntarget = "predicted"\noutput = "out"\nsteps = 4\n'
+        'explainers = ["gradcam", "occlusion", "random", "uniform"]\npatch_sizes = [8, 16]\n'
+    )
+    by_file = evalkit("run", "config.toml", "--limit", "2", "--metrics", "deletion,sparseness")
+    assert by_file.code == 0, by_file.err
+    by_line = evalkit(*quick(limit="2", metrics="deletion,sparseness"))
+    assert by_line.out == by_file.out
+
+
+def test_default_output_is_named_after_data_model_and_signature(evalkit, workplace):
+    done = evalkit(*quick(output=None, metrics="sparseness"))
+    (folder,) = (workplace / "runs").iterdir()
+    assert folder.name.startswith("labels-tiny-")
+    assert f"run folder: runs/{folder.name}" in done.err
+    evalkit(*quick(output=None, metrics="sparseness", steps="5"))
+    assert len(list((workplace / "runs").iterdir())) == 2
+
+
+def test_explainers_nobody_asked_for_that_do_not_fit_are_left_out_and_named(evalkit, workplace):
+    done = evalkit(
+        "run",
+        "--data",
+        "labels.csv",
+        "--model",
+        "tiny.keras",
+        "--output",
+        "out",
+        "--metrics",
+        "sparseness",
+        "--limit",
+        "1",
+    )
+    assert done.code == 0, done.err
+    assert "left out: occlusion: patch_size=40 is larger than the model's input, 32 x 32" in done.err
+    assert "cam" in {row[1] for row in scores()}
+
+
+BAD = {
+    "no data": ({"data": ""}, "does not exist|is missing"),
+    "missing manifest": ({"data": "gone.csv"}, "'gone.csv' does not exist"),
+    "empty manifest": ({"data": "empty.csv"}, "empty.csv"),
+    "header only": ({"data": "header.csv"}, "has a header but no rows"),
+    "column missing": ({"data": "column.csv"}, "the column 'image' is missing"),
+    "class index out of range": ({"data": "range.csv"}, "range.csv line 2.*7.*0..2"),
+    "inverted box": ({"data": "inverted.csv"}, "inverted.csv line 2: box .* is inverted or empty"),
+    "negative box": ({"data": "negative.csv"}, "negative.csv line 2: box .* negative"),
+    "no readable photo": ({"data": "unreadable.csv"}, "none of its 1 photos can be read .*file is missing"),
+    "unknown explainer": ({"explainers": "gradcom"}, "unknown explainer 'gradcom': did you mean 'gradcam'"),
+    "unknown metric": ({"metrics": "deletions"}, "unknown metric 'deletions': did you mean 'deletion'"),
+    "unknown option": ({"step": "3"}, "--step.*--steps"),
+    "bad parameter": (
+        {"explainers": "occlusion(patch_sise=4)"},
+        "no parameter 'patch_sise': did you mean 'patch_size'",
+    ),
+    "bad value": ({"explainers": "occlusion(patch_size=4, fill=pink)"}, "fill=pink is not allowed"),
+    "bad metric value": ({"metrics": "deletion(steps=0)"}, "steps=0|steps 0"),
+    "no convolution": ({"model": "flat.keras", "preprocess": "none", "explainers": "gradcam"}, "no convolution"),
+    "no preprocessing": ({"model": "flat.keras"}, "does not say how its input is preprocessed; add --preprocess"),
+    "missing model": ({"model": "gone.keras"}, "'gone.keras': there is no such file"),
+    "not a number": ({"limit": "many"}, "--limit"),
+    "zero limit": ({"limit": "0"}, "--limit 0 is not allowed"),
+    "bad patch size": ({"patch_sizes": "16,a"}, "--patch-sizes '16,a' is not a list of pixels"),
+    "output is a file": ({"output": "labels.csv"}, "--output 'labels.csv' is a file"),
+    "unknown geometry": ({"geometry": "stretch"}, "stretch"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_exit_2_and_nothing_left_behind(evalkit, workplace, case):
+    import keras
+
+    row = "photo0.png,0,8,6,30,28"
+    header = "image,class_index,x0,y0,x1,y1"
+    for name, text in {
+        "empty": "",
+        "header": f"{header}\n",
+        "column": f"{header.replace('image', 'file')}\n{row}\n",
+        "range": f"{header}\n{row.replace(',0,', ',7,', 1)}\n",
+        "inverted": f"{header}\nphoto0.png,0,30,6,8,28\n",
+        "negative": f"{header}\nphoto0.png,0,-8,6,30,28\n",
+        "unreadable": f"{header}\nnothing.png,0,8,6,30,28\n",
+    }.items():
+        (workplace / f"{name}.csv").write_text(text)
+    if BAD[case][0].get("model") == "flat.keras":
+        flat = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+        flat.save("flat.keras")
+    before = sorted(path.name for path in workplace.iterdir())
+    changes, message = BAD[case]
+    done = evalkit(*quick(**changes))
+    assert done.code == 2, done.err
+    assert done.out == ""
+    sentence = " ".join(done.err.split())
+    assert sentence.startswith("evalkit: ")
+    assert "Traceback" not in sentence
+    import re
+
+    assert re.search(message, sentence), sentence
+    assert sorted(path.name for path in workplace.iterdir()) == before
+
+
+def test_verbs_and_runs_that_do_not_exist(evalkit, workplace):
+    assert evalkit("rn").code == 2
+    assert "gone.toml' cannot be read" in evalkit(*quick("gone.toml")).err
+    done = evalkit("show", "nowhere")
+    assert done.code == 2
+    assert "'nowhere' is not a run folder" in done.err

@@ -1,0 +1,159 @@
+"""A real VGG16 on real photos against maps and scores that were computed slowly and separately.
+
+Two photos in the default suite, all six marked slow. Ties are broken in raster order, as in the expected scores.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from evalkit.datasets.open import open_image_set
+from evalkit.explainers.catalog import EXPLAINERS
+from evalkit.metrics.levels import raster_ranks
+from evalkit.metrics.localization import EnergyPointingGame, PointingGame, RelevanceRankAccuracy
+from evalkit.metrics.perturbation import Deletion, Insertion
+from evalkit.metrics.spec import Truth
+from evalkit.models.perturbation import PhotoScores
+from evalkit.models.sources import load_classifier
+
+OWN = (
+    "gradcam",
+    "occlusion(patch_size=16, stride=16)",
+    "occlusion(patch_size=32, stride=16)",
+    "occlusion(patch_size=56, stride=28)",
+)
+# The cheap ones, for two photos in the default suite.
+QUICK = ("gradcam", "occlusion(patch_size=56, stride=28)")
+DEFAULT_PHOTOS = (0, 3)
+PHOTOS = [pytest.param(number, marks=() if number in DEFAULT_PHOTOS else pytest.mark.slow) for number in range(6)]
+
+
+@pytest.fixture(scope="module")
+def expected(real):
+    return json.loads((real / "expected.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def given_maps(real):
+    with np.load(real / "expected_maps.npz") as maps:
+        return {key: maps[key].astype(np.float32) for key in maps.files}
+
+
+@pytest.fixture(scope="module")
+def vgg16(real):
+    return load_classifier(str(real / "vgg16_imagenette_gap.keras"), preprocess="vgg16")
+
+
+@pytest.fixture(scope="module")
+def photos(real, expected):
+    images = open_image_set(real / "imagenette200" / "labels.csv")
+    entries = {entry.id: entry for entry in images.entries}
+    return [images.read(entries[photo["image"]]) for photo in expected["photos"]]
+
+
+@pytest.fixture(scope="module")
+def own_map(vgg16, photos, expected):
+    """One of our maps of one photo, made once however many tests look at it."""
+    made = {}
+
+    def make(number, text):
+        if (number, text) not in made:
+            class_index = expected["photos"][number]["class_index"]
+            maps = EXPLAINERS.build(text).explain(vgg16, photos[number].pixels[None], [class_index])
+            made[number, text] = maps[0]
+        return made[number, text]
+
+    return make
+
+
+def scores_of(classifier, image, class_index, saliency_map):
+    clean = classifier.probabilities(image.pixels[None])[0, class_index]
+    metrics = [Deletion(ties="raster"), Insertion(ties="raster")]
+    plans = [metric.plan(saliency_map) for metric in metrics]
+    engine = PhotoScores(classifier, image.pixels, class_index, float(clean))
+    answers = [engine.scores(plan) for plan in plans]
+    truth = Truth(image.region, image.boxes, image.exact)
+    # Distinct values in raster order: the first maximum, and exactly K top pixels.
+    untied = -raster_ranks(saliency_map)[0].astype(np.float64)
+    return {
+        "deletion": metrics[0].integrate(plans[0], answers[0], float(clean)),
+        "insertion": metrics[1].integrate(plans[1], answers[1], float(clean)),
+        "pointing_game": PointingGame().score(untied, truth),
+        "energy_pointing_game": EnergyPointingGame().score(saliency_map, truth),
+        "relevance_rank_accuracy": RelevanceRankAccuracy().score(untied, truth),
+    }
+
+
+@pytest.mark.parametrize("number", PHOTOS)
+def test_scores_of_given_maps(number, expected, given_maps, vgg16, photos):
+    tolerance = expected["tolerance"]["scores_of_the_given_maps"]
+    photo = expected["photos"][number]
+    assert len(photo["scores"]) == 7
+    for text, wanted in photo["scores"].items():
+        found = scores_of(vgg16, photos[number], photo["class_index"], given_maps[f"{number}/{text}"])
+        assert found == pytest.approx(wanted, abs=tolerance), text
+
+
+def furthest(made, given):
+    return np.abs(made - given).max() / np.abs(given).max()
+
+
+@pytest.mark.parametrize("text", QUICK)
+@pytest.mark.parametrize("number", DEFAULT_PHOTOS)
+def test_own_maps(number, text, own_map, given_maps):
+    given = given_maps[f"{number}/{text}"]
+    assert np.abs(given).max() > 1e-3
+    assert furthest(own_map(number, text), given) < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", OWN)
+def test_own_maps_of_every_photo(text, own_map, given_maps):
+    compared = 0
+    for number in range(6):
+        given = given_maps[f"{number}/{text}"]
+        if np.abs(given).max() > 1e-3:
+            assert furthest(own_map(number, text), given) < 0.01, number
+            compared += 1
+    assert compared >= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", OWN)
+def test_mean_scores_of_own_maps(text, expected, own_map, vgg16, photos):
+    tolerance = expected["tolerance"]["scores_of_own_maps_mean_over_photos"]
+    found, wanted = [], []
+    for number, photo in enumerate(expected["photos"]):
+        found.append(scores_of(vgg16, photos[number], photo["class_index"], own_map(number, text)))
+        wanted.append(photo["scores"][text])
+    for metric in wanted[0]:
+        difference = np.mean([one[metric] for one in found]) - np.mean([one[metric] for one in wanted])
+        assert abs(difference) < tolerance, metric
+
+
+def test_gradcam_of_the_pooled_vgg16_is_the_relu_of_its_class_weights_on_block5_conv3(vgg16, photos, expected):
+    import cv2
+
+    for number in DEFAULT_PHOTOS:
+        class_index = expected["photos"][number]["class_index"]
+        pixels = photos[number].pixels[None]
+        features = vgg16.activations_and_gradients(pixels, [class_index], "block5_conv3")[0][0]
+        weights = np.asarray(vgg16.model.get_layer("predictions").kernel)[:, class_index]
+        coarse = np.maximum(features.astype(np.float64) @ weights.astype(np.float64), 0)
+        by_hand = cv2.resize(coarse, (224, 224), interpolation=cv2.INTER_LINEAR)
+        made = EXPLAINERS.build("gradcam").explain(vgg16, pixels, [class_index])[0]
+        assert np.corrcoef(made.ravel(), by_hand.ravel())[0, 1] > 0.9999
+        slope = (made * by_hand).sum() / (by_hand**2).sum()
+        assert slope > 0
+        np.testing.assert_allclose(made, slope * by_hand, atol=1e-4 * made.max())
+
+
+def test_cam_looks_at_what_enters_the_pooling(vgg16):
+    from evalkit.models.graph import TensorAt
+
+    assert vgg16.pooled_end().features == TensorAt("gap", entering=True)
+    assert vgg16.target_layer == "block5_conv3"
+    assert vgg16.last_4d_layer() == "block5_pool"

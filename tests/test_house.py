@@ -1,0 +1,165 @@
+"""The house: imports go down, TensorFlow stays out where it is not needed, the wheel holds everything and no more."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def python(*arguments, cwd=None, **environment):
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["list", "explainers"],
+        ["list", "metrics"],
+        ["list", "models"],
+        ["list", "datasets"],
+    ],
+)
+def test_answers_that_need_no_model_do_not_import_tensorflow(arguments):
+    code = (
+        "import sys; from evalkit.cli.app import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
+    )
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "metrics"], ["list", "explainers"]])
+def test_answers_that_need_no_model_come_at_once(arguments):
+    fastest = float("inf")
+    for _ in range(4):
+        start = perf_counter()
+        assert python("-m", "evalkit", *arguments).returncode == 0
+        fastest = min(fastest, perf_counter() - start)
+    assert fastest < 0.5
+
+
+def lint_imports(root):
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the sources, links kept, to plant violations in."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    for name in tracked.stdout.splitlines():
+        source, target = ROOT / name, tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_symlink():
+            target.symlink_to(source.readlink())
+        elif source.is_file() and not name.startswith("tests/"):
+            target.write_bytes(source.read_bytes())
+    return tmp_path
+
+
+def test_imports_go_down_the_house(copy):
+    done = lint_imports(copy)
+    assert done.returncode == 0, done.stdout
+    assert "0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("metrics/sparseness_planted.py", "import evalkit.harness.plan"),
+        ("metrics/planted.py", "import tensorflow"),
+        ("metrics/planted.py", "import evalkit.datasets.image"),
+        ("datasets/planted.py", "import evalkit.models.classifier"),
+        ("datasets/planted.py", "import keras"),
+        ("evalkit/analysis/planted.py", "import evalkit.harness.plan"),
+        ("evalkit/report/planted.py", "import tensorflow"),
+        ("evalkit/store/planted.py", "import evalkit.metrics.spec"),
+    ],
+)
+def test_a_planted_violation_is_caught(copy, place, line):
+    (copy / place).write_text(f"{line}\n")
+    done = lint_imports(copy)
+    assert done.returncode == 1
+    assert "BROKEN" in done.stdout
+
+
+@pytest.mark.parametrize("statement", ["import metrics", "import datasets", "from datasets import image"])
+def test_bare_imports_of_the_linked_folders_are_banned(tmp_path, statement):
+    (tmp_path / "planted.py").write_text(f"{statement}\n")
+    done = python("-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), "--select", "TID251", str(tmp_path))
+    assert done.returncode == 1
+    assert "TID251" in done.stdout
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel built from the sdist, as a release would be."""
+    out = tmp_path_factory.mktemp("dist")
+    done = python("-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_holds_evalkit_with_both_linked_folders_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"evalkit"}
+    for folder in ("metrics", "datasets"):
+        sources = {path.relative_to(ROOT / folder).as_posix() for path in (ROOT / folder).rglob("*.py")}
+        assert sources
+        assert {
+            name.removeprefix(f"evalkit/{folder}/") for name in names if name.startswith(f"evalkit/{folder}/")
+        } == sources
+    assert "evalkit/py.typed" in names
+
+
+def test_the_wheel_runs_beside_hugging_face_datasets(wheel, tmp_path):
+    site = tmp_path / "site"
+    (site / "datasets").mkdir(parents=True)
+    (site / "datasets" / "__init__.py").write_text("owner = 'Hugging Face'\n")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    code = "import datasets, evalkit.datasets.image; print(datasets.owner, evalkit.__file__)"
+    done = python("-c", code, cwd=elsewhere, PYTHONPATH=str(site))
+    assert done.stdout.split() == ["Hugging", "Face", str(site / "evalkit" / "__init__.py")], done.stderr
+    assert python("-m", "evalkit", "--version", cwd=elsewhere, PYTHONPATH=str(site)).stdout.strip()
+
+
+def test_the_checkout_does_not_shadow_hugging_face_datasets(tmp_path):
+    site = tmp_path / "site"
+    (site / "datasets").mkdir(parents=True)
+    (site / "datasets" / "__init__.py").write_text("owner = 'Hugging Face'\n")
+    done = python("-c", "import datasets; print(datasets.owner)", cwd=ROOT, PYTHONPATH=str(site))
+    assert done.stdout.strip() == "Hugging Face", done.stderr
+    assert not (ROOT / "datasets" / "__init__.py").exists()
+    assert not (ROOT / "metrics" / "__init__.py").exists()
+
+
+def test_the_links_are_relative():
+    assert (ROOT / "evalkit" / "metrics").readlink() == Path("../metrics")
+    assert (ROOT / "evalkit" / "datasets").readlink() == Path("../datasets")
