@@ -22,6 +22,7 @@ __all__ = ["choose_patch_size"]
 Floats = NDArray[np.float64]
 _LEVEL = 0.95
 _BLOCK = 512
+_FEWEST_IMAGES = 10  # below it no resampling says how far a mean may be off
 
 
 class _Candidate(NamedTuple):
@@ -73,7 +74,8 @@ def choose_patch_size(
     best = int(means.argmax())
     upper = _upper_losses(scores, counts)[best]
     passes = np.array([one.facts.forward_passes for one in candidates])
-    qualifying = [index for index in range(len(candidates)) if index == best or upper[index] < margin]
+    enough = n_images >= _FEWEST_IMAGES
+    qualifying = [index for index in range(len(candidates)) if index == best or (enough and upper[index] < margin)]
     decided = len(qualifying) > 1
     chosen = min(qualifying, key=lambda index: (passes[index], -means[index])) if decided else best
     share = _chosen_share(scores, counts, passes, margin, chosen)

@@ -48,7 +48,7 @@ class TfExplainGradCam(Explainer):
         """Return the weighted feature maps, float64 (B, H, W), of either sign."""
         from tf_explain.core.grad_cam import GradCAM
 
-        layer, model, maps = self._layer(classifier), classifier.functional(), []
+        layer, model, maps = self._layer(classifier), classifier.functional, []
         for photo, class_index in zip(classifier.preprocessed(images), class_indices, strict=True):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Keras on the library's nested list of inputs

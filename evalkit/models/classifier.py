@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -240,11 +241,18 @@ class Classifier:
         """Return what CAM needs, or None if the model does not end in global average pooling and one dense layer."""
         return graph.pooled_end(self.model)
 
+    @cached_property
     def functional(self) -> keras.Model:
-        """Return the model with its graph in reach (``model.output``), which a Sequential hides until it is called."""
-        if isinstance(self.model, keras.Sequential):
-            return keras.Model(self.model.inputs[0], self.model.outputs[0])
-        return self.model
+        """The model as a plain functional one: a Sequential keeps its graph to itself, so a copy of it is made."""
+        if not isinstance(self.model, keras.Sequential):
+            return self.model
+        images = keras.Input((*self.input_size, 3))
+        tensor = images
+        for layer in self.model.layers:
+            copy = type(layer).from_config(layer.get_config())
+            tensor = copy(tensor)
+            copy.set_weights(layer.get_weights())
+        return keras.Model(images, tensor, name=self.model.name)
 
     def last_4d_layer(self) -> str | None:
         """Return the last of the model's own layers with a 4-D output, pooling included: tf-explain's rule."""

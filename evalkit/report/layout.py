@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 WIDEST = 5
+_NAMED = 3
 _FAMILIES = ("faithfulness", "localization", "other")
 _PRIMARY = "symmetric_relevance_gain"
 _SWEEP = (_PRIMARY, "deletion", "insertion", "energy_pointing_game", "relevance_rank_accuracy", "pointing_game")
@@ -154,7 +155,7 @@ def legend(manifest: Manifest, results: Results) -> list[str]:
             f"{BEATS_CONTROLS} significantly better than every control; "
             f"{NOT_BEATING} mean not better than every control's."
         )
-    tested = [family for family in results.families if family.n_pairs]
+    tested = [family for family in results.families if family.n_images]
     if tested:
         pairs, images = max(one.n_pairs for one in tested), min(one.n_images for one in tested)
         smallest = max(one.smallest_p for one in tested)
@@ -232,7 +233,8 @@ def unscored_lines(results: Results) -> list[str]:
     every = {cell.explainer for cell in results.leaderboard}
     by_what: dict[tuple[str, int, str], list[str]] = {}
     for (metric, reason, count), explainers in together.items():
-        who = "every explainer" if set(explainers) == every else ", ".join(explainers)
+        who = ", ".join(explainers) if len(explainers) <= _NAMED else f"{len(explainers)} of {len(every)} explainers"
+        who = "every explainer" if set(explainers) == every else who
         by_what.setdefault((reason, count, who), []).append(metric)
     return [
         f"{count} {'image' if count == 1 else 'images'}: {reason} ({', '.join(metrics)}; {who})"

@@ -30,6 +30,7 @@ __all__ = ["listing_table", "print_to_text", "render_terminal"]
 
 _WIDE = 120
 _NAMED = 10
+_COST_COLUMNS = 62  # what the other columns of the cost table take
 
 
 def render_terminal(manifest: Manifest, results: Results, *, width: int, wide: bool, color: bool) -> str:
@@ -46,9 +47,11 @@ def render_terminal(manifest: Manifest, results: Results, *, width: int, wide: b
     parts: list[RenderableType] = []
     for board in leaderboards(manifest, results):
         pieces = _narrowed(board, 3) if with_intervals and width < 140 else [board]
-        parts += [_leaderboard(piece, manifest, results, with_intervals=with_intervals) for piece in pieces]
+        parts += [
+            _leaderboard(piece, manifest, results, width=width, with_intervals=with_intervals) for piece in pieces
+        ]
     parts += _sweep(manifest, results, width=width)
-    parts.append(_cost(manifest, results))
+    parts.append(_cost(manifest, results, width=width))
     parts += _notes(manifest, results)
     return print_to_text(parts, width=width, color=color)
 
@@ -67,7 +70,7 @@ def print_to_text(parts: Iterable[RenderableType], *, width: int, color: bool) -
     )
     for part in parts:
         console.print(part)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+    return "\n".join(line.rstrip() for line in stream.getvalue().strip("\n").splitlines()) + "\n"
 
 
 def _narrowed(board: Leaderboard, most: int) -> list[Leaderboard]:
@@ -90,28 +93,39 @@ def _table(title: str) -> Table:
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        padding=(0, 1),
+        padding=(0, 1, 0, 0),
         show_edge=False,
     )
 
 
 def _heading(title: str) -> Text:
-    """Return a column's name that wraps at its underscores, not inside its words."""
-    name, space, arrow = title.partition(" ")
-    return Text(name.replace("_", "_\n") + space + arrow)
+    """Return a column's name broken at its underscores, not inside its words; an arrow stands below it."""
+    return Text(title.replace("_", "_\n").replace(" ", "\n"))
 
 
-def _leaderboard(board: Leaderboard, manifest: Manifest, results: Results, *, with_intervals: bool) -> RenderableType:
+def _name(text: str, room: int) -> Text:
+    """Return an explainer's name broken where its parameters begin, if it needs more than ``room`` columns."""
+    return Text(text if len(text) <= room else text.replace("(", "\n (", 1).replace(", ", ",\n  "))
+
+
+def _leaderboard(
+    board: Leaderboard, manifest: Manifest, results: Results, *, width: int, with_intervals: bool
+) -> RenderableType:
     table = _table(board.title)
-    table.add_column("explainer", overflow="fold", min_width=20)
-    for column in board.columns:
-        table.add_column(_heading(column.title), justify="right", no_wrap=True)
-    for row in board.rows:
-        name = Text(row.explainer, style="dim" if row.control else "")
-        if row.control:
-            name.append(" (control)")
-        cells = [_cell(cell, marks(manifest, results, cell), with_intervals=with_intervals) for cell in row.cells]
-        table.add_row(name, *cells)
+    table.add_column("explainer", overflow="fold")
+    cells = [
+        [_cell(cell, marks(manifest, results, cell), with_intervals=with_intervals) for cell in row.cells]
+        for row in board.rows
+    ]
+    needed = 0
+    for index, column in enumerate(board.columns):
+        heading = _heading(column.title)
+        table.add_column(heading, justify="right", no_wrap=True)
+        needed += 2 + max(map(len, [*heading.plain.split("\n"), *(row[index].plain for row in cells)]))
+    for row, values in zip(board.rows, cells, strict=True):
+        name = _name(row.explainer + (" (control)" if row.control else ""), width - needed)
+        name.stylize("dim" if row.control else "")
+        table.add_row(name, *values)
     return Padding(table, (1, 0, 0, 0))
 
 
@@ -139,16 +153,18 @@ def _sweep(manifest: Manifest, results: Results, *, width: int) -> list[Renderab
     return found
 
 
-def _cost(manifest: Manifest, results: Results) -> RenderableType:
+def _cost(manifest: Manifest, results: Results, *, width: int) -> RenderableType:
     table = _table("Cost of the maps")
     table.add_column("explainer", overflow="fold")
-    for name in ("passes/image", "s/image", "seconds"):
-        table.add_column(name, justify="right")
+    for heading in ("passes/image", "s/image", "seconds"):
+        table.add_column(heading, justify="right")
     table.add_column("method", overflow="fold")
     controls = {one.text for one in manifest.explainers if one.control}
     for cost in results.cost:
+        name = _name(cost.explainer, width - _COST_COLUMNS)
+        name.stylize("dim" if cost.explainer in controls else "")
         table.add_row(
-            Text(cost.explainer, style="dim" if cost.explainer in controls else ""),
+            name,
             str(cost.forward_passes),
             number(cost.seconds_per_image, 2),
             number(cost.seconds, 1),
