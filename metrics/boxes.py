@@ -80,7 +80,9 @@ def intersection_over_union(boxes: NDArray[np.float64], truths: NDArray[np.float
 
 
 def _best_overlaps(saliency_map: Map, truth: Truth, *, largest_only: bool) -> NDArray[np.float64]:
-    """Return the best intersection over union at each threshold, float64 (100,)."""
+    """Return the best intersection over union at each threshold, float64 (100,); NaN if the map is not finite."""
+    if not np.isfinite(saliency_map).all():
+        return np.full(len(THRESHOLDS), np.nan)
     truths = np.trunc(truth.boxes)
     return np.array(
         [
@@ -88,6 +90,10 @@ def _best_overlaps(saliency_map: Map, truth: Truth, *, largest_only: bool) -> ND
             for boxes in boxes_at(saliency_map, largest_only=largest_only)
         ]
     )
+
+
+def _right(overlaps: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+    return np.where(np.isnan(overlaps), np.nan, overlaps >= level)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ class MaxBoxAccV1(DatasetMetric):
 
     def statistics(self, saliency_map: Map, truth: Truth) -> NDArray[np.float64]:
         """Return for each threshold 1 if the largest contour's box is right, else 0, float64 (100,)."""
-        return (_best_overlaps(saliency_map, truth, largest_only=True) >= 0.5).astype(np.float64)
+        return _right(_best_overlaps(saliency_map, truth, largest_only=True), 0.5)
 
     def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the best threshold's share, 0..1."""
@@ -132,7 +138,7 @@ class MaxBoxAccV2(DatasetMetric):
     def statistics(self, saliency_map: Map, truth: Truth) -> NDArray[np.float64]:
         """Return for each overlap and threshold 1 if some box is right, else 0, float64 (300,)."""
         best = _best_overlaps(saliency_map, truth, largest_only=False)
-        return np.concatenate([best >= level for level in _IOU_LEVELS]).astype(np.float64)
+        return np.concatenate([_right(best, level) for level in _IOU_LEVELS])
 
     def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the mean over the overlaps of the best threshold's share, 0..1."""

@@ -1,0 +1,91 @@
+"""MaxBoxAcc and PxAP, worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evalkit.metrics.boxes import THRESHOLDS, MaxBoxAccV1, MaxBoxAccV2, PxAP, boxes_at, intersection_over_union
+from evalkit.metrics.spec import Truth
+
+
+def truth_of(size, *boxes):
+    region = np.zeros(size, dtype=bool)
+    for x0, y0, x1, y1 in boxes:
+        region[y0:y1, x0:x1] = True
+    return Truth(region, np.array(boxes, dtype=np.float64), exact=True)
+
+
+def blob(size, *boxes, values=None):
+    saliency_map = np.zeros(size)
+    for (x0, y0, x1, y1), value in zip(boxes, values or [1.0] * len(boxes), strict=True):
+        saliency_map[y0:y1, x0:x1] = value
+    return saliency_map
+
+
+def test_intersection_over_union_counts_both_ends():
+    found = intersection_over_union(
+        np.array([[0.0, 0, 3, 3]]), np.array([[0.0, 0, 3, 3], [2.0, 2, 5, 5], [4.0, 4, 5, 5]])
+    )
+    np.testing.assert_allclose(found, [[1.0, 4 / 28, 0.0]])
+
+
+def test_a_contours_box_ends_one_pixel_late_and_inside_the_image():
+    [box] = next(boxes_at(blob((10, 12), (2, 3, 5, 7)), largest_only=True))
+    assert box.tolist() == [2, 3, 5, 7]
+    [box] = next(boxes_at(blob((10, 12), (8, 6, 12, 10)), largest_only=True))
+    assert box.tolist() == [8, 6, 11, 9]
+
+
+def test_v1_looks_at_the_largest_contour_and_v2_at_all():
+    size, near, far = (32, 32), (2, 2, 8, 8), (14, 14, 30, 30)
+    saliency_map, truth = blob(size, near, far), truth_of(size, near)
+    assert MaxBoxAccV1().statistics(saliency_map, truth).tolist() == [0.0] * 100
+    assert MaxBoxAccV2().statistics(saliency_map, truth).tolist() == [1.0] * 300
+
+
+def test_the_threshold_is_chosen_over_the_whole_set():
+    # Two photos, each right at its own thresholds only: the best common threshold is right for one.
+    metric, size, box = MaxBoxAccV1(), (40, 40), (4, 4, 14, 14)
+    wide = blob(size, (4, 4, 38, 38), box, values=[0.5, 1.0])  # right above one half
+    faint = blob(size, box, (10, 10, 12, 12), values=[0.5, 1.0])  # right up to one half
+    statistics = np.array([metric.statistics(one, truth_of(size, box)) for one in (wide, faint)])
+    assert statistics.max(axis=1).tolist() == [1.0, 1.0]
+    assert float(metric.aggregate(statistics.mean(axis=0))) == 0.5
+
+
+def test_v2_is_the_mean_over_three_overlaps_each_at_its_best_threshold():
+    # The box found has 11 x 11 of the 11 x 21 that the truth counts: an overlap of 0.52, right for 0.3 and 0.5.
+    statistics = MaxBoxAccV2().statistics(blob((40, 40), (4, 4, 14, 14)), truth_of((40, 40), (4, 4, 14, 24)))
+    assert float(MaxBoxAccV2().aggregate(statistics)) == pytest.approx(2 / 3)
+
+
+def test_a_constant_map_has_the_whole_image_as_its_box():
+    for value in (0.0, 5.0):
+        boxes = list(boxes_at(np.full((8, 8), value), largest_only=False))
+        assert len(boxes) == len(THRESHOLDS)
+        assert all(one.tolist() == [[0, 0, 7, 7]] for one in boxes)
+    assert MaxBoxAccV1().statistics(np.ones((8, 8)), truth_of((8, 8), (0, 0, 8, 8))).min() == 1.0
+
+
+def test_pxap_by_hand():
+    region = np.array([[True, False, True, False]])
+    truth = Truth(region, np.array([[0.0, 0, 3, 1]]), exact=True)
+    metric = PxAP()
+    # From the highest down: hit (precision 1, recall 1/2), miss, hit (precision 2/3, recall 1), miss.
+    found = metric.aggregate(metric.statistics(np.array([[4.0, 3.0, 2.0, 0.0]]), truth))
+    assert float(found) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert float(metric.aggregate(metric.statistics(region.astype(float), truth))) == 1.0
+    # A constant map cannot order anything: the object's share of the pixels.
+    assert float(metric.aggregate(metric.statistics(np.ones((1, 4)), truth))) == 0.5
+
+
+def test_pxap_pools_the_pixels_of_all_images():
+    metric = PxAP()
+    first = Truth(np.array([[True, False]]), np.array([[0.0, 0, 1, 1]]), exact=True)
+    statistics = np.array(
+        [metric.statistics(np.array([[1.0, 0.0]]), first), metric.statistics(np.array([[0.0, 1.0]]), first)]
+    )
+    # At 255: one hit, one miss; at 0 all four: 1/2 of recall at precision 1/2, then again.
+    assert float(metric.aggregate(statistics.mean(axis=0))) == 0.5
+    assert np.isnan(float(metric.aggregate(np.zeros(512))))
