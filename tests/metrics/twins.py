@@ -1,0 +1,315 @@
+"""Slow, obvious twins of the saliency-map metrics, written from design.md section 4 and peers.md section 5 only."""
+
+import math
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+Bools = npt.NDArray[np.bool_]
+Model = Callable[[Floats], float]
+Box = tuple[int, int, int, int]
+
+THRESHOLDS = [hundredth / 100 for hundredth in range(100)]
+
+
+def is_finite(saliency_map: Floats) -> bool:
+    """Whether no pixel is NaN or infinite (design.md 2, "not scored": a map with NaN)."""
+    return all(math.isfinite(value) for value in saliency_map.ravel().tolist())
+
+
+def levels(saliency_map: Floats) -> list[list[tuple[int, int]]]:
+    """Groups of equal pixels, highest first; neighbors within 1e-6 of the largest magnitude are equal (design.md 2)."""
+    height, width = saliency_map.shape
+    pixels = [(row, column) for row in range(height) for column in range(width)]
+    value = {pixel: float(saliency_map[pixel]) for pixel in pixels}
+    largest_magnitude = max(abs(number) for number in value.values())
+    in_order = sorted(pixels, key=lambda pixel: value[pixel], reverse=True)
+    groups = [[in_order[0]]]
+    for before, pixel in pairwise(in_order):
+        if value[before] - value[pixel] <= 1e-6 * largest_magnitude:
+            groups[-1].append(pixel)
+        else:
+            groups.append([pixel])
+    return groups
+
+
+def is_constant(saliency_map: Floats) -> bool:
+    """Whether all pixels are equal, that is, share one level (design.md 2, "ties share alike")."""
+    return len(levels(saliency_map)) == 1
+
+
+def min_max_scaled(saliency_map: Floats) -> Floats:
+    """The map, which must not be constant, stretched to 0..1 (design.md 4; peers.md 5.4, 5.7)."""
+    values = saliency_map.astype(np.float64)
+    return (values - values.min()) / (values.max() - values.min())
+
+
+def cut_counts(saliency_map: Floats, steps: int) -> list[int]:
+    """Pixel counts of the cuts: the boundary between levels nearest to each k/steps of the pixels (design.md 4)."""
+    boundaries = [0]
+    for group in levels(saliency_map):
+        boundaries.append(boundaries[-1] + len(group))
+    chosen = set()
+    for k in range(steps + 1):
+        wanted = Fraction(k * saliency_map.size, steps)
+        chosen.add(min(boundaries, key=lambda boundary, wanted=wanted: (abs(boundary - wanted), boundary)))
+    return sorted(chosen)
+
+
+def curve_area(fractions: Sequence[float], scores: Sequence[float]) -> float:
+    """Area under the curve, by the trapezoid rule over the actual fractions (design.md 4)."""
+    area = 0.0
+    for i in range(len(scores) - 1):
+        area += (fractions[i + 1] - fractions[i]) * (scores[i] + scores[i + 1]) / 2
+    return float(area)
+
+
+def replacement_area(model: Model, start: Floats, finish: Floats, saliency_map: Floats, steps: int) -> float:
+    """Area under the score while start's pixels become finish's, most relevant first (design.md 4; peers.md 5.1)."""
+    if not is_finite(saliency_map):
+        return math.nan
+    most_relevant_first = [pixel for group in levels(saliency_map) for pixel in group]
+    fractions, scores = [], []
+    for count in cut_counts(saliency_map, steps):
+        current = np.array(start, dtype=np.float64)
+        for row, column in most_relevant_first[:count]:
+            current[row, column, :] = finish[row, column, :]
+        fractions.append(count / saliency_map.size)
+        scores.append(float(model(current)))
+    return curve_area(fractions, scores)
+
+
+def plain(image: Floats, mean_color: Sequence[float]) -> Floats:
+    """An image of the mean color everywhere (design.md 2, "substrate")."""
+    painted = np.zeros(image.shape, dtype=np.float64)
+    for channel in range(3):
+        painted[:, :, channel] = mean_color[channel]
+    return painted
+
+
+def deletion(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float], steps: int) -> float:
+    """Pixels go to the mean color, most relevant first (design.md 4; peers.md 5.1)."""
+    return replacement_area(model, image, plain(image, mean_color), saliency_map, steps)
+
+
+def insertion(model: Model, image: Floats, saliency_map: Floats, blurred: Floats, steps: int) -> float:
+    """Pixels of the image appear in the blurred one, most relevant first (design.md 4; peers.md 5.1)."""
+    return replacement_area(model, blurred, image, saliency_map, steps)
+
+
+def symmetric_relevance_gain(
+    model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float], steps: int
+) -> float:
+    """Insertion minus deletion, both with the mean color as the substrate (design.md 4)."""
+    inserted = insertion(model, image, saliency_map, plain(image, mean_color), steps)
+    return inserted - deletion(model, image, saliency_map, mean_color, steps)
+
+
+def blended_score(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float]) -> float:
+    """O: the score of the image blended toward the mean color by the min-max scaled map (design.md 4; peers.md 5.7)."""
+    height, width = saliency_map.shape
+    weights = np.full((height, width), 0.5) if is_constant(saliency_map) else min_max_scaled(saliency_map)
+    blended = np.zeros((height, width, 3))
+    for row in range(height):
+        for column in range(width):
+            w = weights[row, column]
+            for channel in range(3):
+                blended[row, column, channel] = w * image[row, column, channel] + (1 - w) * mean_color[channel]
+    return float(model(blended))
+
+
+def average_drop(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float]) -> float:
+    """max(0, Y - O) / Y in 0..1; NaN where Y is 0 (design.md 4; peers.md 5.7)."""
+    if not is_finite(saliency_map):
+        return math.nan
+    y = float(model(np.array(image, dtype=np.float64)))
+    if y == 0:
+        return math.nan
+    o = blended_score(model, image, saliency_map, mean_color)
+    return max(0.0, y - o) / y
+
+
+def increase_in_confidence(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float]) -> float:
+    """1 where O > Y, else 0 (design.md 4; peers.md 5.7)."""
+    if not is_finite(saliency_map):
+        return math.nan
+    y = float(model(np.array(image, dtype=np.float64)))
+    o = blended_score(model, image, saliency_map, mean_color)
+    return 1.0 if o > y else 0.0
+
+
+def pointing_game(
+    saliency_map: Floats, region: Bools, tolerance_px: float, pixel_size: tuple[float, float] = (1.0, 1.0)
+) -> float:
+    """Share of the tied maxima strictly nearer to the region than the tolerance (design.md 4; peers.md 5.2)."""
+    height, width = saliency_map.shape
+    inside = [(row, column) for row in range(height) for column in range(width) if region[row, column]]
+    if not is_finite(saliency_map) or not inside:
+        return math.nan
+    maxima = levels(saliency_map)[0]
+    hits = 0
+    for row, column in maxima:
+        squared_distances = []
+        for region_row, region_column in inside:
+            down = (row - region_row) * pixel_size[0]
+            across = (column - region_column) * pixel_size[1]
+            squared_distances.append(down**2 + across**2)
+        if min(squared_distances) < tolerance_px**2:
+            hits += 1
+    return hits / len(maxima)
+
+
+def mass_inside(saliency_map: Floats, region: Bools) -> float:
+    """Share of the positive part that is inside the region (design.md 4; peers.md 5.3, 5.6)."""
+    if not is_finite(saliency_map):
+        return math.nan
+    height, width = saliency_map.shape
+    if is_constant(saliency_map):
+        return int(region.sum()) / (height * width)
+    inside, everywhere = 0.0, 0.0
+    for row in range(height):
+        for column in range(width):
+            positive_part = max(0.0, float(saliency_map[row, column]))
+            everywhere += positive_part
+            if region[row, column]:
+                inside += positive_part
+    return math.nan if everywhere == 0 else inside / everywhere
+
+
+def box_union(boxes: Floats, size: tuple[int, int]) -> Bools:
+    """Pixels whose center is inside a half-open box (design.md 2: boxes are rasterized by pixel centers)."""
+    height, width = size
+    union = np.zeros((height, width), dtype=bool)
+    for x0, y0, x1, y1 in boxes:
+        for row in range(height):
+            for column in range(width):
+                if x0 <= column + 0.5 < x1 and y0 <= row + 0.5 < y1:
+                    union[row, column] = True
+    return union
+
+
+def relevance_rank_accuracy(saliency_map: Floats, region: Bools) -> float:
+    """Share of the top K pixels, K = region size, in the region; ties in proportion (design.md 4; peers.md 5.6)."""
+    k = int(region.sum())
+    if not is_finite(saliency_map) or k == 0:
+        return math.nan
+    inside = Fraction(0)
+    places_left = k
+    for group in levels(saliency_map):
+        taken = min(places_left, len(group))
+        group_inside = sum(1 for pixel in group if region[pixel])
+        inside += Fraction(taken, len(group)) * group_inside
+        places_left -= taken
+    return float(inside / k)
+
+
+def gini(saliency_map: Floats) -> float:
+    """Gini index of the positive part, from the mean absolute difference (design.md 4, `sparseness`)."""
+    if not is_finite(saliency_map):
+        return math.nan
+    if is_constant(saliency_map):
+        return 0.0
+    values = [max(0.0, value) for value in saliency_map.ravel().tolist()]
+    n = len(values)
+    mean = sum(values) / n
+    if mean == 0:
+        return math.nan
+    differences = 0.0
+    for v_i in values:
+        for v_j in values:
+            differences += abs(v_i - v_j)
+    return differences / (2 * n**2 * mean)
+
+
+def gray_values(saliency_map: Floats) -> npt.NDArray[np.uint8]:
+    """The map min-max scaled, times 255, cast to uint8; zeros for a constant map (peers.md 5.4)."""
+    if is_constant(saliency_map):
+        return np.zeros(saliency_map.shape, dtype=np.uint8)
+    return (min_max_scaled(saliency_map) * 255).astype(np.uint8)
+
+
+def contour_boxes(saliency_map: Floats, threshold: float, largest_only: bool) -> list[Box]:
+    """Boxes of the contours of the map binarized at the threshold, both ends counted (peers.md 5.4)."""
+    height, width = saliency_map.shape
+    if is_constant(saliency_map):
+        return [(0, 0, width - 1, height - 1)]
+    gray = gray_values(saliency_map)
+    binary = np.zeros((height, width), dtype=np.uint8)
+    binary[gray > int(threshold * int(gray.max()))] = 255
+    contours, _ = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    contours = list(contours)
+    if largest_only and contours:
+        contours = [max(contours, key=cv2.contourArea)]
+    boxes = []
+    for contour in contours:
+        x, y, w, h = cv2.boundingRect(contour)
+        boxes.append((x, y, min(x + w, width - 1), min(y + h, height - 1)))
+    return boxes
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, both ends counted (peers.md 5.4: +1 convention)."""
+    across = max(0, min(a[2], b[2]) - max(a[0], b[0]) + 1)
+    down = max(0, min(a[3], b[3]) - max(a[1], b[1]) + 1)
+    area_a = (a[2] - a[0] + 1) * (a[3] - a[1] + 1)
+    area_b = (b[2] - b[0] + 1) * (b[3] - b[1] + 1)
+    return across * down / (area_a + area_b - across * down)
+
+
+def best_iou(boxes: Sequence[Box], truth: Floats) -> float:
+    """The best overlap of any box with any truth box, truncated to ints; 0 without a box (peers.md 5.4)."""
+    best = 0.0
+    for box in boxes:
+        for x0, y0, x1, y1 in truth:
+            best = max(best, box_iou(box, (int(x0), int(y0), int(x1), int(y1))))
+    return best
+
+
+def best_share_right(maps: Sequence[Floats], truths: Sequence[Floats], least_iou: float, largest_only: bool) -> float:
+    """Maximum over the thresholds of the share of right images; max outside the mean (design.md 4; peers.md 5.4)."""
+    scored = [(m, t) for m, t in zip(maps, truths, strict=True) if is_finite(m) and len(t) > 0]
+    if not scored:
+        return math.nan
+    shares = []
+    for threshold in THRESHOLDS:
+        right = 0
+        for saliency_map, truth in scored:
+            if best_iou(contour_boxes(saliency_map, threshold, largest_only), truth) >= least_iou:
+                right += 1
+        shares.append(right / len(scored))
+    return max(shares)
+
+
+def max_box_acc_v1(maps: Sequence[Floats], truths: Sequence[Floats]) -> float:
+    """MaxBoxAcc: the box of the largest contour, right where IoU >= 0.5 (peers.md 5.4, V1)."""
+    return best_share_right(maps, truths, 0.5, largest_only=True)
+
+
+def max_box_acc_v2(maps: Sequence[Floats], truths: Sequence[Floats]) -> float:
+    """MaxBoxAccV2: the best of all contours; mean over IoU >= 0.3, 0.5, 0.7, each at its best (peers.md 5.4, V2)."""
+    return sum(best_share_right(maps, truths, least_iou, largest_only=False) for least_iou in (0.3, 0.5, 0.7)) / 3
+
+
+def pxap(maps: Sequence[Floats], regions: Sequence[Bools]) -> float:
+    """PxAP in 0..1: all images' pixels pooled, sum of precision times gained recall (design.md 4; peers.md 5.5)."""
+    pooled = []
+    for saliency_map, region in zip(maps, regions, strict=True):
+        if is_finite(saliency_map):
+            pooled += list(zip(gray_values(saliency_map).ravel().tolist(), region.ravel().tolist(), strict=True))
+    objects = sum(1 for _, is_object in pooled if is_object)
+    if objects == 0:
+        return math.nan
+    area, recall_before = 0.0, 0.0
+    for t in range(255, -1, -1):
+        found = [is_object for gray, is_object in pooled if gray >= t]
+        if found:
+            precision = sum(found) / len(found)
+            recall = sum(found) / objects
+            area += precision * (recall - recall_before)
+            recall_before = recall
+    return area

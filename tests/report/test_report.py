@@ -1,0 +1,175 @@
+"""What a run looks like in every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import msgspec
+import pytest
+
+from evalkit.report import FORMATS, render
+from evalkit.report.latex import escape as latex_escape
+from evalkit.report.layout import leaderboards, number
+from evalkit.report.markdown import escape as markdown_escape
+
+from .conftest import EXPLAINERS, N_IMAGES, TRICKY
+
+
+@pytest.fixture
+def shown(manifest, results):
+    def call(form="table", width=80, *, wide=False, color=False):
+        return render(manifest, results, form, width=width, wide=wide, color=color)
+
+    return call
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+@pytest.mark.parametrize("wide", [False, True])
+def test_tables_keep_to_the_width(shown, width, wide):
+    text = shown(width=width, wide=wide)
+    assert max(map(len, text.splitlines())) <= max(width, 120 if wide else width)
+    assert "…" not in text
+
+
+def test_every_score_stands_in_the_table_whole(shown, results):
+    text = shown(width=80)
+    for cell in results.leaderboard:
+        if cell.mean is not None:
+            assert number(cell.mean) in text
+    assert "gradcam" in text
+    assert "tf_explain.occlusion" in text
+
+
+def test_no_leaderboard_is_wider_than_five_metrics(manifest, results):
+    boards = leaderboards(manifest, results)
+    assert all(1 <= len(board.columns) <= 5 for board in boards)
+    assert boards[0].columns[0].metric == "symmetric_relevance_gain"
+    assert sorted(column.metric for board in boards for column in board.columns) == sorted(manifest.metrics)
+
+
+def test_rows_are_sorted_by_the_first_metric_with_scores(manifest, results):
+    board = leaderboards(manifest, results)[0]
+    ranks = [row.cells[0].rank for row in board.rows]
+    assert ranks == sorted(ranks)
+
+
+def test_intervals_stand_at_120_columns_or_when_asked(shown, results):
+    cell = next(one for one in results.leaderboard if one.metric == "deletion" and one.explainer == "gradcam")
+    interval = f"{number(cell.mean)} [{number(cell.ci_low)}, {number(cell.ci_high)}]"
+    assert interval not in shown(width=80)
+    assert interval in shown(width=120)
+    assert interval in shown(width=80, wide=True)
+
+
+def test_arrows_marks_and_what_they_mean(shown):
+    text = shown()
+    assert "↑" in text
+    assert "↓" in text
+    assert re.search(r"\d\.\d{3}\*", text)
+    assert "* significantly better than every control; ! mean not better than every control's." in text.replace(
+        "\n", " "
+    )
+    assert "(control)" in text
+
+
+def test_what_was_not_scored_and_not_usable_is_said(shown):
+    text = " ".join(shown().split())
+    assert "24 images: only boxes, no exact mask (relevance_mass_accuracy; every explainer)" in text
+    assert "it cannot be decoded" in text
+
+
+def test_the_sweep_shows_score_beside_cost_and_the_choice(shown, results):
+    text = shown(width=120)
+    begin = text.index("Patch size of occlusion")
+    part = text[begin : text.index("Cost of the maps")]
+    for row in results.patch_sweep:
+        assert re.search(rf"{row.patch_size} +{row.stride} +{row.positions} +{row.forward_passes} ", part)
+    assert f"> {results.best_patch_size.reason}"[:60] in part
+
+
+def test_signatures_stand_below(shown, manifest):
+    tail = "".join(shown()[shown().rindex("Signature") :].split())
+    assert "".join(manifest.signature.run.split()) in tail
+    assert "deletion|v:1|steps:28" in tail
+
+
+def test_color_is_only_an_addition(shown):
+    colored = shown(color=True)
+    assert "\x1b[" in colored
+    assert "\x1b[" not in shown()
+    assert [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", colored).splitlines()] == shown().splitlines()
+
+
+def test_json_is_strict_and_says_what_was_not_scored_with_null(shown, results):
+    found = json.loads(shown("json"), parse_constant=pytest.fail)
+    assert len(found["leaderboard"]) == len(EXPLAINERS) * 13
+    blank = [one for one in found["leaderboard"] if one["metric"] == "relevance_mass_accuracy"]
+    assert {(one["mean"], one["ci_low"], one["ci_reason"], one["n_unscored"]) for one in blank} == {
+        (None, None, "nothing was scored", N_IMAGES)
+    }
+    assert found["best_patch_size"]["patch_size"] == results.best_patch_size.patch_size
+    assert found["data"]["unreadable"] == [[TRICKY, "it cannot be decoded"]]
+
+
+def test_a_number_that_is_not_finite_becomes_null(manifest, results):
+    odd = msgspec.structs.replace(manifest, model=msgspec.structs.replace(manifest.model, accuracy=float("nan")))
+    found = json.loads(render(odd, results, "json", width=80, wide=False, color=False), parse_constant=pytest.fail)
+    assert found["model"]["accuracy"] is None
+
+
+def test_csv_has_one_line_a_cell(shown, results):
+    rows = list(csv.DictReader(io.StringIO(shown("csv"))))
+    assert len(rows) == len(results.leaderboard)
+    for row, cell in zip(rows, results.leaderboard, strict=True):
+        assert row["explainer"] == cell.explainer
+        assert (float(row["mean"]) if row["mean"] else None) == cell.mean
+        assert tuple(filter(None, row["better_than"].split(";"))) == cell.better_than
+
+
+def test_markdown_tables_are_whole(shown):
+    text = shown("markdown")
+    tables = re.findall(r"(?:^\|.*\n?)+", text, flags=re.MULTILINE)
+    assert len(tables) >= 5
+    for table in tables:
+        lines = table.strip().splitlines()
+        bars = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
+        assert len(bars) == 1
+        assert re.fullmatch(r"\|(?: ---:? \|)+", lines[1])
+
+
+def test_latex_is_balanced_and_escaped(shown):
+    text = shown("latex")
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert body.count(r"\begin{tabular}") == body.count(r"\end{tabular}") >= 4
+    assert not re.search(r"(?<!\\)[_#]", body)
+    for table in body.split(r"\begin{tabular}")[1:]:
+        width = len(re.match(r"\{([lr]+)\}", table)[1])
+        rows = [line for line in table.splitlines() if line.endswith(r"\\")]
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in rows} == {width - 1}
+
+
+def test_escapes():
+    assert markdown_escape(TRICKY) == "pictures/a\\|b\\_\\<i\\>&50%$\\#^~\\\\{}.jpg"
+    assert latex_escape(TRICKY) == (
+        r"pictures/a|b\_\textless{}i\textgreater{}\&50\%\$\#\textasciicircum{}\textasciitilde{}\textbackslash{}\{\}.jpg"
+    )
+
+
+def test_every_format_is_drawn(shown):
+    assert {form: bool(shown(form).endswith("\n")) for form in FORMATS} == dict.fromkeys(FORMATS, True)
+
+
+def test_without_controls_or_sweep_nothing_is_said_of_them(manifest, results):
+    plain = tuple(one for one in manifest.explainers if one.text == "gradcam")
+    few = msgspec.structs.replace(manifest, explainers=plain)
+    mine = tuple(cell for cell in results.leaderboard if cell.explainer == "gradcam")
+    alone = msgspec.structs.replace(
+        results, leaderboard=mine, patch_sweep=(), best_patch_size=None, families=(), cost=results.cost[:1], unscored=()
+    )
+    text = render(few, alone, "table", width=80, wide=False, color=False)
+    assert "control" not in text
+    assert "Patch size" not in text
+    assert "Tests:" not in text
