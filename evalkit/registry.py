@@ -26,12 +26,14 @@ Literals = int | float | bool | str | None
 class Component:
     """Something named, versioned and parameterized: an explainer or a metric.
 
-    Subclasses are frozen dataclasses; ``version`` grows whenever the meaning of the numbers changes.
+    Subclasses are frozen dataclasses; ``version`` grows whenever the meaning of the numbers changes. ``always_signed``
+    holds what is fixed and yet has to be told from others' choices, e.g. the substrate.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
     always_shown: ClassVar[tuple[str, ...]] = ()
+    always_signed: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
     _run_defaults: ClassVar[Mapping[str, Literals]] = types.MappingProxyType({})
 
     def parameters(self) -> dict[str, Literals]:
@@ -55,7 +57,7 @@ class Component:
     @property
     def signature(self) -> str:
         """The long form: name, version and every parameter, in one line."""
-        return signature.line(self.name, {"v": self.version, **self.parameters()})
+        return signature.line(self.name, {"v": self.version, **self.always_signed, **self.parameters()})
 
 
 class Spec(typing.NamedTuple):

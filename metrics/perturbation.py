@@ -6,8 +6,9 @@ TMLR 2024 (symmetric relevance gain); Chattopadhay et al., Grad-CAM++, WACV 2018
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -26,6 +27,10 @@ __all__ = [
     "area_under_curve",
     "perturbation",
 ]
+
+
+_TO_MEAN: Mapping[str, str] = MappingProxyType({"substrate": "mean"})
+_FROM_BLUR: Mapping[str, str] = MappingProxyType({"substrate": "blur"})
 
 
 def area_under_curve(fractions: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
@@ -75,6 +80,7 @@ class _Curve(PerturbationMetric):
 class Deletion(_Curve):
     """Area under the score while the most relevant pixels are replaced by the mean color. See docs/metrics.md."""
 
+    always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="deletion",
         version=1,
@@ -99,6 +105,7 @@ class Deletion(_Curve):
 class Insertion(_Curve):
     """Area under the score while the most relevant pixels appear in the blurred photo. See docs/metrics.md."""
 
+    always_signed: ClassVar[Mapping[str, str]] = _FROM_BLUR
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="insertion",
         version=1,
@@ -123,6 +130,7 @@ class Insertion(_Curve):
 class SymmetricRelevanceGain(_Curve):
     """Insertion minus deletion, both with the mean color. See docs/metrics.md."""
 
+    always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="symmetric_relevance_gain",
         version=1,
@@ -159,6 +167,7 @@ class _Shown(PerturbationMetric):
 class AverageDrop(_Shown):
     """Share of the score lost when only what the map shows is left. See docs/metrics.md."""
 
+    always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="average_drop",
         version=1,
@@ -180,6 +189,7 @@ class AverageDrop(_Shown):
 class IncreaseInConfidence(_Shown):
     """Whether the score rises when only what the map shows is left. See docs/metrics.md."""
 
+    always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="increase_in_confidence",
         version=1,

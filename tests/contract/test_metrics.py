@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -162,3 +165,13 @@ def test_a_map_that_is_not_finite_is_not_scored(name, score, bad, rng):
     saliency_map = rng.normal(size=(SIDE, SIDE)).astype(np.float32)
     saliency_map[3, 4] = bad
     assert np.isnan(score(build(name), saliency_map))
+
+
+@METRIC
+def test_every_metric_has_its_entry_in_the_documentation(name):
+    text = (Path(__file__).resolve().parent.parent.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
+    heading = re.search(rf"^### .*\b{name} \(v(\d+)\)", text, flags=re.MULTILINE)
+    assert heading
+    assert int(heading[1]) == METRICS.get(name).spec.version
+    for parameter, value in METRICS.build(name).parameters().items():
+        assert f"`{parameter}={value:g}`" in text if isinstance(value, float) else f"`{parameter}={value}`" in text

@@ -1,4 +1,4 @@
-"""Slow, obvious twins of the saliency-map metrics, written from design.md section 4 and peers.md section 5 only."""
+"""Slow, obvious twins of the metrics, written from their definitions by someone who had not seen the fast code."""
 
 import math
 from collections.abc import Callable, Sequence
