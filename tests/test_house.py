@@ -7,7 +7,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from time import perf_counter
 
 import pytest
 
@@ -19,38 +18,6 @@ def python(*arguments, cwd=None, **environment):
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=cwd, env={**os.environ, **environment}
     )
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["run", "--help"],
-        ["list", "explainers"],
-        ["list", "metrics"],
-        ["list", "models"],
-        ["list", "datasets"],
-    ],
-)
-def test_answers_that_need_no_model_do_not_import_tensorflow(arguments):
-    code = (
-        "import sys; from evalkit.cli.app import main\n"
-        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
-        "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules\n"
-    )
-    done = python("-c", code)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["list", "metrics"], ["list", "explainers"]])
-def test_answers_that_need_no_model_come_at_once(arguments):
-    fastest = float("inf")
-    for _ in range(4):
-        start = perf_counter()
-        assert python("-m", "evalkit", *arguments).returncode == 0
-        fastest = min(fastest, perf_counter() - start)
-    assert fastest < 0.5
 
 
 def lint_imports(root):

@@ -1,0 +1,57 @@
+"""Answers that need no model import no slow library, which is why they come at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# TensorFlow takes seconds to import, each of the others a large part of the half second in which show answers.
+SLOW = ("tensorflow", "keras", "tf_explain", "scipy", "cv2", "skimage", "matplotlib", "PIL")
+
+
+def without_slow_imports(arguments):
+    """Return code that calls the command line and fails if anything slow was imported."""
+    return (
+        "import sys; from evalkit.cli.app import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"assert not set({SLOW!r}) & set(sys.modules), set({SLOW!r}) & set(sys.modules)\n"
+    )
+
+
+def python(code, cwd=None):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["list", "explainers"],
+        ["list", "metrics"],
+        ["list", "models"],
+        ["list", "datasets"],
+    ],
+)
+def test_answers_that_need_no_model_import_nothing_slow(arguments):
+    done = python(without_slow_imports(arguments))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_show_of_an_analysed_run_imports_nothing_slow(evalkit, workplace):
+    done = evalkit(
+        "run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "out", "--explainers", "gradcam,uniform",
+        "--metrics", "sparseness,pointing_game",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    for form in ("table", "json"):
+        again = python(without_slow_imports(["show", "out", "--format", form]), cwd=workplace)
+        assert again.returncode == 0, again.stderr
+        assert "sparseness" in again.stdout
+
+
+def test_an_import_of_tensorflow_would_be_seen():
+    assert python("import keras\n" + without_slow_imports(["--help"])).returncode != 0
