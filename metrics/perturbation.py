@@ -77,9 +77,29 @@ class _Curve(PerturbationMetric):
 
 
 @dataclass(frozen=True)
-class Deletion(_Curve):
+class _OneCurve(_Curve):
+    """Base of the metrics that are the area under one curve.
+
+    Attributes:
+        ends: what is shown at first and at last.
+    """
+
+    ends: ClassVar[tuple[Canvas, Canvas]]
+
+    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
+        """Return the curve from one end to the other."""
+        return [perturbation(saliency_map, *self.ends, self.steps, self.ties)]
+
+    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
+        """Return the area, 0..1."""
+        return _area(plan[0], scores[0])
+
+
+@dataclass(frozen=True)
+class Deletion(_OneCurve):
     """Area under the score while the most relevant pixels are replaced by the mean color. See docs/metrics.md."""
 
+    ends: ClassVar[tuple[Canvas, Canvas]] = ("image", "mean")
     always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="deletion",
@@ -92,19 +112,12 @@ class Deletion(_Curve):
         reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
     )
 
-    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
-        """Return one curve, from the photo to the mean color."""
-        return [perturbation(saliency_map, "image", "mean", self.steps, self.ties)]
-
-    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
-        """Return the area, 0..1."""
-        return _area(plan[0], scores[0])
-
 
 @dataclass(frozen=True)
-class Insertion(_Curve):
+class Insertion(_OneCurve):
     """Area under the score while the most relevant pixels appear in the blurred photo. See docs/metrics.md."""
 
+    ends: ClassVar[tuple[Canvas, Canvas]] = ("blur", "image")
     always_signed: ClassVar[Mapping[str, str]] = _FROM_BLUR
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="insertion",
@@ -116,14 +129,6 @@ class Insertion(_Curve):
         summary="area under the class's score while the most relevant pixels appear in the blurred photo",
         reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
     )
-
-    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
-        """Return one curve, from RISE's blur to the photo."""
-        return [perturbation(saliency_map, "blur", "image", self.steps, self.ties)]
-
-    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
-        """Return the area, 0..1."""
-        return _area(plan[0], scores[0])
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ THRESHOLDS = [hundredth / 100 for hundredth in range(100)]
 
 
 def is_finite(saliency_map: Floats) -> bool:
-    """Whether no pixel is NaN or infinite (design.md 2, "not scored": a map with NaN)."""
+    """Whether no pixel is NaN or infinite."""
     return all(math.isfinite(value) for value in saliency_map.ravel().tolist())
 
 
 def levels(saliency_map: Floats) -> list[list[tuple[int, int]]]:
-    """Groups of equal pixels, highest first; neighbors within 1e-6 of the largest magnitude are equal (design.md 2)."""
+    """Groups of equal pixels, highest first; neighbors within 1e-6 of the largest magnitude are equal."""
     height, width = saliency_map.shape
     pixels = [(row, column) for row in range(height) for column in range(width)]
     value = {pixel: float(saliency_map[pixel]) for pixel in pixels}
@@ -39,18 +39,18 @@ def levels(saliency_map: Floats) -> list[list[tuple[int, int]]]:
 
 
 def is_constant(saliency_map: Floats) -> bool:
-    """Whether all pixels are equal, that is, share one level (design.md 2, "ties share alike")."""
+    """Whether all pixels are equal, that is, share one level."""
     return len(levels(saliency_map)) == 1
 
 
 def min_max_scaled(saliency_map: Floats) -> Floats:
-    """The map, which must not be constant, stretched to 0..1 (design.md 4; peers.md 5.4, 5.7)."""
+    """The map, which must not be constant, stretched to 0..1."""
     values = saliency_map.astype(np.float64)
     return (values - values.min()) / (values.max() - values.min())
 
 
 def cut_counts(saliency_map: Floats, steps: int) -> list[int]:
-    """Pixel counts of the cuts: the boundary between levels nearest to each k/steps of the pixels (design.md 4)."""
+    """Pixel counts of the cuts: the boundary between levels nearest to each k/steps of the pixels."""
     boundaries = [0]
     for group in levels(saliency_map):
         boundaries.append(boundaries[-1] + len(group))
@@ -62,7 +62,7 @@ def cut_counts(saliency_map: Floats, steps: int) -> list[int]:
 
 
 def curve_area(fractions: Sequence[float], scores: Sequence[float]) -> float:
-    """Area under the curve, by the trapezoid rule over the actual fractions (design.md 4)."""
+    """Area under the curve, by the trapezoid rule over the actual fractions."""
     area = 0.0
     for i in range(len(scores) - 1):
         area += (fractions[i + 1] - fractions[i]) * (scores[i] + scores[i + 1]) / 2
@@ -70,7 +70,7 @@ def curve_area(fractions: Sequence[float], scores: Sequence[float]) -> float:
 
 
 def replacement_area(model: Model, start: Floats, finish: Floats, saliency_map: Floats, steps: int) -> float:
-    """Area under the score while start's pixels become finish's, most relevant first (design.md 4; peers.md 5.1)."""
+    """Area under the score while start's pixels become finish's, most relevant first."""
     if not is_finite(saliency_map):
         return math.nan
     most_relevant_first = [pixel for group in levels(saliency_map) for pixel in group]
@@ -85,7 +85,7 @@ def replacement_area(model: Model, start: Floats, finish: Floats, saliency_map: 
 
 
 def plain(image: Floats, mean_color: Sequence[float]) -> Floats:
-    """An image of the mean color everywhere (design.md 2, "substrate")."""
+    """An image of the mean color everywhere."""
     painted = np.zeros(image.shape, dtype=np.float64)
     for channel in range(3):
         painted[:, :, channel] = mean_color[channel]
@@ -93,25 +93,25 @@ def plain(image: Floats, mean_color: Sequence[float]) -> Floats:
 
 
 def deletion(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float], steps: int) -> float:
-    """Pixels go to the mean color, most relevant first (design.md 4; peers.md 5.1)."""
+    """Pixels go to the mean color, most relevant first."""
     return replacement_area(model, image, plain(image, mean_color), saliency_map, steps)
 
 
 def insertion(model: Model, image: Floats, saliency_map: Floats, blurred: Floats, steps: int) -> float:
-    """Pixels of the image appear in the blurred one, most relevant first (design.md 4; peers.md 5.1)."""
+    """Pixels of the image appear in the blurred one, most relevant first."""
     return replacement_area(model, blurred, image, saliency_map, steps)
 
 
 def symmetric_relevance_gain(
     model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float], steps: int
 ) -> float:
-    """Insertion minus deletion, both with the mean color as the substrate (design.md 4)."""
+    """Insertion minus deletion, both with the mean color as the substrate."""
     inserted = insertion(model, image, saliency_map, plain(image, mean_color), steps)
     return inserted - deletion(model, image, saliency_map, mean_color, steps)
 
 
 def blended_score(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float]) -> float:
-    """O: the score of the image blended toward the mean color by the min-max scaled map (design.md 4; peers.md 5.7)."""
+    """O: the score of the image blended toward the mean color by the min-max scaled map."""
     height, width = saliency_map.shape
     weights = np.full((height, width), 0.5) if is_constant(saliency_map) else min_max_scaled(saliency_map)
     blended = np.zeros((height, width, 3))
@@ -124,7 +124,7 @@ def blended_score(model: Model, image: Floats, saliency_map: Floats, mean_color:
 
 
 def average_drop(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float]) -> float:
-    """max(0, Y - O) / Y in 0..1; NaN where Y is 0 (design.md 4; peers.md 5.7)."""
+    """max(0, Y - O) / Y in 0..1; NaN where Y is 0."""
     if not is_finite(saliency_map):
         return math.nan
     y = float(model(np.array(image, dtype=np.float64)))
@@ -135,7 +135,7 @@ def average_drop(model: Model, image: Floats, saliency_map: Floats, mean_color: 
 
 
 def increase_in_confidence(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float]) -> float:
-    """1 where O > Y, else 0 (design.md 4; peers.md 5.7)."""
+    """1 where O > Y, else 0."""
     if not is_finite(saliency_map):
         return math.nan
     y = float(model(np.array(image, dtype=np.float64)))
@@ -146,7 +146,7 @@ def increase_in_confidence(model: Model, image: Floats, saliency_map: Floats, me
 def pointing_game(
     saliency_map: Floats, region: Bools, tolerance_px: float, pixel_size: tuple[float, float] = (1.0, 1.0)
 ) -> float:
-    """Share of the tied maxima strictly nearer to the region than the tolerance (design.md 4; peers.md 5.2)."""
+    """Share of the tied maxima strictly nearer to the region than the tolerance."""
     height, width = saliency_map.shape
     inside = [(row, column) for row in range(height) for column in range(width) if region[row, column]]
     if not is_finite(saliency_map) or not inside:
@@ -165,7 +165,7 @@ def pointing_game(
 
 
 def mass_inside(saliency_map: Floats, region: Bools) -> float:
-    """Share of the positive part that is inside the region (design.md 4; peers.md 5.3, 5.6)."""
+    """Share of the positive part that is inside the region."""
     if not is_finite(saliency_map):
         return math.nan
     height, width = saliency_map.shape
@@ -182,7 +182,7 @@ def mass_inside(saliency_map: Floats, region: Bools) -> float:
 
 
 def box_union(boxes: Floats, size: tuple[int, int]) -> Bools:
-    """Pixels whose center is inside a half-open box (design.md 2: boxes are rasterized by pixel centers)."""
+    """Pixels whose center is inside a half-open box."""
     height, width = size
     union = np.zeros((height, width), dtype=bool)
     for x0, y0, x1, y1 in boxes:
@@ -194,7 +194,7 @@ def box_union(boxes: Floats, size: tuple[int, int]) -> Bools:
 
 
 def relevance_rank_accuracy(saliency_map: Floats, region: Bools) -> float:
-    """Share of the top K pixels, K = region size, in the region; ties in proportion (design.md 4; peers.md 5.6)."""
+    """Share of the top K pixels, K = region size, in the region; ties in proportion."""
     k = int(region.sum())
     if not is_finite(saliency_map) or k == 0:
         return math.nan
@@ -209,7 +209,7 @@ def relevance_rank_accuracy(saliency_map: Floats, region: Bools) -> float:
 
 
 def gini(saliency_map: Floats) -> float:
-    """Gini index of the positive part, from the mean absolute difference (design.md 4, `sparseness`)."""
+    """Gini index of the positive part, from the mean absolute difference."""
     if not is_finite(saliency_map):
         return math.nan
     if is_constant(saliency_map):
@@ -227,14 +227,14 @@ def gini(saliency_map: Floats) -> float:
 
 
 def gray_values(saliency_map: Floats) -> npt.NDArray[np.uint8]:
-    """The map min-max scaled, times 255, cast to uint8; zeros for a constant map (peers.md 5.4)."""
+    """The map min-max scaled, times 255, cast to uint8; zeros for a constant map."""
     if is_constant(saliency_map):
         return np.zeros(saliency_map.shape, dtype=np.uint8)
     return (min_max_scaled(saliency_map) * 255).astype(np.uint8)
 
 
 def contour_boxes(saliency_map: Floats, threshold: float, largest_only: bool) -> list[Box]:
-    """Boxes of the contours of the map binarized at the threshold, both ends counted (peers.md 5.4)."""
+    """Boxes of the contours of the map binarized at the threshold, both ends counted."""
     height, width = saliency_map.shape
     if is_constant(saliency_map):
         return [(0, 0, width - 1, height - 1)]
@@ -253,7 +253,7 @@ def contour_boxes(saliency_map: Floats, threshold: float, largest_only: bool) ->
 
 
 def box_iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, both ends counted (peers.md 5.4: +1 convention)."""
+    """Intersection over union of two boxes, both ends counted."""
     across = max(0, min(a[2], b[2]) - max(a[0], b[0]) + 1)
     down = max(0, min(a[3], b[3]) - max(a[1], b[1]) + 1)
     area_a = (a[2] - a[0] + 1) * (a[3] - a[1] + 1)
@@ -262,7 +262,7 @@ def box_iou(a: Box, b: Box) -> float:
 
 
 def best_iou(boxes: Sequence[Box], truth: Floats) -> float:
-    """The best overlap of any box with any truth box, truncated to ints; 0 without a box (peers.md 5.4)."""
+    """The best overlap of any box with any truth box, truncated to ints; 0 without a box."""
     best = 0.0
     for box in boxes:
         for x0, y0, x1, y1 in truth:
@@ -271,7 +271,7 @@ def best_iou(boxes: Sequence[Box], truth: Floats) -> float:
 
 
 def best_share_right(maps: Sequence[Floats], truths: Sequence[Floats], least_iou: float, largest_only: bool) -> float:
-    """Maximum over the thresholds of the share of right images; max outside the mean (design.md 4; peers.md 5.4)."""
+    """Maximum over the thresholds of the share of right images; max outside the mean."""
     scored = [(m, t) for m, t in zip(maps, truths, strict=True) if is_finite(m) and len(t) > 0]
     if not scored:
         return math.nan
@@ -286,17 +286,17 @@ def best_share_right(maps: Sequence[Floats], truths: Sequence[Floats], least_iou
 
 
 def max_box_acc_v1(maps: Sequence[Floats], truths: Sequence[Floats]) -> float:
-    """MaxBoxAcc: the box of the largest contour, right where IoU >= 0.5 (peers.md 5.4, V1)."""
+    """MaxBoxAcc: the box of the largest contour, right where IoU >= 0.5."""
     return best_share_right(maps, truths, 0.5, largest_only=True)
 
 
 def max_box_acc_v2(maps: Sequence[Floats], truths: Sequence[Floats]) -> float:
-    """MaxBoxAccV2: the best of all contours; mean over IoU >= 0.3, 0.5, 0.7, each at its best (peers.md 5.4, V2)."""
+    """MaxBoxAccV2: the best of all contours; mean over IoU >= 0.3, 0.5, 0.7, each at its best."""
     return sum(best_share_right(maps, truths, least_iou, largest_only=False) for least_iou in (0.3, 0.5, 0.7)) / 3
 
 
 def pxap(maps: Sequence[Floats], regions: Sequence[Bools]) -> float:
-    """PxAP in 0..1: all images' pixels pooled, sum of precision times gained recall (design.md 4; peers.md 5.5)."""
+    """PxAP in 0..1: all images' pixels pooled, sum of precision times gained recall."""
     pooled = []
     for saliency_map, region in zip(maps, regions, strict=True):
         if is_finite(saliency_map):
