@@ -15,6 +15,7 @@ from evalkit.errors import DataError
 __all__ = ["match_classes"]
 
 _NAMED = 5
+_SORTED = {"folder": "folders", "scenes": "classes"}  # kinds of sets whose classes have a sorted order, and its parts
 
 
 def match_classes(
@@ -23,8 +24,9 @@ def match_classes(
     """Give every entry the index of its class.
 
     An entry's own class index comes first. Else its label is looked up in ``class_names``: exactly, then regardless of
-    case and with ``_``, ``-`` and space as equals. Class folders none of which is named like a class of the model, or
-    for a model whose names are unknown, are taken in sorted order if there are as many as the model has outputs.
+    case and with ``_``, ``-`` and space as equals. Class folders, or the classes of scenes, none of which is one of the
+    model's, or for a model whose names are unknown, are taken in sorted order if there are as many as the model has
+    outputs.
 
     Args:
         images: the set.
@@ -73,7 +75,7 @@ def _indices(
         return {label: candidates[0] for label, candidates in found.items()}, []
     folders = images.class_names or ()
     # All folders are asked, not only those with images: a limited set must not be matched another way than the whole.
-    if images.kind == "folder" and len(folders) == n_classes and not any(map(names.find, folders)):
+    if images.kind in _SORTED and len(folders) == n_classes and not any(map(names.find, folders)):
         return {folder: index for index, folder in enumerate(folders)}, [_sorted_order_note(images, class_names)]
     raise DataError(_unmatched_message(images, unmatched, class_names, n_classes))
 
@@ -100,10 +102,11 @@ def _plain(name: str) -> str:
 
 def _sorted_order_note(images: ImageSet, class_names: Sequence[str] | None) -> str:
     folders = images.class_names or ()
-    why = "the model's class names are unknown" if class_names is None else "no folder is named like a class"
+    why = "the model's class names are unknown" if class_names is None else "none of its classes is one of the model's"
     listed = ", ".join(f"{folder} = {index}" for index, folder in enumerate(folders[:_NAMED]))
     more = ", ..." if len(folders) > _NAMED else ""
-    return f"{images.name}: {why}, so its {len(folders)} folders are the classes in sorted order: {listed}{more}"
+    what = f"its {len(folders)} {_SORTED[images.kind]} are the classes in sorted order"
+    return f"{images.name}: {why}, so {what}: {listed}{more}"
 
 
 def _unmatched_message(

@@ -11,21 +11,28 @@ __all__ = ["open_image_set"]
 
 
 def open_image_set(path: str | Path) -> ImageSet:
-    """Open a CSV manifest, a folder of class folders or a flat folder of images; no photo is read.
+    """Open the scenes, a CSV manifest, a folder of class folders or a flat folder of images; no photo is read.
 
     Args:
-        path: ``~`` stands for the home folder.
+        path: ``scenes``, or a path; ``~`` stands for the home folder. A folder of that name is ``./scenes``.
 
     Raises:
         DataError: nothing stands there, it is of another kind, or its reader refuses it.
     """
+    if path == "scenes":
+        from evalkit.datasets.scenes import scenes
+
+        return scenes()
     place = Path(path).expanduser()
     if place.is_dir():
         from evalkit.datasets.class_folder import read_class_folder
 
         return read_class_folder(place)
     if not place.exists():
-        raise DataError(f"--data '{path}' does not exist; name a CSV manifest, or a folder with <class>/<image>")
+        raise DataError(
+            f"--data '{path}' does not exist; name a CSV manifest, or a folder with <class>/<image>; "
+            "'scenes' is built in"
+        )
     if place.suffix.lower() != ".csv":
         raise DataError(
             f"--data '{path}' is neither a folder nor a .csv file; name a folder with <class>/<image>, "

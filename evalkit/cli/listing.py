@@ -94,6 +94,12 @@ def _models() -> list[Row]:
 def _datasets() -> list[Row]:
     return [
         {
+            "data": "scenes",
+            "what it is": "1,000 images made on the fly: ten shapes, each the only evidence for its class, with exact "
+            "masks; for a model with ten outputs in the order of their names",
+            "example": "--data scenes --limit 24",
+        },
+        {
             "data": "FOLDER",
             "what it is": "class folders: FOLDER/<class>/<image>",
             "example": "photos/cat/1.jpg\nphotos/dog/2.png",

@@ -48,7 +48,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     config
         A TOML file with these options, underscores for dashes; the command line wins.
     data
-        A folder of class folders, or a CSV manifest: image, class_index or label, and optionally x0,y0,x1,y1 or mask.
+        A folder of class folders; a CSV manifest: image, class_index or label, and optionally x0,y0,x1,y1 or mask;
+        or scenes, which are built in.
     model
         A .keras file, vgg16 or any other keras.applications name, or module:function.
     weights

@@ -67,7 +67,7 @@ def test_a_label_with_two_classes_is_refused(folders: Folders) -> None:
 def test_folders_are_taken_in_sorted_order_when_no_name_matches(folders: Folders, tmp_path: Path) -> None:
     indices, notes = matched(folders("n02", "n01"), ["dog", "cat"])
     assert indices == {"n01": 0, "n02": 1}
-    why = f"{tmp_path.name}: no folder is named like a class"
+    why = f"{tmp_path.name}: none of its classes is one of the model's"
     assert notes == [f"{why}, so its 2 folders are the classes in sorted order: n01 = 0, n02 = 1"]
 
 

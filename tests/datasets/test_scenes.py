@@ -1,0 +1,131 @@
+"""Scenes: the same everywhere, with one object whose pixels are known exactly."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from evalkit.datasets.classes import match_classes
+from evalkit.datasets.open import open_image_set
+from evalkit.datasets.scene_shapes import CLASSES, DISTRACTORS
+from evalkit.datasets.scenes import CLASS_NAMES, make_scene, scenes
+from evalkit.errors import DataError
+
+# What the definition makes of (seed 0, index 0 to 2): if it changes, so must the version in scenes.py.
+KNOWN = "604445fac39214f85d58e5aec4c7d46a4e8b0a162d586d9992c46d49f7cc0978"
+
+
+def digest(seed, index, background=0):
+    scene = make_scene(seed, index, background)
+    return hashlib.sha256(scene.pixels.tobytes() + scene.without_object.tobytes()).hexdigest()
+
+
+def test_a_scene_is_the_same_bytes_everywhere():
+    assert hashlib.sha256("".join(digest(0, index) for index in range(3)).encode()).hexdigest() == KNOWN
+
+
+def test_a_scene_does_not_depend_on_the_process_or_on_what_was_made_before():
+    code = (
+        "import hashlib; from evalkit.datasets.scenes import make_scene; s = make_scene(3, 11)\n"
+        "print(hashlib.sha256(s.pixels.tobytes() + s.without_object.tobytes()).hexdigest())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == digest(3, 11)
+    assert digest(3, 12) != digest(3, 11) != digest(4, 11)
+
+
+@pytest.fixture(scope="module")
+def twenty():
+    return [make_scene(5, index) for index in range(20)]
+
+
+def test_the_mask_is_where_scene_and_twin_differ(twenty):
+    for scene in twenty:
+        np.testing.assert_array_equal(scene.mask, (scene.pixels != scene.without_object).any(axis=2))
+        assert scene.pixels.dtype == scene.without_object.dtype == np.uint8
+        assert scene.pixels.shape == (224, 224, 3)
+
+
+def test_the_object_is_whole_and_of_2_to_40_percent(twenty):
+    for scene in twenty:
+        assert 0.015 < scene.mask.mean() < 0.45  # blur widens the mask, a like color thins it
+        border = np.ones((224, 224), dtype=bool)
+        border[1:-1, 1:-1] = False
+        assert not scene.mask[border].any()
+
+
+def test_ten_scenes_in_a_row_have_all_ten_classes(twenty):
+    for start in (0, 10):
+        assert sorted(scene.class_index for scene in twenty[start : start + 10]) == list(range(10))
+
+
+def test_another_background_leaves_the_object_in_its_place():
+    one, other = make_scene(0, 4), make_scene(0, 4, background=1)
+    assert one.class_index == other.class_index
+    both = one.mask & other.mask
+    assert both.sum() > 0.9 * max(one.mask.sum(), other.mask.sum())
+    inside = np.abs(one.pixels[both].astype(int) - other.pixels[both]).mean()
+    outside = ~(one.mask | other.mask)
+    assert inside < np.abs(one.pixels[outside].astype(int) - other.pixels[outside]).mean() / 4
+
+
+def test_shapes_fit_their_circle_and_know_their_area():
+    axis = np.linspace(-1.1, 1.1, 1101)
+    u, v = np.meshgrid(axis, axis)
+    for shape in (*CLASSES, *DISTRACTORS):
+        inside = shape.inside(u, v)
+        assert inside.sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(shape.area, rel=0.01), shape.name
+        assert np.sqrt((u * u + v * v)[inside].max()) <= 1.03, shape.name
+    assert list(CLASS_NAMES) == sorted(CLASS_NAMES)
+
+
+def test_the_set_reads_scenes_with_exact_regions():
+    images = scenes(count=12, seed=5)
+    assert len(images) == 12
+    assert images.class_names == CLASS_NAMES
+    image = images.read(images.entries[7])
+    scene = make_scene(5, 7)
+    np.testing.assert_array_equal(image.pixels, scene.pixels)
+    np.testing.assert_array_equal(image.region, scene.mask)
+    assert image.exact
+    assert image.label == images.entries[7].label == CLASS_NAMES[scene.class_index]
+    x0, y0, x1, y1 = image.boxes[0].astype(int)
+    assert scene.mask[y0:y1, x0:x1].sum() == scene.mask.sum()
+    assert scene.mask[y0:y1, x0:x1].any(axis=0).all()
+
+
+def test_scenes_are_opened_by_name_and_matched_in_sorted_order():
+    images = open_image_set("scenes")
+    assert (images.name, images.kind, len(images)) == ("scenes", "scenes", 1000)
+    matched, notes = match_classes(images, None, 10, require_labels=True)
+    assert [entry.class_index for entry in matched.entries[:20]] == [make_scene(0, i).class_index for i in range(20)]
+    [note] = notes
+    assert note == (
+        "scenes: the model's class names are unknown, so its 10 classes are the classes in sorted order: "
+        "arrow = 0, crescent = 1, cross = 2, disc = 3, heart = 4, ..."
+    )
+    assert match_classes(images, CLASS_NAMES, 10, require_labels=True)[1] == []
+
+
+def test_a_model_of_other_classes_is_refused():
+    with pytest.raises(DataError, match="are not among the model's 1000 classes"):
+        match_classes(
+            open_image_set("scenes"), [f"class {number}" for number in range(1000)], 1000, require_labels=True
+        )
+
+
+def test_limits_are_even_over_classes_and_nested():
+    images = open_image_set("scenes")
+    twenty, forty = ({entry.id for entry in images.limit(count, seed=0).entries} for count in (20, 40))
+    assert twenty < forty
+    labels = [entry.label for entry in images.limit(20, seed=0).entries]
+    assert {labels.count(name) for name in CLASS_NAMES} == {2}
+
+
+def test_no_scenes_no_set():
+    with pytest.raises(DataError, match="1 or more"):
+        scenes(count=0)
