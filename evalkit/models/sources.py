@@ -134,7 +134,10 @@ def _from_function(source: str) -> keras.Model:
     function: Any = getattr(module, function_name, None)
     if not callable(function):
         raise ModelError(f"--model '{source}': module '{module_name}' has no function '{function_name}'")
-    model = function()
+    try:
+        model = function()
+    except Exception as error:
+        raise ModelError(f"--model '{source}' failed: {type(error).__name__}: {_first_line(error)}") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"--model '{source}' returned {type(model).__name__}; a Keras model is needed")
     return model

@@ -100,11 +100,15 @@ def test_module_and_function(tmp_path, monkeypatch):
         "    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])\n"
         "def number():\n"
         "    return 3\n"
+        "def broken():\n"
+        "    return 1 / 0\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert load_classifier("my_nets:net", preprocess="none").n_classes == 2
     with pytest.raises(ModelError, match="returned int; a Keras model is needed"):
         load_classifier("my_nets:number", preprocess="none")
+    with pytest.raises(ModelError, match="'my_nets:broken' failed: ZeroDivisionError: division by zero"):
+        load_classifier("my_nets:broken", preprocess="none")
     with pytest.raises(ModelError, match="has no function 'nett'"):
         load_classifier("my_nets:nett", preprocess="none")
     with pytest.raises(ModelError, match="module 'my_nats' cannot be imported"):
