@@ -44,7 +44,9 @@ def prepare(options: RunOptions, say: Say) -> Plan:
     # What needs no model comes first: a typo should not cost the time it takes to load one.
     metrics = _metrics(options.metrics, steps)
     sizes = patch_sizes_of(options)
-    explainers = expand(options.explainers or DEFAULT_EXPLAINERS, sizes or DEFAULT_PATCH_SIZES, seed)
+    explainers = expand(
+        DEFAULT_EXPLAINERS if options.explainers is None else options.explainers, sizes or DEFAULT_PATCH_SIZES, seed
+    )
     images = open_image_set(options.data)
     classifier = load_classifier(
         options.model,
