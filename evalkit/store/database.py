@@ -6,6 +6,8 @@ not scored; dataset-level metrics have neither, but ``statistics``, the float64 
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -91,6 +93,31 @@ class ScoreRow:
     key: str
 
 
+def _to_read(path: Path) -> sqlite3.Connection:
+    """Open to look only; a finished database in a folder that cannot be written needs no journal beside it."""
+    alone = not path.with_name(f"{path.name}-wal").exists() and not os.access(path.parent, os.W_OK)
+    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
+    return sqlite3.connect(address, uri=True, isolation_level=None)
+
+
+def is_results_database(path: Path) -> bool:
+    """Tell whether evalkit made this database, of whatever schema version; changes nothing."""
+    if not path.is_file():
+        return False
+    try:
+        connection = _to_read(path)
+        try:
+            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            found = (
+                "meta" in tables and connection.execute("SELECT 1 FROM meta WHERE key = 'schema_version'").fetchone()
+            )
+        finally:
+            connection.close()
+    except sqlite3.Error:
+        return False
+    return bool(found) or not tables
+
+
 class Database:
     """The results of one run folder.
 
@@ -105,20 +132,20 @@ class Database:
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """See the class."""
         self.path = path
+        self._writing = create
         try:
             if create:
                 self._connection = sqlite3.connect(path, isolation_level=None)
-                self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.execute("PRAGMA synchronous=FULL")
             else:
-                self._connection = sqlite3.connect(
-                    f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
-                )
+                self._connection = _to_read(path)
             self._prepare(create)
+            if create:
+                # Others may look on while a run is written.
+                self._connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.Error as error:
-            raise StoreError(
-                f"'{path}' cannot be used as a results database: {error}; start over with --fresh"
-            ) from error
+            what_next = "start over with --fresh" if create else "repeat the command that made the run"
+            raise StoreError(f"'{path}' cannot be used as a results database: {error}; {what_next}") from error
 
     def _prepare(self, create: bool) -> None:
         tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -154,7 +181,10 @@ class Database:
             self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what was written stands in it alone, so that it can be read where nothing can be written."""
+        if self._writing:
+            with contextlib.suppress(sqlite3.Error):  # somebody is looking on: the journal stays
+                self._connection.execute("PRAGMA journal_mode=DELETE")
         self._connection.close()
 
     def revision(self) -> str:

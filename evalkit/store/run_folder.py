@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-import shutil
 from pathlib import Path
 from typing import IO, TypeVar
 
 import msgspec
 
 from evalkit.errors import StoreError
-from evalkit.store.database import Database
+from evalkit.store.database import Database, is_results_database
 from evalkit.store.files import write_bytes
 from evalkit.store.manifest import SCHEMA_VERSION, Manifest
 
@@ -55,10 +55,10 @@ class RunFolder:
     def check_writable(cls, path: Path) -> None:
         """Raise StoreError if ``path`` is something else than a run folder, or cannot be made; makes nothing."""
         if path.is_dir():
-            strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in (*_OWN, _MAPS))
-            if strangers and not (path / _DATABASE).exists():
+            found = sorted(entry.name for entry in path.iterdir() if entry.name != _LOCK)
+            if found and not _is_run(path):
                 raise StoreError(
-                    f"--output '{path}' holds '{strangers[0]}' and is no run folder; name a new or empty folder"
+                    f"--output '{path}' holds '{found[0]}' and is no run folder; name a new or empty folder"
                 )
         elif path.exists():
             raise StoreError(f"--output '{path}' is a file; name a folder")
@@ -149,11 +149,27 @@ def _locked(path: Path) -> IO[str]:
     return lock
 
 
+def _is_run(path: Path) -> bool:
+    """Tell whether evalkit wrote this folder, by its database or, if that is lost, by its manifest."""
+    if is_results_database(path / _DATABASE):
+        return True
+    try:
+        known = msgspec.json.decode((path / _MANIFEST).read_bytes(), type=dict[str, msgspec.Raw])
+    except (OSError, msgspec.MsgspecError):
+        return False
+    return {"schema_version", "signature", "explainers", "metrics"} <= set(known)
+
+
 def _clear(path: Path) -> None:
+    """Remove what evalkit wrote, and nothing else."""
     for name in _OWN:
         if name != _LOCK:
             (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path / _MAPS, ignore_errors=True)
+    for saliency_map in (path / _MAPS).glob("*/**/*.npy"):
+        saliency_map.unlink(missing_ok=True)
+    for folder in sorted((path / _MAPS).glob("**/"), reverse=True):
+        with contextlib.suppress(OSError):  # something else stands in it
+            folder.rmdir()
 
 
 def _decode(path: Path, kind: type[Manifest]) -> Manifest:

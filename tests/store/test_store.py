@@ -232,3 +232,47 @@ def test_a_second_writer_is_told_who_the_first_is_and_a_dead_one_leaves_no_lock(
     folder.close()
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
     RunFolder.write(tmp_path / "run").close()
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("what", ["maps/precious.npy", "manifest.json", "results.sqlite", "thesis.tex"])
+def test_somebody_elses_folder_is_refused_and_not_touched(tmp_path, what, fresh):
+    theirs = tmp_path / "theirs"
+    (theirs / what).parent.mkdir(parents=True)
+    if what == "results.sqlite":
+        connection = sqlite3.connect(theirs / what)
+        connection.execute("CREATE TABLE mine (value)")
+        connection.commit()
+        connection.close()
+    else:
+        (theirs / what).write_text('{"name": "an app"}')
+    before = (theirs / what).read_bytes()
+    with pytest.raises(StoreError, match="is no run folder; name a new or empty folder"):
+        RunFolder.write(theirs, fresh=fresh)
+    assert (theirs / what).read_bytes() == before
+    assert [one for one in theirs.rglob("*") if one.is_file()] == [theirs / what]
+
+
+def test_fresh_removes_only_what_evalkit_wrote(tmp_path):
+    run = tmp_path / "run"
+    RunFolder.write(run).close()
+    (run / "maps" / "gradcam").mkdir(parents=True)
+    (run / "maps" / "gradcam" / "a.npy").write_bytes(b"")
+    (run / "maps" / "notes.txt").write_text("mine")
+    RunFolder.write(run, fresh=True).close()
+    assert sorted(one.name for one in run.rglob("*")) == [".lock", "maps", "notes.txt", "results.sqlite"]
+
+
+def test_a_finished_database_stands_alone(tmp_path):
+    RunFolder.write(tmp_path / "run").close()
+    assert sorted(one.name for one in (tmp_path / "run").iterdir()) == [".lock", "results.sqlite"]
+
+
+def test_a_finished_database_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    RunFolder.write(tmp_path / "run").close()
+    before = sorted(one.name for one in (tmp_path / "run").iterdir())
+    monkeypatch.setattr("evalkit.store.database.os.access", lambda *_: False)
+    database = Database(tmp_path / "run" / "results.sqlite")
+    assert database.images() == {}
+    assert sorted(one.name for one in (tmp_path / "run").iterdir()) == before
+    database.close()
