@@ -131,12 +131,17 @@ def _from_function(source: str) -> keras.Model:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ModelError(f"--model '{source}': module '{module_name}' cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ModelError(
+            f"--model '{source}': importing '{module_name}' failed: {type(error).__name__}: {_first_line(error)}; "
+            "write MODULE:FUNCTION"
+        ) from error
     function: Any = getattr(module, function_name, None)
     if not callable(function):
         raise ModelError(f"--model '{source}': module '{module_name}' has no function '{function_name}'")
     try:
         model = function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"--model '{source}' failed: {type(error).__name__}: {_first_line(error)}") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"--model '{source}' returned {type(model).__name__}; a Keras model is needed")
@@ -176,6 +181,6 @@ def read_class_names(path: Path) -> list[str]:
     return names
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
