@@ -187,7 +187,8 @@ class AverageDrop(_Shown):
 
     def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
         """Return max(0, Y - O) / Y, 0..1; NaN if Y is 0."""
-        return max(0.0, clean - float(scores[0][0])) / clean if clean > 0 else np.nan
+        shown = float(scores[0][0])
+        return max(0.0, clean - shown) / clean if clean > 0 and not np.isnan(shown) else np.nan
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,9 @@ class IncreaseInConfidence(_Shown):
     )
 
     def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
-        """Return 1 if O > Y, else 0."""
-        return float(float(scores[0][0]) > clean)
+        """Return 1 if O > Y, else 0; NaN if either is."""
+        shown = float(scores[0][0])
+        return np.nan if np.isnan(shown) or np.isnan(clean) else float(shown > clean)
 
 
 def _area(one: Composition, scores: NDArray[np.float64]) -> float:

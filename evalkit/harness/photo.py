@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.datasets.image import LabelledImage
+from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.errors import EvalkitError
 from evalkit.explainers.base import Explainer
 from evalkit.harness.plan import Plan
@@ -19,6 +19,7 @@ from evalkit.models.perturbation import PhotoScores
 __all__ = ["Cell", "MadeMap", "PhotoResult", "score_photo"]
 
 MISCLASSIFIED = "misclassified"
+NOT_FINITE = "the model's score is not finite"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +70,9 @@ def score_photo(
         advance: called after each explainer is done.
     """
     clean = plan.classifier.probabilities(image.pixels[None])[0]
-    predicted = int(clean.argmax())
-    target = predicted if plan.target == "predicted" else image.class_index
+    finite = bool(np.isfinite(clean).all())
+    predicted = int(clean.argmax()) if finite else UNLABELLED
+    target = predicted if plan.target == "predicted" and finite else image.class_index
     result = PhotoResult(predicted, target, float(clean[target]))
     scores = PhotoScores(plan.classifier, image.pixels, target, result.clean_score)
     photo = _Photo(plan, image, result, scores)
@@ -135,6 +137,8 @@ class _Photo:
         """Say why this photo cannot be scored by this metric, whatever the map; None if it can."""
         labelled = self.image.class_index
         if isinstance(metric, PerturbationMetric):
+            if not np.isfinite(self.result.clean_score):
+                return NOT_FINITE
             wrong = self.plan.target == "label" and self.result.predicted != labelled
             return MISCLASSIFIED if wrong else None
         if isinstance(metric, MapMetric):

@@ -113,6 +113,12 @@ def test_no_score_to_lose_no_average_drop(ask):
     assert np.isnan(ask(AverageDrop(), lambda _: 0.0, IMAGE, WEIGHTS, mean=MEAN))
 
 
+def test_a_score_that_is_not_a_number_is_no_answer(ask):
+    for metric in (AverageDrop(), IncreaseInConfidence()):
+        assert np.isnan(ask(metric, lambda _: np.nan, IMAGE, WEIGHTS, mean=MEAN))
+        assert np.isnan(ask(metric, lambda image: 0.5 if image is IMAGE else np.nan, IMAGE, WEIGHTS, mean=MEAN))
+
+
 @pytest.mark.parametrize("steps", [0, -1, 10_001])
 def test_steps_are_checked(steps):
     with pytest.raises(ConfigError, match="1 to 10000"):
