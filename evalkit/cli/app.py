@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from evalkit.errors import EvalkitError
 
 __all__ = ["build_app", "main"]
 
-_INTERRUPTED, _TERMINATED, _INTERNAL = 130, 143, 4
+_BAD_INPUT, _INTERNAL, _INTERRUPTED, _TERMINATED = 2, 4, 130, 143
 
 
 class _Terminated(BaseException):
@@ -33,6 +34,7 @@ def build_app() -> cyclopts.App:
         "localization.",
         version=evalkit.__version__,
         result_action="return_value",
+        suppress_keyboard_interrupt=False,
     )
     app.command(run)
     app.command(show)
@@ -49,14 +51,9 @@ def _exit_code(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     signal.signal(signal.SIGTERM, _terminate)
+    _never_fail_to_encode()
     try:
         build_app()(arguments, exit_on_error=False, print_error=False)
-    except EvalkitError as error:
-        if debug:
-            raise
-        return _say(str(error), error.exit_code)
-    except cyclopts.CycloptsError as error:
-        return _say(f"{' '.join(str(error).split())} See: python -m evalkit {_verb(arguments)}--help", 2)
     except KeyboardInterrupt:
         return _say("interrupted; repeat the command to go on from here", _INTERRUPTED)
     except _Terminated:
@@ -66,10 +63,28 @@ def _exit_code(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if debug:
+        if debug and not isinstance(error, cyclopts.CycloptsError):
             raise
-        return _say(f"internal error: {type(error).__name__}: {error}; repeat with --debug and report it", _INTERNAL)
+        return _say(*_explained(error, arguments))
     return 0
+
+
+def _explained(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
+    """Return what to say of an error, and the exit code."""
+    if isinstance(error, EvalkitError):
+        return str(error), error.exit_code
+    if isinstance(error, cyclopts.CycloptsError):
+        return f"{' '.join(str(error).split())} See: python -m evalkit {_verb(arguments)}--help", _BAD_INPUT
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the output'}: {error.strerror or error}", _BAD_INPUT
+    return f"internal error: {type(error).__name__}: {error}; repeat with --debug and report it", _INTERNAL
+
+
+def _never_fail_to_encode() -> None:
+    """An arrow that the terminal's encoding lacks is no reason to lose a table."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _verb(arguments: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 
 import pytest
@@ -123,8 +124,6 @@ def test_a_changed_setting_computes_what_it_touches(evalkit, workplace, monkeypa
 
 
 def test_a_photo_whose_content_changed_is_scored_again_and_one_only_touched_is_not(evalkit, workplace):
-    import os
-
     from PIL import Image
 
     evalkit(*quick(metrics="sparseness,deletion"))
@@ -226,6 +225,52 @@ def test_explainers_nobody_asked_for_that_do_not_fit_are_left_out_and_named(eval
     assert done.code == 0, done.err
     assert "left out: occlusion: patch_size=40 is larger than the model's input, 32 x 32" in done.err
     assert "cam" in {row[1] for row in scores()}
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_goes_on(evalkit, workplace, monkeypatch):
+    from evalkit.harness import run as module
+
+    original, calls = module.score_photo, []
+
+    def interrupted(*given):
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(*given)
+
+    monkeypatch.setattr(module, "score_photo", interrupted)
+    done = evalkit(*quick(metrics="sparseness"))
+    assert done.code == 130
+    assert "interrupted; repeat the command to go on from here" in done.err
+    monkeypatch.setattr(module, "score_photo", lambda *given: calls.append(given) or original(*given))
+    assert evalkit(*quick(metrics="sparseness")).code == 0
+    assert len(calls) == 3 + 4
+    assert len(scores()) == 6 * 5
+
+
+def test_a_table_is_printed_in_any_encoding(evalkit, workplace):
+    import subprocess
+    import sys
+
+    evalkit(*quick(metrics="sparseness", limit="1"))
+    command = [sys.executable, "-m", "evalkit", "show", "out"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert b"sparseness" in done.stdout
+
+
+def test_a_model_whose_scores_are_no_numbers_scores_nothing(evalkit, workplace, tiny_model):
+    import keras
+
+    broken = keras.models.clone_model(tiny_model)
+    broken.get_layer("predictions").bias.assign([float("nan")] * 3)
+    broken.save("nan.keras")
+    done = evalkit(*quick(model="nan.keras", target="label", metrics="increase_in_confidence,deletion", format="json"))
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["model"]["n_right"] == 0
+    assert {row[3] for row in scores()} == {None}
+    assert "the model's score is not finite" in {row[4] for row in scores()}
 
 
 BAD = {
