@@ -18,7 +18,8 @@ from evalkit.store.manifest import SCHEMA_VERSION, Manifest
 __all__ = ["RunFolder"]
 
 _MANIFEST, _DATABASE, _ANALYSIS, _MAPS, _LOCK = "manifest.json", "results.sqlite", "analysis.json", "maps", ".lock"
-_OWN = (_MANIFEST, _DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", _ANALYSIS, _LOCK)
+_JOURNALS = tuple(f"{_DATABASE}-{kind}" for kind in ("wal", "shm", "journal"))
+_OWN = (_MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, _LOCK)
 
 R = TypeVar("R")
 
