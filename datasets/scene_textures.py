@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["direction", "fractal_noise", "texture"]
+__all__ = ["direction", "fractal_noise", "smoothstep", "texture"]
 
 Floats = NDArray[np.float64]
 

@@ -108,20 +108,17 @@ def test_module_and_function(tmp_path, monkeypatch):
     (tmp_path / "my_broken_nets.py").write_text("def net(:\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert load_classifier("my_nets:net", preprocess="none").n_classes == 2
-    with pytest.raises(ModelError, match="returned int; a Keras model is needed"):
-        load_classifier("my_nets:number", preprocess="none")
-    with pytest.raises(ModelError, match="'my_nets:broken' failed: ZeroDivisionError: division by zero"):
-        load_classifier("my_nets:broken", preprocess="none")
-    with pytest.raises(ModelError, match="'my_nets:leaves' failed: SystemExit"):
-        load_classifier("my_nets:leaves", preprocess="none")
-    with pytest.raises(ModelError, match="importing 'my_broken_nets' failed: SyntaxError"):
-        load_classifier("my_broken_nets:net", preprocess="none")
-    with pytest.raises(ModelError, match="write MODULE:FUNCTION"):
-        load_classifier(":", preprocess="none")
-    with pytest.raises(ModelError, match="has no function 'nett'"):
-        load_classifier("my_nets:nett", preprocess="none")
-    with pytest.raises(ModelError, match="module 'my_nats' cannot be imported"):
-        load_classifier("my_nats:net", preprocess="none")
+    for source, message in {
+        "my_nets:number": "returned int; a Keras model is needed",
+        "my_nets:broken": "'my_nets:broken' failed: ZeroDivisionError: division by zero",
+        "my_nets:leaves": "'my_nets:leaves' failed: SystemExit",
+        "my_nets:nett": "has no function 'nett'",
+        "my_nats:net": "module 'my_nats' cannot be imported",
+        "my_broken_nets:net": "importing 'my_broken_nets' failed: SyntaxError",
+        ":": "write MODULE:FUNCTION",
+    }.items():
+        with pytest.raises(ModelError, match=message):
+            load_classifier(source, preprocess="none")
 
 
 @pytest.mark.parametrize(
