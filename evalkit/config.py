@@ -10,7 +10,7 @@ import msgspec
 
 from evalkit.errors import ConfigError, nearest
 
-__all__ = ["DEFAULTS", "RunOptions", "merge", "patch_sizes_of", "read_config"]
+__all__ = ["DEFAULTS", "RunOptions", "completed", "merge", "patch_sizes_of", "read_config"]
 
 
 class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -29,6 +29,7 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         limit: the most images.
         target: ``label`` or ``predicted``.
         geometry: ``squash`` or ``center-crop``.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
         batch_size: the most images in one pass.
         seed: of everything random.
         output: the run folder.
@@ -47,15 +48,22 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     limit: int | None = None
     target: str | None = None
     geometry: str | None = None
+    precision: str | None = None
     batch_size: int | None = None
     seed: int | None = None
     output: str | None = None
     fresh: bool | None = None
 
 
-DEFAULTS = RunOptions(steps=28, target="label", geometry="squash", batch_size=16, seed=0, fresh=False)
+DEFAULTS = RunOptions(steps=28, target="label", geometry="squash", precision="auto", seed=0, fresh=False)
 
-_CHOICES = {"target": ("label", "predicted"), "geometry": ("squash", "center-crop")}
+_BENCHMARK = RunOptions(data="scenes", model="vgg16-mini", limit=24)
+
+_CHOICES = {
+    "target": ("label", "predicted"),
+    "geometry": ("squash", "center-crop"),
+    "precision": ("auto", "float32", "bfloat16"),
+}
 _AT_LEAST = {"steps": 1, "limit": 1, "batch_size": 1, "seed": 0}
 
 
@@ -97,6 +105,13 @@ def merge(*layers: RunOptions) -> RunOptions:
         if key in merged and merged[key] < lowest:
             raise ConfigError(f"{_option(key)} {merged[key]} is not allowed; it must be at least {lowest}")
     return RunOptions(**merged)
+
+
+def completed(options: RunOptions) -> RunOptions:
+    """Fill in the embedded benchmark: scenes need no model and no limit, and its model, or nothing at all, no data."""
+    if options.data is None and options.model in (None, _BENCHMARK.model):
+        options = merge(options, RunOptions(data=_BENCHMARK.data))
+    return merge(_BENCHMARK, options) if options.data == _BENCHMARK.data else options
 
 
 def patch_sizes_of(options: RunOptions) -> list[int] | None:

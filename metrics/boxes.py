@@ -7,9 +7,10 @@ that end one pixel late, and an intersection over union that counts both ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,13 @@ from evalkit.metrics.spec import DatasetMetric, MetricSpec, Truth
 __all__ = ["MaxBoxAccV1", "MaxBoxAccV2", "PxAP", "boxes_at", "intersection_over_union", "pixel_histograms"]
 
 Map = NDArray[np.floating]
+Sides = NDArray[np.integer]
+Flags = NDArray[np.bool_]
+Contour = Any
 THRESHOLDS = np.arange(100) / 100
 _IOU_LEVELS = (0.3, 0.5, 0.7)
 _BINS = 256
+_SPECKLED = 4  # changes from pixel to pixel, as often as the sides are long, that make a map noise
 
 
 def _quantized(saliency_map: Map) -> NDArray[np.uint8]:
@@ -30,36 +35,94 @@ def _quantized(saliency_map: Map) -> NDArray[np.uint8]:
     return np.asarray(255 * ((values - values.min()) / (values.max() - values.min())), dtype=np.uint8)
 
 
-def boxes_at(saliency_map: Map, *, largest_only: bool) -> Iterator[NDArray[np.float64]]:
+def boxes_at(saliency_map: Map, *, largest_only: bool, least_area: float = 0.0) -> Iterator[NDArray[np.float64]]:
     """Yield for each threshold 0, 0.01 ... 0.99 of the maximum the boxes of what exceeds it.
 
     Args:
         saliency_map: finite float (H, W). A constant map has one box, the whole image: its pixels are equal.
         largest_only: only the box of the contour with the largest area.
+        least_area: boxes of a smaller area, both ends counted, may be left out; of pixel noise, nearly all are.
 
     Yields:
         float64 (K, 4), x0, y0, x0 + width, y0 + height; K may be 0.
     """
-    import cv2
-
-    height, width = saliency_map.shape
     if is_constant(saliency_map):
-        for _ in THRESHOLDS:
-            yield np.array([[0, 0, width - 1, height - 1]], dtype=np.float64)
+        height, width = saliency_map.shape
+        yield from [np.array([[0, 0, width - 1, height - 1]], dtype=np.float64)] * len(THRESHOLDS)
         return
     gray = _quantized(saliency_map)
-    known: dict[int, NDArray[np.float64]] = {}
+    boxes = _boxes_of(gray.tobytes(), gray.shape, least_area)
     for threshold in THRESHOLDS:
-        level = int(threshold * gray.max())
-        if level not in known:
-            contours, _ = cv2.findContours((gray > level).astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-            if largest_only and contours:
-                contours = [max(contours, key=cv2.contourArea)]
-            corners = [(x, y, x + w, y + h) for x, y, w, h in map(cv2.boundingRect, contours)]
-            # The code clips boxes to the last pixel.
-            boxes = np.array(corners, dtype=np.float64).reshape(-1, 4)
-            known[level] = np.minimum(boxes, [width - 1, height - 1, width - 1, height - 1])
-        yield known[level]
+        found, largest = boxes[int(threshold * gray.max())]
+        yield found[largest : largest + 1] if largest_only else found
+
+
+# MaxBoxAccV1 and V2 look at one map in turn; following its contours is most of their work.
+@lru_cache(maxsize=1)
+def _boxes_of(data: bytes, shape: tuple[int, int], least_area: float) -> Mapping[int, tuple[NDArray[np.float64], int]]:
+    """Return for every level that a threshold falls on the boxes of what exceeds it, and which has the most area.
+
+    The second number is past the end where that one was left out.
+    """
+    import cv2
+
+    gray = np.frombuffer(data, dtype=np.uint8).reshape(shape)
+    last = [shape[1] - 1, shape[0] - 1]  # the code clips boxes to the last pixel
+    found = {}
+    for level in sorted({int(threshold * gray.max()) for threshold in THRESHOLDS}):
+        contours = _contours((gray > level).astype(np.uint8), least_area)
+        corners = [(x, y, x + w, y + h) for x, y, w, h in map(cv2.boundingRect, contours)]
+        boxes = np.minimum(np.array(corners, dtype=np.float64).reshape(-1, 4), [*last, *last])
+        boxes.setflags(write=False)
+        found[level] = boxes, int(np.argmax([*map(cv2.contourArea, contours), -1.0]))
+    return found
+
+
+def _contours(above: NDArray[np.uint8], least_area: float) -> Sequence[Contour]:
+    """Return the contours of what is above a threshold; specks and holes whose box is too small need not be followed.
+
+    The contour with the most area is among them, unless its own box is too small to count.
+    """
+    import cv2
+
+    if least_area <= 0 or np.count_nonzero(above[:, 1:] != above[:, :-1]) < _SPECKLED * sum(above.shape):
+        return _followed(above)
+    labels, width, height, _ = _components(above, connectivity=8)
+    kept = (width + 1) * (height + 1) >= least_area  # a box ends one pixel late
+    kept[0] = False  # what is not above
+    if not kept.any():
+        return []
+    contours = _followed(_without_small_holes(kept[labels].astype(np.uint8), least_area))
+    most = max(map(cv2.contourArea, contours))
+    rivals = ~kept & ((width - 1) * (height - 1) >= most)
+    rivals[0] = False
+    if not rivals.any():
+        return contours
+    return _followed(_without_small_holes((kept | rivals)[labels].astype(np.uint8), least_area))
+
+
+def _followed(mask: NDArray[np.uint8]) -> Sequence[Contour]:
+    import cv2
+
+    return cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
+
+
+def _components(mask: NDArray[np.uint8], connectivity: int) -> tuple[NDArray[np.int32], Sides, Sides, Flags]:
+    """Return labels, each component's width and height, and whether it touches the border of the image."""
+    import cv2
+
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=connectivity)
+    left, top, width, height = statistics[:, :4].T
+    touches = (left == 0) | (top == 0) | (left + width == mask.shape[1]) | (top + height == mask.shape[0])
+    return np.asarray(labels), width, height, touches
+
+
+def _without_small_holes(mask: NDArray[np.uint8], least_area: float) -> NDArray[np.uint8]:
+    """Fill holes whose contour's box, which runs around them, is too small; other contours stay as they are."""
+    labels, width, height, touches = _components(1 - mask, connectivity=4)
+    filled = ~touches & ((width + 3) * (height + 3) < least_area)
+    filled[0] = True  # what is no hole
+    return filled[labels].astype(np.uint8)
 
 
 def intersection_over_union(boxes: NDArray[np.float64], truths: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -80,14 +143,18 @@ def intersection_over_union(boxes: NDArray[np.float64], truths: NDArray[np.float
 
 
 def _best_overlaps(saliency_map: Map, truth: Truth, *, largest_only: bool) -> NDArray[np.float64]:
-    """Return the best intersection over union at each threshold, float64 (100,); NaN if the map is not finite."""
+    """Return the best intersection over union at each threshold, float64 (100,); NaN if the map is not finite.
+
+    One under 0.3, the least that any metric here asks for, may be given as 0.
+    """
     if not np.isfinite(saliency_map).all():
         return np.full(len(THRESHOLDS), np.nan)
     truths = np.trunc(truth.boxes)
+    least_area = min(_IOU_LEVELS) * float(np.prod(truths[:, 2:] - truths[:, :2] + 1, axis=1).min())
     return np.array(
         [
             intersection_over_union(boxes, truths).max(initial=0.0)
-            for boxes in boxes_at(saliency_map, largest_only=largest_only)
+            for boxes in boxes_at(saliency_map, largest_only=largest_only, least_area=least_area)
         ]
     )
 

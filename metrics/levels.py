@@ -5,6 +5,7 @@ Any order among equal pixels is invented, so pixels of equal value form one leve
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -33,9 +34,17 @@ def level_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]
         saliency_map: finite float (H, W).
 
     Returns:
-        rank: int64 (H, W), the number of pixels in strictly higher levels.
-        boundaries: int64 (L + 1,), the numbers of pixels in the L highest levels, from 0 to H * W.
+        rank: int64 (H, W), read-only, the number of pixels in strictly higher levels.
+        boundaries: int64 (L + 1,), read-only, the numbers of pixels in the L highest levels, from 0 to H * W.
     """
+    values = np.asarray(saliency_map, dtype=np.float64)
+    return _level_ranks(values.tobytes(), values.shape)
+
+
+# A dozen metrics look at one map in turn; sorting it each time would cost more than some models' passes.
+@lru_cache(maxsize=2)
+def _level_ranks(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    saliency_map = np.frombuffer(data, dtype=np.float64).reshape(shape)
     values, order = _descending(saliency_map)
     ordered = values[order]
     largest = float(np.abs(values).max(initial=0.0))
@@ -43,8 +52,11 @@ def level_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]
     starts = np.flatnonzero(begins)
     rank = np.empty(values.size, dtype=np.int64)
     rank[order] = starts[np.cumsum(begins) - 1]
+    rank = rank.reshape(shape)
     boundaries = np.concatenate([starts, [values.size]]).astype(np.int64)
-    return rank.reshape(saliency_map.shape), boundaries
+    for array in (rank, boundaries):
+        array.setflags(write=False)
+    return rank, boundaries
 
 
 def raster_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

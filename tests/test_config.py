@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.config import DEFAULTS, RunOptions, merge, patch_sizes_of, read_config
+from evalkit.config import DEFAULTS, RunOptions, completed, merge, patch_sizes_of, read_config
 from evalkit.errors import ConfigError
 
 
@@ -20,6 +20,22 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_defaults(tmp_path
     assert (merged.data, merged.steps, merged.target, merged.seed) == ("a.csv", 7, "label", 0)
     assert merged.explainers == ["gradcam", "random"]
     assert patch_sizes_of(merged) == [8, 16]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("scenes", "vgg16-mini", 24)),
+        ({"model": "vgg16-mini", "limit": 5}, ("scenes", "vgg16-mini", 5)),
+        ({"data": "scenes", "model": "my.keras"}, ("scenes", "my.keras", 24)),
+        ({"model": "my.keras"}, (None, "my.keras", None)),
+        ({"data": "photos"}, ("photos", None, None)),
+        ({"data": "photos", "model": "vgg16-mini"}, ("photos", "vgg16-mini", None)),
+    ],
+)
+def test_what_is_left_out_of_the_embedded_benchmark_is_filled_in(given, expected):
+    found = completed(merge(DEFAULTS, RunOptions(**given)))
+    assert (found.data, found.model, found.limit) == expected
 
 
 @pytest.mark.parametrize(

@@ -74,13 +74,18 @@ def _metrics() -> list[Row]:
 
 
 def _models() -> list[Row]:
-    from evalkit.models.applications import APPLICATIONS
+    from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY
 
     named = [
         {"model": name, "preprocess": one.family, "what it is": f"keras.applications.{one.function}, ImageNet weights"}
         for name, one in APPLICATIONS.items()
     ]
     return [
+        {
+            "model": MINI,
+            "preprocess": MINI_FAMILY,
+            "what it is": "VGG16 at an eighth of the width for --data scenes, in the package",
+        },
         *named,
         {"model": "FILE.keras", "preprocess": "--preprocess", "what it is": "a saved Keras model"},
         {
@@ -96,8 +101,8 @@ def _datasets() -> list[Row]:
         {
             "data": "scenes",
             "what it is": "1,000 images made on the fly: ten shapes, each the only evidence for its class, with exact "
-            "masks; for a model with ten outputs in the order of their names",
-            "example": "--data scenes --limit 24",
+            "masks; for --model vgg16-mini, or any model with ten outputs in the order of their names",
+            "example": "--data scenes --limit 200",
         },
         {
             "data": "FOLDER",

@@ -27,7 +27,7 @@ class Explainer(Component, ABC):
 
     Attributes:
         control: it knows nothing of the model; it is in the leaderboard as a floor.
-        method: how its passes are made, for the cost table.
+        method: how its passes are made, unless ``method_on`` says otherwise.
         summary: one line for ``list explainers``.
         reference: where the definition comes from.
     """
@@ -57,6 +57,10 @@ class Explainer(Component, ABC):
     def positions(self, input_size: tuple[int, int]) -> int | None:  # noqa: ARG002 - most have none
         """Return how many patches are placed on one image; None if the method has no patches."""
         return None
+
+    def method_on(self, classifier: Classifier) -> str:  # noqa: ARG002 - most have one way
+        """Say how the passes are made on this model, for the cost table."""
+        return self.method
 
     def check(self, classifier: Classifier) -> None:
         """Raise where this model cannot be explained in this way.

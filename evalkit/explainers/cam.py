@@ -36,7 +36,9 @@ class GradCam(Explainer):
 
     def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
         """Return ReLU(sum of mean gradient x feature map), float64 (B, H, W), at least 0."""
-        features, gradients = classifier.activations_and_gradients(images, class_indices, self._layer(classifier))
+        features, gradients = classifier.features.activations_and_gradients(
+            images, class_indices, self._layer(classifier)
+        )
         weights = gradients.astype(np.float64).mean(axis=(1, 2))
         coarse = np.einsum("bk,bhwk->bhw", weights, features).clip(min=0.0)
         return enlarge(coarse, images.shape[1:3])
@@ -74,7 +76,7 @@ class Cam(Explainer):
     def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
         """Return the sum of class weight x feature map, float64 (B, H, W), of either sign."""
         end = self._end(classifier)
-        features = classifier.activations(images, end.features)
+        features = classifier.features.activations(images, end.features)
         weights = np.asarray(end.dense.kernel, dtype=np.float64)[:, list(class_indices)]
         return enlarge(np.einsum("kb,bhwk->bhw", weights, features), images.shape[1:3])
 

@@ -8,7 +8,7 @@ from evalkit.errors import ConfigError
 from evalkit.explainers.base import Explainer
 from evalkit.registry import Registry, parse_spec, split_specs
 
-__all__ = ["DEFAULT_EXPLAINERS", "DEFAULT_PATCH_SIZES", "EXPLAINERS", "expand"]
+__all__ = ["DEFAULT_EXPLAINERS", "DEFAULT_PATCH_SIZES", "EXPLAINERS", "SCENES_PATCH_SIZES", "expand"]
 
 EXPLAINERS: Registry[Explainer] = Registry(
     "explainer",
@@ -26,6 +26,7 @@ EXPLAINERS: Registry[Explainer] = Registry(
 )
 DEFAULT_EXPLAINERS: tuple[str, ...] = tuple(EXPLAINERS.names())
 DEFAULT_PATCH_SIZES: tuple[int, ...] = (16, 24, 32, 40, 56, 64)
+SCENES_PATCH_SIZES: tuple[int, ...] = (16, 24, 32, 40, 56)
 
 
 def expand(specs: str | Sequence[str], patch_sizes: Sequence[int], seed: int) -> list[Explainer]:

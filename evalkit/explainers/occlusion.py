@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -120,24 +120,12 @@ class Occlusion(Explainer):
     def _one(self, classifier: Classifier, image: NDArray[np.uint8], class_index: int) -> NDArray[np.float64]:
         from evalkit.models.probabilities import log_complement
 
-        size = image.shape[:2]
+        size, clean = image.shape[:2], image.astype(np.float32)
         rows, columns = self._grid(size)
-        logits = classifier.logits_of(self._occluded(image, rows, columns))
+        logits = classifier.occluded.logits(clean, self._filled(clean), rows, columns, self.patch_size)
         complement = np.exp(log_complement(logits, class_index))
         # The untouched photo comes first.
         return paint(complement[1:] - complement[0], rows, columns, self.patch_size, size)
-
-    def _occluded(
-        self, image: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int64]
-    ) -> Iterator[NDArray[np.float32]]:
-        clean = image.astype(np.float32)
-        filled = self._filled(clean)
-        yield clean
-        for row, column in product(rows, columns):
-            window = np.s_[row : row + self.patch_size, column : column + self.patch_size]
-            occluded = clean.copy()
-            occluded[window] = filled[window]
-            yield occluded
 
     def _filled(self, clean: NDArray[np.float32]) -> NDArray[np.float32]:
         from evalkit.models.perturbation import MEAN_COLOR, blurred
@@ -145,7 +133,7 @@ class Occlusion(Explainer):
         if self.fill == "blur":
             return blurred(clean)
         color = {"black": 0.0, "gray": 127.5, "mean": MEAN_COLOR}[self.fill]
-        return np.broadcast_to(np.asarray(color, dtype=np.float32), clean.shape)
+        return np.full_like(clean, color)
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return the number of patches, and one for the untouched photo."""
@@ -155,6 +143,10 @@ class Occlusion(Explainer):
         """Return the number of patches."""
         rows, columns = self._grid(input_size)
         return len(rows) * len(columns)
+
+    def method_on(self, classifier: Classifier) -> str:
+        """Say whether this model is asked by windows or in full passes."""
+        return classifier.occluded.method(*self._grid(classifier.input_size), self.patch_size)
 
     def check(self, classifier: Classifier) -> None:
         """Raise ConfigError if the patch does not fit the model's input."""

@@ -2,7 +2,8 @@
 
 They are entrants: people have them in production and want to know what those defaults cost. So their known defects
 are kept: guided gradients of the softmax score and no ReLU in Grad-CAM; in occlusion a patch of 127.5 in the model's
-own input space, and a grid that is stretched over the photo, so that cells are drawn up to 20 px off.
+own input space, and a grid that is stretched over the photo, so that cells are drawn up to 20 px off. They are given
+the model as the user has it, in its own precision: the library's arithmetic mixes in float32.
 """
 
 from __future__ import annotations

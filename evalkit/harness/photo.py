@@ -13,13 +13,24 @@ from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.errors import EvalkitError
 from evalkit.explainers.base import Explainer
 from evalkit.harness.plan import Plan
-from evalkit.metrics.spec import DatasetMetric, MapMetric, Metric, PerturbationMetric, RegionMetric, Truth
+from evalkit.metrics.spec import (
+    Composition,
+    DatasetMetric,
+    MapMetric,
+    Metric,
+    PerturbationMetric,
+    RegionMetric,
+    Truth,
+)
 from evalkit.models.perturbation import PhotoScores
 
 __all__ = ["Cell", "MadeMap", "PhotoResult", "score_photo"]
 
 MISCLASSIFIED = "misclassified"
 NOT_FINITE = "the model's score is not finite"
+_TOGETHER = 16  # maps whose compositions are asked together, so that batches fill
+
+Advance = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +69,7 @@ def score_photo(
     image: LabelledImage,
     cells: Sequence[tuple[Explainer, Sequence[Metric]]],
     stored: Mapping[str, NDArray[np.float32]],
-    advance: Callable[[Explainer, Sequence[Metric]], None],
+    advance: Advance,
 ) -> PhotoResult:
     """Explain and score one photo.
 
@@ -67,7 +78,7 @@ def score_photo(
         image: fitted to the classifier's input.
         cells: which explainers and, for each, which metrics.
         stored: maps that need not be made again, by explainer text.
-        advance: called after each explainer is done.
+        advance: told what is being done and how many passes more it took.
     """
     clean = plan.classifier.probabilities(image.pixels[None])[0]
     finite = bool(np.isfinite(clean).all())
@@ -75,11 +86,21 @@ def score_photo(
     target = predicted if plan.target == "predicted" and finite else image.class_index
     result = PhotoResult(predicted, target, float(clean[target]))
     scores = PhotoScores(plan.classifier, image.pixels, target, result.clean_score)
-    photo = _Photo(plan, image, result, scores)
-    for explainer, metrics in cells:
-        photo.explain_and_score(explainer, metrics, stored.get(explainer.text))
-        advance(explainer, metrics)
+    photo = _Photo(plan, image, result, scores, advance)
+    for start in range(0, len(cells), _TOGETHER):
+        photo.explain_and_score(cells[start : start + _TOGETHER], stored)
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """One map, and what its metrics want to see of the model."""
+
+    explainer: Explainer
+    metrics: Sequence[Metric]
+    saliency_map: NDArray[np.float32] | None
+    problem: str | None
+    plans: Mapping[str, Sequence[Composition]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,25 +109,38 @@ class _Photo:
     image: LabelledImage
     result: PhotoResult
     scores: PhotoScores
+    advance: Advance
 
     def explain_and_score(
-        self, explainer: Explainer, metrics: Sequence[Metric], stored: NDArray[np.float32] | None
+        self, cells: Sequence[tuple[Explainer, Sequence[Metric]]], stored: Mapping[str, NDArray[np.float32]]
     ) -> None:
-        """Add one explainer's map and cells to the result."""
+        """Add the maps and cells of some explainers to the result."""
+        asked = [self._planned(explainer, metrics, stored.get(explainer.text)) for explainer, metrics in cells]
+        compositions = [one for each in asked for plan in each.plans.values() for one in plan]
+        answers = iter(self.scores.scores(compositions, lambda images: self.advance("scoring", images)))
+        for each in asked:
+            found = {text: [next(answers) for _ in plan] for text, plan in each.plans.items()}
+            self.result.cells.extend(self._cell(each, metric, found.get(metric.text)) for metric in each.metrics)
+
+    def _planned(self, explainer: Explainer, metrics: Sequence[Metric], stored: NDArray[np.float32] | None) -> _Asked:
         made, problem = (stored, None) if stored is not None else self._make(explainer)
         problem = problem or _map_problem(made, self.image.pixels.shape[:2])
-        asking = [
-            metric
+        plans = {
+            metric.text: metric.plan(made)
             for metric in metrics
-            if isinstance(metric, PerturbationMetric) and not (problem or self._why_not(metric))
-        ]
-        answers = {} if made is None else self._ask(made, asking)
-        for metric in metrics:
-            reason = problem or self._why_not(metric)
-            if reason is not None or made is None:
-                self.result.cells.append(Cell(explainer, metric, reason=reason))
-            else:
-                self.result.cells.append(self._score(explainer, metric, made, answers.get(metric.text)))
+            if made is not None and isinstance(metric, PerturbationMetric) and not (problem or self._why_not(metric))
+        }
+        self.advance(explainer.text, explainer.forward_passes(self.plan.classifier.input_size))
+        return _Asked(explainer, metrics, made, problem, plans)
+
+    def _cell(self, asked: _Asked, metric: Metric, scores: Sequence[NDArray[np.float64]] | None) -> Cell:
+        reason = asked.problem or self._why_not(metric)
+        if reason is not None or asked.saliency_map is None:
+            return Cell(asked.explainer, metric, reason=reason)
+        answer = None
+        if isinstance(metric, PerturbationMetric) and scores is not None:
+            answer = metric.integrate(asked.plans[metric.text], scores, self.result.clean_score)
+        return self._score(asked.explainer, metric, asked.saliency_map, answer)
 
     def _make(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, str | None]:
         start = perf_counter()
@@ -121,17 +155,6 @@ class _Photo:
         made = np.asarray(maps[0], dtype=np.float32)
         self.result.maps.append(MadeMap(explainer, made, perf_counter() - start))
         return made, None
-
-    def _ask(self, made: NDArray[np.float32], metrics: Sequence[PerturbationMetric]) -> dict[str, float]:
-        """Score all perturbation metrics of one map together, so that batches fill and shared curves are asked once."""
-        plans = {metric.text: metric.plan(made) for metric in metrics}
-        answers = iter(self.scores.scores([one for plan in plans.values() for one in plan]))
-        self.scores.forget()
-        clean = self.result.clean_score
-        return {
-            metric.text: metric.integrate(plans[metric.text], [next(answers) for _ in plans[metric.text]], clean)
-            for metric in metrics
-        }
 
     def _why_not(self, metric: Metric) -> str | None:
         """Say why this photo cannot be scored by this metric, whatever the map; None if it can."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 
 from evalkit import signature
@@ -33,7 +34,12 @@ _VERSIONED = (
 
 def versions() -> dict[str, str]:
     """Return the version of every package that can move a number."""
-    return {name: version(name) for name in _VERSIONED}
+    return dict(_versions())
+
+
+@cache  # every cell's key asks for them, and reading a package's metadata takes a millisecond
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((name, version(name)) for name in _VERSIONED)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from evalkit.config import RunOptions, patch_sizes_of
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.config import RunOptions, completed, patch_sizes_of
 from evalkit.datasets.classes import match_classes
+from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
-from evalkit.errors import ConfigError, EvalkitError
+from evalkit.errors import ConfigError, EvalkitError, ImageError, ModelError
 from evalkit.explainers.base import Explainer
-from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, expand
+from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand
 from evalkit.harness.plan import Plan
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
+from evalkit.models.precision import agreement, has_bfloat16_units
 from evalkit.models.sources import load_classifier
 from evalkit.registry import split_specs
 
 __all__ = ["default_output", "prepare"]
 
 Say = Callable[[str], None]
+_LOOKED_AT = 3  # photos on which two precisions are compared
 
 
 def prepare(options: RunOptions, say: Say) -> Plan:
@@ -34,8 +40,11 @@ def prepare(options: RunOptions, say: Say) -> Plan:
     Raises:
         EvalkitError: whatever does not fit, in one sentence.
     """
+    options = completed(options)
     if not options.data:
-        raise ConfigError("--data is missing; point it to a folder of class folders or to a CSV manifest")
+        raise ConfigError(
+            "--data is missing; point it to a folder of class folders or to a CSV manifest, or write --data scenes"
+        )
     if not options.model:
         raise ConfigError(
             "--model is missing; give a .keras file, vgg16 or another keras.applications name, or module:function"
@@ -44,8 +53,9 @@ def prepare(options: RunOptions, say: Say) -> Plan:
     # What needs no model comes first: a typo should not cost the time it takes to load one.
     metrics = _metrics(options.metrics, steps)
     sizes = patch_sizes_of(options)
+    by_default = SCENES_PATCH_SIZES if options.data == "scenes" else DEFAULT_PATCH_SIZES
     explainers = expand(
-        DEFAULT_EXPLAINERS if options.explainers is None else options.explainers, sizes or DEFAULT_PATCH_SIZES, seed
+        DEFAULT_EXPLAINERS if options.explainers is None else options.explainers, sizes or by_default, seed
     )
     images = open_image_set(options.data)
     classifier = load_classifier(
@@ -53,7 +63,7 @@ def prepare(options: RunOptions, say: Say) -> Plan:
         weights=_path(options.weights),
         preprocess=options.preprocess,
         class_names=_path(options.class_names),
-        batch_size=options.batch_size or 16,
+        batch_size=options.batch_size,
     )
     target = options.target or "label"
     names = classifier.class_names
@@ -62,15 +72,17 @@ def prepare(options: RunOptions, say: Say) -> Plan:
         say(note)
     if options.limit is not None:
         images = images.limit(options.limit, seed)
+    geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
+    classifier = _in_precision(classifier, options.precision or "auto", _checked(images), geometry, say)
     return Plan(
-        images=_checked(images),
+        images=images,
         classifier=classifier,
         explainers=_fitting(
             explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say
         ),
         metrics=metrics,
         target=target,
-        geometry="center-crop" if options.geometry == "center-crop" else "squash",
+        geometry=geometry,
         steps=steps,
         seed=seed,
         limit=options.limit,
@@ -112,6 +124,43 @@ def _fitting(
         else:
             fitting.append(explainer)
     return fitting
+
+
+def _in_precision(classifier: Classifier, precision: str, images: ImageSet, geometry: Geometry, say: Say) -> Classifier:
+    """Return the classifier in the precision asked for; ``auto`` takes bfloat16 where it is fast and close enough."""
+    if classifier.precision != "float32":
+        return classifier  # the model was built for another precision; it is not ours to change
+    if precision == "float32":
+        return classifier
+    if precision == "bfloat16":
+        if not has_bfloat16_units():
+            say("this processor has no bfloat16 units: --precision bfloat16 will be slow; auto takes float32 here")
+        return classifier.in_precision("bfloat16")
+    looked_at = _first_photos(images, classifier.input_size, geometry) if has_bfloat16_units() else []
+    if not looked_at:
+        return classifier
+    try:
+        fast = classifier.in_precision("bfloat16")
+    except ModelError as error:
+        say(f"float32 is used: {error}")
+        return classifier
+    seen = agreement(classifier, fast, looked_at)
+    if seen.close_enough:
+        return fast
+    say(f"float32 is used: on {seen.n_images} of these photos bfloat16 gives {seen}; --precision bfloat16 takes it")
+    return classifier
+
+
+def _first_photos(images: ImageSet, size: tuple[int, int], geometry: Geometry) -> list[NDArray[np.uint8]]:
+    found: list[NDArray[np.uint8]] = []
+    for entry in images.entries:
+        try:
+            found.append(fit(images.read(entry), size, geometry).pixels)
+        except ImageError:
+            continue
+        if len(found) == _LOOKED_AT:
+            break
+    return found
 
 
 def _checked(images: ImageSet) -> ImageSet:

@@ -40,7 +40,7 @@ class RunProgress:
         self._start = perf_counter()
         self._last_line = self._start
         self._first_pass = passes()
-        self._done = 0.0
+        self._done = self._until = 0.0
         self._work = max(work, 1.0)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -67,20 +67,25 @@ class RunProgress:
         """Take the bar away."""
         self._bar.stop()
 
-    def begin_photo(self) -> None:
-        """Count one more photo as begun."""
+    def begin_photo(self, work: float) -> None:
+        """Count one more photo as begun, and the one before as done, whatever it really took.
+
+        Args:
+            work: what this photo is expected to take, in model passes.
+        """
         self._photos += 1
-        self._bar.update(self._task, photo=self._photos)
+        self._done, self._until = self._until, self._until + work
+        self._bar.update(self._task, photo=self._photos, completed=self._done)
 
     def advance(self, what: str, work: float) -> None:
         """Add finished work.
 
         Args:
-            what: the explainer just done.
-            work: its share of the total, in model passes.
+            what: the explainer just done, or the scoring.
+            work: model passes.
         """
-        self._done += work
-        self._bar.update(self._task, description=what[:32], advance=work, rate=self._rate())
+        self._done = min(self._done + work, self._until)
+        self._bar.update(self._task, description=what[:32], completed=self._done, rate=self._rate())
         now = perf_counter()
         if not self._console.is_terminal and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now

@@ -69,7 +69,7 @@ def compute(plan: Plan, folder: RunFolder, console: Console) -> Manifest:
     known = database.images()
     with RunProgress(console, len(missing), work, lambda: plan.classifier.passes) as progress:
         for one in missing:
-            progress.begin_photo()
+            progress.begin_photo(sum(_work(plan, explainer, metrics) for explainer, metrics in one.cells))
             _do_photo(plan, folder, one, known[one.entry.id], progress)
     manifest = _manifest(plan, folder, created, finished=datetime.now(UTC).isoformat(timespec="seconds"))
     for image_id, reason in manifest.data.unreadable:
@@ -94,29 +94,25 @@ def _look_again(plan: Plan, folder: RunFolder, entry: Entry) -> None:
 
 def _work(plan: Plan, explainer: Explainer, metrics: Sequence[Metric]) -> float:
     """Estimate the model passes of one explainer on one photo."""
-    curves = sum(1 for metric in metrics if isinstance(metric, PerturbationMetric) and "steps" in metric.parameters())
+    asking = [metric.parameters() for metric in metrics if isinstance(metric, PerturbationMetric)]
+    curves = sum("steps" in parameters for parameters in asking)
     return _MAPS_WORK + explainer.forward_passes(plan.classifier.input_size) + curves * plan.steps
 
 
 def _do_photo(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, progress: RunProgress) -> None:
     entry = missing.entry
 
-    def advance(explainer: Explainer, metrics: Sequence[Metric]) -> None:
-        progress.advance(explainer.text, _work(plan, explainer, metrics))
-
     try:
         image = plan.images.read(entry)
         fitted = fit(image, plan.classifier.input_size, plan.geometry)
     except ImageError as error:
         _commit_problem(folder, missing, replace(row, problem=str(error)))
-        for explainer, metrics in missing.cells:
-            advance(explainer, metrics)
         return
     if row.sha256 not in ("", image.sha256):
         with folder.database as database:
             database.drop_cells(entry.id)
         missing = missing_cells(plan, entry, folder.database)
-    result = score_photo(plan, fitted, missing.cells, _stored_maps(plan, folder, missing), advance)
+    result = score_photo(plan, fitted, missing.cells, _stored_maps(plan, folder, missing), progress.advance)
     _commit(
         plan,
         folder,
@@ -256,7 +252,7 @@ def _explainer_facts(plan: Plan, explainer: Explainer, folder: RunFolder) -> Exp
         control=explainer.control,
         positions=explainer.positions(size),
         forward_passes=explainer.forward_passes(size),
-        method=explainer.method,
+        method=explainer.method_on(plan.classifier),
         seconds=seconds,
         n_maps=n_maps,
     )

@@ -1,4 +1,4 @@
-"""What ``keras.applications`` offers, as names: known without importing TensorFlow.
+"""The models that have names: ``keras.applications``' and our own. Known without importing TensorFlow.
 
 A test holds the tables against the installed Keras.
 """
@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["APPLICATIONS", "PREPROCESS_FAMILIES", "Application", "simplify"]
+__all__ = ["APPLICATIONS", "MINI", "MINI_FAMILY", "PREPROCESS_FAMILIES", "Application", "simplify"]
+
+MINI, MINI_FAMILY = "vgg16-mini", "vgg16"
+"""The model in the package, and the preprocessing that it was trained with."""
 
 
 class Application(NamedTuple):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from evalkit.errors import ModelError, nearest
 from evalkit.models import graph
 from evalkit.models.applications import PREPROCESS_FAMILIES
+from evalkit.models.composed import ComposedPass
+from evalkit.models.features import FeaturePass, as_tensor
+from evalkit.models.memory import OUT_OF_MEMORY, fitting_batch
+from evalkit.models.occluded import OccludedPass
+from evalkit.models.precision import in_bfloat16
 from evalkit.models.probabilities import softmax
 
-__all__ = ["DEFAULT_BATCH_SIZE", "Classifier"]
+__all__ = ["Classifier"]
 
-DEFAULT_BATCH_SIZE = 16
 _DEFAULT_SIDE = 224
 
 Floats = NDArray[np.float64]
@@ -40,9 +44,11 @@ class Classifier:
         class_names: names in output order, or None if unknown.
         target_layer: the layer that CAM methods look at by default; None without a convolution.
         preprocess: the ``keras.applications`` family whose ``preprocess_input`` is applied, or ``none``.
-        precision: the dtype that the model computes in.
-        batch_size: the most images in one pass.
+        precision: the dtype that the model computes in; ``bfloat16`` is a copy of the model.
+        computed: the Keras model that is asked: ``model`` itself, or its copy in bfloat16.
+        batch_size: the most images in one pass; halved when memory runs out.
         passes: images sent through the model so far, backward passes not counted.
+        work: multiplications of one pass, from the shapes of kernels and outputs.
     """
 
     def __init__(
@@ -53,9 +59,10 @@ class Classifier:
         preprocess: str = "none",
         class_names: Sequence[str] | None = None,
         target_layer: str | None = None,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int | None = None,
+        precision: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
-        """See the class.
+        """See the class. With ``float32`` a model of another dtype computes in its own.
 
         Raises:
             ModelError: not a functional or Sequential model over (H, W, 3) images with one row of class scores, a
@@ -64,28 +71,59 @@ class Classifier:
         self.model = model
         self.name = name or model.name
         self.preprocess = preprocess
-        self.batch_size = batch_size
         self.passes = 0
         self.input_size = _input_size(model)
         self.n_classes = _n_classes(model)
         self.class_names = _checked_names(class_names, self.n_classes, self.name)
-        self.precision = str(model.compute_dtype)
-        self._replaced = graph.linear_end(model)
+        self.computed = in_bfloat16(model, graph.scoring_operation(model)) if precision == "bfloat16" else model
+        self.precision = precision if precision == "bfloat16" else str(model.compute_dtype)
+        self._replaced = graph.linear_end(self.computed)
         self._preprocess = _preprocess_function(preprocess)
         self._logits = tf.function(self._trace_logits, input_signature=[self._batch_spec()])
-        self._gradients: dict[str, Any] = {}
-        self._features: dict[graph.TensorAt, Any] = {}
         self._shapes = self._layer_shapes()
+        self.batch_size = batch_size or fitting_batch(self._shapes)
         self.target_layer = (
             self.resolve_layer(target_layer) if target_layer else graph.find_target_layer(model, self._shapes)
         )
+        self.work = graph.work(self.computed, self._shapes)
         self.fingerprint = self._fingerprint()
+
+    def in_precision(self, precision: Literal["float32", "bfloat16"]) -> Classifier:
+        """Return a classifier of the same model that computes in another precision."""
+        return Classifier(
+            self.model,
+            name=self.name,
+            preprocess=self.preprocess,
+            class_names=self.class_names,
+            target_layer=self.target_layer,
+            batch_size=self.batch_size,
+            precision=precision,
+        )
 
     def _batch_spec(self) -> tf.TensorSpec:
         return tf.TensorSpec([None, *self.input_size, 3], tf.float32)
 
     def _trace_logits(self, images: tf.Tensor) -> tf.Tensor:
-        return graph.run(self.model, self._preprocess(images), self._replaced)
+        return self.run_graph(self._preprocess(images))
+
+    def preprocess_tensor(self, images: tf.Tensor) -> tf.Tensor:
+        """Return what the Keras model itself is fed; pixel by pixel, of any height and width."""
+        return self._preprocess(images)
+
+    def run_graph(
+        self,
+        preprocessed: tf.Tensor,
+        skipped: dict[int, Callable[[tf.Tensor], tf.Tensor]] | None = None,
+        look: Callable[[graph.TensorAt, Any], None] | None = None,
+    ) -> tf.Tensor:
+        """Return the logits of preprocessed images, as a tensor.
+
+        Args:
+            preprocessed: from ``preprocess_tensor``.
+            skipped: ``id`` of an operation to what runs in its place.
+            look: called with every layer's input and output.
+        """
+        return graph.run(self.computed, preprocessed, {**self._replaced, **(skipped or {})}, look)
 
     def _layer_shapes(self) -> dict[str, tuple[int | None, ...]]:
         shapes: dict[str, tuple[int | None, ...]] = {}
@@ -95,7 +133,7 @@ class Classifier:
                 shapes[at.path] = tuple(tensor.shape)
 
         def trace(images: tf.Tensor) -> tf.Tensor:
-            return graph.run(self.model, self._preprocess(images), self._replaced, look)
+            return self.run_graph(self._preprocess(images), look=look)
 
         tf.function(trace).get_concrete_function(tf.TensorSpec([1, *self.input_size, 3], tf.float32))
         return shapes
@@ -109,11 +147,40 @@ class Classifier:
             digest.update(array.tobytes())
         return digest.hexdigest()
 
-    def _batches(self, images: Pixels) -> Iterator[tf.Tensor]:
-        for start in range(0, len(images), self.batch_size):
-            batch = np.asarray(images[start : start + self.batch_size], dtype=np.float32)
-            self.passes += len(batch)
-            yield tf.constant(batch)
+    def in_batches(self, count: int, run: Callable[[int, int], NDArray[np.floating]]) -> Floats:
+        """Ask for ``count`` rows, at most ``batch_size`` at a time; when memory runs out, half as many, for good.
+
+        Args:
+            count: of rows.
+            run: given first and last + 1, returns these rows.
+
+        Returns:
+            float64, the rows in order.
+
+        Raises:
+            ModelError: there is too little memory for a single image.
+        """
+        parts, start = [], 0
+        while start < count:
+            stop = min(start + self.batch_size, count)
+            try:
+                parts.append(run(start, stop).astype(np.float64))
+            except OUT_OF_MEMORY as error:
+                self.halve_batch(error)
+                continue
+            self.passes += stop - start
+            start = stop
+        return np.concatenate(parts) if parts else np.empty((0, self.n_classes))
+
+    def halve_batch(self, error: BaseException) -> None:
+        """Take half as many images in one pass from now on.
+
+        Raises:
+            ModelError: it is one image already.
+        """
+        if self.batch_size == 1:
+            raise ModelError(f"model '{self.name}' runs out of memory on a single image") from error
+        self.batch_size //= 2
 
     def logits(self, images: Pixels) -> Floats:
         """Return the scores before the softmax.
@@ -124,28 +191,36 @@ class Classifier:
         Returns:
             float64 (N, C).
         """
-        parts = [self._logits(batch).numpy().astype(np.float64) for batch in self._batches(images)]
-        return np.concatenate(parts) if parts else np.empty((0, self.n_classes))
+        return self.in_batches(len(images), lambda start, stop: self._logits(as_tensor(images[start:stop])).numpy())
 
-    def logits_of(self, images: Iterable[NDArray[np.floating]]) -> Floats:
-        """Return the logits of images that are made one at a time: never more than a batch of them exists.
+    def logits_from(self, count: int, make: Callable[[int], NDArray[np.floating]]) -> Floats:
+        """Return the logits of images that are made when needed: never more than a batch of them exists.
 
         Args:
-            images: RGB (H, W, 3) in 0..255 each.
+            count: of images.
+            make: given a number, returns RGB (H, W, 3) in 0..255.
 
         Returns:
             float64 (N, C).
         """
-        parts: list[Floats] = []
-        batch: list[NDArray[np.floating]] = []
-        for image in images:
-            batch.append(image)
-            if len(batch) == self.batch_size:
-                parts.append(self.logits(np.stack(batch)))
-                batch.clear()
-        if batch:
-            parts.append(self.logits(np.stack(batch)))
-        return np.concatenate(parts) if parts else np.empty((0, self.n_classes))
+        return self.in_batches(
+            count, lambda start, stop: self._logits(as_tensor(np.stack([*map(make, range(start, stop))]))).numpy()
+        )
+
+    @cached_property
+    def features(self) -> FeaturePass:
+        """Looks at tensors inside the model, and at their gradients."""
+        return FeaturePass(self)
+
+    @cached_property
+    def composed(self) -> ComposedPass:
+        """Asks about images composed of two others, pixel by pixel."""
+        return ComposedPass(self)
+
+    @cached_property
+    def occluded(self) -> OccludedPass:
+        """Asks about an image under many patches."""
+        return OccludedPass(self)
 
     def probabilities(self, images: Pixels) -> Floats:
         """Return the softmax scores, float64 (N, C), from float64 logits; arguments as ``logits``."""
@@ -153,71 +228,7 @@ class Classifier:
 
     def preprocessed(self, images: Pixels) -> NDArray[np.float32]:
         """Return what the Keras model itself is fed, float32 (N, H, W, 3): for libraries that want its own space."""
-        return np.asarray(self._preprocess(tf.constant(np.asarray(images, dtype=np.float32))))
-
-    def activations(self, images: Pixels, at: graph.TensorAt) -> NDArray[np.float32]:
-        """Return one tensor of the graph, float32 (N, h, w, K); ``images`` as for ``logits``."""
-        if at not in self._features:
-            self._features[at] = tf.function(self._feature_tracer(at), input_signature=[self._batch_spec()])
-        return np.concatenate([self._features[at](batch).numpy() for batch in self._batches(images)])
-
-    def _feature_tracer(self, wanted: graph.TensorAt) -> Callable[[tf.Tensor], tf.Tensor]:
-        def trace(images: tf.Tensor) -> tf.Tensor:
-            seen: list[tf.Tensor] = []
-
-            def look(at: graph.TensorAt, tensor: tf.Tensor) -> None:
-                if at == wanted:
-                    seen.append(tensor)
-
-            graph.run(self.model, self._preprocess(images), self._replaced, look)
-            return tf.cast(seen[-1], tf.float32)
-
-        return trace
-
-    def activations_and_gradients(
-        self, images: Pixels, class_indices: Sequence[int] | NDArray[np.integer], layer: str
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return a layer's output and the gradient of each image's class **logit** with respect to it.
-
-        Args:
-            images: RGB (N, H, W, 3) in 0..255.
-            class_indices: (N,), the class whose logit is differentiated.
-            layer: a layer's path, from ``resolve_layer``.
-
-        Returns:
-            Two float32 arrays (N, h, w, K).
-        """
-        if layer not in self._gradients:
-            signature = [self._batch_spec(), tf.TensorSpec([None], tf.int32)]
-            self._gradients[layer] = tf.function(self._gradient_tracer(layer), input_signature=signature)
-        classes = np.asarray(class_indices, dtype=np.int32)
-        outputs, gradients = [], []
-        for index, batch in enumerate(self._batches(images)):
-            start = index * self.batch_size
-            output, gradient = self._gradients[layer](batch, classes[start : start + self.batch_size])
-            outputs.append(output.numpy())
-            gradients.append(gradient.numpy())
-        return np.concatenate(outputs), np.concatenate(gradients)
-
-    def _gradient_tracer(self, layer: str) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
-        wanted = graph.TensorAt(layer)
-
-        def trace(images: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            seen: list[tf.Tensor] = []
-            # Only what lies behind the layer is recorded: the convolutions before it need no gradient.
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-
-                def look(at: graph.TensorAt, tensor: tf.Tensor) -> None:
-                    if at == wanted:
-                        tape.watch(tensor)
-                        seen.append(tensor)
-
-                logits = graph.run(self.model, self._preprocess(images), self._replaced, look)
-                chosen = tf.gather(logits, classes, axis=1, batch_dims=1)
-            gradient = tape.gradient(chosen, seen[-1], unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            return tf.cast(seen[-1], tf.float32), tf.cast(gradient, tf.float32)
-
-        return trace
+        return np.asarray(self._preprocess(as_tensor(images)))
 
     def resolve_layer(self, layer: str) -> str:
         """Return the full path of a layer given by path, or by name where only one has it.
@@ -243,7 +254,7 @@ class Classifier:
 
     @cached_property
     def functional(self) -> keras.Model:
-        """The model as a plain functional one: a Sequential keeps its graph to itself, so a copy of it is made."""
+        """The model as given, but a plain functional one: a Sequential keeps its graph to itself, so a copy is made."""
         if not isinstance(self.model, keras.Sequential):
             return self.model
         images = keras.Input((*self.input_size, 3))

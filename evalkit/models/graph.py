@@ -7,6 +7,8 @@ by a copy with the same weights and no activation.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +17,18 @@ import keras
 
 from evalkit.errors import ModelError
 
-__all__ = ["Pooled", "TensorAt", "find_target_layer", "layer_paths", "linear_end", "pooled_end", "run"]
+__all__ = [
+    "Pooled",
+    "TensorAt",
+    "find_target_layer",
+    "layer_paths",
+    "linear_end",
+    "pooled_end",
+    "run",
+    "scoring_operation",
+    "straight_operations",
+    "work",
+]
 
 Operation = Any
 Tensor = Any
@@ -93,6 +106,36 @@ def layer_paths(model: keras.Model) -> list[str]:
     return [path for path, _ in _operations(_graph(model))]
 
 
+def straight_operations(model: keras.Model) -> list[Operation]:
+    """Return the operations from the input on for as long as each reads the one before it and nothing else does.
+
+    Nested models are entered. An operation that is used twice ends the line.
+    """
+    found: list[Operation] = []
+    times = Counter(id(operation) for _, operation in _operations(_graph(model)))
+    _follow(_graph(model), found)
+    once = [times[id(operation)] == 1 for operation in found]
+    return found[: once.index(False)] if False in once else found
+
+
+def _follow(graph: Operation, found: list[Operation]) -> bool:
+    """Add a graph's operations in line; tell whether its output was reached."""
+    nodes = [node for nodes in graph._nodes_by_depth.values() for node in nodes if not node.is_input]
+    tensor = graph.inputs[0]
+    while True:
+        readers = [node for node in nodes if any(one is tensor for one in node.input_tensors)]
+        if not readers:
+            return tensor is graph.outputs[0]
+        if tensor is graph.outputs[0] or len(readers) != 1 or len(readers[0].input_tensors) != 1:
+            return False
+        operation = readers[0].operation
+        if _functional(operation) is None:
+            found.append(operation)
+        elif not _follow(_functional(operation), found):
+            return False
+        tensor = readers[0].output_tensors[0]
+
+
 def _producer(tensor: Tensor) -> Operation:
     return tensor._keras_history.operation
 
@@ -147,6 +190,33 @@ def linear_end(model: keras.Model) -> dict[int, Callable[[Tensor], Tensor]]:
         if not passing:
             return {}
     return {}
+
+
+def scoring_operation(model: keras.Model) -> Operation:
+    """Return the operation that makes the scores: the last one that is no mere activation or reshaping."""
+    last = None
+    for operation in _chain_up(_graph(model)):
+        last = operation
+        mere = isinstance(operation, (keras.layers.Activation, keras.layers.Softmax))
+        if not mere and type(operation).__name__ not in _PASSING:
+            break
+    return last
+
+
+def work(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> float:
+    """Return the multiplications of one pass: every weight of a kernel once an output pixel.
+
+    Args:
+        model: functional or Sequential.
+        shapes: layer path to output shape.
+    """
+    total = 0.0
+    for path, operation in _operations(_graph(model)):
+        kernel = getattr(operation, "kernel", None)
+        if kernel is not None:
+            pixels = math.prod(side or 1 for side in shapes.get(path, ())[1:-1])
+            total += float(math.prod(kernel.shape)) * pixels
+    return total
 
 
 def _without_activation(operation: Operation) -> Callable[[Tensor], Tensor]:

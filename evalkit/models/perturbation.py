@@ -1,12 +1,12 @@
 """The perturbation engine: asks the model about every image that a perturbation metric wants to see.
 
-One engine for all metrics and maps: nothing is computed twice for one photo, pure canvases are asked once, and
-batches are filled across compositions.
+One engine for all metrics and maps: pure canvases are asked once a photo, curves that metrics share once a map, and
+batches are filled across maps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,8 @@ __all__ = ["MEAN_COLOR", "PhotoScores", "blurred", "rise_kernel"]
 
 # ImageNet's mean color, RGB: zero in the model space of RISE's code and of Keras' caffe-style preprocessing.
 MEAN_COLOR = (123.68, 116.779, 103.939)
+
+_CANVASES: tuple[Canvas, ...] = ("image", "mean", "blur")
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -77,7 +79,6 @@ class PhotoScores:
         self.pixels: Image = pixels.astype(np.float32)
         self.class_index = class_index
         self._pure: dict[Canvas, float] = {"image": clean}
-        self._curves: dict[tuple[object, ...], Floats] = {}
 
     @cached_property
     def _mean(self) -> Image:
@@ -91,48 +92,72 @@ class PhotoScores:
         """Return a whole canvas, float32 (H, W, 3)."""
         return {"image": lambda: self.pixels, "mean": lambda: self._mean, "blur": lambda: self._blur}[name]()
 
-    def scores(self, compositions: Sequence[Composition]) -> list[Floats]:
-        """Return the softmax scores of each composition, float64: (S,) for a Perturbation, (1,) for a Blend."""
+    def scores(self, compositions: Sequence[Composition], tick: Callable[[int], None] = lambda _: None) -> list[Floats]:
+        """Return the softmax scores of each composition, float64: (S,) for a Perturbation, (1,) for a Blend.
+
+        Args:
+            compositions: of any number of maps of this photo; equal ones are asked once.
+            tick: called now and then with the number of images asked since.
+        """
         keys = [_key(composition) for composition in compositions]
-        new = {key: one for key, one in zip(keys, compositions, strict=True) if key not in self._curves}
-        self._ask_pure(new.values())
-        answers = iter(self._ask(image for one in new.values() for image in self._mixed_images(one)))
-        for key, one in new.items():
-            self._curves[key] = self._assemble(one, answers)
-        return [self._curves[key] for key in keys]
+        new = dict(zip(keys, compositions, strict=True))
+        curves = {key: one for key, one in new.items() if isinstance(one, Perturbation)}
+        blends = {key: one for key, one in new.items() if isinstance(one, Blend)}
+        found: dict[object, Floats] = dict(zip(curves, self._curves(list(curves.values()), tick), strict=True))
+        found |= dict(zip(blends, self._blends(list(blends.values()), tick), strict=True))
+        return [found[key] for key in keys]
 
-    def forget(self) -> None:
-        """Drop the curves of one map; the pure canvases stay known."""
-        self._curves.clear()
+    def _curves(self, curves: Sequence[Perturbation], tick: Callable[[int], None]) -> list[Floats]:
+        if not curves:
+            return []
+        self._ask_pure(curves)
+        inside = [one.cuts[(one.cuts > 0) & (one.cuts < one.rank.size)] for one in curves]
+        ranks = {id(one.rank): one.rank for one in curves}
+        place = {key: number for number, key in enumerate(ranks)}
+        rows = [
+            (_CANVASES.index(one.start), _CANVASES.index(one.end), place[id(one.rank)], cut)
+            for one, cuts in zip(curves, inside, strict=True)
+            for cut in cuts.tolist()
+        ]
+        logits = self._classifier.composed.logits(
+            self._all_canvases, np.stack([*ranks.values()]).astype(np.int32), _as_rows(rows), tick
+        )
+        answers = np.split(softmax(logits)[:, self.class_index], np.cumsum([*map(len, inside)])[:-1])
+        return [self._whole(one, scores) for one, scores in zip(curves, answers, strict=True)]
 
-    def _ask(self, images: Iterator[Image]) -> Floats:
-        return np.asarray(softmax(self._classifier.logits_of(images))[:, self.class_index])
+    def _whole(self, one: Perturbation, inside: Floats) -> Floats:
+        """Return a curve with its pure ends."""
+        first = [self._pure[one.start]] if one.cuts[0] == 0 else []
+        last = [self._pure[one.end]] if one.cuts[-1] == one.rank.size else []
+        return np.array([*first, *inside, *last])
 
-    def _ask_pure(self, compositions: Iterable[Composition]) -> None:
-        wanted: list[Canvas] = []
-        for one in compositions:
-            if isinstance(one, Perturbation):
-                wanted += [one.start] if one.cuts[0] == 0 else []
-                wanted += [one.end] if one.cuts[-1] == one.rank.size else []
-        missing = [name for name in dict.fromkeys(wanted) if name not in self._pure]
-        answers = self._ask(self.canvas(name) for name in missing)
-        self._pure.update(zip(missing, map(float, answers), strict=True))
-
-    def _mixed_images(self, one: Composition) -> Iterator[Image]:
-        start, end = self.canvas(one.start), self.canvas(one.end)
-        if isinstance(one, Blend):
+    def _blends(self, blends: Sequence[Blend], tick: Callable[[int], None]) -> list[Floats]:
+        def mixed(number: int) -> Image:
+            one = blends[number]
             weight = one.weight[..., None]
-            yield (weight * start + (1.0 - weight) * end).astype(np.float32)
-            return
-        for cut in one.cuts:
-            if 0 < cut < one.rank.size:
-                yield np.where((one.rank < cut)[..., None], end, start)
+            made = weight * self.canvas(one.start) + (1.0 - weight) * self.canvas(one.end)
+            return made.astype(np.float32)
 
-    def _assemble(self, one: Composition, answers: Iterator[float]) -> Floats:
-        if isinstance(one, Blend):
-            return np.array([next(answers)])
-        pure = {0: self._pure.get(one.start), one.rank.size: self._pure.get(one.end)}
-        return np.array([pure[cut] if cut in pure else next(answers) for cut in one.cuts.tolist()])
+        answers = softmax(self._classifier.logits_from(len(blends), mixed))[:, self.class_index]
+        tick(len(blends))
+        return [answers[number : number + 1] for number in range(len(blends))]
+
+    def _ask_pure(self, curves: Sequence[Perturbation]) -> None:
+        wanted: list[Canvas] = []
+        for one in curves:
+            wanted += [one.start] if one.cuts[0] == 0 else []
+            wanted += [one.end] if one.cuts[-1] == one.rank.size else []
+        missing = [name for name in dict.fromkeys(wanted) if name not in self._pure]
+        logits = self._classifier.logits_from(len(missing), lambda number: self.canvas(missing[number]))
+        self._pure.update(zip(missing, softmax(logits)[:, self.class_index].tolist(), strict=True))
+
+    @cached_property
+    def _all_canvases(self) -> Image:
+        return np.stack([self.canvas(name) for name in _CANVASES])
+
+
+def _as_rows(rows: Sequence[tuple[int, int, int, int]]) -> NDArray[np.int32]:
+    return np.array(rows, dtype=np.int32).reshape(-1, 4)
 
 
 def _key(one: Composition) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""``--model`` to a ``Classifier``: a ``.keras`` file, a ``keras.applications`` name, or ``module:function``."""
+"""``--model`` to a ``Classifier``: a ``.keras`` file, a name, or ``module:function``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 
 import keras
 
+from evalkit.datasets.scenes import CLASS_NAMES
 from evalkit.errors import ModelError, nearest
 from evalkit.models import graph
-from evalkit.models.applications import APPLICATIONS, PREPROCESS_FAMILIES, simplify
-from evalkit.models.classifier import DEFAULT_BATCH_SIZE, Classifier
+from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES, simplify
+from evalkit.models.classifier import Classifier
 
 __all__ = ["load_classifier", "read_class_names"]
 
@@ -28,28 +29,32 @@ def load_classifier(
     weights: Path | None = None,
     preprocess: str | None = None,
     class_names: Path | None = None,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> Classifier:
     """Load a model and make it a ``Classifier``.
 
     Args:
-        source: a ``.keras`` (or ``.h5``) file, a name of ``keras.applications``, or ``module:function``, a function
-            of no arguments that returns a Keras model.
+        source: ``vgg16-mini``, which is in the package; a ``.keras`` (or ``.h5``) file; a name of
+            ``keras.applications``; or ``module:function``, a function of no arguments that returns a Keras model.
         weights: a weights file, instead of ImageNet's or on top of the file's own.
         preprocess: a family of ``keras.applications``, or ``none``. Needed for a file and for ``module:function``
             unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
         class_names: a JSON list, or one name a line.
-        batch_size: the most images in one pass.
+        batch_size: the most images in one pass; None: 32, or fewer where memory is short.
 
     Raises:
         ModelError: the model cannot be found, loaded or explained, or its preprocessing is not known.
     """
     if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
         raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
-    names = None if class_names is None else read_class_names(class_names)
+    names: Sequence[str] | None = None if class_names is None else read_class_names(class_names)
     application = APPLICATIONS.get(simplify(source))
     if source.lower().endswith(_FILE_ENDINGS):
         model, name = _from_file(Path(source)), Path(source).name
+    elif simplify(source) == simplify(MINI):
+        model, name = _from_package(), MINI
+        preprocess = preprocess or MINI_FAMILY
+        names = names or CLASS_NAMES
     elif application is not None:
         model, name = _from_application(application.function, weights, names), source
         preprocess = preprocess or application.family
@@ -59,7 +64,8 @@ def load_classifier(
         model, name = _from_function(source), source
     else:
         raise ModelError(
-            f"--model '{source}' is not a .keras file, module:function or a known name; {nearest(source, APPLICATIONS)}"
+            f"--model '{source}' is not a .keras file, module:function or a known name; "
+            f"{nearest(source, [MINI, *APPLICATIONS])}"
         )
     if weights is not None:
         _load_weights(model, weights)
@@ -92,6 +98,12 @@ def _from_file(path: Path) -> keras.Model:
         raise ModelError(
             f"--model '{path}' cannot be loaded by Keras {keras.__version__}: {_first_line(error)}"
         ) from error
+
+
+def _from_package() -> keras.Model:
+    from evalkit.models.mini import load_vgg16_mini
+
+    return load_vgg16_mini()
 
 
 def _from_application(function: str, weights: Path | None, names: Sequence[str] | None) -> keras.Model:

@@ -33,7 +33,7 @@ def linear():
 
 def test_gradcam_of_a_pooled_model_is_the_relu_of_cam_up_to_a_factor(tiny, photos):
     classes = [0, 1, 2, 1]
-    features = tiny.activations_and_gradients(photos, classes, "conv_b")[0]
+    features = tiny.features.activations_and_gradients(photos, classes, "conv_b")[0]
     kernel = np.asarray(tiny.model.get_layer("predictions").kernel)[:, classes]
     by_hand = np.maximum(np.einsum("kb,bhwk->bhw", kernel, features), 0)
     maps = GradCam().explain(tiny, photos, classes)

@@ -207,7 +207,7 @@ def test_scores_do_not_depend_on_the_order_of_the_photos(tiny, photos, tmp_path)
 
 
 def test_prepare_says_what_is_missing():
-    for given, message in [({}, "--data is missing"), ({"data": "x"}, "--model is missing")]:
+    for given, message in [({"model": "my.keras"}, "--data is missing"), ({"data": "x"}, "--model is missing")]:
         with pytest.raises(ValueError, match=message):
             prepare(merge(DEFAULTS, RunOptions(**given)), print)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evalkit.metrics import boxes
 from evalkit.metrics.boxes import THRESHOLDS, MaxBoxAccV1, MaxBoxAccV2, PxAP, boxes_at, intersection_over_union
 from evalkit.metrics.spec import Truth
 
@@ -89,3 +90,48 @@ def test_pxap_pools_the_pixels_of_all_images():
     # At 255: one hit, one miss; at 0 all four: 1/2 of recall at precision 1/2, then again.
     assert float(metric.aggregate(statistics.mean(axis=0))) == 0.5
     assert np.isnan(float(metric.aggregate(np.zeros(512))))
+
+
+@pytest.mark.parametrize("grain_px", [1, 2, 3, 5])
+def test_leaving_out_specks_changes_no_statistic(grain_px, monkeypatch):
+    """Noise of several grains and densities, boxes of several sizes: with and without following every contour."""
+    rng, shortened = np.random.default_rng(grain_px), 0
+    for power in (0.3, 1.0, 4.0):
+        coarse = rng.random((60 // grain_px, 60 // grain_px)) ** power
+        saliency_map = coarse.repeat(grain_px, axis=0).repeat(grain_px, axis=1)
+        saliency_map[20:40, 10:35] += rng.choice([0.0, 0.3, 1.0])
+        for x0, y0, x1, y1 in [(10, 20, 35, 40), (0, 0, 60, 60), (30, 30, 34, 33), (5, 5, 25, 45)]:
+            truth = truth_of(saliency_map.shape, (x0, y0, x1, y1))
+            for metric in (MaxBoxAccV1(), MaxBoxAccV2()):
+                with monkeypatch.context() as patched:
+                    patched.setattr(boxes, "_SPECKLED", 0)
+                    found = metric.statistics(saliency_map, truth)
+                    shortened += sum(
+                        len(few) < len(all_)
+                        for few, all_ in zip(
+                            boxes_at(saliency_map, largest_only=False, least_area=200.0),
+                            boxes_at(saliency_map, largest_only=False),
+                            strict=True,
+                        )
+                    )
+                    patched.setattr(boxes, "_SPECKLED", np.inf)
+                    boxes._boxes_of.cache_clear()
+                    expected = metric.statistics(saliency_map, truth)
+                    boxes._boxes_of.cache_clear()
+                np.testing.assert_array_equal(found, expected)
+    assert shortened > 50
+
+
+def test_a_small_contour_of_more_area_than_a_long_thin_one_is_not_lost():
+    """The line has the larger box, the block the most area: V1 must look at the block, whose box is too small."""
+    saliency_map = np.zeros((40, 40))
+    np.fill_diagonal(saliency_map[:30, :30], 1.0)
+    saliency_map[34:39, 2:7] = 1.0
+    truth = truth_of((40, 40), (0, 0, 30, 30))
+    assert MaxBoxAccV2().statistics(saliency_map, truth).tolist() == [1.0] * 300
+    assert MaxBoxAccV1().statistics(saliency_map, truth).tolist() == [0.0] * 100
+    mask = (saliency_map > 0).astype(np.uint8)
+    for speckled in (0, np.inf):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(boxes, "_SPECKLED", speckled)
+            assert len(boxes._contours(mask, 200.0)) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from evalkit.errors import ModelError
 from evalkit.models import graph
@@ -70,7 +71,7 @@ def test_the_users_model_is_not_touched(tiny_model, photos):
     nodes = [len(layer._inbound_nodes) for layer in tiny_model.layers]
     classifier = Classifier(tiny_model)
     classifier.logits(photos)
-    classifier.activations_and_gradients(photos, [0, 1, 2, 0], "conv_b")
+    classifier.features.activations_and_gradients(photos, [0, 1, 2, 0], "conv_b")
     assert tiny_model.to_json() == before[0]
     for weight, kept in zip(tiny_model.get_weights(), before[1], strict=True):
         np.testing.assert_array_equal(weight, kept)
@@ -79,7 +80,7 @@ def test_the_users_model_is_not_touched(tiny_model, photos):
 
 
 def test_gradient_is_of_the_logit_not_of_the_softmax(tiny, photos):
-    features, gradients = tiny.activations_and_gradients(photos[:1], [1], "conv_b")
+    features, gradients = tiny.features.activations_and_gradients(photos[:1], [1], "conv_b")
     kernel = np.asarray(tiny.model.get_layer("predictions").kernel)[:, 1]
     # conv_b -> max pooling -> average -> dense: a winner of its 2 x 2 window weighs kernel / 64.
     winners = gradients[0] != 0
@@ -91,9 +92,33 @@ def test_gradient_is_of_the_logit_not_of_the_softmax(tiny, photos):
 def test_batch_size_does_not_move_the_logits(tiny_model, photos):
     one, many = Classifier(tiny_model, batch_size=1), Classifier(tiny_model, batch_size=3)
     np.testing.assert_allclose(one.logits(photos), many.logits(photos), atol=1e-6)
-    np.testing.assert_allclose(one.logits(photos), many.logits_of(iter(photos)), atol=1e-6)
+    np.testing.assert_allclose(one.logits(photos), many.logits_from(4, lambda number: photos[number]), atol=1e-6)
     assert one.passes == 8
-    assert one.logits_of(iter([])).shape == (0, 3)
+    assert one.logits_from(0, None).shape == (0, 3)
+
+
+def test_the_batch_is_halved_and_tried_again_when_memory_runs_out(tiny_model, photos, monkeypatch):
+    classifier, reference = Classifier(tiny_model, batch_size=4), Classifier(tiny_model).logits(photos)
+    original, sizes = classifier._logits, []
+
+    def narrow(batch, *, most):
+        sizes.append(len(batch))
+        if len(batch) > most:
+            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+        return original(batch)
+
+    monkeypatch.setattr(classifier, "_logits", lambda batch: narrow(batch, most=1))
+    np.testing.assert_allclose(classifier.logits(photos), reference, atol=1e-6)
+    assert sizes == [4, 2, 1, 1, 1, 1]
+    assert classifier.batch_size == 1
+    assert classifier.passes == 4
+    monkeypatch.setattr(classifier, "_logits", lambda batch: narrow(batch, most=0))
+    with pytest.raises(ModelError, match="runs out of memory on a single image"):
+        classifier.logits(photos)
+
+
+def test_work_is_every_weight_of_a_kernel_once_an_output_pixel(tiny):
+    assert tiny.work == 32 * 32 * (3 * 3 * 3 * 6) + 16 * 16 * (3 * 3 * 6 * 8) + 8 * 3
 
 
 def test_fingerprint_depends_on_weights_and_preprocessing(tiny_model):
@@ -138,7 +163,7 @@ def test_a_layer_inside_a_nested_model_is_found_and_explained(rng):
     assert classifier.target_layer == "backbone/deep"
     assert classifier.resolve_layer("deep") == "backbone/deep"
     images = rng.uniform(0, 255, (1, 16, 16, 3)).astype("float32")
-    features, gradients = classifier.activations_and_gradients(images, [1], "backbone/deep")
+    features, gradients = classifier.features.activations_and_gradients(images, [1], "backbone/deep")
     np.testing.assert_allclose(features[0], inner(images).numpy()[0], rtol=1e-4)
     kernel = np.asarray(model.layers[-1].kernel)[:, 1]
     np.testing.assert_allclose(gradients[0], np.broadcast_to(kernel / 14**2, (14, 14, 4)), rtol=1e-4)

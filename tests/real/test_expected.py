@@ -140,7 +140,7 @@ def test_gradcam_of_the_pooled_vgg16_is_the_relu_of_its_class_weights_on_block5_
     for number in DEFAULT_PHOTOS:
         class_index = expected["photos"][number]["class_index"]
         pixels = photos[number].pixels[None]
-        features = vgg16.activations_and_gradients(pixels, [class_index], "block5_conv3")[0][0]
+        features = vgg16.features.activations_and_gradients(pixels, [class_index], "block5_conv3")[0][0]
         weights = np.asarray(vgg16.model.get_layer("predictions").kernel)[:, class_index]
         coarse = np.maximum(features.astype(np.float64) @ weights.astype(np.float64), 0)
         by_hand = cv2.resize(coarse, (224, 224), interpolation=cv2.INTER_LINEAR)

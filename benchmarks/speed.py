@@ -1,0 +1,252 @@
+"""How many times faster evalkit is than other ways of doing the same: ``python benchmarks/speed.py --json FILE``.
+
+VGG16 with its full top and random weights: times do not depend on what the weights are. About half an hour on two
+cores. Every figure is a ratio of medians of runs in turns in this one process; nothing else should be running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import plainly
+import tensorflow as tf
+from rich.console import Console
+from rich.table import Table
+from timing import Ratio, machine, ratio
+
+from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.scenes import make_scene
+from evalkit.explainers.catalog import EXPLAINERS, expand
+from evalkit.explainers.occlusion import corners
+from evalkit.harness.plan import Plan
+from evalkit.harness.run import compute
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
+from evalkit.models.classifier import Classifier
+from evalkit.models.perturbation import PhotoScores
+from evalkit.models.precision import has_bfloat16_units
+from evalkit.store.run_folder import RunFolder
+
+SIDE = 224
+GRIDS = ((16, 8), (32, 16), (40, 20), (56, 28))
+SIZES = (16, 32, 40, 56)
+
+
+def vgg16() -> keras.Model:
+    """Full VGG16, the same random weights each time."""
+    keras.utils.set_random_seed(0)
+    return keras.applications.VGG16(weights=None)
+
+
+def windowed(classifier: Classifier, repeats: int) -> Iterator[Ratio]:
+    """Occlusion by windows against full passes of the same positions."""
+    photo = make_scene(0, 0).pixels.astype(np.float32)
+    black, full = np.zeros_like(photo), classifier.occluded
+    for patch_size, stride in GRIDS:
+        rows = columns = corners(SIDE, patch_size, stride)
+        places = list(product(rows.tolist(), columns.tolist()))
+        by_full = lambda: full.in_full(photo, black, places, patch_size)  # noqa: B023, E731
+        by_windows = lambda: full.logits(photo, black, rows, columns, patch_size)  # noqa: B023, E731
+        expected, found = by_full(), by_windows()
+        apart = float(np.abs(found - expected).max() / np.ptp(expected))
+        yield ratio(
+            f"occlusion {patch_size}/{stride}, {len(places)} positions",
+            (f"full pass, {classifier.precision}", by_full),
+            ("windowed", by_windows),
+            repeats,
+            f"logits apart by {apart:.0e} of their range",
+        )
+
+
+def against_tf_explain(classifier: Classifier, repeats: int) -> Ratio:
+    """The same 196 positions by the library, which runs the model as the user has it."""
+    photo = make_scene(0, 0).pixels
+    explainer, prepared = EXPLAINERS.build("occlusion(patch_size=16)"), classifier.preprocessed(photo[None])[0]
+    return ratio(
+        "occlusion map, patch 16, 196 positions",
+        ("tf-explain get_sensitivity_map", lambda: plainly.occlusion(classifier.model, prepared, 0, 16)),
+        (f"evalkit, {classifier.precision}", lambda: explainer.explain(classifier, photo[None], [0])),
+        repeats,
+    )
+
+
+def against_bare_model(classifier: Classifier, repeats: int) -> Ratio:
+    """Deletion, insertion and gain of eight maps against the compiled model on as many images that lie ready."""
+    photo, rng = make_scene(0, 0).pixels, np.random.default_rng(0)
+    metrics = [METRICS.build(name) for name in ("deletion", "insertion", "symmetric_relevance_gain")]
+    maps = [rng.random((SIDE, SIDE)).astype(np.float32) for _ in range(8)]
+    clean = float(classifier.probabilities(photo[None])[0, 0])
+
+    def score() -> None:
+        plans = [metric.plan(one) for one in maps for metric in metrics]
+        PhotoScores(classifier, photo, 0, clean).scores([one for plan in plans for one in plan])
+
+    before = classifier.passes
+    score()
+    asked = classifier.passes - before
+    batch = tf.constant(np.stack([photo] * classifier.batch_size).astype(np.float32))
+
+    def bare() -> None:
+        for _ in range(asked // classifier.batch_size):
+            classifier._logits(batch).numpy()
+        if asked % classifier.batch_size:
+            classifier._logits(batch[: asked % classifier.batch_size]).numpy()
+
+    found = ratio(
+        f"deletion, insertion and gain of 8 maps, {asked} images",
+        (f"bare compiled model, {classifier.precision}", bare),
+        ("evalkit", score),
+        repeats,
+    )
+    return Ratio(**{**vars(found), "note": f"{found.fast_seconds / found.slow_seconds - 1:+.1%} over the bare model"})
+
+
+def whole_job(classifier: Classifier, n_photos: int) -> Ratio:
+    """All explainers and metrics on a few photos, against the plain script; one run each."""
+    photos = np.stack([make_scene(0, index).pixels for index in range(n_photos)])
+    targets = classifier.probabilities(photos).argmax(axis=1)
+    texts = [
+        "gradcam",
+        "occlusion",
+        "tf_explain.gradcam",
+        "tf_explain.occlusion",
+        "uniform",
+        "random",
+        "center",
+        "edges",
+    ]
+    explainers = expand(texts, SIZES, 0)
+    regions = [make_scene(0, index).mask for index in range(n_photos)]
+
+    def ours() -> None:
+        images = ImageSet.from_arrays(photos, targets, regions=regions)
+        metrics = [METRICS.build(name, steps=28) for name in DEFAULT_METRICS]
+        plan = Plan(images, classifier, explainers, metrics, "label", "squash", steps=28, seed=0, limit=None)
+        with tempfile.TemporaryDirectory() as place:
+            folder = RunFolder.write(Path(place) / "run", fresh=False)
+            compute(plan, folder, Console(quiet=True))
+            folder.close()
+
+    def plain() -> None:
+        model = classifier.model
+        for photo, target in zip(photos, targets.tolist(), strict=True):
+            prepared = classifier.preprocessed(photo[None])[0]
+            maps = [plainly.gradcam(model, prepared, target, "block5_pool") for _ in range(2)]
+            maps += [plainly.occlusion(model, prepared, target, size) for size in (*SIZES, 40)]
+            maps += [one.explain(classifier, photo[None], [target])[0] for one in explainers if one.control]
+            for saliency_map in maps:
+                plainly.scored(model, photo, saliency_map, target)
+
+    return ratio(
+        f"the whole job, {n_photos} photos, {len(explainers)} maps, {len(DEFAULT_METRICS)} metrics",
+        ("plain script: tf-explain and RISE's loop, float32", plain),
+        (f"evalkit, {classifier.precision}", ours),
+        1,
+    )
+
+
+def peak_memory(precision: str, n_photos: int) -> float:
+    """Return the peak of a run in a process of its own, GB."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, __file__, "--memory-of", precision, str(n_photos)], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout.split()[-1])
+
+
+def _memory_of(precision: str, n_photos: int) -> None:
+    model = vgg16()
+    classifier = Classifier(model, preprocess="vgg16", precision="bfloat16" if precision == "bfloat16" else "float32")
+    photos = np.stack([make_scene(0, index).pixels for index in range(n_photos)])
+    images = ImageSet.from_arrays(photos, classifier.probabilities(photos).argmax(axis=1))
+    metrics = [METRICS.build("symmetric_relevance_gain", steps=28)]
+    explainers = expand("gradcam,occlusion,random", (16, 56), 0)
+    plan = Plan(images, classifier, explainers, metrics, "label", "squash", steps=28, seed=0, limit=None)
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder.write(Path(place) / "run", fresh=False)
+        compute(plan, folder, Console(quiet=True))
+        folder.close()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+
+
+def embedded_run() -> tuple[float, float]:
+    """Return wall seconds and GB of ``python -m evalkit run`` into a new folder, the second time."""
+    with tempfile.TemporaryDirectory() as place:
+        for turn in range(2):
+            command = [sys.executable, "-m", "evalkit", "run", "--output", f"{place}/{turn}"]
+            start = tf.timestamp().numpy()
+            subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+            seconds = float(tf.timestamp().numpy() - start)
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
+
+
+def measure(repeats: int, n_photos: int, say: Callable[[str], None]) -> tuple[list[Ratio], dict[str, float]]:
+    """Measure everything."""
+    ratios: list[Ratio] = []
+
+    def keep(found: Ratio) -> None:
+        ratios.append(found)
+        say(f"{found.what}: {found.fast} {found.times:.2f} times as fast as {found.slow} {found.note}")
+
+    facts: dict[str, float] = {}
+    facts["embedded run, seconds"], facts["embedded run, peak GB"] = embedded_run()
+    say(str(facts))
+    for precision in ("float32", "bfloat16") if has_bfloat16_units() else ("float32",):
+        classifier = Classifier(vgg16(), preprocess="vgg16", precision=precision)  # type: ignore[arg-type]
+        for found in windowed(classifier, repeats):
+            keep(found)
+        keep(against_tf_explain(classifier, repeats))
+        keep(against_bare_model(classifier, repeats))
+        keep(whole_job(classifier, n_photos))
+        for count in (2, 6):
+            facts[f"VGG16 {precision}, {count} photos, peak GB"] = peak_memory(precision, count)
+        say(str(facts))
+    return ratios, facts
+
+
+def shown(ratios: Sequence[Ratio], facts: dict[str, float], about: dict[str, str]) -> None:
+    """Print the table."""
+    table = Table(title="evalkit against other ways", title_justify="left", box=None)
+    for heading in ("what", "against", "with", "times faster", "seconds", "note"):
+        table.add_column(heading, justify="right" if heading in ("times faster", "seconds") else "left")
+    for one in ratios:
+        seconds = f"{one.slow_seconds:.2f} / {one.fast_seconds:.2f}"
+        table.add_row(one.what, one.slow, one.fast, f"{one.times:.2f}", seconds, one.note)
+    console = Console(width=180)
+    console.print(table)
+    for name, value in facts.items():
+        console.print(f"{name}: {value:.2f}", highlight=False)
+    console.print(", ".join(f"{name} {value}" for name, value in about.items()), highlight=False)
+
+
+def main() -> None:
+    """Measure, print, and write JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each comparison (default: 3)")
+    parser.add_argument("--photos", type=int, default=1, help="of the whole job (default: 1)")
+    parser.add_argument("--json", type=Path, help="also write the result here")
+    parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.memory_of:
+        _memory_of(given.memory_of[0], int(given.memory_of[1]))
+        return
+    ratios, facts = measure(given.repeats, given.photos, lambda text: print(text, file=sys.stderr, flush=True))
+    shown(ratios, facts, machine())
+    if given.json:
+        document = {"machine": machine(), "ratios": [one.as_dict() for one in ratios], "facts": facts}
+        given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

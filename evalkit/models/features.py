@@ -1,0 +1,102 @@
+"""Tensors inside a model, and gradients of logits with respect to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from evalkit.models import graph
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
+
+__all__ = ["FeaturePass", "as_tensor"]
+
+Pixels = NDArray[np.floating] | NDArray[np.uint8]
+
+
+def as_tensor(images: Pixels) -> tf.Tensor:
+    """Return images as a float32 tensor."""
+    return tf.constant(np.asarray(images, dtype=np.float32))
+
+
+class FeaturePass:
+    """Looks inside one classifier."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        """Prepare; nothing is computed yet."""
+        self._classifier = classifier
+        self._images = tf.TensorSpec([None, *classifier.input_size, 3], tf.float32)
+        self._gradients: dict[str, Any] = {}
+        self._activations: dict[graph.TensorAt, Any] = {}
+
+    def activations(self, images: Pixels, at: graph.TensorAt) -> NDArray[np.float32]:
+        """Return one tensor of the graph, float32 (N, h, w, K); ``images`` as for ``logits``."""
+        if at not in self._activations:
+            self._activations[at] = tf.function(self._feature_tracer(at), input_signature=[self._images])
+        found = self._classifier.in_batches(
+            len(images), lambda start, stop: self._activations[at](as_tensor(images[start:stop])).numpy()
+        )
+        return found.astype(np.float32)
+
+    def _feature_tracer(self, wanted: graph.TensorAt) -> Callable[[tf.Tensor], tf.Tensor]:
+        def trace(images: tf.Tensor) -> tf.Tensor:
+            seen: list[tf.Tensor] = []
+
+            def look(at: graph.TensorAt, tensor: tf.Tensor) -> None:
+                if at == wanted:
+                    seen.append(tensor)
+
+            self._classifier.run_graph(self._classifier.preprocess_tensor(images), look=look)
+            return tf.cast(seen[-1], tf.float32)
+
+        return trace
+
+    def activations_and_gradients(
+        self, images: Pixels, class_indices: Sequence[int] | NDArray[np.integer], layer: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return a layer's output and the gradient of each image's class **logit** with respect to it.
+
+        Args:
+            images: RGB (N, H, W, 3) in 0..255.
+            class_indices: (N,), the class whose logit is differentiated.
+            layer: a layer's path, from ``resolve_layer``.
+
+        Returns:
+            Two float32 arrays (N, h, w, K).
+        """
+        if layer not in self._gradients:
+            signature = [self._images, tf.TensorSpec([None], tf.int32)]
+            self._gradients[layer] = tf.function(self._gradient_tracer(layer), input_signature=signature)
+        classes = np.asarray(class_indices, dtype=np.int32)
+        both = self._classifier.in_batches(
+            len(images),
+            lambda start, stop: np.stack(
+                self._gradients[layer](as_tensor(images[start:stop]), classes[start:stop]), axis=1
+            ),
+        ).astype(np.float32)
+        return both[:, 0], both[:, 1]
+
+    def _gradient_tracer(self, layer: str) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        wanted = graph.TensorAt(layer)
+
+        def trace(images: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            seen: list[tf.Tensor] = []
+            # Only what lies behind the layer is recorded: the convolutions before it need no gradient.
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+
+                def look(at: graph.TensorAt, tensor: tf.Tensor) -> None:
+                    if at == wanted:
+                        tape.watch(tensor)
+                        seen.append(tensor)
+
+                logits = self._classifier.run_graph(self._classifier.preprocess_tensor(images), look=look)
+                chosen = tf.gather(logits, classes, axis=1, batch_dims=1)
+            gradient = tape.gradient(chosen, seen[-1], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            return tf.cast(seen[-1], tf.float32), tf.cast(gradient, tf.float32)
+
+        return trace

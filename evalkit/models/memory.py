@@ -1,0 +1,29 @@
+"""How many images fit into memory, and what running out of it looks like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import psutil
+import tensorflow as tf
+
+__all__ = ["OUT_OF_MEMORY", "fitting_batch"]
+
+OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
+_LARGEST_BATCH = 32  # more gain little on two cores, and the last one of a photo is filled up
+_MOST_BYTES = 1e9
+_COPIES = 4  # of a pass's largest tensor: input, output, and what the library works with
+_SHARE = 0.25
+
+
+def fitting_batch(shapes: Mapping[str, tuple[int | None, ...]]) -> int:
+    """Return the most images of which a pass takes a quarter of the free memory and 1 GB: a power of two, 1 to 32.
+
+    Args:
+        shapes: layer to output shape, the batch first.
+    """
+    largest = max((math.prod(side or 1 for side in shape[1:]) for shape in shapes.values()), default=1)
+    budget = min(psutil.virtual_memory().available * _SHARE, _MOST_BYTES)
+    fitting = min(max(budget / (largest * 4 * _COPIES), 1), _LARGEST_BATCH)
+    return int(2 ** math.floor(math.log2(fitting)))

@@ -1,0 +1,134 @@
+"""bfloat16: a faithful copy, taken only where it is fast and agrees."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from evalkit.config import DEFAULTS, RunOptions, merge
+from evalkit.errors import ModelError
+from evalkit.harness import prepare as module
+from evalkit.models import precision
+from evalkit.models.classifier import Classifier
+from evalkit.models.precision import Agreement, agreement, has_bfloat16_units, in_bfloat16
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("fpu avx512f amx_bf16", True), ("fpu avx512_bf16 x", True), ("fpu avx512f amx_bf16x", False), ("", False)],
+)
+def test_units_are_found_by_the_processors_flags(flags, expected, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(f"processor: 0\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(precision, "Path", lambda _: tmp_path / "cpuinfo")
+    assert has_bfloat16_units.__wrapped__() is expected
+    monkeypatch.setattr(precision, "Path", lambda _: tmp_path / "gone")
+    assert has_bfloat16_units.__wrapped__() is False
+
+
+def test_the_copy_computes_in_bfloat16_all_but_the_scores_and_the_model_is_left_alone(tiny_model, photos):
+    before = [weight.copy() for weight in tiny_model.get_weights()]
+    exact, fast = Classifier(tiny_model), Classifier(tiny_model, precision="bfloat16")
+    assert (exact.precision, fast.precision) == ("float32", "bfloat16")
+    dtypes = {layer.name: layer.compute_dtype for layer in fast.computed.layers}
+    assert dtypes["conv_a"] == dtypes["conv_b"] == "bfloat16"
+    assert dtypes["predictions"] == "float32"
+    assert tiny_model.compute_dtype == "float32"
+    for first, second in zip(before, tiny_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(first, second)
+    logits = exact.logits(photos), fast.logits(photos)
+    assert logits[1].dtype == np.float64
+    np.testing.assert_allclose(*logits, atol=0.02)
+    assert (logits[0] != logits[1]).any()
+    assert exact.fingerprint != fast.fingerprint
+    assert fast.target_layer == exact.target_layer
+
+
+def test_features_and_gradients_of_the_copy_are_close(tiny_model, photos):
+    exact, fast = Classifier(tiny_model), Classifier(tiny_model, precision="bfloat16")
+    (features, gradients), found = (
+        one.features.activations_and_gradients(photos, [0, 1, 2, 0], "conv_b") for one in (exact, fast)
+    )
+    assert {one.dtype for one in found} == {np.dtype(np.float32)}
+    assert np.abs(features - found[0]).max() < 0.03 * features.max()
+    # Rounding may let another pixel win a pooling window, but not change a channel's sum much.
+    sums, close = gradients.sum(axis=(1, 2)), found[1].sum(axis=(1, 2))
+    assert np.abs(sums - close).max() < 0.03 * np.abs(sums).max()
+
+
+def test_a_layer_that_cannot_be_copied_is_said():
+    class Odd(keras.layers.Layer):
+        def __init__(self, needed):
+            super().__init__()
+
+        def call(self, tensor):
+            return tensor
+
+    images = keras.Input((8, 8, 3))
+    model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(Odd(1)(images))))
+    with pytest.raises(ModelError, match=r"cannot be copied to bfloat16.*--precision float32"):
+        in_bfloat16(model, model.layers[-1])
+
+
+def test_agreement_of_a_model_with_itself_and_with_another(tiny_model, photos):
+    exact = Classifier(tiny_model)
+    same = agreement(exact, exact, photos[:2])
+    assert same == Agreement(2, 0.0, pytest.approx(1.0), True)
+    assert same.close_enough
+    other = keras.models.clone_model(tiny_model)
+    apart = agreement(exact, Classifier(other), photos)
+    assert not apart.close_enough
+    assert "allowed" in str(apart)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (Agreement(1, 0.019, 0.95, True), True),
+        (Agreement(1, 0.02, 1.0, True), False),
+        (Agreement(1, 0.0, 0.949, True), False),
+        (Agreement(1, 0.0, 1.0, False), False),
+    ],
+)
+def test_what_is_close_enough(seen, expected):
+    assert seen.close_enough is expected
+
+
+@pytest.fixture
+def prepared(tmp_path, tiny_model, photos, monkeypatch):
+    """Prepare a run on four photos; returns the plan and what was said."""
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    tiny_model.save("tiny.keras")
+    for number, photo in enumerate(photos):
+        Image.fromarray(photo).save(f"{number}.png")
+    (tmp_path / "labels.csv").write_text("image,class_index\n" + "".join(f"{number}.png,0\n" for number in range(4)))
+
+    def call(choice, units, close=True):
+        said = []
+        monkeypatch.setattr(module, "has_bfloat16_units", lambda: units)
+        monkeypatch.setattr(module, "agreement", lambda *_: Agreement(3, 0.0 if close else 0.5, 1.0, True))
+        options = RunOptions(data="labels.csv", model="tiny.keras", precision=choice, explainers="random")
+        return module.prepare(merge(DEFAULTS, options), said.append), said
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("choice", "units", "close", "expected", "sentence"),
+    [
+        ("auto", True, True, "bfloat16", ""),
+        ("auto", False, True, "float32", ""),
+        ("auto", True, False, "float32", "float32 is used: on 3 of these photos bfloat16 gives the same first choice"),
+        ("float32", True, True, "float32", ""),
+        ("bfloat16", True, False, "bfloat16", ""),
+        ("bfloat16", False, True, "bfloat16", "no bfloat16 units"),
+    ],
+)
+def test_which_precision_is_taken_and_what_is_said(prepared, choice, units, close, expected, sentence):
+    plan, said = prepared(choice, units, close)
+    assert plan.classifier.precision == expected
+    assert f"precision:{expected}" in plan.subject
+    assert sentence in " ".join(said)
+    assert bool(sentence) == bool(said)
