@@ -1,0 +1,168 @@
+"""The metrics on scenes, where the truth is known: only the object's own pixels are evidence for its class."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy.ndimage import distance_transform_edt
+
+from evalkit.analysis.stored import results_of
+from evalkit.datasets.classes import match_classes
+from evalkit.datasets.scenes import scenes
+from evalkit.explainers.base import Explainer
+from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, SCENES_PATCH_SIZES, expand
+from evalkit.harness.plan import Plan
+from evalkit.harness.run import compute
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
+from evalkit.models.perturbation import MEAN_COLOR, blurred
+from evalkit.models.sources import load_classifier
+from evalkit.store.run_folder import RunFolder
+
+SEED, N_SCENES = 99, 16
+CONTROLS = ("uniform", "random", "center", "edges")
+LOCALIZATION = [name for name in DEFAULT_METRICS if METRICS.get(name).spec.family == "localization"]
+
+
+@dataclass(frozen=True)
+class Oracle(Explainer):
+    """Knows the mask of every scene of the set: 1 on the object, 0 beside it; or the other way round."""
+
+    name: ClassVar[str] = "oracle"
+    masks: ClassVar[dict[bytes, np.ndarray]] = {}
+    inverted: bool = False
+
+    def explain(self, classifier, images, class_indices):
+        masks = [self.masks[image.tobytes()] for image in images]
+        return np.stack([~mask if self.inverted else mask for mask in masks]).astype(np.float64)
+
+    def forward_passes(self, input_size):
+        return 0
+
+
+INVERTED = Oracle(inverted=True).text
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return load_classifier("vgg16-mini")
+
+
+@pytest.fixture(scope="module")
+def images(mini):
+    found, _ = match_classes(scenes(N_SCENES, SEED), mini.class_names, 10, require_labels=True)
+    Oracle.masks.update({one.pixels.tobytes(): one.region for one in found})
+    return found
+
+
+@pytest.fixture(scope="module")
+def table(mini, images, tmp_path_factory):
+    """Mean scores by (explainer, metric), over a run through the whole harness."""
+
+    def make(explainers, metrics):
+        built = [METRICS.build(name, steps=14) for name in metrics]
+        plan = Plan(images, mini, explainers, built, "label", "squash", steps=14, seed=0, limit=None)
+        folder = RunFolder.write(tmp_path_factory.mktemp("run"), fresh=False)
+        compute(plan, folder, Console(file=io.StringIO()))
+        _, results = results_of(folder)
+        scores = {(cell.explainer, cell.metric): cell.mean for cell in results.leaderboard}
+        singles = folder.database.table([one.text for one in explainers], [metric.text for metric in built])
+        folder.close()
+        return scores, singles
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def localized(table, mini):
+    """Every explainer of the default run, and the oracle, under every localization metric."""
+    explainers = expand([name for name in DEFAULT_EXPLAINERS if name != "cam"], SCENES_PATCH_SIZES, 0)
+    return table([Oracle(), Oracle(inverted=True), *explainers], LOCALIZATION)[0]
+
+
+@pytest.fixture(scope="module")
+def gains(table):
+    """The oracle, Grad-CAM, occlusion and the controls under the primary criterion."""
+    explainers = expand(["gradcam", "occlusion(patch_size=32)", *CONTROLS], SCENES_PATCH_SIZES, 0)
+    scores, _ = table([Oracle(), Oracle(inverted=True), *explainers], ["symmetric_relevance_gain"])
+    return {explainer: mean for (explainer, _), mean in scores.items()}
+
+
+def test_the_exact_mask_at_least_equals_every_explainer_on_every_localization_metric(localized):
+    assert {METRICS.get(name).spec.direction for name in LOCALIZATION} == {"higher"}
+    assert len(LOCALIZATION) == 7
+    explainers = {explainer for explainer, _ in localized}
+    assert len(explainers) == 2 + 1 + 5 + 2 + 4
+    for metric in LOCALIZATION:
+        best = max(localized[explainer, metric] for explainer in explainers)
+        assert localized["oracle", metric] == best, metric
+    for metric in ("pointing_game", "energy_pointing_game", "relevance_mass_accuracy", "relevance_rank_accuracy"):
+        assert localized["oracle", metric] == 1.0
+
+
+def test_the_inverted_mask_loses_to_uniform(localized, gains):
+    for metric in ("pointing_game", "energy_pointing_game", "relevance_mass_accuracy", "relevance_rank_accuracy"):
+        assert localized[INVERTED, metric] < localized["uniform", metric], metric
+    # Average precision cannot fall below the object's share: the last threshold takes every pixel.
+    assert localized[INVERTED, "pxap"] == localized["uniform", "pxap"]
+    assert gains[INVERTED] < gains["uniform"]
+
+
+def test_the_exact_mask_gains_more_than_every_control(gains):
+    assert gains["oracle"] > max(gains[control] for control in CONTROLS)
+
+
+def test_gradcam_and_occlusion_beat_every_control_on_gain_and_energy(localized, gains):
+    for explainer in ("gradcam", "occlusion(patch_size=32)"):
+        assert gains[explainer] > max(gains[control] for control in CONTROLS)
+    sweep = [f"occlusion(patch_size={size})" for size in SCENES_PATCH_SIZES]
+    for explainer in ("gradcam", *sweep):
+        energy = localized[explainer, "energy_pointing_game"]
+        assert energy > max(localized[control, "energy_pointing_game"] for control in CONTROLS), explainer
+
+
+def test_uniform_scores_chance_exactly(table, mini, images):
+    """Each metric's chance level, worked out here from scene and model alone."""
+    _, scored = table(expand(["uniform"], (), 0), DEFAULT_METRICS)
+    found = {name: scored.values[:, 0, column] for column, name in enumerate(DEFAULT_METRICS)}
+    overlaps, n_object = [], 0
+    for number, one in enumerate(images):
+        mean = np.broadcast_to(np.float32(MEAN_COLOR), one.pixels.shape)
+        half = (one.pixels + mean) / 2
+        asked = np.stack([one.pixels, mean, blurred(one.pixels), half]).astype(np.float32)
+        scores = mini.probabilities(asked)
+        clean, empty, blur, faded = scores[:, one.class_index]
+        x0, y0, x1, y1 = one.boxes[0]
+        overlaps.append((x1 - x0 + 1) * (y1 - y0 + 1) / one.region.size)  # WSOL counts both ends
+        n_object += one.region.sum()
+        faithful = {
+            "symmetric_relevance_gain": 0.0,
+            "deletion": (clean + empty) / 2,
+            "insertion": (clean + blur) / 2,
+            "average_drop": max(0.0, clean - faded) / clean,
+            "increase_in_confidence": float(faded > clean),
+        }
+        if scores[0].argmax() != one.class_index:
+            faithful = dict.fromkeys(faithful, np.nan)
+        away_px = distance_transform_edt(~one.region)
+        expected = faithful | {
+            "pointing_game": (away_px < 15).mean(),
+            "energy_pointing_game": (x1 - x0) * (y1 - y0) / one.region.size,
+            "relevance_mass_accuracy": one.region.mean(),
+            "relevance_rank_accuracy": one.region.mean(),
+            "sparseness": 0.0,
+        }
+        for name, value in expected.items():
+            assert found[name][number] == pytest.approx(value, abs=1e-6, nan_ok=True), (one.id, name)
+    asked_of_the_set = {name: METRICS.build(name) for name in ("max_box_acc_v1", "max_box_acc_v2", "pxap")}
+    of_the_set = {
+        name: metric.aggregate(scored.statistics[name][:, 0].mean(axis=0)) for name, metric in asked_of_the_set.items()
+    }
+    covers = np.array(overlaps)[:, None] >= [0.3, 0.5, 0.7]
+    assert of_the_set["max_box_acc_v1"] == pytest.approx(covers[:, 1].mean())
+    assert of_the_set["max_box_acc_v2"] == pytest.approx(covers.mean())
+    assert of_the_set["pxap"] == pytest.approx(n_object / (len(images) * one.region.size))
