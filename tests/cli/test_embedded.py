@@ -1,0 +1,60 @@
+"""``run`` with nothing given: the embedded benchmark."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def leaderboard(printed):
+    return {(cell["explainer"], cell["metric"]): cell["mean"] for cell in json.loads(printed)["leaderboard"]}
+
+
+def test_nothing_given_takes_scenes_their_model_and_their_patch_sizes(evalkit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = evalkit("run", "--limit", "2", "--steps", "4", "--format", "json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert (found["data"]["name"], found["model"]["name"], found["n_images"]) == ("scenes", "vgg16-mini", 2)
+    assert [row["patch_size"] for row in found["patch_sweep"]] == [16, 24, 32, 40, 56]
+    assert {row["method"] for row in found["cost"] if row["explainer"].startswith("occlusion")} == {"windowed"}
+    assert len(found["leaderboard"]) == 12 * 13
+    assert "left out: cam" in done.err
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("scenes-vgg16-mini-")
+    # The last lines say how to go on.
+    assert "python -m evalkit run --model vgg16 --data photos/" in done.err
+    assert done.err.rstrip().endswith("--model my_model.keras --preprocess vgg16 --data labels.csv")
+
+
+def test_the_same_leaderboard_in_two_runs_and_two_batch_sizes(evalkit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    boards = []
+    for number, batch_size in enumerate(("16", "16", "7")):
+        done = evalkit(
+            "run", "--limit", "3", "--explainers", "gradcam,occlusion(patch_size=56),edges", "--steps", "14",
+            "--batch-size", batch_size, "--output", str(number), "--format", "json",
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        boards.append(leaderboard(done.out))
+    assert boards[1] == boards[0]
+    assert boards[2] == pytest.approx(boards[0], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_whole_embedded_benchmark_from_a_shell(tmp_path):
+    command = [sys.executable, "-m", "evalkit", "run", "--format", "json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["n_images"], found["model"]["n_right"]) == (24, 24)
+    board = leaderboard(done.stdout)
+    controls = [board[control, "symmetric_relevance_gain"] for control in ("uniform", "random", "center", "edges")]
+    for explainer in ("gradcam", *(f"occlusion(patch_size={size})" for size in (16, 24, 32, 40, 56))):
+        assert board[explainer, "symmetric_relevance_gain"] > max(controls)
+    assert found["best_patch_size"]["patch_size"] in (16, 24, 32, 40, 56)
+    assert "Traceback" not in done.stderr
+    assert "WARNING" not in done.stderr
