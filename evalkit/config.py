@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from evalkit.errors import ConfigError, nearest
+from evalkit.registry import simplify
 
 __all__ = ["DEFAULTS", "RunOptions", "completed", "merge", "patch_sizes_of", "read_config"]
 
@@ -57,7 +58,8 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 DEFAULTS = RunOptions(steps=28, target="label", geometry="squash", precision="auto", seed=0, fresh=False)
 
-_BENCHMARK = RunOptions(data="scenes", model="vgg16-mini", limit=24)
+_SCENES, _MINI = "scenes", "vgg16-mini"
+_BENCHMARK = RunOptions(data=_SCENES, model=_MINI, limit=24)
 
 _CHOICES = {
     "target": ("label", "predicted"),
@@ -109,9 +111,9 @@ def merge(*layers: RunOptions) -> RunOptions:
 
 def completed(options: RunOptions) -> RunOptions:
     """Fill in the embedded benchmark: scenes need no model and no limit, and its model, or nothing at all, no data."""
-    if options.data is None and options.model in (None, _BENCHMARK.model):
-        options = merge(options, RunOptions(data=_BENCHMARK.data))
-    return merge(_BENCHMARK, options) if options.data == _BENCHMARK.data else options
+    if options.data is None and simplify(options.model or _MINI) == simplify(_MINI):
+        options = merge(options, RunOptions(data=_SCENES))
+    return merge(_BENCHMARK, options) if options.data == _SCENES else options
 
 
 def patch_sizes_of(options: RunOptions) -> list[int] | None:

@@ -17,9 +17,18 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origi
 from evalkit import signature
 from evalkit.errors import ConfigError, nearest
 
-__all__ = ["Component", "Registry", "Spec", "parse_spec", "split_specs"]
+__all__ = ["Component", "Registry", "Spec", "parse_spec", "simplify", "split_specs"]
 
 Literals = int | float | bool | str | None
+
+
+def simplify(name: str) -> str:
+    """Return the form under which a model is looked up: ``"ResNet50-V2"`` and ``"resnet50v2"`` are one.
+
+    >>> simplify("MobileNet_V2")
+    'mobilenetv2'
+    """
+    return name.lower().replace("_", "").replace("-", "")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -150,7 +150,7 @@ def _best_overlaps(saliency_map: Map, truth: Truth, *, largest_only: bool) -> ND
     if not np.isfinite(saliency_map).all():
         return np.full(len(THRESHOLDS), np.nan)
     truths = np.trunc(truth.boxes)
-    least_area = min(_IOU_LEVELS) * float(np.prod(truths[:, 2:] - truths[:, :2] + 1, axis=1).min())
+    least_area = min(_IOU_LEVELS) * float(np.prod(truths[:, 2:] - truths[:, :2] + 1, axis=1).min(initial=np.inf))
     return np.array(
         [
             intersection_over_union(boxes, truths).max(initial=0.0)

@@ -26,6 +26,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_defaults(tmp_path
     ("given", "expected"),
     [
         ({}, ("scenes", "vgg16-mini", 24)),
+        ({"model": "VGG16_Mini"}, ("scenes", "VGG16_Mini", 24)),
         ({"model": "vgg16-mini", "limit": 5}, ("scenes", "vgg16-mini", 5)),
         ({"data": "scenes", "model": "my.keras"}, ("scenes", "my.keras", 24)),
         ({"model": "my.keras"}, (None, "my.keras", None)),

@@ -89,7 +89,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     seed
         Of everything random. [default: 0]
     output
-        The run folder. [default: runs/<data>-<model>-<signature>]
+        The run folder. [default: runs/DATA-MODEL-SIGNATURE]
     fresh
         Forget what the run folder holds.
     format

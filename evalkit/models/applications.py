@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["APPLICATIONS", "MINI", "MINI_FAMILY", "PREPROCESS_FAMILIES", "Application", "simplify"]
+from evalkit.registry import simplify
+
+__all__ = ["APPLICATIONS", "MINI", "MINI_FAMILY", "PREPROCESS_FAMILIES", "Application"]
 
 MINI, MINI_FAMILY = "vgg16-mini", "vgg16"
 """The model in the package, and the preprocessing that it was trained with."""
@@ -37,15 +39,6 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "vgg19": ("VGG19",),
     "xception": ("Xception",),
 }
-
-
-def simplify(name: str) -> str:
-    """Return the form under which a model is looked up: ``"ResNet50-V2"`` and ``"resnet50v2"`` are one.
-
-    >>> simplify("MobileNet_V2")
-    'mobilenetv2'
-    """
-    return name.lower().replace("_", "").replace("-", "")
 
 
 APPLICATIONS: dict[str, Application] = {

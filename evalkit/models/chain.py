@@ -5,7 +5,7 @@ Convolution, pooling and zero padding read a neighborhood; activation, batch nor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,12 @@ _PIXELWISE = (
 )
 
 
+_ACTIVATIONS = (
+    "linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign",
+    "tanh", "sigmoid", "log_sigmoid", "hard_sigmoid", "hard_silu", "hard_tanh", "exponential",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, eq=False)
 class Spatial:
     """One layer that reads a neighborhood, and the pixelwise layers behind it.
@@ -63,19 +69,26 @@ class Spatial:
     full: Callable[[Tensor], Tensor]
 
 
-def spatial_layers(model: keras.Model, size: tuple[int, int]) -> tuple[Callable[[Tensor], Tensor], list[Spatial]]:
+def spatial_layers(
+    model: keras.Model, size: tuple[int, int], replaced: Collection[int] = ()
+) -> tuple[Callable[[Tensor], Tensor], list[Spatial]]:
     """Return what comes before the first spatial layer, as a function of the image, and the spatial layers in a chain.
 
-    The chain ends where the graph forks or a layer of another kind comes.
+    The chain ends where the graph forks, where a layer of another kind comes, or one that is run in another way. A
+    subclass of a known layer is of another kind: it may do anything.
 
     Args:
         model: functional or Sequential, channels last.
         size: (height, width) of its input.
+        replaced: ``id`` of operations in whose place something else runs.
     """
     first: list[Any] = []
     groups: list[tuple[Any, list[Any]]] = []
     for operation in graph.straight_operations(model):
-        if isinstance(operation, _PIXELWISE):
+        if id(operation) in replaced or not _has_known_activation(operation):
+            break
+        # Before any window is cut, a layer may treat pixels by their place.
+        if type(operation) in _PIXELWISE and (not groups or _is_alike_everywhere(operation)):
             (groups[-1][1] if groups else first).append(operation)
         elif type(operation) in _SPATIAL and _is_channels_last(operation):
             groups.append((operation, []))
@@ -90,6 +103,23 @@ def spatial_layers(model: keras.Model, size: tuple[int, int]) -> tuple[Callable[
         layers.append(layer)
         size, channels = (layer.rows.size_out, layer.columns.size_out), layer.channels_out
     return _through(first), layers
+
+
+def _has_known_activation(operation: Operation) -> bool:
+    """Tell whether an operation's activation, if it has any, is one of Keras' own that look at one number."""
+    activation = getattr(operation, "activation", None)
+    return activation is None or any(activation is getattr(keras.activations, name) for name in _ACTIVATIONS)
+
+
+def _is_alike_everywhere(operation: Operation) -> bool:
+    """Tell whether a pixelwise layer treats all pixels alike, so that it can run on windows."""
+    if isinstance(operation, keras.layers.BatchNormalization):
+        return operation.axis in (-1, 3)
+    if isinstance(operation, keras.layers.Normalization):
+        return all(axis in (-1, 3) for axis in operation.axis)
+    if isinstance(operation, keras.layers.Rescaling):
+        return np.ndim(operation.scale) <= 1 and np.ndim(operation.offset) <= 1
+    return True
 
 
 def _is_channels_last(operation: Operation) -> bool:
@@ -134,7 +164,10 @@ def _convolution(operation: Operation, behind: list[Any], size: tuple[int, int],
 def _with_valid_padding(operation: Operation) -> Operation:
     if operation.padding == "valid":
         return operation
-    copy = type(operation).from_config({**operation.get_config(), "padding": "valid"})
+    # What only matters while training or building need not be copied, and might not be copyable.
+    building = {key: None for key in operation.get_config() if key.endswith(("_constraint", "_regularizer"))}
+    zeros = {key: "zeros" for key in operation.get_config() if key.endswith("_initializer")}
+    copy = type(operation).from_config({**operation.get_config(), **building, **zeros, "padding": "valid"})
     copy.build((None, None, None, operation.kernel.shape[2] * getattr(operation, "groups", 1)))
     copy.set_weights(operation.get_weights())
     return copy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -75,7 +75,7 @@ class Classifier:
         self.input_size = _input_size(model)
         self.n_classes = _n_classes(model)
         self.class_names = _checked_names(class_names, self.n_classes, self.name)
-        self.computed = in_bfloat16(model, graph.scoring_operation(model)) if precision == "bfloat16" else model
+        self.computed = in_bfloat16(model, graph.scoring_operations(model)) if precision == "bfloat16" else model
         self.precision = precision if precision == "bfloat16" else str(model.compute_dtype)
         self._replaced = graph.linear_end(self.computed)
         self._preprocess = _preprocess_function(preprocess)
@@ -105,6 +105,11 @@ class Classifier:
 
     def _trace_logits(self, images: tf.Tensor) -> tf.Tensor:
         return self.run_graph(self._preprocess(images))
+
+    @property
+    def replaced(self) -> Collection[int]:
+        """``id`` of the operations of ``computed`` in whose place something else runs: the last softmax."""
+        return self._replaced.keys()
 
     def preprocess_tensor(self, images: tf.Tensor) -> tf.Tensor:
         """Return what the Keras model itself is fed; pixel by pixel, of any height and width."""

@@ -25,7 +25,7 @@ __all__ = [
     "linear_end",
     "pooled_end",
     "run",
-    "scoring_operation",
+    "scoring_operations",
     "straight_operations",
     "work",
 ]
@@ -192,15 +192,17 @@ def linear_end(model: keras.Model) -> dict[int, Callable[[Tensor], Tensor]]:
     return {}
 
 
-def scoring_operation(model: keras.Model) -> Operation:
-    """Return the operation that makes the scores: the last one that is no mere activation or reshaping."""
-    last = None
+def scoring_operations(model: keras.Model) -> list[Operation]:
+    """Return the operations that make the scores: from the last one with weights to the output.
+
+    Where two lines of the graph join before that, only what stands behind the joint.
+    """
+    found = []
     for operation in _chain_up(_graph(model)):
-        last = operation
-        mere = isinstance(operation, (keras.layers.Activation, keras.layers.Softmax))
-        if not mere and type(operation).__name__ not in _PASSING:
+        found.append(operation)
+        if getattr(operation, "weights", None):
             break
-    return last
+    return found
 
 
 def work(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> float:

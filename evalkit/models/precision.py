@@ -38,23 +38,26 @@ def has_bfloat16_units() -> bool:
     return not {"amx_bf16", "avx512_bf16"}.isdisjoint(flags.split())
 
 
-def in_bfloat16(model: keras.Model, last: Any) -> keras.Model:  # noqa: ANN401 - a Keras operation
+def in_bfloat16(model: keras.Model, kept: Sequence[Any]) -> keras.Model:
     """Return a copy of a model that computes in bfloat16.
 
-    Weights are rounded once. The layer that makes the scores stays in float32: bfloat16 keeps three digits, too few
-    for logits whose differences are the result.
+    Weights are rounded once. What makes the scores stays as it is: bfloat16 keeps three digits, too few for logits
+    whose differences are the result. So do layers that are not of float32.
 
     Args:
-        model: functional or Sequential, of float32.
-        last: the operation that makes the scores.
+        model: functional or Sequential.
+        kept: the operations that make the scores.
 
     Raises:
         ModelError: a layer cannot be copied.
     """
 
     def copied(layer: Any) -> Any:  # noqa: ANN401
+        if not isinstance(layer, keras.layers.Layer):
+            return layer  # an operator such as x / 255: it has no weights and takes what it is given
         config = layer.get_config()
-        if layer is not last and not isinstance(layer, (keras.layers.InputLayer, keras.layers.Softmax)):
+        own = isinstance(layer, keras.layers.InputLayer) or any(layer is one for one in kept)
+        if not own and layer.compute_dtype == "float32":
             config["dtype"] = "bfloat16"
         return type(layer).from_config(config)
 
@@ -118,7 +121,8 @@ def agreement(exact: Classifier, fast: Classifier, images: Sequence[NDArray[np.u
         constant = 0.0 in (np.ptp(first), np.ptp(second))
         kept = float(np.allclose(first, second)) if constant else float(spearmanr(first, second).statistic)
         correlations.append(kept)
-    return Agreement(len(images), max(changes), min(correlations), same)
+    # NumPy's extremes, unlike Python's, keep a NaN wherever it stands.
+    return Agreement(len(images), float(np.max(changes)), float(np.min(correlations)), same)
 
 
 def _occluded(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -15,8 +15,9 @@ import keras
 from evalkit.datasets.scenes import CLASS_NAMES
 from evalkit.errors import ModelError, nearest
 from evalkit.models import graph
-from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES, simplify
+from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
 from evalkit.models.classifier import Classifier
+from evalkit.registry import simplify
 
 __all__ = ["load_classifier", "read_class_names"]
 

@@ -68,7 +68,7 @@ class Axis:
         first = -(-(windows.starts + self.before - self.kernel + 1) // self.stride)
         last = (windows.starts + windows.length - 1 + self.before) // self.stride
         first, last = np.clip(first, 0, self.size_out - 1), np.clip(last, 0, self.size_out - 1)
-        length = int((last - first).max()) + 1
+        length = max(int((last - first).max()) + 1, 1)  # a patch between sampled pixels changes nothing
         return Windows(np.minimum(first, self.size_out - length), length)
 
     def read(self, windows: Windows) -> Windows:

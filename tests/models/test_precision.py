@@ -67,7 +67,7 @@ def test_a_layer_that_cannot_be_copied_is_said():
     images = keras.Input((8, 8, 3))
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(Odd(1)(images))))
     with pytest.raises(ModelError, match=r"cannot be copied to bfloat16.*--precision float32"):
-        in_bfloat16(model, model.layers[-1])
+        in_bfloat16(model, [model.layers[-1]])
 
 
 def test_agreement_of_a_model_with_itself_and_with_another(tiny_model, photos):
@@ -132,3 +132,37 @@ def test_which_precision_is_taken_and_what_is_said(prepared, choice, units, clos
     assert f"precision:{expected}" in plan.subject
     assert sentence in " ".join(said)
     assert bool(sentence) == bool(said)
+
+
+def test_a_score_that_is_no_number_is_never_close_enough(tiny_model, photos, monkeypatch):
+    """Wherever among the photos it comes."""
+    exact, fast = Classifier(tiny_model), Classifier(tiny_model)
+    original = fast.probabilities
+    monkeypatch.setattr(
+        fast, "probabilities", lambda images: original(images) * (np.nan if (images[0] == photos[1]).all() else 1)
+    )
+    for order in (photos[:2], photos[1::-1]):
+        assert not agreement(exact, fast, list(order)).close_enough
+
+
+def test_what_makes_the_scores_stays_in_float32_and_operators_are_copied():
+    images = keras.Input((8, 8, 3))
+    features = keras.layers.Conv2D(4, 3, activation="relu", name="early")(images / 255.0)
+    scores = keras.layers.Dense(3, name="scores")(keras.layers.GlobalAveragePooling2D()(features))
+    model = keras.Model(images, keras.layers.Softmax()(keras.layers.Rescaling(2.0, name="temperature")(scores)))
+    fast = Classifier(model, precision="bfloat16")
+    dtypes = {
+        layer.name: layer.compute_dtype for layer in fast.computed.layers if isinstance(layer, keras.layers.Layer)
+    }
+    assert (dtypes["early"], dtypes["scores"], dtypes["temperature"]) == ("bfloat16", "float32", "float32")
+    photo = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(fast.logits(photo), Classifier(model).logits(photo), atol=0.05)
+
+
+def test_layers_of_another_dtype_keep_it(tiny_model):
+    images = keras.Input((8, 8, 3))
+    tensor = keras.layers.Conv2D(4, 3, dtype="float64", name="double")(images)
+    tensor = keras.layers.Conv2D(4, 3, name="single")(tensor)
+    model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(tensor)))
+    dtypes = {layer.name: layer.compute_dtype for layer in in_bfloat16(model, [model.layers[-1]]).layers}
+    assert (dtypes["double"], dtypes["single"]) == ("float64", "bfloat16")

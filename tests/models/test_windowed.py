@@ -191,3 +191,84 @@ def test_chunks_are_halved_when_memory_runs_out_and_windows_given_up_when_one_is
     _, in_full_passes = by_windows(vgg_like, image, filled, *place, monkeypatch, 10.0)
     assert not vgg_like.occluded.windowed
     np.testing.assert_allclose(in_full_passes, at_once, atol=1e-5)
+
+
+@keras.saving.register_keras_serializable("test_windowed")
+class LooksAround(keras.layers.Identity):
+    def call(self, inputs):
+        return inputs - keras.ops.mean(inputs, axis=(1, 2), keepdims=True)
+
+
+def twice(tensor):
+    return 2 * tensor
+
+
+def less_its_mean(tensor):
+    return tensor - keras.ops.mean(tensor, axis=(1, 2), keepdims=True)
+
+
+AWKWARD = {
+    "softmax on the last convolution": lambda tensor: keras.layers.Reshape((4,))(
+        keras.layers.Conv2D(4, tensor.shape[1], activation="softmax")(tensor)
+    ),
+    "softmax layer before a reshape": lambda tensor: keras.layers.Reshape((4,))(
+        keras.layers.Activation("softmax")(keras.layers.Conv2D(4, tensor.shape[1])(tensor))
+    ),
+    "an activation that looks around": lambda tensor: head(keras.layers.Activation(less_its_mean)(tensor)),
+    "a convolution's that looks around": lambda tensor: head(
+        keras.layers.Conv2D(8, 3, padding="same", activation=less_its_mean)(tensor)
+    ),
+    "an activation of its own": lambda tensor: head(
+        keras.layers.Conv2D(8, 3, padding="same", activation=twice)(tensor)
+    ),
+    "a subclass that looks around": lambda tensor: head(LooksAround()(tensor)),
+    "a norm of rows": lambda tensor: head(keras.layers.BatchNormalization(axis=1)(tensor)),
+    "a norm of pixels": lambda tensor: head(
+        keras.layers.Normalization(axis=(1, 2, 3), mean=np.zeros(tensor.shape[1:]), variance=np.ones(tensor.shape[1:]))(
+            tensor
+        )
+    ),
+    "a scale of pixels": lambda tensor: head(keras.layers.Rescaling(np.ones((tensor.shape[1], 1, 1)))(tensor)),
+    "constraints and regularizers": lambda tensor: head(
+        keras.layers.Conv2D(
+            8, 3, padding="same", kernel_constraint="non_neg", bias_regularizer="l2", kernel_regularizer=abs
+        )(tensor)
+    ),
+}
+
+
+def head(tensor):
+    return keras.layers.Dense(4)(keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(tensor)))
+
+
+@pytest.mark.parametrize("case", AWKWARD)
+def test_awkward_layers_are_exact_or_take_the_full_pass(case, monkeypatch):
+    keras.utils.set_random_seed(3)
+    images = keras.Input((24, 24, 3))
+    tensor = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(images)
+    classifier = Classifier(keras.Model(images, AWKWARD[case](tensor)))
+    rng = np.random.default_rng(0)
+    image, filled = rng.uniform(0, 255, (2, 24, 24, 3)).astype(np.float32)
+    place = (*grid((24, 24), 5, 5), 5)
+    # Without the net: the chain itself must know where to end.
+    monkeypatch.setattr("evalkit.models.occluded._AGREEING", (np.inf, np.inf))
+    _, found = by_windows(classifier, image, filled, *place, monkeypatch, 0.01)
+    expected = in_full(classifier, image, filled, *place)
+    assert np.abs(found - expected).max() <= CLOSE * np.ptp(expected)
+
+
+@pytest.mark.parametrize("wrong", ["differs", "fails"])
+def test_windows_that_are_not_right_are_given_up(vgg_like, monkeypatch, wrong):
+    rng = np.random.default_rng(0)
+    image, filled = rng.uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
+    place = (*grid((224, 224), 112, 112), 112)
+
+    def broken(self, image, filled):
+        if wrong == "fails":
+            raise ValueError("a layer does not like windows")
+        return np.zeros((5, 10))
+
+    monkeypatch.setattr(windowed.WindowedPass, "logits", broken)
+    _, found = by_windows(vgg_like, image, filled, *place, monkeypatch, 10.0)
+    np.testing.assert_allclose(found, in_full(vgg_like, image, filled, *place), atol=1e-5)
+    assert vgg_like.occluded.method(*place) == FULL
