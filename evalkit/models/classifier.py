@@ -149,7 +149,7 @@ class Classifier:
         for weight in self.model.weights:
             array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
             digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(array.tobytes())
+            digest.update(array.reshape(-1).view(np.uint8).data)  # no copy: VGG16 holds 0.5 GB
         return digest.hexdigest()
 
     def in_batches(self, count: int, run: Callable[[int, int], NDArray[np.floating]]) -> Floats:

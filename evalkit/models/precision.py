@@ -63,7 +63,8 @@ def in_bfloat16(model: keras.Model, kept: Sequence[Any]) -> keras.Model:
 
     try:
         copy = keras.models.clone_model(model, clone_function=copied, recursive=True)
-        copy.set_weights(model.get_weights())
+        for own, given in zip(copy.weights, model.weights, strict=True):  # one by one, or all exist three times
+            own.assign(given)
     except Exception as error:
         raise ModelError(
             f"model '{model.name}' cannot be copied to bfloat16 ({type(error).__name__}); use --precision float32"

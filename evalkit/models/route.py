@@ -19,7 +19,7 @@ __all__ = ["Pair", "Route", "Segment", "plan_route"]
 # What moving one number in a gather costs, in multiplications of a convolution. On VGG16 60 to 250 were equally fast in
 # both precisions, 1,000 some percent slower.
 _GATHER_WORK = 100.0
-_CHUNK_NUMBERS = 24_000_000  # the most numbers in one tensor of a chunk of positions
+_CHUNK_NUMBERS = 12_000_000  # the most numbers in one tensor of a chunk of positions
 
 
 @dataclass(frozen=True, eq=False)
