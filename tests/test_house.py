@@ -101,6 +101,7 @@ def test_the_wheel_holds_evalkit_with_both_linked_folders_and_nothing_else(wheel
             name.removeprefix(f"evalkit/{folder}/") for name in names if name.startswith(f"evalkit/{folder}/")
         } == sources
     assert "evalkit/py.typed" in names
+    assert "evalkit/models/weights/vgg16-mini.npz" in names
 
 
 def test_the_wheel_runs_beside_hugging_face_datasets(wheel, tmp_path):
