@@ -21,7 +21,6 @@ __all__ = [
     "Pooled",
     "TensorAt",
     "find_target_layer",
-    "layer_paths",
     "linear_end",
     "pooled_end",
     "run",
@@ -99,11 +98,6 @@ def _operations(model: Operation, prefix: str = "") -> Iterator[tuple[str, Opera
                 yield from _operations(operation, f"{prefix}{operation.name}/")
             else:
                 yield prefix + operation.name, operation
-
-
-def layer_paths(model: keras.Model) -> list[str]:
-    """Return the path of every layer, in the order computed."""
-    return [path for path, _ in _operations(_graph(model))]
 
 
 def straight_operations(model: keras.Model) -> list[Operation]:

@@ -118,7 +118,7 @@ def _segment_work(layers: Sequence[Spatial], changed: Sequence[Pair], begin: int
 
 def _rest_work(layers: Sequence[Spatial], begin: int) -> float:
     work = sum(layer.rows.size_out * layer.columns.size_out * layer.work for layer in layers[begin:])
-    if 0 < begin < len(layers) + 1:
+    if begin:  # the windows before it are pasted into the whole layer
         last = layers[begin - 1]
         work += last.rows.size_out * last.columns.size_out * last.channels_out * _GATHER_WORK
     return work
