@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,3 +41,22 @@ class LabelledImage:
     exact: bool = False
     pixel_size: tuple[float, float] = (1.0, 1.0)
     sha256: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the object is said to be, as 16 hexadecimal digits of boxes and mask; empty without a region."""
+        if self.boxes is None or self.region is None:
+            return ""
+        digest = hashlib.sha256(repr(self.boxes.tolist()).encode())
+        if self.exact:
+            digest.update(repr(self.region.shape).encode() + np.packbits(self.region).tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def object_share(self) -> float | None:
+        """The share of the image that its largest box takes, 0..1; None without a region."""
+        if self.boxes is None:
+            return None
+        height, width = self.pixels.shape[:2]
+        sides = np.clip(self.boxes, 0, [width, height, width, height]).reshape(-1, 2, 2)
+        return float((sides[:, 1] - sides[:, 0]).prod(axis=1).max(initial=0.0) / (height * width))

@@ -1,12 +1,33 @@
 """How good is a visual explanation? Scores saliency maps of Keras image classifiers.
 
-The command line is ``python -m evalkit``; docs/architecture.md says how the package is laid out.
+From Python: ``evaluate`` and ``ImageSet.from_arrays``, or ``open_run`` for a run made before. The command line is
+``python -m evalkit``; docs/architecture.md says how the package is laid out.
 """
 
 from __future__ import annotations
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from evalkit.api import Run, evaluate, open_run
+    from evalkit.datasets.image_set import ImageSet
+
+__all__ = ["ImageSet", "Run", "__version__", "evaluate", "open_run"]
 
 __version__ = _version("evalkit")
+
+_FOUND_IN = {
+    "ImageSet": "evalkit.datasets.image_set",
+    "Run": "evalkit.api",
+    "evaluate": "evalkit.api",
+    "open_run": "evalkit.api",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for only then, so that ``import evalkit`` is light."""
+    if name not in _FOUND_IN:
+        raise AttributeError(f"module 'evalkit' has no attribute '{name}'")
+    return getattr(_import_module(_FOUND_IN[name]), name)

@@ -11,7 +11,7 @@ import msgspec
 from evalkit.errors import ConfigError, nearest
 from evalkit.registry import simplify
 
-__all__ = ["DEFAULTS", "RunOptions", "completed", "merge", "patch_sizes_of", "read_config"]
+__all__ = ["DEFAULTS", "RunOptions", "completed", "merge", "patch_sizes_of", "read_config", "strides_of"]
 
 
 class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -25,7 +25,10 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         class_names: a JSON list, or one name a line.
         explainers: specs, as one text or a list.
         patch_sizes: pixels, as one text or a list.
+        strides: ``patch``, ``half`` or pixels, as one text or a list.
         metrics: specs, as one text or a list.
+        criterion: the metric that decides the patch size.
+        margin: the loss of it that is accepted.
         steps: of the perturbation metrics.
         limit: the most images.
         target: ``label`` or ``predicted``.
@@ -44,7 +47,10 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     class_names: str | None = None
     explainers: str | list[str] | None = None
     patch_sizes: str | list[int] | None = None
+    strides: str | list[int | str] | None = None
     metrics: str | list[str] | None = None
+    criterion: str | None = None
+    margin: float | None = None
     steps: int | None = None
     limit: int | None = None
     target: str | None = None
@@ -56,7 +62,15 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     fresh: bool | None = None
 
 
-DEFAULTS = RunOptions(steps=28, target="label", geometry="squash", precision="auto", seed=0, fresh=False)
+DEFAULTS = RunOptions(
+    steps=28,
+    target="label",
+    geometry="squash",
+    precision="auto",
+    seed=0,
+    fresh=False,
+    margin=0.02,
+)
 
 _SCENES, _MINI = "scenes", "vgg16-mini"
 _BENCHMARK = RunOptions(data=_SCENES, model=_MINI, limit=24)
@@ -106,6 +120,8 @@ def merge(*layers: RunOptions) -> RunOptions:
     for key, lowest in _AT_LEAST.items():
         if key in merged and merged[key] < lowest:
             raise ConfigError(f"{_option(key)} {merged[key]} is not allowed; it must be at least {lowest}")
+    if "margin" in merged and not 0 < merged["margin"] < float("inf"):
+        raise ConfigError(f"--margin {merged['margin']:g} is not allowed; it must be above 0, for example 0.02")
     return RunOptions(**merged)
 
 
@@ -133,6 +149,27 @@ def patch_sizes_of(options: RunOptions) -> list[int] | None:
     if not sizes or min(sizes) < 1:
         raise ConfigError(f"--patch-sizes '{given}' is not allowed; every size must be at least 1 pixel")
     return list(dict.fromkeys(sizes))
+
+
+def strides_of(options: RunOptions) -> list[int | str] | None:
+    """Return the strides, ``patch``, ``half`` or pixels, or None if not given.
+
+    Raises:
+        ConfigError: something else.
+    """
+    given = options.strides
+    if given is None:
+        return None
+    parts = [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+    strides: list[int | str] = []
+    for part in parts:
+        text = str(part)
+        if text not in ("patch", "half") and not (text.isdecimal() and int(text) >= 1):
+            raise ConfigError(f"--strides '{text}' is not allowed; write patch, half, or pixels of at least 1")
+        strides.append(int(text) if text.isdecimal() else text)
+    if not strides:
+        raise ConfigError("--strides is empty; write for example patch,half or 16")
+    return list(dict.fromkeys(strides))
 
 
 def _option(key: str) -> str:

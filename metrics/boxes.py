@@ -252,10 +252,11 @@ class PxAP(DatasetMetric):
     def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum over the 256 thresholds of precision x gained recall, 0..1; NaN without object pixels."""
         # From the highest value down: what a threshold at that value would select.
-        counts = statistics.reshape(*statistics.shape[:-1], 2, _BINS)[..., ::-1]
-        hits = counts[..., 0, :]
-        selected = np.cumsum(counts.sum(axis=-2), axis=-1)
-        total = hits.sum(axis=-1)
-        precision = np.divide(np.cumsum(hits, axis=-1), selected, out=np.zeros_like(selected), where=selected > 0)
-        gained = (precision * hits).sum(axis=-1)
+        hits = np.ascontiguousarray(statistics[..., _BINS - 1 :: -1])
+        found = np.cumsum(hits, axis=-1)
+        selected = np.cumsum(statistics[..., : _BINS - 1 : -1], axis=-1)
+        selected += found
+        total = found[..., -1]
+        # Where nothing is selected nothing is found: 0 / 1.
+        gained = np.einsum("...i,...i->...", found / np.where(selected > 0, selected, 1.0), hits)
         return np.asarray(np.divide(gained, total, out=np.full_like(total, np.nan), where=total > 0))

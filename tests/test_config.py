@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.config import DEFAULTS, RunOptions, completed, merge, patch_sizes_of, read_config
+from evalkit.config import DEFAULTS, RunOptions, completed, merge, patch_sizes_of, read_config, strides_of
 from evalkit.errors import ConfigError
 
 
@@ -46,6 +46,9 @@ def test_what_is_left_out_of_the_embedded_benchmark_is_filled_in(given, expected
         ('steps = "many"', r"config.toml'.*\$\.steps"),
         ("steps = ", "is not valid TOML"),
         ("[run]\nsteps = 3", "unknown key 'run'"),
+        ("criterium = 'deletion'", "unknown key 'criterium': did you mean 'criterion'"),
+        ("margin = 'small'", r"config.toml'.*\$\.margin"),
+        ("strides = [1.5]", r"config.toml'.*\$\.strides"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(tmp_path, text, message):
@@ -67,6 +70,10 @@ def test_a_missing_file_is_named(tmp_path):
         ({"seed": -5}, "--seed -5 is not allowed"),
         ({"target": "guess"}, "--target 'guess' is unknown"),
         ({"geometry": "stretch"}, "--geometry 'stretch' is unknown"),
+        ({"margin": 0.0}, "--margin 0 is not allowed; it must be above 0, for example 0.02"),
+        ({"margin": -0.5}, "--margin -0.5 is not allowed"),
+        ({"margin": float("nan")}, "--margin nan is not allowed"),
+        ({"margin": float("inf")}, "--margin inf is not allowed"),
     ],
 )
 def test_values_out_of_range_are_named_as_options(options, message):
@@ -83,3 +90,47 @@ def test_patch_sizes_must_be_pixels(given):
 def test_patch_sizes_keep_their_order_and_lose_duplicates():
     assert patch_sizes_of(RunOptions(patch_sizes="40, 16,40")) == [40, 16]
     assert patch_sizes_of(RunOptions()) is None
+
+
+def test_the_file_may_say_strides_criterion_and_margin(tmp_path):
+    path = write(tmp_path, 'strides = ["patch", 8, "half"]\ncriterion = "deletion(steps=56)"\nmargin = 0.05\n')
+    merged = merge(DEFAULTS, read_config(path))
+    assert (strides_of(merged), merged.criterion, merged.margin) == (["patch", 8, "half"], "deletion(steps=56)", 0.05)
+    assert merge(merged, RunOptions(margin=1.0, strides="4")).margin == 1.0
+    assert strides_of(merge(merged, RunOptions(strides="4"))) == [4]
+    assert read_config(write(tmp_path, "margin = 1\n")).margin == 1.0
+    assert merge(DEFAULTS).margin == 0.02
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, None),
+        ("patch", ["patch"]),
+        ("half, 16,patch", ["half", 16, "patch"]),
+        ("16,16, half,016,half", [16, "half"]),
+        (["16", 8, "half", 16], [16, 8, "half"]),
+        (" 8 ,", [8]),
+    ],
+)
+def test_strides_are_words_or_pixels_in_their_order_without_duplicates(given, expected):
+    assert strides_of(RunOptions(strides=given)) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("quarter", "--strides 'quarter' is not allowed; write patch, half, or pixels of at least 1"),
+        ("8,0", "--strides '0' is not allowed"),
+        ("-4", "--strides '-4' is not allowed"),
+        ("8.5", "--strides '8.5' is not allowed"),
+        ("²", "--strides '²' is not allowed"),
+        ([8, -1], "--strides '-1' is not allowed"),
+        ("", "--strides is empty; write for example patch,half or 16"),
+        (" , ", "--strides is empty"),
+        ([], "--strides is empty"),
+    ],
+)
+def test_other_strides_are_named(given, message):
+    with pytest.raises(ConfigError, match=message):
+        strides_of(RunOptions(strides=given))

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.comparisons import ALPHA, Family, compare_means, compare_sets, sign_flips
-from evalkit.analysis.intervals import Interval, bca_mean, bca_statistic, resample_counts, wilson_interval
-from evalkit.analysis.patch_size import choose_patch_size
-from evalkit.analysis.results import (
-    Cost,
-    LeaderboardCell,
-    PatchSizeChoice,
-    Results,
-    SweepRow,
-    SweepScore,
-    TestedFamily,
-    Unscored,
-)
+from evalkit.analysis.intervals import Interval, bca_means, bca_statistic, resample_counts, wilson_interval
+from evalkit.analysis.results import Cost, LeaderboardCell, Results, TestedFamily, Unscored
+from evalkit.analysis.sweep import sweep
 from evalkit.metrics.spec import DatasetMetric, Metric
 from evalkit.randomness import generator
-from evalkit.store.manifest import ExplainerFacts
+from evalkit.store.manifest import DEFAULT_CRITERION, DEFAULT_MARGIN, ExplainerFacts
 from evalkit.store.scores import ScoreTable
 
 __all__ = ["analyse"]
 
 Floats = NDArray[np.float64]
-_SET_FLIPS = 1_000  # dataset-level metrics are computed anew for every flip
+_SET_FLIPS, _SET_RESAMPLES = 500, 1_000  # dataset-level metrics are computed anew for each, and for each pair
 
 
 def analyse(
@@ -39,8 +31,8 @@ def analyse(
     seed: int,
     n_resamples: int = 10_000,
     n_flips: int = 10_000,
-    criterion: str = "symmetric_relevance_gain",
-    margin: float = 0.02,
+    criterion: str = DEFAULT_CRITERION,
+    margin: float = DEFAULT_MARGIN,
 ) -> Results:
     """Return intervals, ranks, tests, the patch-size choice and costs.
 
@@ -51,50 +43,75 @@ def analyse(
         seed: of resampling and sign flips.
         n_resamples: bootstrap resamples.
         n_flips: sign flips a metric.
-        criterion: the metric that decides the patch size.
+        criterion: the text of the metric that decides the patch size.
         margin: the loss of it that is accepted.
     """
     resampling = _Resampling(seed, n_resamples)
-    cells: list[LeaderboardCell] = []
-    families: list[TestedFamily] = []
-    beaten: dict[str, tuple[str, ...]] = {}
-    for index, metric in enumerate(metrics):
-        means, intervals, scored = _summarize(table, index, metric, resampling)
-        family = _family(table, index, metric, seed, n_flips)
-        sign = 1.0 if metric.spec.direction == "higher" else -1.0
-        ranks = _ranks(means * sign)
-        better = _better_than(family, sign, table.explainers)
-        families.append(TestedFamily(metric.text, len(family.pairs), family.n_images, family.smallest_p))
-        beaten[metric.text] = _not_beating(means * sign, explainers)
-        for place, text in enumerate(table.explainers):
-            interval = intervals[place]
-            cells.append(
-                LeaderboardCell(
-                    explainer=text,
-                    metric=metric.text,
-                    direction=metric.spec.direction,
-                    mean=_number(means[place]),
-                    ci_low=interval.low,
-                    ci_high=interval.high,
-                    ci_reason=interval.reason,
-                    n_scored=int(scored[place]),
-                    n_unscored=len(table.image_ids) - int(scored[place]),
-                    rank=ranks[place],
-                    better_than=better[text],
-                )
-            )
+
+    found = [
+        _of_metric(table, index, metric, explainers, resampling, seed, n_flips) for index, metric in enumerate(metrics)
+    ]
+    cells = [cell for one in found for cell in one.cells]
     return Results(
         n_images=len(table.image_ids),
         leaderboard=tuple(cells),
-        patch_sweep=_sweep(explainers, cells),
-        best_patch_size=_choice(table, metrics, explainers, seed, n_resamples, criterion, margin),
+        **sweep(
+            table,
+            metrics,
+            explainers,
+            cells,
+            criterion=criterion,
+            margin=margin,
+            seed=seed,
+            n_resamples=n_resamples,
+        )._asdict(),
         cost=tuple(_cost(one) for one in explainers),
         unscored=_unscored(table),
-        families=tuple(families),
+        families=tuple(one.family for one in found),
         n_flips=n_flips,
         n_resamples=n_resamples,
-        not_beating_controls=beaten,
+        not_beating_controls={one.family.metric: one.not_beating_controls for one in found},
     )
+
+
+class _OfMetric(NamedTuple):
+    cells: list[LeaderboardCell]
+    family: TestedFamily
+    not_beating_controls: tuple[str, ...]
+
+
+def _of_metric(
+    table: ScoreTable,
+    index: int,
+    metric: Metric,
+    explainers: Sequence[ExplainerFacts],
+    resampling: _Resampling,
+    seed: int,
+    n_flips: int,
+) -> _OfMetric:
+    means, intervals, scored = _summarize(table, index, metric, resampling)
+    family = _family(table, index, metric, seed, n_flips)
+    sign = 1.0 if metric.spec.direction == "higher" else -1.0
+    ranks = _ranks(means * sign)
+    better = _better_than(family, sign, table.explainers)
+    cells = [
+        LeaderboardCell(
+            explainer=text,
+            metric=metric.text,
+            direction=metric.spec.direction,
+            mean=_number(means[place]),
+            ci_low=intervals[place].low,
+            ci_high=intervals[place].high,
+            ci_reason=intervals[place].reason,
+            n_scored=int(scored[place]),
+            n_unscored=len(table.image_ids) - int(scored[place]),
+            rank=ranks[place],
+            better_than=better[text],
+        )
+        for place, text in enumerate(table.explainers)
+    ]
+    tested = TestedFamily(metric.text, len(family.pairs), family.n_images, family.smallest_p)
+    return _OfMetric(cells, tested, _not_beating(means * sign, explainers))
 
 
 class _Resampling:
@@ -102,9 +119,9 @@ class _Resampling:
 
     def __init__(self, seed: int, n_resamples: int) -> None:
         self._seed, self._n_resamples = seed, n_resamples
-        self._known: dict[int, Floats] = {}
+        self._known: dict[int, NDArray[np.uint16]] = {}
 
-    def counts(self, n_images: int) -> Floats:
+    def counts(self, n_images: int) -> NDArray[np.uint16]:
         if n_images not in self._known:
             rng = generator(self._seed, "bootstrap", n_images)
             self._known[n_images] = resample_counts(rng, n_images, self._n_resamples)
@@ -115,27 +132,39 @@ def _summarize(
     table: ScoreTable, index: int, metric: Metric, resampling: _Resampling
 ) -> tuple[Floats, list[Interval], NDArray[np.int64]]:
     """Return mean, interval and number of scored images of every explainer."""
-    means, intervals, scored = [], [], []
-    for place in range(len(table.explainers)):
-        if isinstance(metric, DatasetMetric):
-            statistics = _statistics(table, metric)[:, place]
-            statistics = statistics[np.isfinite(statistics).all(axis=1)]
-            n_scored = len(statistics)
-            mean = float(metric.aggregate(statistics.mean(axis=0))) if n_scored else np.nan
-            interval = bca_statistic(statistics, resampling.counts(max(n_scored, 1)), metric.aggregate)
+    if isinstance(metric, DatasetMetric):
+        return _summarize_sets(_statistics(table, metric), metric, resampling)
+    values = table.values[:, :, index]
+    scored = np.isfinite(values)
+    counts = scored.sum(axis=0)
+    means = np.where(scored, values, 0.0).sum(axis=0) / np.where(counts > 0, counts, np.nan)
+    intervals: list[Interval] = [Interval(None, None, None)] * len(means)
+    # Explainers that scored the same images share one product.
+    patterns, group = np.unique(scored, axis=1, return_inverse=True)
+    for which in range(patterns.shape[1]):
+        places = np.flatnonzero(group.reshape(-1) == which)
+        found = values[patterns[:, which]][:, places]
+        if metric.spec.binary:
+            made = [wilson_interval(int(found[:, one].sum()), len(found)) for one in range(len(places))]
         else:
-            values = table.values[:, place, index]
-            values = values[np.isfinite(values)]
-            n_scored = len(values)
-            mean = float(values.mean()) if n_scored else np.nan
-            if metric.spec.binary:
-                interval = wilson_interval(int(values.sum()), n_scored)
-            else:
-                interval = bca_mean(values, resampling.counts(max(n_scored, 1)))
-        means.append(mean)
-        intervals.append(interval)
-        scored.append(n_scored)
-    return np.array(means), intervals, np.array(scored)
+            made = bca_means(found, resampling.counts(max(len(found), 1)))
+        for place, interval in zip(places, made, strict=True):
+            intervals[place] = interval
+    return means, intervals, counts
+
+
+def _summarize_sets(
+    statistics: Floats, metric: DatasetMetric, resampling: _Resampling
+) -> tuple[Floats, list[Interval], NDArray[np.int64]]:
+    means, intervals, counts = [], [], []
+    for place in range(statistics.shape[1]):
+        found = statistics[:, place]
+        found = found[np.isfinite(found).all(axis=1)]
+        counts.append(len(found))
+        means.append(float(metric.aggregate(found.mean(axis=0))) if len(found) else np.nan)
+        drawn = resampling.counts(max(len(found), 1))[:_SET_RESAMPLES]
+        intervals.append(bca_statistic(found, drawn, metric.aggregate))
+    return np.array(means), intervals, np.array(counts)
 
 
 def _statistics(table: ScoreTable, metric: Metric) -> Floats:
@@ -179,52 +208,6 @@ def _not_beating(goodness: Floats, explainers: Sequence[ExplainerFacts]) -> tupl
         for value, one in zip(goodness, explainers, strict=True)
         if not one.control and np.isfinite(value) and value <= max(controls) + 1e-12
     )
-
-
-def _sweep(explainers: Sequence[ExplainerFacts], cells: Sequence[LeaderboardCell]) -> tuple[SweepRow, ...]:
-    occlusions = [one for one in explainers if one.name == "occlusion"]
-    rows = []
-    for one in occlusions:
-        scores = {
-            cell.metric: SweepScore(cell.mean, cell.ci_low, cell.ci_high, cell.n_scored)
-            for cell in cells
-            if cell.explainer == one.text
-        }
-        rows.append(
-            SweepRow(
-                explainer=one.text,
-                patch_size=int(one.parameters["patch_size"] or 0),
-                stride=int(one.parameters["stride"] or 0),
-                positions=one.positions or 0,
-                forward_passes=one.forward_passes,
-                seconds_per_image=one.seconds / one.n_maps if one.n_maps else None,
-                metrics=scores,
-            )
-        )
-    return tuple(sorted(rows, key=lambda row: (row.patch_size, row.stride)))
-
-
-def _choice(
-    table: ScoreTable,
-    metrics: Sequence[Metric],
-    explainers: Sequence[ExplainerFacts],
-    seed: int,
-    n_resamples: int,
-    criterion: str,
-    margin: float,
-) -> PatchSizeChoice | None:
-    for index, metric in enumerate(metrics):
-        if metric.spec.name == criterion and not isinstance(metric, DatasetMetric):
-            return choose_patch_size(
-                explainers,
-                table.values[:, :, index],
-                direction=metric.spec.direction,
-                criterion=metric.text,
-                margin=margin,
-                seed=seed,
-                n_resamples=n_resamples,
-            )
-    return None
 
 
 def _cost(one: ExplainerFacts) -> Cost:

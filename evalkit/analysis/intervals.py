@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "bca_interval", "bca_mean", "resample_counts", "wilson_interval"]
+__all__ = ["Interval", "bca_interval", "bca_means", "bca_statistic", "resample_counts", "wilson_interval"]
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.uint16]
 _LEVEL = 0.95
 _RELIABLE_FROM = 20
-_BLOCK = 4_000_000
+_BLOCK = 4_000_000  # numbers held at once, beside the counts themselves
 
 
 class Interval(NamedTuple):
@@ -24,12 +25,29 @@ class Interval(NamedTuple):
     reason: str | None
 
 
-def resample_counts(rng: np.random.Generator, n_images: int, n_resamples: int) -> NDArray[np.float64]:
-    """Return how often each image is drawn in each resample, float64 (n_resamples, n_images), rows summing to n."""
-    draws = rng.integers(n_images, size=(n_resamples, n_images))
-    draws += np.arange(n_resamples)[:, None] * n_images
-    counts = np.bincount(draws.ravel(), minlength=n_resamples * n_images)
-    return counts.reshape(n_resamples, n_images).astype(np.float64)
+def resample_counts(rng: np.random.Generator, n_images: int, n_resamples: int) -> Counts:
+    """Return how often each image is drawn in each resample, uint16 (n_resamples, n_images), rows summing to n.
+
+    Drawn row by row: fewer resamples are the first rows of more.
+    """
+    counts = np.empty((n_resamples, n_images), dtype=np.uint16)
+    rows = max(1, _BLOCK // n_images)
+    for start in range(0, n_resamples, rows):
+        block = counts[start : start + rows]
+        draws = rng.integers(n_images, size=block.shape)
+        draws += np.arange(len(block))[:, None] * n_images
+        block[:] = np.bincount(draws.ravel(), minlength=block.size).reshape(block.shape)
+    return counts
+
+
+def resampled_sums(counts: Counts, numbers: Floats) -> Floats:
+    """Return the sums of each resample, float64 (R, ...), of numbers (n, ...)."""
+    flat = numbers.reshape(len(numbers), -1)
+    found = np.empty((len(counts), flat.shape[1]))
+    rows = max(1, _BLOCK // max(len(numbers), 1))
+    for start in range(0, len(counts), rows):
+        found[start : start + rows] = counts[start : start + rows].astype(np.float64) @ flat
+    return found.reshape(len(counts), *numbers.shape[1:])
 
 
 def bca_interval(estimate: float, replicates: Floats, jackknife: Floats) -> Interval:
@@ -58,17 +76,27 @@ def bca_interval(estimate: float, replicates: Floats, jackknife: Floats) -> Inte
     return Interval(float(low), float(high), reason)
 
 
-def bca_mean(values: Floats, counts: Floats) -> Interval:
-    """Return the interval of a mean.
+def bca_means(values: Floats, counts: Counts) -> list[Interval]:
+    """Return the interval of the mean of each column.
 
     Args:
-        values: float64 (n,), finite.
+        values: float64 (n, E), finite.
         counts: from ``resample_counts``, (R, n).
     """
-    return bca_statistic(values[:, None], counts, lambda means: means[..., 0])
+    n_images = len(values)
+    unsaid = [_without_interval(values[:, place]) for place in range(values.shape[1])]
+    if all(unsaid):
+        return [one for one in unsaid if one]
+    total = values.sum(axis=0)
+    replicates = resampled_sums(counts, values) / n_images
+    jackknife = (total - values) / (n_images - 1)
+    return [
+        unsaid[place] or bca_interval(total[place] / n_images, replicates[:, place], jackknife[:, place])
+        for place in range(values.shape[1])
+    ]
 
 
-def bca_statistic(statistics: Floats, counts: Floats, aggregate: Callable[[Floats], Floats]) -> Interval:
+def bca_statistic(statistics: Floats, counts: Counts, aggregate: Callable[[Floats], Floats]) -> Interval:
     """Return the interval of a function of the images' mean statistics.
 
     Args:
@@ -77,24 +105,34 @@ def bca_statistic(statistics: Floats, counts: Floats, aggregate: Callable[[Float
         aggregate: mean statistics (..., K) to the statistic (...).
     """
     n_images = len(statistics)
-    if n_images == 0:
-        return Interval(None, None, "nothing was scored")
-    if n_images == 1:
-        return Interval(None, None, "one image")
-    if (statistics == statistics[0]).all():
-        return Interval(None, None, "all scores are equal")
+    unsaid = _without_interval(statistics)
+    if unsaid:
+        return unsaid
     total = statistics.sum(axis=0)
-    estimate = float(aggregate(total / n_images))
     size = max(1, _BLOCK // statistics.shape[1])
     replicates = np.concatenate(
-        [aggregate(counts[start : start + size] @ statistics / n_images) for start in range(0, len(counts), size)]
+        [
+            aggregate(resampled_sums(counts[start : start + size], statistics) / n_images)
+            for start in range(0, len(counts), size)
+        ]
     )
     jackknife = np.concatenate(
         [aggregate((total - statistics[start : start + size]) / (n_images - 1)) for start in range(0, n_images, size)]
     )
     if not (np.isfinite(replicates).all() and np.isfinite(jackknife).all()):
         return Interval(None, None, "some resamples cannot be scored")
-    return bca_interval(estimate, replicates, jackknife)
+    return bca_interval(float(aggregate(total / n_images)), replicates, jackknife)
+
+
+def _without_interval(values: Floats) -> Interval | None:
+    """Say why these images give no interval, or None if they do."""
+    if len(values) == 0:
+        return Interval(None, None, "nothing was scored")
+    if len(values) == 1:
+        return Interval(None, None, "one image")
+    if (values == values[0]).all():
+        return Interval(None, None, "all scores are equal")
+    return None
 
 
 def wilson_interval(n_hits: int, n_images: int) -> Interval:

@@ -10,8 +10,10 @@ import msgspec
 __all__ = [
     "Cost",
     "LeaderboardCell",
+    "ObjectSizeBin",
     "PatchSizeChoice",
     "Results",
+    "StrideChoice",
     "SweepRow",
     "SweepScore",
     "TestedFamily",
@@ -92,6 +94,8 @@ class PatchSizeChoice(msgspec.Struct, frozen=True):
         chosen_share: how often it is chosen over bootstrap resamples of the images, 0..1.
         criterion: the metric decided by.
         margin: largest loss to the best that is accepted.
+        n_images: images that every size scored.
+        explainer: text of the chosen one.
     """
 
     patch_size: int
@@ -102,6 +106,37 @@ class PatchSizeChoice(msgspec.Struct, frozen=True):
     chosen_share: float | None
     criterion: str
     margin: float
+    n_images: int
+    explainer: str = ""
+
+
+class StrideChoice(msgspec.Struct, frozen=True):
+    """The recommendation among the patch sizes that were run at one stride."""
+
+    stride: int
+    best_patch_size: PatchSizeChoice | None
+
+
+class ObjectSizeBin(msgspec.Struct, frozen=True):
+    """The sweep on the images whose object is of one size: an exploration.
+
+    Attributes:
+        object_size: ``small``, ``medium`` or ``large``.
+        share_from: smallest share of the image that the largest box takes, 0..1.
+        share_to: it is below this share.
+        n_images: with such an object.
+        means: explainer text to the mean of the criterion; None if nothing was scored.
+        best_patch_size: None under 30 images.
+        reason: why there is no recommendation; None if there is one.
+    """
+
+    object_size: str
+    share_from: float
+    share_to: float
+    n_images: int
+    means: dict[str, float | None]
+    best_patch_size: PatchSizeChoice | None
+    reason: str | None
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -152,6 +187,10 @@ class Results(msgspec.Struct, frozen=True):
     leaderboard: tuple[LeaderboardCell, ...]
     patch_sweep: tuple[SweepRow, ...]
     best_patch_size: PatchSizeChoice | None
+    best_patch_size_reason: str | None
+    """Why nothing is recommended although sizes were swept; None otherwise."""
+    at_equal_stride: tuple[StrideChoice, ...]
+    by_object_size: tuple[ObjectSizeBin, ...]
     cost: tuple[Cost, ...]
     unscored: tuple[Unscored, ...]
     families: tuple[TestedFamily, ...]

@@ -12,6 +12,7 @@ from types import FrameType
 import cyclopts
 
 import evalkit
+from evalkit.cli.compare import compare
 from evalkit.cli.listing import list_
 from evalkit.cli.run import run
 from evalkit.cli.show import show
@@ -38,6 +39,7 @@ def build_app() -> cyclopts.App:
     )
     app.command(run)
     app.command(show)
+    app.command(compare)
     app.command(list_, name="list")
     return app
 
@@ -88,7 +90,7 @@ def _never_fail_to_encode() -> None:
 
 
 def _verb(arguments: Sequence[str]) -> str:
-    return f"{arguments[0]} " if arguments and arguments[0] in ("run", "show", "list") else ""
+    return f"{arguments[0]} " if arguments and arguments[0] in ("run", "show", "compare", "list") else ""
 
 
 def _say(message: str, code: int) -> int:

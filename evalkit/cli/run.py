@@ -33,7 +33,10 @@ def run(  # noqa: PLR0913 - one parameter an option
     class_names: str | None = None,
     explainers: str | None = None,
     patch_sizes: str | None = None,
+    strides: str | None = None,
     metrics: str | None = None,
+    criterion: str | None = None,
+    margin: float | None = None,
     steps: int | None = None,
     limit: int | None = None,
     target: Literal["label", "predicted"] | None = None,
@@ -72,8 +75,15 @@ def run(  # noqa: PLR0913 - one parameter an option
     patch_sizes
         Pixels, for occlusion without a patch_size of its own. [default: 16,24,32,40,56,64; for
         scenes 16,24,32,40,56]
+    strides
+        patch (the patch size), half (of it), or pixels, for occlusion without a stride of its own: every patch size
+        is run at every stride. One number compares sizes at equal stride. [default: patch]
     metrics
         For example: deletion,insertion(steps=56). Default: all of `list metrics`.
+    criterion
+        The metric that decides the patch size. [default: symmetric_relevance_gain]
+    margin
+        The loss of it to the best size that is accepted for fewer passes. [default: 0.02]
     steps
         Steps of deletion and insertion. [default: 28]
     limit
@@ -105,7 +115,10 @@ def run(  # noqa: PLR0913 - one parameter an option
         class_names=class_names,
         explainers=explainers,
         patch_sizes=patch_sizes,
+        strides=strides,
         metrics=metrics,
+        criterion=criterion,
+        margin=margin,
         steps=steps,
         limit=limit,
         target=target,
@@ -120,22 +133,13 @@ def run(  # noqa: PLR0913 - one parameter an option
     console = stderr_console()
     with quiet_native_stderr():
         from evalkit.harness.prepare import default_output, prepare
-        from evalkit.harness.run import compute, require_readable
-    from evalkit.analysis.stored import results_of
+    from evalkit.api import run_plan
     from evalkit.models.applications import MINI
     from evalkit.report import render
-    from evalkit.store.run_folder import RunFolder
 
     plan = prepare(options, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
     path = Path(options.output) if options.output else default_output(plan)
-    RunFolder.check_writable(path)
-    require_readable(plan)
-    folder = RunFolder.write(path, fresh=bool(options.fresh))
-    try:
-        compute(plan, folder, console)
-        manifest, results = results_of(folder)
-    finally:
-        folder.close()
+    manifest, results = run_plan(plan, path, fresh=bool(options.fresh), console=console)
     print_result(render(manifest, results, format, width=terminal_width(), wide=wide, color=color_wanted()))
     console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)
     if (plan.images.kind, plan.classifier.name) == ("scenes", MINI):

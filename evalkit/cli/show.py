@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from evalkit.cli.output import color_wanted, print_result, terminal_width
+from evalkit.config import RunOptions, merge
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["show"]
@@ -18,6 +19,8 @@ def show(
     /,
     *,
     per_image: Annotated[bool, Parameter(negative="")] = False,
+    criterion: str | None = None,
+    margin: float | None = None,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
     wide: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -29,6 +32,10 @@ def show(
         Made by `run`.
     per_image
         Print every image's scores instead of the leaderboards.
+    criterion
+        Choose the patch size by this metric instead of the run's own.
+    margin
+        Accept this loss to the best size instead of the run's own.
     format
         How to print the result.
     wide
@@ -45,7 +52,7 @@ def show(
             table = folder.database.table([one.text for one in manifest.explainers], manifest.metrics)
             text = render_scores(table, format, width=terminal_width())
         else:
-            manifest, results = results_of(folder)
+            manifest, results = results_of(folder, criterion=criterion, margin=merge(RunOptions(margin=margin)).margin)
             text = render(manifest, results, format, width=terminal_width(), wide=wide, color=color_wanted())
     finally:
         folder.close()

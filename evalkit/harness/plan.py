@@ -14,7 +14,7 @@ from evalkit.explainers.base import Explainer
 from evalkit.metrics.spec import Metric, PerturbationMetric
 from evalkit.models.classifier import Classifier
 from evalkit.store.database import Database, ImageRow
-from evalkit.store.manifest import Signatures
+from evalkit.store.manifest import DEFAULT_CRITERION, DEFAULT_MARGIN, Signatures
 
 __all__ = ["Missing", "Plan", "Target", "accepted", "forgotten", "image_rows", "missing_cells", "versions"]
 
@@ -56,6 +56,8 @@ class Plan:
         steps: of the perturbation metrics, where their spec names no other.
         seed: of everything random.
         limit: images asked for, or None for all.
+        criterion: the metric that decides the patch size, by its text. It moves no score, so no key holds it.
+        margin: the loss of it that is accepted.
     """
 
     images: ImageSet
@@ -67,6 +69,8 @@ class Plan:
     steps: int
     seed: int
     limit: int | None
+    criterion: str = DEFAULT_CRITERION
+    margin: float = DEFAULT_MARGIN
 
     @property
     def subject(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.config import RunOptions, completed, patch_sizes_of
+from evalkit.config import RunOptions, completed, patch_sizes_of, strides_of
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image_set import ImageSet
@@ -17,12 +17,13 @@ from evalkit.errors import ConfigError, EvalkitError, ImageError, ModelError
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand
 from evalkit.harness.plan import Plan
-from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS, find_criterion
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
 from evalkit.models.precision import agreement, has_bfloat16_units
 from evalkit.models.sources import load_classifier
 from evalkit.registry import split_specs
+from evalkit.store.manifest import DEFAULT_CRITERION, DEFAULT_MARGIN
 
 __all__ = ["default_output", "prepare"]
 
@@ -30,22 +31,33 @@ Say = Callable[[str], None]
 _LOOKED_AT = 3  # photos on which two precisions are compared
 
 
-def prepare(options: RunOptions, say: Say) -> Plan:
+def prepare(
+    options: RunOptions,
+    say: Say,
+    *,
+    model: Classifier | None = None,
+    images: ImageSet | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Plan:
     """Open the images and the model, build explainers and metrics, and check that they fit each other.
 
     Args:
         options: merged, with defaults.
         say: prints one sentence on stderr, for what was decided on the user's behalf.
+        model: instead of ``options.model``.
+        images: instead of ``options.data``.
+        class_names: instead of the file of ``options.class_names``.
 
     Raises:
         EvalkitError: whatever does not fit, in one sentence.
     """
-    options = completed(options)
-    if not options.data:
+    if model is None and images is None:
+        options = completed(options)
+    if images is None and not options.data:
         raise ConfigError(
             "--data is missing; point it to a folder of class folders or to a CSV manifest, or write --data scenes"
         )
-    if not options.model:
+    if model is None and not options.model:
         raise ConfigError(
             "--model is missing; give a .keras file, vgg16 or another keras.applications name, or module:function"
         )
@@ -55,16 +67,15 @@ def prepare(options: RunOptions, say: Say) -> Plan:
     sizes = patch_sizes_of(options)
     by_default = SCENES_PATCH_SIZES if options.data == "scenes" else DEFAULT_PATCH_SIZES
     explainers = expand(
-        DEFAULT_EXPLAINERS if options.explainers is None else options.explainers, sizes or by_default, seed
+        DEFAULT_EXPLAINERS if options.explainers is None else options.explainers,
+        sizes or by_default,
+        seed,
+        strides=strides_of(options) or ("patch",),
+        say=say,
     )
-    images = open_image_set(options.data)
-    classifier = load_classifier(
-        options.model,
-        weights=_path(options.weights),
-        preprocess=options.preprocess,
-        class_names=_path(options.class_names),
-        batch_size=options.batch_size,
-    )
+    criterion = _criterion(options.criterion, metrics)
+    images = open_image_set(options.data or "") if images is None else images
+    classifier = model or _loaded(options, class_names)
     target = options.target or "label"
     names = classifier.class_names
     images, notes = match_classes(images, names, classifier.n_classes, require_labels=target == "label")
@@ -86,6 +97,18 @@ def prepare(options: RunOptions, say: Say) -> Plan:
         steps=steps,
         seed=seed,
         limit=options.limit,
+        criterion=criterion,
+        margin=DEFAULT_MARGIN if options.margin is None else options.margin,
+    )
+
+
+def _loaded(options: RunOptions, class_names: Sequence[str] | None) -> Classifier:
+    return load_classifier(
+        options.model or "",
+        weights=_path(options.weights),
+        preprocess=options.preprocess,
+        class_names=class_names or _path(options.class_names),
+        batch_size=options.batch_size,
     )
 
 
@@ -107,6 +130,11 @@ def _metrics(given: str | Sequence[str] | None, steps: int) -> list[Metric]:
             raise ConfigError(f"--metrics: {metric.text} is listed twice; drop one")
         seen.add(metric.text)
     return metrics
+
+
+def _criterion(given: str | None, metrics: Sequence[Metric]) -> str:
+    """Return the text of the metric that decides the patch size; the default need not be among the run's."""
+    return find_criterion(given, metrics).text if given is not None else DEFAULT_CRITERION
 
 
 def _fitting(

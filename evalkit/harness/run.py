@@ -124,7 +124,8 @@ def _do_photo(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, pr
             target=result.target,
             predicted=result.predicted,
             clean_score=result.clean_score,
-            has_region=fitted.region is not None,
+            place=image.place,
+            object_share=fitted.object_share,
         ),
     )
 
@@ -194,6 +195,8 @@ def _manifest(plan: Plan, folder: RunFolder, created: str, finished: str | None)
             seed=plan.seed,
             batch_size=plan.classifier.batch_size,
             limit=plan.limit,
+            criterion=plan.criterion,
+            margin=plan.margin,
         ),
         explainers=tuple(_explainer_facts(plan, explainer, folder) for explainer in plan.explainers),
         metrics=tuple(metric.text for metric in plan.metrics),
@@ -233,7 +236,7 @@ def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
         kind=plan.images.kind,
         n_images=len(rows),
         n_unreadable=len(problems),
-        n_regions=sum(bool(row.has_region) for row in rows),
+        n_regions=sum(row.object_share is not None for row in rows),
         fingerprint=sha256("\n".join(contents).encode()).hexdigest() if complete and contents else None,
         unreadable=tuple(problems[:_NAMED]),
     )

@@ -19,7 +19,7 @@ from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROC
 from evalkit.models.classifier import Classifier
 from evalkit.registry import simplify
 
-__all__ = ["load_classifier", "read_class_names"]
+__all__ = ["as_classifier", "load_classifier", "read_class_names"]
 
 _FILE_ENDINGS = (".keras", ".h5", ".hdf5")
 
@@ -29,7 +29,7 @@ def load_classifier(
     *,
     weights: Path | None = None,
     preprocess: str | None = None,
-    class_names: Path | None = None,
+    class_names: Path | Sequence[str] | None = None,
     batch_size: int | None = None,
 ) -> Classifier:
     """Load a model and make it a ``Classifier``.
@@ -40,7 +40,7 @@ def load_classifier(
         weights: a weights file, instead of ImageNet's or on top of the file's own.
         preprocess: a family of ``keras.applications``, or ``none``. Needed for a file and for ``module:function``
             unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
-        class_names: a JSON list, or one name a line.
+        class_names: a JSON list, or one name a line; or the names themselves.
         batch_size: the most images in one pass; None: 32, or fewer where memory is short.
 
     Raises:
@@ -48,7 +48,7 @@ def load_classifier(
     """
     if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
         raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
-    names: Sequence[str] | None = None if class_names is None else read_class_names(class_names)
+    names = read_class_names(class_names) if isinstance(class_names, Path) else class_names
     application = APPLICATIONS.get(simplify(source))
     if source.lower().endswith(_FILE_ENDINGS):
         model, name = _from_file(Path(source)), Path(source).name
@@ -75,6 +75,39 @@ def load_classifier(
         name=name,
         preprocess=_preprocessing(model, preprocess, source),
         class_names=names,
+        batch_size=batch_size,
+    )
+
+
+def as_classifier(
+    model: keras.Model | Classifier,
+    *,
+    preprocess: str | None = None,
+    class_names: Sequence[str] | None = None,
+    batch_size: int | None = None,
+) -> Classifier:
+    """Make a Keras model a ``Classifier``; one that is one already is taken as it is.
+
+    Args:
+        model: functional or Sequential.
+        preprocess: as in ``load_classifier``; needed unless the model begins with its own preprocessing.
+        class_names: names of the outputs, in their order.
+        batch_size: the most images in one pass; None: 32, or fewer where memory is short.
+
+    Raises:
+        ModelError: it is no Keras model, cannot be explained, or its preprocessing is not known.
+    """
+    if isinstance(model, Classifier):
+        return model
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"model is {type(model).__name__}; a Keras model is needed, or what --model takes")
+    if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
+        raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
+    return Classifier(
+        model,
+        name=model.name,
+        preprocess=_preprocessing(model, preprocess, model.name),
+        class_names=class_names,
         batch_size=batch_size,
     )
 

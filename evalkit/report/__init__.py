@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from evalkit.analysis.results import Results
 from evalkit.report.formats import FORMATS, OutputFormat
 from evalkit.report.listing import render_listing, render_scores
 from evalkit.store.manifest import Manifest
 
-__all__ = ["FORMATS", "OutputFormat", "document", "render", "render_listing", "render_scores"]
+if TYPE_CHECKING:
+    from evalkit.analysis.across import Comparison
+
+__all__ = ["FORMATS", "OutputFormat", "document", "render", "render_comparison", "render_listing", "render_scores"]
 
 
 def document(manifest: Manifest, results: Results) -> dict[str, object]:
@@ -47,3 +51,10 @@ def render(manifest: Manifest, results: Results, form: OutputFormat, *, width: i
     from evalkit.report.terminal import render_terminal
 
     return render_terminal(manifest, results, width=width, wide=wide, color=color)
+
+
+def render_comparison(comparison: Comparison, form: OutputFormat, *, width: int, color: bool) -> str:
+    """Return a comparison of runs; see ``evalkit.report.comparison``."""
+    from evalkit.report.comparison import render_comparison as build
+
+    return build(comparison, form, width=width, color=color)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evalkit.analysis.results import Results
-from evalkit.report.layout import is_best, leaderboards, number, sweep_rows
+from evalkit.analysis.results import LeaderboardCell, Results
+from evalkit.report.layout import beaten, is_best, leaderboards, number, sweep_table
 from evalkit.store.manifest import Manifest
 
 __all__ = ["escape", "render_latex", "tabular"]
@@ -43,15 +43,25 @@ def render_latex(manifest: Manifest, results: Results) -> str:
     ]
     for board in leaderboards(manifest, results):
         rows = [
-            [
-                escape(row.explainer),
-                *(f"\\textbf{{{number(cell.mean)}}}" if is_best(cell) else number(cell.mean) for cell in row.cells),
-            ]
+            [row.letter, escape(row.explainer), *(_cell(cell, beaten(board, cell)) for cell in row.cells)]
             for row in board.rows
         ]
-        header = ["explainer", *(escape(column.title) for column in board.columns)]
-        parts.append(f"% {board.title}\n{tabular(header, rows)}")
+        header = ["", "explainer", *(escape(column.title) for column in board.columns)]
+        parts.append(f"% {board.title}; raised letters: rows beaten significantly\n{tabular(header, rows, left=2)}")
     if results.patch_sweep:
-        header, rows = sweep_rows(manifest, results, 6)
-        parts.append(f"% Patch size of occlusion\n{tabular([escape(name) for name in header], rows, left=0)}")
+        swept = sweep_table(manifest, results, 6)
+        rows = [
+            [
+                f"\\textbf{{{escape(cell)}}}" if (place, column) in swept.best else escape(cell)
+                for column, cell in enumerate(cells)
+            ]
+            for place, cells in enumerate(swept.rows)
+        ]
+        header = [escape(name) for name in swept.header]
+        parts.append(f"% Patch size of occlusion\n{tabular(header, rows, left=0)}")
     return "\n\n".join(parts) + "\n"
+
+
+def _cell(cell: LeaderboardCell, letters: str) -> str:
+    shown = f"\\textbf{{{number(cell.mean)}}}" if is_best(cell) else number(cell.mean)
+    return f"{shown}$^{{\\mathrm{{{letters}}}}}$" if letters else shown

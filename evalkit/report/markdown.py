@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from evalkit.analysis.results import Results
 from evalkit.report.layout import (
+    beaten,
+    choice_lines,
+    equal_stride_lines,
     facts,
     interval,
     is_best,
@@ -13,7 +16,9 @@ from evalkit.report.layout import (
     legend,
     marks,
     number,
-    sweep_rows,
+    object_size_rows,
+    sweep_table,
+    tied_for_best,
     unscored_lines,
 )
 from evalkit.store.manifest import Manifest
@@ -46,10 +51,14 @@ def render_markdown(manifest: Manifest, results: Results) -> str:
             cells = []
             for cell in row.cells:
                 shown = f"**{interval(cell)}**" if is_best(cell) else interval(cell)
-                cells.append(shown + escape(marks(manifest, results, cell)))
-            rows.append([escape(row.explainer) + (" (control)" if row.control else ""), *cells])
-        header = ["explainer", *(escape(column.title) for column in board.columns)]
-        parts += [f"## {board.title}", pipe_table(header, rows)]
+                letters = beaten(board, cell)
+                shown += escape(marks(manifest, results, cell))
+                cells.append(shown + (f" <sup>{letters}</sup>" if letters else ""))
+            rows.append([row.letter, escape(row.explainer) + (" (control)" if row.control else ""), *cells])
+        header = ["", "explainer", *(escape(column.title) for column in board.columns)]
+        parts += [f"## {board.title}", pipe_table(header, rows, left=2)]
+        if tied := tied_for_best(board):
+            parts.append(escape(tied))
     parts += _sweep(manifest, results)
     cost = [
         [
@@ -71,6 +80,15 @@ def render_markdown(manifest: Manifest, results: Results) -> str:
 def _sweep(manifest: Manifest, results: Results) -> list[str]:
     if not results.patch_sweep:
         return []
-    header, rows = sweep_rows(manifest, results, 6)
-    found = ["## Patch size of occlusion", pipe_table([escape(name) for name in header], rows, left=0)]
-    return [*found, escape(results.best_patch_size.reason)] if results.best_patch_size else found
+    swept = sweep_table(manifest, results, 6)
+    rows = [
+        [f"**{escape(cell)}**" if (place, column) in swept.best else escape(cell) for column, cell in enumerate(cells)]
+        for place, cells in enumerate(swept.rows)
+    ]
+    found = ["## Patch size of occlusion", pipe_table([escape(name) for name in swept.header], rows, left=0)]
+    found += [escape(line) for line in [*choice_lines(results), *equal_stride_lines(results)]]
+    header, texts, notes = object_size_rows(results)
+    if texts:
+        found += ["### By object size", pipe_table([escape(name) for name in header], texts, left=0)]
+        found += [escape(line) for line in notes]
+    return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -13,7 +15,13 @@ from rich.text import Text
 
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.report.layout import (
+    Column,
     Leaderboard,
+    Row,
+    SweepTable,
+    beaten,
+    choice_lines,
+    equal_stride_lines,
     facts,
     interval,
     is_best,
@@ -21,7 +29,9 @@ from evalkit.report.layout import (
     legend,
     marks,
     number,
-    sweep_rows,
+    object_size_rows,
+    sweep_table,
+    tied_for_best,
     unscored_lines,
 )
 from evalkit.store.manifest import Manifest
@@ -30,6 +40,9 @@ __all__ = ["listing_table", "print_to_text", "render_terminal"]
 
 _WIDE = 120
 _NAMED = 10
+_LETTERS = 5  # columns of the letters after a score; more are folded
+_LETTER_COLUMN = 3
+_NO_MARK = "\N{NO-BREAK SPACE}"
 _COST_COLUMNS = 62  # what the other columns of the cost table take
 
 
@@ -46,10 +59,8 @@ def render_terminal(manifest: Manifest, results: Results, *, width: int, wide: b
     with_intervals = wide or width >= _WIDE
     parts: list[RenderableType] = []
     for board in leaderboards(manifest, results):
-        pieces = _narrowed(board, 3) if with_intervals and width < 140 else [board]
-        parts += [
-            _leaderboard(piece, manifest, results, width=width, with_intervals=with_intervals) for piece in pieces
-        ]
+        for piece in _narrowed(board, manifest, results, width=width, with_intervals=with_intervals):
+            parts += _leaderboard(piece, manifest, results, width=width, with_intervals=with_intervals)
     parts += _sweep(manifest, results, width=width)
     parts.append(_cost(manifest, results, width=width))
     parts += _notes(manifest, results)
@@ -70,21 +81,58 @@ def print_to_text(parts: Iterable[RenderableType], *, width: int, color: bool) -
     )
     for part in parts:
         console.print(part)
-    return "\n".join(line.rstrip() for line in stream.getvalue().strip("\n").splitlines()) + "\n"
+    printed = stream.getvalue().replace(_NO_MARK, " ")
+    return "\n".join(line.rstrip() for line in printed.strip("\n").splitlines()) + "\n"
 
 
-def _narrowed(board: Leaderboard, most: int) -> list[Leaderboard]:
-    """Split a leaderboard so that its intervals fit."""
-    count = -(-len(board.columns) // most)
-    size = -(-len(board.columns) // count)
+def _narrowed(
+    board: Leaderboard, manifest: Manifest, results: Results, *, width: int, with_intervals: bool
+) -> list[Leaderboard]:
+    """Split a leaderboard into as few tables of nearly equal width as fit."""
+    room = width - _LETTER_COLUMN - max((len(_shortest(_shown_name(row))) for row in board.rows), default=0)
+    needed = [
+        _column_width(
+            column, [row.cells[at] for row in board.rows], board, manifest, results, with_intervals=with_intervals
+        )
+        for at, column in enumerate(board.columns)
+    ]
+    for count in range(1, len(needed) + 1):
+        bounds = [round(index * len(needed) / count) for index in range(count + 1)]
+        if all(sum(needed[start:end]) <= room for start, end in pairwise(bounds)):
+            break
     return [
         Leaderboard(
             board.title if start == 0 else f"{board.title}, continued",
-            board.columns[start : start + size],
-            tuple(type(row)(row.explainer, row.control, row.cells[start : start + size]) for row in board.rows),
+            board.columns[start:end],
+            tuple(replace(row, cells=row.cells[start:end]) for row in board.rows),
         )
-        for start in range(0, len(board.columns), size)
+        for start, end in pairwise(bounds)
     ]
+
+
+def _column_width(
+    column: Column,
+    cells: Sequence[LeaderboardCell],
+    board: Leaderboard,
+    manifest: Manifest,
+    results: Results,
+    *,
+    with_intervals: bool,
+) -> int:
+    """Return what a metric's two columns take: the score, and the letters of the rows that it beats."""
+    scores = [_score(cell, manifest, results, with_intervals=with_intervals).plain for cell in cells]
+    letters = [line for cell in cells for line in _folded(beaten(board, cell))]
+    heading = _heading(column.title).plain.split("\n")
+    return 3 + max(map(len, [*heading, *scores])) + max(map(len, letters), default=0)
+
+
+def _shown_name(row: Row) -> str:
+    return row.explainer + (" (control)" if row.control else "")
+
+
+def _shortest(text: str) -> str:
+    """Return the longest line of a name that is broken where it can be."""
+    return max(_name(text, 0).plain.split("\n"), key=len)
 
 
 def _table(title: str) -> Table:
@@ -100,7 +148,7 @@ def _table(title: str) -> Table:
 
 def _heading(title: str) -> Text:
     """Return a column's name broken at its underscores, not inside its words; an arrow stands below it."""
-    return Text(title.replace("_", "_\n").replace(" ", "\n"))
+    return Text(title.replace("_", "_\n").replace("(", "\n(").replace(" ", "\n"))
 
 
 def _name(text: str, room: int) -> Text:
@@ -110,47 +158,94 @@ def _name(text: str, room: int) -> Text:
 
 def _leaderboard(
     board: Leaderboard, manifest: Manifest, results: Results, *, width: int, with_intervals: bool
-) -> RenderableType:
+) -> list[RenderableType]:
     table = _table(board.title)
+    table.padding = (0, 0, 0, 0)  # the box leaves one column between; letters belong to the score before them
+    table.add_column("", no_wrap=True, style="dim", min_width=_LETTER_COLUMN - 1)
     table.add_column("explainer", overflow="fold")
-    cells = [
-        [_cell(cell, marks(manifest, results, cell), with_intervals=with_intervals) for cell in row.cells]
-        for row in board.rows
-    ]
-    needed = 0
+    needed = _LETTER_COLUMN
     for index, column in enumerate(board.columns):
-        heading = _heading(column.title)
-        table.add_column(heading, justify="right", no_wrap=True)
-        needed += 2 + max(map(len, [*heading.plain.split("\n"), *(row[index].plain for row in cells)]))
-    for row, values in zip(board.rows, cells, strict=True):
-        name = _name(row.explainer + (" (control)" if row.control else ""), width - needed)
+        table.add_column(_heading(column.title), justify="right", no_wrap=True)
+        cells = [row.cells[index] for row in board.rows]
+        letters = max((len(line) for cell in cells for line in _folded(beaten(board, cell))), default=0)
+        table.add_column("", no_wrap=True, style="dim", min_width=letters + 1)
+        needed += _column_width(column, cells, board, manifest, results, with_intervals=with_intervals)
+    for row in board.rows:
+        name = _name(_shown_name(row), width - needed)
         name.stylize("dim" if row.control else "")
-        table.add_row(name, *values)
-    return Padding(table, (1, 0, 0, 0))
+        shown = [
+            text
+            for cell in row.cells
+            for text in (
+                _score(cell, manifest, results, with_intervals=with_intervals),
+                Text("\n".join(_folded(beaten(board, cell)))),
+            )
+        ]
+        table.add_row(row.letter, name, *shown)
+    tied = tied_for_best(board)
+    return [Padding(table, (1, 0, 0, 0)), *([Text(tied)] if tied else [])]
 
 
-def _cell(cell: LeaderboardCell, mark: str, *, with_intervals: bool) -> Text:
-    shown = interval(cell) if with_intervals else number(cell.mean)
-    text = Text(shown, style="bold" if is_best(cell) else "")
-    text.append(mark or " ")
+def _score(cell: LeaderboardCell, manifest: Manifest, results: Results, *, with_intervals: bool) -> Text:
+    text = Text(interval(cell) if with_intervals else number(cell.mean), style="bold" if is_best(cell) else "")
+    # A blank mark would be stripped, and the numbers would not stand below each other.
+    text.append(marks(manifest, results, cell) or _NO_MARK)
     return text
+
+
+def _folded(letters: str) -> list[str]:
+    """Break letters at their commas into lines of a few columns."""
+    lines: list[str] = []
+    for part in letters.split(",") if letters else []:
+        if lines and len(lines[-1]) + 1 + len(part) <= _LETTERS:
+            lines[-1] += f",{part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def _sweep(manifest: Manifest, results: Results, *, width: int) -> list[RenderableType]:
     if not results.patch_sweep:
         return []
-    chosen = results.best_patch_size
-    header, rows = sweep_rows(manifest, results, max(1, min(6, (width - 42) // 13)))
+    swept = _fitting_sweep(manifest, results, width)
     table = _table("Patch size of occlusion")
-    for title in header:
+    for title in swept.header:
         table.add_column(_heading(title), justify="right", no_wrap=True)
-    for row, cells in zip(results.patch_sweep, rows, strict=True):
-        is_chosen = chosen is not None and (row.patch_size, row.stride) == (chosen.patch_size, chosen.stride)
-        table.add_row(*[f"> {cells[0]}" if is_chosen else cells[0], *cells[1:]], style="bold" if is_chosen else "")
+    for place, cells in enumerate(swept.rows):
+        table.add_row(
+            *[Text(cell, style="bold" if (place, column) in swept.best else "") for column, cell in enumerate(cells)]
+        )
     found: list[RenderableType] = [Padding(table, (1, 0, 0, 0))]
-    if chosen is not None:
-        found.append(Padding(Text(f"> {chosen.reason}"), (1, 0, 0, 0)))
-    return found
+    lines = [*choice_lines(results), *equal_stride_lines(results)]
+    if lines:
+        found.append(Padding(Text("\n".join(lines)), (1, 0, 0, 0)))
+    return [*found, *_by_object_size(manifest, results)]
+
+
+def _fitting_sweep(manifest: Manifest, results: Results, width: int) -> SweepTable:
+    """Return the sweep with as many metrics as fit."""
+    for count in range(6, 0, -1):
+        swept = sweep_table(manifest, results, count)
+        columns = zip(swept.header, *swept.rows, strict=True)
+        needed = [
+            max(len(line) for text in (_heading(one[0]).plain, *one[1:]) for line in text.split("\n"))
+            for one in columns
+        ]
+        if sum(needed) + 2 * len(needed) <= width + 2:
+            break
+    return swept
+
+
+def _by_object_size(manifest: Manifest, results: Results) -> list[RenderableType]:
+    header, rows, notes = object_size_rows(results)
+    if not rows:
+        return []
+    table = _table(f"{manifest.settings.criterion} by object size (images)")
+    for title in header:
+        table.add_column(title.replace("_", "_\n"), justify="right", no_wrap=True)
+    for cells in rows:
+        table.add_row(*cells)
+    return [Padding(table, (1, 0, 0, 0)), Padding(Text("\n".join(notes)), (1, 0, 0, 0))]
 
 
 def _cost(manifest: Manifest, results: Results, *, width: int) -> RenderableType:
@@ -200,3 +295,21 @@ def listing_table(title: str, columns: Sequence[str], texts: Sequence[Sequence[s
     for line in texts:
         table.add_row(*map(Text, line))
     return table
+
+
+def comparison_parts(
+    boards: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], notes: Sequence[str]
+) -> list[RenderableType]:
+    """Return titled tables, their first column left and broken as names are, and the notes below them."""
+    parts: list[RenderableType] = []
+    for title, header, rows in boards:
+        table = _table(title)
+        for name in header:
+            if name in ("A", "B", "mean", "difference", "95 %"):
+                table.add_column(name, justify="right", no_wrap=True)
+            else:
+                table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(_name(row[0], 26), *row[1:])
+        parts.append(Padding(table, (1, 0, 0, 0)))
+    return [*parts, _block("How to read this", notes)]

@@ -24,7 +24,7 @@ from evalkit.store.scores import ScoreTable
 
 __all__ = ["SCHEMA_VERSION", "Database", "ImageRow", "MapRow", "ScoreRow"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -34,7 +34,9 @@ CREATE TABLE images (
     class_index INTEGER, label TEXT,
     size_bytes INTEGER, mtime_ns INTEGER, truth TEXT, sha256 TEXT,
     problem TEXT,                -- why the photo cannot be used; NULL = it can
-    target INTEGER, predicted INTEGER, clean_score REAL, has_region INTEGER
+    target INTEGER, predicted INTEGER, clean_score REAL,
+    place TEXT,                  -- digest of where the object is in the photo; empty = not known
+    object_share REAL            -- of the image, taken by its largest box; NULL = no region
 ) WITHOUT ROWID;
 CREATE TABLE maps (
     image_id TEXT NOT NULL, explainer TEXT NOT NULL, key TEXT NOT NULL,
@@ -65,7 +67,8 @@ class ImageRow:
     target: int | None = None
     predicted: int | None = None
     clean_score: float | None = None
-    has_region: bool | None = None
+    place: str | None = None
+    object_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -278,7 +281,8 @@ class Database:
             explainers: texts wanted, in the order wanted.
             metrics: texts wanted, in the order wanted.
         """
-        ids = [row.image_id for row in self.planned_images()]
+        images = self.planned_images()
+        ids = [row.image_id for row in images]
         image_at = {image_id: index for index, image_id in enumerate(ids)}
         explainer_at = {text: index for index, text in enumerate(explainers)}
         metric_at = {text: index for index, text in enumerate(metrics)}
@@ -294,12 +298,21 @@ class Database:
                 values[at] = value
             if blob is not None:
                 numbers = np.frombuffer(blob, dtype="<f8")
-                shape = (len(ids), len(explainers), len(numbers))
-                statistics.setdefault(metric, np.full(shape, np.nan))[at[:2]] = numbers
+                if metric not in statistics:
+                    statistics[metric] = np.full((len(ids), len(explainers), len(numbers)), np.nan)
+                statistics[metric][at[:2]] = numbers
             if reason is not None:
                 counts = reasons.setdefault((explainer, metric), {})
                 counts[reason] = counts.get(reason, 0) + 1
-        return ScoreTable(tuple(ids), tuple(explainers), tuple(metrics), values, _frozen(statistics), reasons)
+        return ScoreTable(
+            image_ids=tuple(ids),
+            explainers=tuple(explainers),
+            metrics=tuple(metrics),
+            values=values,
+            statistics=_frozen(statistics),
+            reasons=reasons,
+            object_shares=np.array([row.object_share for row in images], dtype=np.float64),
+        )
 
 
 def _frozen(statistics: Mapping[str, NDArray[np.float64]]) -> Mapping[str, NDArray[np.float64]]:

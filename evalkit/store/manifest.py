@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["SCHEMA_VERSION", "DataFacts", "ExplainerFacts", "Manifest", "ModelFacts", "Settings", "Signatures"]
+__all__ = [
+    "DEFAULT_CRITERION",
+    "DEFAULT_MARGIN",
+    "SCHEMA_VERSION",
+    "DataFacts",
+    "ExplainerFacts",
+    "Manifest",
+    "ModelFacts",
+    "Settings",
+    "Signatures",
+]
 
 SCHEMA_VERSION = 1
+DEFAULT_CRITERION = "symmetric_relevance_gain"
+DEFAULT_MARGIN = 0.02
 
 
 class Signatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,7 +88,12 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Options that can move a number or say how it was computed."""
+    """Options that can move a number or say how it was computed.
+
+    Attributes:
+        criterion: the metric that decides the patch size, by its text.
+        margin: the loss of it that is accepted.
+    """
 
     target: str
     geometry: str
@@ -84,6 +101,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int
     batch_size: int
     limit: int | None
+    criterion: str = DEFAULT_CRITERION
+    margin: float = DEFAULT_MARGIN
 
 
 class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -127,7 +127,13 @@ class RunFolder:
     def _analysis_key(self) -> str:
         manifest = self.read_manifest()
         return "|".join(
-            [self.database.revision(), manifest.signature.run, *manifest.metrics, *manifest.signature.explainers]
+            [
+                self.database.revision(),
+                manifest.signature.run,
+                f"{manifest.settings.criterion} {manifest.settings.margin!r}",
+                *manifest.metrics,
+                *manifest.signature.explainers,
+            ]
         )
 
 

@@ -22,6 +22,8 @@ class ScoreTable:
         values: float64 (N, E, M), NaN = not scored; all NaN for dataset-level metrics.
         statistics: for each dataset-level metric float64 (N, E, K), a row of NaN = not scored.
         reasons: (explainer, metric) to {reason: number of images not scored for it}.
+        object_shares: float64 (N,), the share of the image that its largest box takes, NaN = no region; None if
+            nothing is known of the objects.
     """
 
     image_ids: tuple[str, ...]
@@ -30,3 +32,4 @@ class ScoreTable:
     values: NDArray[np.float64]
     statistics: Mapping[str, NDArray[np.float64]]
     reasons: Mapping[tuple[str, str], Mapping[str, int]]
+    object_shares: NDArray[np.float64] | None = None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.analysis.comparisons import compare_means, compare_sets, sign_flips
+from evalkit.analysis.comparisons import all_pairs, compare_means, compare_sets, sign_flips
 from evalkit.metrics.boxes import MaxBoxAccV1
 
 
@@ -17,7 +17,8 @@ def test_few_images_have_all_their_sign_patterns(rng):
     flips, exact = sign_flips(rng, 30, 100)
     assert not exact
     assert flips.shape == (100, 30)
-    assert set(np.unique(flips)) == {-1.0, 1.0}
+    assert set(np.unique(flips)) == {-1, 1}
+    assert flips.dtype == np.int8
 
 
 def test_one_sided_differences_reach_the_smallest_p(rng):
@@ -62,6 +63,122 @@ def test_max_t_over_pairs_equals_a_slow_loop(rng):
     flips, _ = sign_flips(rng, 14, 200)
     found = compare_means(values, flips, exact=False)
     np.testing.assert_allclose(found.p_values, slow_max_t(values, flips))
+
+
+def holed(rng, n_images, n_explainers, share=0.25):
+    """Which images each explainer scored, bool; two explainers scored the same ones, and one image nobody."""
+    scored = rng.random((n_images, n_explainers)) > share
+    scored[:, -1] = scored[:, 0]
+    scored[0] = False
+    return scored
+
+
+def slow_pairs(scored, pairs, flips, statistic):
+    """Observed statistics and corrected p-values; each pair on its own images, all pairs under the same flips."""
+    observed, highest = [], np.zeros(len(flips))
+    for first, second in pairs:
+        both = [image for image in range(len(scored)) if scored[image, first] and scored[image, second]]
+        drawn = [statistic(first, second, both, signs[both]) for signs in flips]
+        seen, drawn = statistic(first, second, both, np.ones(len(both))), np.array(drawn)
+        observed.append((seen, drawn))
+    scale = [statistic.scale(drawn) for _, drawn in observed]
+    for (_, drawn), unit in zip(observed, scale, strict=True):
+        highest = np.maximum(highest, np.abs(drawn) / unit)
+    p_values = [
+        (1 + np.sum(highest >= abs(seen) / unit * (1 - 1e-9))) / (1 + len(flips))
+        for (seen, _), unit in zip(observed, scale, strict=True)
+    ]
+    return [seen for seen, _ in observed], p_values
+
+
+class OfMeans:
+    """The t statistic of a pair's differences."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __call__(self, first, second, images, signs):
+        gaps = signs * (self.values[images, first] - self.values[images, second])
+        return gaps.mean() / (gaps.std(ddof=1) / np.sqrt(len(gaps)))
+
+    scale = staticmethod(lambda _: 1.0)
+
+
+class OfSets:
+    """The difference of a pair's aggregates, some of the images swapped."""
+
+    def __init__(self, statistics, aggregate):
+        self.statistics, self.aggregate = statistics, aggregate
+
+    def __call__(self, first, second, images, signs):
+        one = [self.statistics[image, first if sign > 0 else second] for image, sign in zip(images, signs, strict=True)]
+        two = [self.statistics[image, second if sign > 0 else first] for image, sign in zip(images, signs, strict=True)]
+        return self.aggregate(np.mean(one, axis=0)) - self.aggregate(np.mean(two, axis=0))
+
+    scale = staticmethod(np.std)
+
+
+@pytest.mark.parametrize("some", [None, [(4, 1), (0, 5), (2, 3)]], ids=["all", "some"])
+def test_pairs_with_holes_equal_a_slow_loop(rng, some):
+    scored = holed(rng, 40, 6)
+    values = np.where(scored, rng.normal(size=(40, 6)) + np.linspace(0, 1.2, 6), np.nan)
+    flips, exact = sign_flips(rng, 40, 600)
+    assert not exact
+    pairs = all_pairs(6) if some is None else np.array(some)
+    found = compare_means(values, flips, exact=False, pairs=None if some is None else pairs)
+    _, p_values = slow_pairs(scored, pairs, flips, OfMeans(values))
+    np.testing.assert_array_equal(found.pairs, pairs)
+    np.testing.assert_allclose(found.p_values, p_values)
+    for (first, second), difference in zip(pairs, found.differences, strict=True):
+        assert difference == pytest.approx(np.nanmean(values[:, first] - values[:, second]))
+    assert found.n_images == min((scored[:, first] & scored[:, second]).sum() for first, second in pairs)
+    assert found.p_values.min() < 0.05
+    assert found.p_values.max() > 0.2
+
+
+@pytest.mark.parametrize("some", [None, [(4, 1), (0, 5), (2, 3)]], ids=["all", "some"])
+def test_sets_with_holes_equal_a_slow_loop(rng, some):
+    scored = holed(rng, 18, 6)
+    statistics = np.where(scored[..., None], rng.random((18, 6, 3)) + np.linspace(0, 0.4, 6)[:, None], np.nan)
+
+    def ratio(means):
+        return means[..., 0] * means[..., 1] / (0.5 + means[..., 2])
+
+    flips, _ = sign_flips(rng, 18, 300)
+    pairs = all_pairs(6) if some is None else np.array(some)
+    found = compare_sets(statistics, ratio, flips, exact=False, pairs=None if some is None else pairs)
+    differences, p_values = slow_pairs(scored, pairs, flips, OfSets(statistics, ratio))
+    np.testing.assert_array_equal(found.pairs, pairs)
+    np.testing.assert_allclose(found.differences, differences)
+    np.testing.assert_allclose(found.p_values, p_values)
+    assert found.n_images == min((scored[:, first] & scored[:, second]).sum() for first, second in pairs)
+
+
+def test_fewer_pairs_are_corrected_for_less(rng):
+    values = rng.normal(size=(20, 6)) + np.linspace(0, 0.8, 6)
+    flips, _ = sign_flips(rng, 20, 1_000)
+    whole = compare_means(values, flips, exact=False)
+    place = whole.pairs.tolist().index([1, 4])
+    alone = compare_means(values, flips, exact=False, pairs=np.array([[1, 4]]))
+    turned = compare_means(values, flips, exact=False, pairs=np.array([[4, 1]]))
+    assert alone.p_values[0] == turned.p_values[0] < whole.p_values[place]
+    assert alone.differences[0] == -turned.differences[0] == pytest.approx(whole.differences[place])
+    nothing = compare_means(values, flips, exact=False, pairs=np.empty((0, 2), dtype=np.int64))
+    assert (len(nothing.p_values), nothing.n_images) == (0, 0)
+
+
+def test_differences_that_are_only_rounding_are_not_tested(rng):
+    base = rng.random(12)
+    values = np.stack([base, base + 1e-17, (base + 0.1) - 0.1, base + 0.3 * rng.random(12)], axis=1)
+    assert np.abs(values[:, 0] - values[:, 2]).max() > 0
+    flips, exact = sign_flips(rng, 12, 10_000)
+    found = compare_means(values, flips, exact=exact)
+    by_pair = dict(zip(map(tuple, found.pairs.tolist()), found.p_values, strict=True))
+    assert [by_pair[pair] for pair in [(0, 1), (0, 2), (1, 2)]] == [1.0, 1.0, 1.0]
+    assert by_pair[0, 3] == found.smallest_p == 1 / 2048
+    sets = compare_sets(values[..., None], lambda one: one[..., 0], flips, exact=exact)
+    assert sets.p_values[:2].tolist() == [1.0, 1.0]
+    assert sets.p_values[2] == 1 / 2048
 
 
 def test_pairs_use_the_images_that_both_scored(rng):

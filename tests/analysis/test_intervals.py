@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.analysis.intervals import Interval, bca_mean, bca_statistic, resample_counts, wilson_interval
+from evalkit.analysis.intervals import Interval, bca_means, bca_statistic, resample_counts, wilson_interval
 from evalkit.metrics.boxes import PxAP
+
+
+def bca_mean(values, counts):
+    return bca_means(np.asarray(values, dtype=float).reshape(-1, 1), counts)[0]
 
 
 def test_resample_counts_draw_n_images_each_time(rng):
     counts = resample_counts(rng, 7, 500)
     assert counts.shape == (500, 7)
+    assert counts.dtype == np.uint16
     np.testing.assert_array_equal(counts.sum(axis=1), np.full(500, 7))
     assert abs(counts.mean() - 1) < 1e-12
     assert counts.var() == pytest.approx(6 / 7, rel=0.1)  # binomial(7, 1/7)
@@ -78,3 +83,18 @@ def test_wilson_by_hand():
     center, half = (10 + z2 / 2) / (40 + z2), np.sqrt(z2 * (10 * 30 / 40 + z2 / 4)) / (40 + z2)
     assert (found.low, found.high) == pytest.approx((center - half, center + half))
     assert wilson_interval(0, 0) == Interval(None, None, "nothing was scored")
+
+
+def test_columns_have_the_intervals_that_they_have_alone(rng):
+    values = rng.random((30, 4)) ** [1, 2, 3, 1]
+    values[:, 3] = 0.5
+    counts = resample_counts(rng, 30, 500)
+    found = bca_means(values, counts)
+    for place in range(3):
+        assert found[place] == pytest.approx(bca_mean(values[:, place], counts))
+    assert found[3] == Interval(None, None, "all scores are equal")
+
+
+def test_fewer_resamples_are_the_first_of_more():
+    few, many = (resample_counts(np.random.default_rng(3), 2_500, count) for count in (1_700, 3_000))
+    np.testing.assert_array_equal(few, many[:1_700])

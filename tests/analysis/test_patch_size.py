@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
+from scipy import stats
 
-from evalkit.analysis.patch_size import choose_patch_size
+from evalkit.analysis.intervals import resample_counts
+from evalkit.analysis.patch_size import Criterion, _bounds, choose_patch_size
 
 SIZES = {16: 196, 32: 49, 56: 16}
 
@@ -14,29 +18,52 @@ SIZES = {16: 196, 32: 49, 56: 16}
 def choose(facts):
     """Choose among three sizes by their scores, a column each."""
 
-    def call(columns, *, direction="higher", margin=0.02, sizes=SIZES):
+    def call(columns, *, direction="higher", margin=0.02, width=1.0, sizes=SIZES, n_resamples=2_000):
         explainers = [facts("occlusion", size, passes=passes) for size, passes in sizes.items()]
         return choose_patch_size(
             [facts("gradcam"), *explainers],
             np.stack([np.zeros(len(columns[0])), *columns], axis=1),
-            direction=direction,
-            criterion="symmetric_relevance_gain",
-            margin=margin,
+            Criterion("symmetric_relevance_gain", direction, width, margin),
             seed=0,
-            n_resamples=2_000,
+            n_resamples=n_resamples,
         )
 
     return call
+
+
+def photos_wanted(found):
+    return int(re.search(r"about ([\d,]+) images would show", found.reason)[1].replace(",", ""))
 
 
 def test_the_cheapest_that_is_shown_to_lose_little_is_chosen(choose, rng):
     base = rng.normal(0.5, 0.1, 60)
     found = choose([base + 0.005, base + rng.normal(0, 0.005, 60), base - 0.2])
     assert (found.patch_size, found.stride, found.decided) == (32, 32, True)
+    assert (found.criterion, found.margin, found.n_images) == ("symmetric_relevance_gain", 0.02, 60)
     assert found.tied_with == ("occlusion(patch_size=16)",)
     assert found.chosen_share > 0.99
     assert "patch_size=32, stride=32 loses at most 0.0" in found.reason
     assert "49 passes instead of 196" in found.reason
+
+
+def test_a_clear_winner_is_decided_for_and_the_reason_says_so(choose, rng):
+    base = rng.normal(0.5, 0.1, 40)
+    found = choose([base + rng.normal(0.3, 0.05, 40), base, base - 0.1])
+    assert (found.patch_size, found.decided, found.tied_with) == (16, True, ())
+    assert found.reason == (
+        "patch_size=16, stride=16 is shown to have the best symmetric_relevance_gain of these sizes, on 40 images."
+    )
+    assert found.chosen_share == 1.0
+
+
+def test_a_best_that_may_lose_a_little_is_decided_for_where_nothing_cheaper_comes_near(choose, rng):
+    base = rng.normal(0.5, 0.1, 60)
+    near = rng.normal(0, 0.01, 60)
+    found = choose([base + near - near.mean() - 0.0005, base - 0.2, base], sizes={16: 196, 32: 49, 8: 100})
+    assert (found.patch_size, found.decided) == (8, True)
+    assert found.tied_with == ("occlusion(patch_size=16)",)
+    assert "has the best mean on 60 images and loses at most 0.00" in found.reason
+    assert "needs fewer than its 100 passes" in found.reason
 
 
 def test_few_noisy_photos_decide_nothing_and_do_not_pick_the_cheapest(choose, rng):
@@ -47,43 +74,171 @@ def test_few_noisy_photos_decide_nothing_and_do_not_pick_the_cheapest(choose, rn
     assert found.reason.startswith("Undecided on 12 images")
 
 
-def test_below_ten_photos_nothing_is_decided_however_alike(choose):
-    alike = np.linspace(0.4, 0.6, 9)
-    assert not choose([alike, alike, alike]).decided
-    found = choose([np.linspace(0.4, 0.6, 10)] * 3)
+def test_below_ten_photos_nothing_is_decided_however_alike(choose, rng):
+    columns = np.linspace(0.4, 0.6, 10) + rng.normal(0, 0.001, (3, 10))
+    assert not choose(list(columns[:, :9])).decided
+    found = choose(list(columns))
     assert found.decided
     assert found.patch_size == 56
 
 
+@pytest.mark.parametrize(
+    ("n_photos", "width", "decided"),
+    [
+        (10, 1.0, False),
+        (30, 1.0, False),
+        (148, 1.0, False),  # 0.05 ** (1 / 148) = 0.98 - 0.00004
+        (149, 1.0, True),
+        (200, 1.0, True),
+        (200, 2.0, False),
+        (300, 2.0, True),
+    ],
+)
+def test_equal_scores_decide_by_the_rule_of_three(choose, rng, n_photos, width, decided):
+    hits = rng.integers(0, 2, n_photos).astype(float)
+    found = choose([hits, hits, hits], width=width, n_resamples=200)
+    assert found.decided == decided
+    assert found.patch_size == (56 if decided else 16)
+    assert set(found.tied_with) == {f"occlusion(patch_size={size})" for size in SIZES if size != found.patch_size}
+    if not decided:
+        assert photos_wanted(found) == (149 if width == 1 else 299)
+
+
+def test_scores_that_seldom_differ_are_bounded_by_the_rule_of_three_too(choose):
+    hits = np.tile([0.0, 1.0], 50)
+    once = hits.copy()
+    once[0] = 1.0
+    # The second loses 0.01 as seen, and up to 0.0295 unseen; the first wins 0.01, and may lose 0.0295.
+    for margin, decided, size in [(0.015, False, 16), (0.03, True, 16), (0.041, True, 32)]:
+        found = choose([once, hits, hits - 1.0], margin=margin)
+        assert (found.decided, found.patch_size) == (decided, size)
+
+
 def test_lower_is_better_turns_the_choice_around(choose, rng):
     base = rng.normal(0.5, 0.05, 40)
-    found = choose([base - 0.3, base, base + 0.1], direction="lower")
-    assert found.patch_size == 16
-    assert not found.decided
+    found = choose([base, base + 0.3, base + 0.1 + rng.normal(0, 0.01, 40)], direction="lower")
+    assert (found.patch_size, found.decided) == (16, True)
+    assert "is shown to have the best" in found.reason
+    found = choose([base + 0.3, base, base + 0.01 + rng.normal(0, 0.01, 40)], direction="lower")
+    assert (found.patch_size, found.decided) == (56, True)
 
 
 def test_undecided_says_how_many_photos_would_decide(choose, rng):
-    gap = rng.normal(0.005, 0.06, 40)
-    gap += 0.005 - gap.mean()
+    gap = rng.normal(0, 0.1, 40)
+    gap = 0.005 + (gap - gap.mean()) * 0.1 / gap.std(ddof=1)
     base = rng.normal(0.5, 0.1, 40)
     found = choose([base, base - gap, base - 0.3])
     assert not found.decided
-    wanted = int(np.ceil((1.96 * gap.std(ddof=1) / 0.015) ** 2))
-    assert f"about {max(wanted, 41):,} images would show" in found.reason
+    assert "patch_size=32, stride=32 may lose less than 0.02 to it" in found.reason
+    wanted = (stats.t.ppf(0.95, 39) * 0.1 / 0.015) ** 2
+    assert photos_wanted(found) == pytest.approx(wanted, rel=0.2)
     assert found.tied_with == ("occlusion(patch_size=32)",)
+
+
+def test_as_many_photos_as_were_asked_for_do_decide(choose, rng):
+    gap = rng.normal(0, 0.1, 40)
+    gap = 0.005 + (gap - gap.mean()) * 0.1 / gap.std(ddof=1)
+    base = rng.normal(0.5, 0.1, 40)
+    repeats = -(-photos_wanted(choose([base, base - gap, base - 0.3])) // 40) + 1
+    base, gap = np.tile(base, repeats), np.tile(gap, repeats)
+    found = choose([base, base - gap, base - 0.3])
+    assert (found.patch_size, found.decided) == (32, True)
+
+
+def test_a_gap_of_exactly_the_margin_is_survived(choose, rng):
+    for _ in range(100):
+        base = rng.normal(0.5, 0.1, 12)
+        found = choose([base, base - 0.02, base - 0.3], n_resamples=100)
+        assert found.decided
+        assert found.patch_size in (16, 32)
+        noise = rng.normal(0, 0.2, 12)
+        columns = [base, base - 0.02 - (noise - noise.mean()), base - 0.9]
+        found = choose(columns, n_resamples=100)
+        assert found.decided or photos_wanted(found) > 12
 
 
 def test_photos_that_one_size_could_not_score_do_not_count(choose, rng):
     base = rng.normal(0.5, 0.1, 30)
-    holed = base.copy()
+    holed = base + rng.normal(0, 0.001, 30)
     holed[:5] = np.nan
-    found = choose([base, holed, base])
+    found = choose([base, holed, base + rng.normal(0, 0.001, 30)])
     assert found.decided
+    assert found.n_images == 25
     assert "on 25 images" in found.reason
 
 
-def test_the_simultaneous_bound_holds_as_often_as_it_says(choose, rng):
-    """A size that is really worse by the margin must seldom be said to lose less."""
+def standard_error(numbers):
+    return numbers.std(ddof=1) / np.sqrt(len(numbers))
+
+
+def slow_bounds(scores, counts, width):
+    """Bounds of each pair and each loss, written from the definition, one resample and one pair at a time."""
+    n_images, n_sizes = scores.shape
+    drawn = [np.repeat(np.arange(n_images), row) for row in counts]
+    pairs, losses = np.zeros((n_sizes, n_sizes)), np.zeros(n_sizes)
+    for row in range(n_sizes):
+        gaps = {other: scores[:, row] - scores[:, other] for other in range(n_sizes) if other != row}
+        highest = [
+            max((gap.mean() - gap[images].mean()) / standard_error(gap[images]) for gap in gaps.values())
+            for images in drawn
+        ]
+        critical = np.quantile(highest, 0.95)
+        for other, gap in gaps.items():
+            unseen = width * (1 - 0.05 ** (1 / n_images)) if np.mean(gap == 0) > 0.5 else 0.0
+            pairs[row, other] = gap.mean() + max(critical * standard_error(gap), unseen)
+    for other in range(n_sizes):
+        losses[other] = max(0.0, *(pairs[row, other] for row in range(n_sizes) if row != other))
+    return pairs, losses
+
+
+@pytest.mark.parametrize("mostly_equal", [False, True])
+def test_the_bounds_equal_a_slow_loop(rng, mostly_equal):
+    scores = rng.normal(0.5, 0.1, (25, 1)) + rng.gamma(0.7, 0.05, (25, 4)) + [0.0, 0.02, 0.01, -0.1]
+    if mostly_equal:
+        scores[:15, 1] = scores[:15, 0]
+    counts = resample_counts(rng, 25, 700)  # more than one block
+    found = _bounds(scores, counts, 1.0)
+    pairs, losses = slow_bounds(scores, counts, 1.0)
+    np.testing.assert_allclose(found.pairs, pairs, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.losses, losses, rtol=0, atol=1e-9)
+
+
+def share_held(draw, truth, rng, *, n_photos, runs=300):
+    """Return how often every loss to the truly best is within its bound, whichever of equals that is."""
+    best = int(truth.argmax())
+    loss = np.delete(truth[best] - truth, best)
+    held = 0
+    for _ in range(runs):
+        found = _bounds(draw((n_photos, len(truth))), resample_counts(rng, n_photos, 300), 1.0)
+        assert (found.losses >= found.pairs[best]).all()
+        held += bool((np.delete(found.pairs[best], best) >= loss - 1e-12).all())
+    return held / runs
+
+
+@pytest.mark.parametrize(
+    "truth", [[0.0, 0.0, 0.0, 0.0], [0.02, 0.0, 0.01, -0.3], [0.5, 0.0, 0.0, 0.0]], ids=["alike", "near", "winner"]
+)
+@pytest.mark.parametrize("noise", ["normal", "skewed"])
+def test_the_losses_are_bounded_together_as_often_as_it_says(rng, truth, noise):
+    spread = np.array([0.02, 0.05, 0.1, 0.05])
+    draws = {
+        "normal": lambda shape: rng.normal(0, 1, shape) * spread,
+        "skewed": lambda shape: (rng.gamma(2.0, 1.0, shape) - 2.0) * spread,
+    }
+    truth = np.array(truth)
+    share = share_held(lambda shape: truth + draws[noise](shape), truth, rng, n_photos=30)
+    assert share >= 0.95 - 0.038  # three standard errors
+
+
+@pytest.mark.parametrize("missed", [0.02, 0.05, 0.1])
+def test_rare_misses_are_bounded_as_often_as_it_says(rng, missed):
+    """The pointing game: one size hits always, the other misses now and then."""
+    chances = np.array([0.0, missed])
+    share = share_held(lambda shape: (rng.random(shape) >= chances).astype(float), -chances, rng, n_photos=60)
+    assert share >= 0.95 - 0.038
+
+
+def test_a_size_worse_by_the_margin_is_seldom_chosen(choose, rng):
     wrong = 0
     for _ in range(60):
         truth = np.array([[0.02], [0.0], [-0.4]])
@@ -96,3 +251,23 @@ def test_the_simultaneous_bound_holds_as_often_as_it_says(choose, rng):
 def test_without_two_sizes_there_is_no_choice(choose, rng):
     assert choose([rng.random(20)], sizes={16: 196}) is None
     assert choose([np.full(20, np.nan), rng.random(20), rng.random(20)]) is None
+
+
+def orthogonal(rng, n_photos, count):
+    """Columns of mean 0 and deviation 1 that do not correlate."""
+    columns = np.linalg.qr(np.column_stack([np.ones(n_photos), rng.normal(size=(n_photos, count))]))[0][:, 1:]
+    return columns / columns.std(axis=0, ddof=1)
+
+
+def test_a_dearer_size_is_not_said_to_be_cheaper_than_the_best(choose, rng):
+    first, second = orthogonal(rng, 50, 2).T
+    hub = rng.normal(0.5, 0.1, 50)
+    found = choose([hub, hub - 0.0001 + 0.06 * first, hub + 0.0001 + 0.06 * second])
+    assert "196 passes instead of 16" not in found.reason
+
+
+def test_the_photos_wanted_are_at_least_the_ten_below_which_nothing_is_decided(choose, rng):
+    base = np.linspace(0.3, 0.7, 5)
+    found = choose([base + rng.normal(0.005, 0.0001, 5), base], sizes={16: 196, 56: 16})
+    assert not found.decided
+    assert photos_wanted(found) >= 10

@@ -202,6 +202,70 @@ def test_bare_occlusion_stands_for_every_patch_size():
     ]
 
 
+def expanded(specs, sizes, strides):
+    """The texts that specs stand for, and what is said of those left out."""
+    said = []
+    return [one.text for one in expand(specs, sizes, 0, strides=strides, say=said.append)], said
+
+
+def test_sizes_and_strides_are_a_grid():
+    found, said = expanded("gradcam, occlusion(fill=blur)", [16, 24], ["patch", "half", 4])
+    assert found == [
+        "gradcam",
+        "occlusion(patch_size=16, fill=blur)",
+        "occlusion(patch_size=16, stride=8, fill=blur)",
+        "occlusion(patch_size=16, stride=4, fill=blur)",
+        "occlusion(patch_size=24, fill=blur)",
+        "occlusion(patch_size=24, stride=12, fill=blur)",
+        "occlusion(patch_size=24, stride=4, fill=blur)",
+    ]
+    assert said == []
+
+
+def test_a_stride_larger_than_the_patch_is_left_out_and_said():
+    found, said = expanded("occlusion", [16, 32, 24], [24, "half"])
+    assert found == [
+        "occlusion(patch_size=16, stride=8)",
+        "occlusion(patch_size=32, stride=24)",
+        "occlusion(patch_size=32, stride=16)",
+        "occlusion(patch_size=24)",
+        "occlusion(patch_size=24, stride=12)",
+    ]
+    assert said == ["left out: patch_size=16 with a stride of 24, which would leave pixels uncovered"]
+    assert expanded("occlusion", [16], [24, "patch"])[0] == ["occlusion(patch_size=16)"]
+
+
+def test_strides_larger_than_every_patch_are_refused():
+    said = []
+    with pytest.raises(ConfigError, match=r"--strides 40, 33: larger than every patch size \(16, 32\)"):
+        expand("gradcam, occlusion", [16, 32], 0, strides=[40, 33], say=said.append)
+    assert said == []
+    assert expanded("gradcam, occlusion(patch_size=8)", [16], [40]) == (["gradcam", "occlusion(patch_size=8)"], [])
+
+
+def test_strides_that_come_to_the_same_are_one():
+    found, said = expanded("occlusion", [32, 16], ["half", 16, "patch"])
+    assert found == [
+        "occlusion(patch_size=32, stride=16)",
+        "occlusion(patch_size=32)",
+        "occlusion(patch_size=16, stride=8)",
+        "occlusion(patch_size=16)",
+    ]
+    assert said == []
+    with pytest.raises(ConfigError, match=r"occlusion\(patch_size=32, stride=16\) is listed twice"):
+        expanded("occlusion, occlusion(stride=half)", [32], ["half"])
+
+
+def test_occlusion_that_names_its_stride_has_no_other():
+    found, _ = expanded("occlusion(stride=half), occlusion(patch_size=10), tf_explain.occlusion", [16, 24], [4, 40])
+    assert found[:3] == [
+        "occlusion(patch_size=16, stride=8)", "occlusion(patch_size=24, stride=12)", "occlusion(patch_size=10)",
+    ]  # fmt: skip
+    assert len(found) == 4
+    with pytest.raises(ConfigError, match="stride=20 is not allowed; 1 to patch_size"):
+        expanded("occlusion(stride=20)", [16], ["patch"])
+
+
 @pytest.mark.parametrize(
     ("specs", "message"),
     [

@@ -33,20 +33,30 @@ EXPLAINERS = (
 
 @pytest.fixture(scope="session")
 def manifest():
+    return made_up(EXPLAINERS)
+
+
+@pytest.fixture(scope="session")
+def results(manifest):
+    return scored(manifest)
+
+
+def made_up(explainers):
+    """Describe a run of these explainers."""
     texts = DEFAULT_METRICS
     return Manifest(
         schema_version=1,
         signature=Signatures(
             run="run|target:label|geometry:squash|n:24",
             metrics={text: f"{text}|v:1|steps:28" for text in texts},
-            explainers={one.text: f"{one.text}|v:1" for one in EXPLAINERS},
+            explainers={one.text: f"{one.text}|v:1" for one in explainers},
         ),
         model=ModelFacts(
             "vgg16.keras", "f" * 64, "vgg16", (224, 224), 10, "block5_conv3", "float32", 0.875, 21, 0.9, 0.2
         ),
         data=DataFacts("labels.csv", "csv", 25, 1, 20, "d" * 64, ((TRICKY, "it cannot be decoded"),)),
         settings=Settings("label", "squash", 28, 0, 16, 25),
-        explainers=EXPLAINERS,
+        explainers=tuple(explainers),
         metrics=tuple(texts),
         versions={"evalkit": "0.1.0"},
         created="2026-11-23T00:00:00Z",
@@ -54,31 +64,33 @@ def manifest():
     )
 
 
-@pytest.fixture(scope="session")
-def results(manifest):
+def scored(manifest, object_shares=None):
+    """Make up scores, the first explainer's the highest, and analyse them."""
+    explainers = manifest.explainers
     rng = np.random.default_rng(2)
     metrics = [METRICS.build(text) for text in manifest.metrics]
-    shape = (N_IMAGES, len(EXPLAINERS), len(metrics))
-    values = rng.random((N_IMAGES, 1, 1)) * 0.1 + np.linspace(0.8, 0.2, len(EXPLAINERS))[None, :, None]
+    shape = (N_IMAGES, len(explainers), len(metrics))
+    values = rng.random((N_IMAGES, 1, 1)) * 0.1 + np.linspace(0.8, 0.2, len(explainers))[None, :, None]
     values = np.broadcast_to(values, shape) + rng.normal(0, 0.05, shape)
     statistics, reasons = {}, {}
     for index, metric in enumerate(metrics):
         if isinstance(metric, DatasetMetric):
             size = {"max_box_acc_v1": 100, "max_box_acc_v2": 300, "pxap": 512}[metric.name]
-            statistics[metric.text] = rng.integers(0, 2, (N_IMAGES, len(EXPLAINERS), size)).astype(float)
+            statistics[metric.text] = rng.integers(0, 2, (N_IMAGES, len(explainers), size)).astype(float)
             values[..., index] = np.nan
         elif metric.spec.binary:
             values[..., index] = values[..., index] > 0.5
     unscored = manifest.metrics.index("relevance_mass_accuracy")
     values[..., unscored] = np.nan
-    for one in EXPLAINERS:
+    for one in explainers:
         reasons[one.text, "relevance_mass_accuracy"] = {"only boxes, no exact mask": N_IMAGES}
     table = ScoreTable(
         tuple(f"{number}.jpg" for number in range(N_IMAGES)),
-        tuple(one.text for one in EXPLAINERS),
+        tuple(one.text for one in explainers),
         manifest.metrics,
         values,
         statistics,
         reasons,
+        object_shares,
     )
-    return analyse(table, metrics, EXPLAINERS, seed=0, n_resamples=300, n_flips=300)
+    return analyse(table, metrics, explainers, seed=0, n_resamples=300, n_flips=300)

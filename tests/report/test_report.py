@@ -6,16 +6,18 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 
 import msgspec
+import numpy as np
 import pytest
 
 from evalkit.report import FORMATS, render
 from evalkit.report.latex import escape as latex_escape
-from evalkit.report.layout import leaderboards, number
+from evalkit.report.layout import beaten, choice_lines, leaderboards, number, object_size_rows, tied_for_best
 from evalkit.report.markdown import escape as markdown_escape
 
-from .conftest import EXPLAINERS, N_IMAGES, TRICKY
+from .conftest import EXPLAINERS, N_IMAGES, TRICKY, explainer, made_up, scored
 
 
 @pytest.fixture
@@ -173,3 +175,104 @@ def test_without_controls_or_sweep_nothing_is_said_of_them(manifest, results):
     assert "control" not in text
     assert "Patch size" not in text
     assert "Tests:" not in text
+
+
+THIRTY = (
+    *EXPLAINERS,
+    *(
+        explainer(f"occlusion(patch_size={size}, stride={stride})", passes=9, patch_size=size, stride=stride)
+        for size in (24, 32, 40, 64)
+        for stride in (4, 8, 12, 20, 24)
+    ),
+    *(explainer(f"tf_explain.occlusion(patch_size={size})", patch_size=size) for size in (16, 24, 32, 48)),
+)
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """A run of thirty explainers with objects of every size, and the same with every second row beaten by all."""
+    run = made_up(THIRTY)
+    found = scored(run, np.linspace(0.02, 0.6, N_IMAGES))
+    every_second = tuple(one.text for one in THIRTY[::2])
+    scattered = msgspec.structs.replace(
+        found,
+        leaderboard=tuple(
+            one if one.mean is None else msgspec.structs.replace(one, better_than=every_second)
+            for one in found.leaderboard
+        ),
+    )
+    assert len(THIRTY) == 30
+    return run, {"as scored": found, "scattered": scattered}
+
+
+@pytest.mark.parametrize("which", ["as scored", "scattered"])
+@pytest.mark.parametrize(("width", "wide"), [(80, False), (80, True), (120, False), (200, False)])
+def test_thirty_explainers_keep_to_the_width_and_lose_no_letter(crowd, which, width, wide):
+    run, results = crowd[0], crowd[1][which]
+    text = render(run, results, "table", width=width, wide=wide, color=False)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    boards = leaderboards(run, results)
+    tables = re.sub(r"The best, and.*?\.\n", "", text[: text.index("Patch size of occlusion")], flags=re.DOTALL)
+    letters = Counter(re.findall(r"(?<![\w(.=])[a-z]{1,2}(?:-[a-z]{1,2})?(?![\w(.=])", tables))
+    numbers = Counter(re.findall(r"\d\.\d{3}", tables))
+    cells = [(board, cell) for board in boards for row in board.rows for cell in row.cells]
+    wanted = Counter(part for board, cell in cells for part in beaten(board, cell).split(",") if part)
+    assert wanted
+    assert wanted <= letters
+    assert Counter(number(cell.mean) for _, cell in cells if cell.mean is not None) <= numbers
+
+
+def test_thirty_explainers_have_letters_beyond_z_in_every_format(crowd):
+    run, results = crowd[0], crowd[1]["as scored"]
+    for form in ("table", "markdown", "latex"):
+        text = render(run, results, form, width=120, wide=False, color=False)
+        found = re.findall(r"^(?:\| )?(a[a-d]) ", text, flags=re.MULTILINE)
+        assert set(found) == {"aa", "ab", "ac", "ad"}, form
+
+
+def test_letters_stand_behind_the_scores_in_every_format(shown, manifest, results):
+    table, markdown, latex = shown(width=200), shown("markdown"), shown("latex")
+    boards = leaderboards(manifest, results)
+    lettered = [(cell, beaten(board, cell)) for board in boards for row in board.rows for cell in row.cells]
+    assert any(letters for _, letters in lettered)
+    for cell, letters in lettered:
+        if letters:
+            assert f"<sup>{letters}</sup>" in markdown
+            assert f"$^{{\\mathrm{{{letters}}}}}$" in latex
+            mean = re.escape(number(cell.mean))
+            if len(letters) <= 5:
+                assert re.search(rf"{mean} \[[^]]*\][*!]? +{letters}(?: |$)", table, flags=re.MULTILINE)
+    assert markdown.count("<sup>") == latex.count(r"$^{\mathrm{") == sum(bool(letters) for _, letters in lettered)
+    joined = " ".join(table.split())
+    for board in boards:
+        assert tied_for_best(board) in joined
+        assert markdown_escape(tied_for_best(board)) in markdown
+
+
+def test_the_choice_and_the_sizes_of_objects_are_said_on_the_terminal_and_in_markdown(crowd):
+    run, results = crowd[0], crowd[1]["as scored"]
+    table = render(run, results, "table", width=120, wide=False, color=False)
+    markdown = render(run, results, "markdown", width=80, wide=False, color=False)
+    _, rows, notes = object_size_rows(results)
+    assert len(rows) == len(results.patch_sweep) == 22
+    for line in [*choice_lines(results), *notes]:
+        assert line in " ".join(table.split())
+        assert markdown_escape(line) in markdown
+    assert "symmetric_relevance_gain by object size (images)" in table
+    assert re.search(r"^ *> \d+ ", table, flags=re.MULTILINE)
+
+
+def test_the_sweep_keeps_to_80_columns_with_metrics_that_name_parameters(manifest, results):
+    renamed = {"deletion": "deletion(steps=56)"}
+    sweep = tuple(
+        msgspec.structs.replace(row, metrics={renamed.get(text, text): score for text, score in row.metrics.items()})
+        for row in results.patch_sweep
+    )
+    run = msgspec.structs.replace(manifest, metrics=tuple(renamed.get(text, text) for text in manifest.metrics))
+    cells = tuple(
+        msgspec.structs.replace(cell, metric=renamed.get(cell.metric, cell.metric)) for cell in results.leaderboard
+    )
+    found = msgspec.structs.replace(results, patch_sweep=sweep, leaderboard=cells)
+    text = render(run, found, "table", width=80, wide=False, color=False)
+    assert "…" not in text

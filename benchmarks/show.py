@@ -1,0 +1,165 @@
+"""How long the first and the next ``show`` of a large run take: ``python benchmarks/show.py``.
+
+Writes a run folder of made-up scores, 2,000 images x 30 explainers x 15 metrics (every metric of ``list metrics``, and
+more steps of some), and asks ``python -m evalkit show`` for it twice, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.spec import DatasetMetric, Metric
+from evalkit.store.database import Database, ImageRow, ScoreRow
+from evalkit.store.files import write_bytes
+from evalkit.store.manifest import (
+    SCHEMA_VERSION,
+    DataFacts,
+    ExplainerFacts,
+    Manifest,
+    ModelFacts,
+    Settings,
+    Signatures,
+)
+
+SIZES = (16, 24, 32, 40, 48, 56, 64)
+MORE = ("deletion(steps=14)", "insertion(steps=14)")
+UNSCORED_SHARE = 0.05
+
+
+def explainers(count: int) -> list[ExplainerFacts]:
+    """Describe occlusions of all sizes at two strides, four controls, and as many others as are wanted."""
+    found = [
+        ExplainerFacts(
+            f"occlusion(patch_size={size}, stride={stride})",
+            "occlusion",
+            {"patch_size": size, "stride": stride},
+            False,
+            (224 // stride) ** 2,
+            (224 // stride) ** 2 + 1,
+            "windowed",
+            1.0,
+            1,
+        )
+        for size in SIZES
+        for stride in (size, size // 2)
+    ]
+    found += [
+        ExplainerFacts(name, name, {}, True, None, 0, "no pass", 1.0, 1)
+        for name in ("uniform", "random", "center", "edges")
+    ]
+    found += [
+        ExplainerFacts(
+            f"gradcam(layer=block{index})", "gradcam", {"layer": f"block{index}"}, False, None, 1, "full pass"
+        )
+        for index in range(count - len(found))
+    ]
+    return found[:count]
+
+
+def statistics(metric: DatasetMetric, rng: np.random.Generator, better: float) -> np.ndarray:
+    """Make up what one image adds to a score of the whole set."""
+    if metric.name == "pxap":
+        return np.concatenate([rng.poisson(20 + 20 * better, 256), rng.poisson(180, 256)]).astype(np.float64)
+    length = {"max_box_acc_v1": 100, "max_box_acc_v2": 300}[metric.name]
+    return (rng.random(length) < 0.3 + 0.4 * better).astype(np.float64)
+
+
+def fill(folder: Path, n_images: int, n_explainers: int) -> None:
+    """Write a finished run of made-up scores."""
+    rng = np.random.default_rng(0)
+    metrics: list[Metric] = [METRICS.build(text, steps=28) for text in (*METRICS.names(), *MORE)]
+    described = explainers(n_explainers)
+    ids = [f"{index:05d}.jpg" for index in range(n_images)]
+    folder.mkdir(parents=True, exist_ok=True)
+    database = Database(folder / "results.sqlite", create=True)
+    with database:
+        database.plan_images(
+            [ImageRow(one, at, at % 10, "", 1, 1, "", f"{at}", None, 0, 0, 0.9, "", 0.2) for at, one in enumerate(ids)]
+        )
+        for image_id in ids:
+            wrong = rng.random() < UNSCORED_SHARE
+            rows = []
+            for place, explainer in enumerate(described):
+                for metric in metrics:
+                    value, reason, numbers = None, None, None
+                    if isinstance(metric, DatasetMetric):
+                        numbers = statistics(metric, rng, place / n_explainers)
+                    elif wrong and metric.spec.needs == "perturbation":
+                        reason = "misclassified"
+                    else:
+                        value = float(rng.beta(2 + place / 10, 2))
+                    rows.append(ScoreRow(image_id, explainer.text, metric.text, value, reason, numbers, "k"))
+            database.put_scores(rows)
+        database.touch()
+    database.close()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        signature=Signatures(
+            run="made up",
+            metrics={one.text: one.signature for one in metrics},
+            explainers={one.text: one.text for one in described},
+        ),
+        model=ModelFacts("made-up", "0" * 64, "none", (224, 224), 10, None, "float32", 0.95, int(0.95 * n_images)),
+        data=DataFacts("made-up", "arrays", n_images, n_regions=n_images, fingerprint="0" * 64),
+        settings=Settings(target="label", geometry="squash", steps=28, seed=0, batch_size=32, limit=None),
+        explainers=tuple(described),
+        metrics=tuple(one.text for one in metrics),
+        versions={},
+        created=now,
+        finished=now,
+    )
+    import msgspec
+
+    write_bytes(folder / "manifest.json", msgspec.json.encode(manifest))
+
+
+def show(folder: Path) -> dict[str, float]:
+    """Run ``show`` once and return its seconds and peak memory in MB."""
+    before = perf_counter()
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [sys.executable, "-m", "evalkit", "show", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    said = process.stdout.read() if process.stdout else b""
+    _, status, usage = os_wait(process)
+    if status:
+        raise SystemExit(said.decode())
+    return {"seconds": perf_counter() - before, "peak_mb": usage.ru_maxrss / 1024, "lines": said.count(b"\n")}
+
+
+def os_wait(process: subprocess.Popen[bytes]) -> tuple[int, int, resource.struct_rusage]:
+    """Wait for a process and return what it used."""
+    import os
+
+    return os.wait4(process.pid, 0)
+
+
+def main() -> None:
+    """Fill a folder, show it twice, print both."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--explainers", type=int, default=30)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "run"
+        fill(folder, given.images, given.explainers)
+        size = (folder / "results.sqlite").stat().st_size / 1e6
+        n_metrics = len(METRICS.names()) + len(MORE)
+        print(f"{given.images} images x {given.explainers} explainers x {n_metrics} metrics, {size:.0f} MB")
+        for name in ("first", "next", "next again"):
+            print(f"{name}: {json.dumps({key: round(value, 2) for key, value in show(folder).items()})}")
+
+
+if __name__ == "__main__":
+    main()

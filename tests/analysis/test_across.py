@@ -1,0 +1,520 @@
+"""Runs side by side: against slow loops, scipy, and by hand; what is refused and what is left out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+from scipy import stats
+
+from evalkit.analysis.across import RunScores, compare_runs
+from evalkit.analysis.comparisons import sign_flips
+from evalkit.errors import NotComparableError
+from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.spec import DatasetMetric
+from evalkit.randomness import generator
+from evalkit.store.database import ImageRow
+from evalkit.store.manifest import DataFacts, Manifest, ModelFacts, Settings, Signatures
+from evalkit.store.scores import ScoreTable
+
+SIZES = {"max_box_acc_v1": 100, "max_box_acc_v2": 300, "pxap": 512}
+
+
+def made_up(name, values, metrics=("deletion",), explainers=None, photos=None, statistics=None, **changes):
+    """Return a run of made-up scores (n, E, M); ``changes`` replace fields of the manifest's parts or the rows."""
+    values = np.asarray(values, dtype=float)
+    if values.ndim < 3:
+        values = values.reshape(len(values), -1, 1)
+    explainers = tuple(f"explainer{at}" for at in range(values.shape[1])) if explainers is None else tuple(explainers)
+    photos = range(len(values)) if photos is None else photos
+    rows = [
+        ImageRow(f"{photo}.jpg", at, 0, "dog", 1, 1, "t", f"sha{photo}", None, 0, 0, 0.9, "here", 0.25)
+        for at, photo in enumerate(photos)
+    ]
+    lines = {
+        "explainers": {text: f"{text}|v:1" for text in explainers},
+        "metrics": {text: f"{text}|v:1|steps:28" for text in metrics},
+    }
+    model = ModelFacts("vgg.keras", "f" * 64, "vgg16", (32, 32), 3, "conv", "float32", 0.875, 7, 0.9, 0.2)
+    settings = Settings("label", "squash", 28, 0, 16, None)
+    manifest = Manifest(
+        1,
+        Signatures("run", **{key: {**line, **changes.get("lines", {}).get(key, {})} for key, line in lines.items()}),
+        msgspec.structs.replace(model, **changes.get("model", {})),
+        DataFacts("labels.csv", "csv", len(rows)),
+        msgspec.structs.replace(settings, **changes.get("settings", {})),
+        (),
+        tuple(metrics),
+        changes.get("versions", {"evalkit": "0.1.0", "keras": "3.12"}),
+        "2026-11-23T00:00:00Z",
+        "2026-11-23T00:10:00Z",
+    )
+    table = ScoreTable(tuple(row.image_id for row in rows), explainers, tuple(metrics), values, statistics or {}, {})
+    return RunScores(name, manifest, table, changes.get("rows", lambda rows: rows)(rows))
+
+
+def sets(name, numbers, metric="max_box_acc_v1", **changes):
+    """Return a run of one dataset-level metric: statistics (n, E, K)."""
+    values = np.full((*numbers.shape[:2], 1), np.nan)
+    return made_up(name, values, (metric,), statistics={metric: numbers}, **changes)
+
+
+def compared(*runs, **options):
+    metrics = [METRICS.build(text) for text in runs[0].manifest.metrics]
+    return compare_runs(runs, metrics, **{"n_resamples": 500, "n_flips": 500, **options})
+
+
+def refused(*runs):
+    with pytest.raises(NotComparableError) as caught:
+        compared(*runs)
+    return str(caught.value)
+
+
+def test_difference_is_later_minus_first_over_the_images_that_both_scored(rng):
+    first, later = rng.random((2, 30, 2))
+    first[:4, 0], later[2:7, 0], later[29, 1] = np.nan, np.nan, np.nan
+    found = compared(made_up("one", first), made_up("two", later))
+    assert found.n_shared == 30
+    for place, cell in enumerate(found.cells):
+        both = np.isfinite(first[:, place]) & np.isfinite(later[:, place])
+        assert (cell.explainer, cell.metric, cell.run) == (f"explainer{place}", "deletion", "B")
+        assert cell.n_images == both.sum() == (23, 29)[place]
+        assert cell.first_mean == pytest.approx(first[both, place].mean())
+        assert cell.mean == pytest.approx(later[both, place].mean())
+        assert cell.difference == pytest.approx((later - first)[both, place].mean())
+        assert cell.ci_low < cell.difference < cell.ci_high
+
+
+def test_images_are_paired_by_content_whatever_their_order_and_number(rng):
+    first, later = rng.random((2, 12, 2))
+    plain = compared(made_up("one", first), made_up("two", later))
+    order = rng.permutation(12)
+    extra = np.concatenate([later[order], rng.random((3, 2))])
+    mixed = compared(made_up("one", first), made_up("two", extra, photos=[*order, 90, 91, 92]))
+    assert mixed.cells == plain.cells
+    assert mixed.n_shared == 12
+    assert [run.n_images for run in mixed.runs] == [12, 15]
+    assert plain.left_out == ()
+    assert mixed.left_out == ("3 of up to 15 images are not the same in every run",)
+    back = compared(made_up("two", extra, photos=[*order, 90, 91, 92]), made_up("one", first))
+    assert [cell.difference for cell in back.cells] == pytest.approx([-cell.difference for cell in plain.cells])
+
+
+def test_names_of_images_do_not_matter(rng):
+    first, later = rng.random((2, 8, 1))
+
+    def renamed(rows):
+        return [replace(row, image_id=f"elsewhere/{row.image_id}") for row in rows]
+
+    found = compared(made_up("one", first), made_up("two", later, rows=renamed))
+    assert found.cells == compared(made_up("one", first), made_up("two", later)).cells
+
+
+def slow_max_t(gaps, flips, *, exact):
+    """Corrected p-values of columns of paired differences (n, P) with NaN, from the definition."""
+
+    def t(one, signs):
+        held = np.isfinite(one)
+        one = (signs * one)[held]
+        return abs(one.mean() / (one.std(ddof=1) / np.sqrt(len(one))))
+
+    pairs = range(gaps.shape[1])
+    observed = [t(gaps[:, place], np.ones(len(gaps))) for place in pairs]
+    highest = [max(t(gaps[:, place], signs) for place in pairs) for signs in flips]
+    reached = np.array([sum(one >= seen * (1 - 1e-9) for one in highest) for seen in observed])
+    return reached / len(flips) if exact else (1 + reached) / (1 + len(flips))
+
+
+@pytest.mark.parametrize(("n_images", "n_flips", "exact"), [(8, 500, True), (25, 300, False)])
+def test_p_values_are_max_t_over_all_explainers_and_later_runs(rng, n_images, n_flips, exact):
+    scores = rng.normal(size=(3, n_images, 2)) + np.array([0.0, 0.4, 0.8])[:, None, None]
+    scores[1, 0, 0], scores[2, 1:3, 1], scores[0, 4, 1] = np.nan, np.nan, np.nan
+    found = compared(*(made_up(str(at), one) for at, one in enumerate(scores)), n_flips=n_flips)
+    flips, all_there = sign_flips(generator(0, "sign flips", "deletion"), n_images, n_flips)
+    assert all_there is exact
+    gaps = np.stack([scores[run, :, place] - scores[0, :, place] for place in (0, 1) for run in (1, 2)], axis=1)
+    assert [(cell.explainer, cell.run) for cell in found.cells] == [
+        (f"explainer{place}", run) for place in (0, 1) for run in "BC"
+    ]
+    np.testing.assert_allclose([cell.p_value for cell in found.cells], slow_max_t(gaps, flips, exact=exact))
+
+
+def test_one_pair_is_scipys_permutation_test(rng):
+    first, later = rng.normal(size=(2, 9))
+    later += 0.5
+
+    def studentized(one, other, axis):
+        gaps = one - other
+        return gaps.mean(axis=axis) / gaps.std(axis=axis, ddof=1)
+
+    theirs = stats.permutation_test((later, first), studentized, permutation_type="samples", vectorized=True)
+    (cell,) = compared(made_up("one", first), made_up("two", later)).cells
+    assert cell.p_value == pytest.approx(theirs.pvalue)
+
+
+def test_interval_is_scipys_bca_of_the_paired_differences(rng):
+    first = rng.random(40)
+    later = first + rng.gamma(2.0, 0.05, 40)
+    first[3], later[5] = np.nan, np.nan
+    (cell,) = compared(made_up("one", first), made_up("two", later), n_resamples=10_000).cells
+    gaps = (later - first)[np.isfinite(later - first)]
+    theirs = stats.bootstrap((gaps,), np.mean, n_resamples=10_000, method="BCa", rng=rng).confidence_interval
+    width = theirs.high - theirs.low
+    assert (cell.ci_low, cell.ci_high) == pytest.approx(tuple(theirs), abs=0.04 * width)
+    assert cell.ci_reason is None
+
+
+def test_few_images_make_the_interval_unreliable(rng):
+    (cell,) = compared(made_up("one", rng.random(10)), made_up("two", rng.random(10))).cells
+    assert cell.ci_reason == "fewer than 20 images: unreliable"
+    assert cell.ci_low < cell.ci_high
+
+
+def hits(rng, shares, n_images=8, size=100):
+    return np.stack([(rng.random((n_images, size)) < share).astype(float) for share in shares], axis=1)
+
+
+@pytest.mark.parametrize("metric", ["max_box_acc_v1", "max_box_acc_v2"])
+def test_dataset_level_metrics_equal_a_slow_loop(rng, metric):
+    aggregate, size = METRICS.build(metric).aggregate, SIZES[metric]
+    first, later = hits(rng, (0.3, 0.5), size=size), hits(rng, (0.6, 0.55), size=size)
+    first[2, 0], later[5, 1] = np.nan, np.nan
+    found = compared(sets("one", first, metric), sets("two", later, metric))
+
+    def gap(place, signs):
+        both = np.isfinite(first[:, place, 0] + later[:, place, 0])
+        swap = np.asarray(signs)[both, None] < 0
+        one, two = later[both, place], first[both, place]
+        return float(
+            aggregate(np.where(swap, two, one).mean(axis=0)) - aggregate(np.where(swap, one, two).mean(axis=0))
+        )
+
+    # Half of the patterns are all: the other half are their mirror images.
+    flips = [signs for signs in itertools.product([1, -1], repeat=8) if signs[-1] == 1]
+    drawn = np.array([[gap(place, signs) for place in (0, 1)] for signs in flips])
+    observed = np.array([gap(place, np.ones(8)) for place in (0, 1)])
+    spread = drawn.std(axis=0)
+    highest = np.abs(drawn / spread).max(axis=1)
+    for place, cell in enumerate(found.cells):
+        both = np.isfinite(first[:, place, 0] + later[:, place, 0])
+        assert cell.n_images == both.sum() == 7
+        assert cell.first_mean == pytest.approx(float(aggregate(first[both, place].mean(axis=0))))
+        assert cell.mean == pytest.approx(float(aggregate(later[both, place].mean(axis=0))))
+        assert cell.difference == pytest.approx(observed[place])
+        expected = np.mean(highest >= abs(observed[place]) / spread[place] - 1e-9)
+        assert cell.p_value == pytest.approx(expected)
+
+
+def test_dataset_level_intervals_resample_images_and_take_the_maximum_anew(rng):
+    first, later = hits(rng, (0.35,), n_images=40), hits(rng, (0.7,), n_images=40)
+    (cell,) = compared(sets("one", first), sets("two", later), n_resamples=1_000).cells
+    places = np.arange(40)
+
+    def gap(drawn):
+        return later[drawn, 0].mean(axis=0).max() - first[drawn, 0].mean(axis=0).max()
+
+    theirs = stats.bootstrap(
+        (places,), gap, n_resamples=2_000, method="BCa", vectorized=False, rng=rng
+    ).confidence_interval
+    assert cell.difference == pytest.approx(gap(places))
+    assert (cell.ci_low, cell.ci_high) == pytest.approx(tuple(theirs), abs=0.15 * (theirs.high - theirs.low))
+
+
+def test_statistics_missing_in_one_run_are_not_scored(rng):
+    for metric, size in SIZES.items():
+        numbers = rng.integers(1, 3, (6, 2, size)).astype(float)
+        bare = made_up("two", np.full((6, 2, 1), np.nan), (metric,))
+        for pair in ((sets("one", numbers, metric), bare), (bare, sets("one", numbers, metric)), (bare, bare)):
+            cells = compared(*pair).cells
+            assert {(one.verdict, one.n_images, one.difference, one.p_value) for one in cells} == {
+                ("not scored", 0, None, None)
+            }
+        third = compared(sets("one", numbers, metric), bare, sets("three", numbers, metric)).cells
+        assert [one.verdict for one in third] == ["not scored", "tied"] * 2
+
+
+def test_three_runs_are_each_held_against_the_first(rng):
+    base = rng.random((20, 2))
+    runs = [made_up(name, base + shift) for name, shift in (("a", 0.0), ("b", 0.25), ("c", -0.5))]
+    found = compared(*runs)
+    assert [run.letter for run in found.runs] == ["A", "B", "C"]
+    assert [run.name for run in found.runs] == ["a", "b", "c"]
+    assert [cell.run for cell in found.cells] == ["B", "C"] * 2
+    assert [cell.difference for cell in found.cells] == pytest.approx([0.25, -0.5] * 2)
+    assert [cell.verdict for cell in found.cells] == ["worse", "better"] * 2
+
+
+@pytest.mark.parametrize(
+    ("metric", "word"), [("deletion", "worse"), ("average_drop", "worse"), ("insertion", "better")]
+)
+def test_better_is_lower_where_lower_is_better(rng, metric, word):
+    first = rng.random(15)
+    later = first + 0.1 + 0.01 * rng.random(15)
+    (cell,) = compared(made_up("one", first, (metric,)), made_up("two", later, (metric,))).cells
+    assert cell.direction == METRICS.get(metric).spec.direction
+    assert cell.difference > 0
+    assert cell.verdict == word
+    (cell,) = compared(made_up("two", later, (metric,)), made_up("one", first, (metric,))).cells
+    assert cell.difference < 0
+    assert cell.verdict == {"worse": "better", "better": "worse"}[word]
+
+
+def test_more_comparisons_in_a_metric_make_each_harder_and_other_metrics_do_not(rng):
+    first = rng.random((18, 1, 1))
+    later = first + rng.normal(0.05, 0.1, (18, 1, 1))
+    (alone,) = compared(made_up("one", first), made_up("two", later)).cells
+    more_first, more_later = rng.random((2, 18, 9, 1))
+    cell = compared(
+        made_up("one", np.concatenate([first, more_first], axis=1)),
+        made_up("two", np.concatenate([later, more_later], axis=1)),
+    ).cells[0]
+    assert cell.p_value > alone.p_value
+    beside = compared(
+        made_up("one", np.concatenate([first, rng.random((18, 1, 1))], axis=2), ("deletion", "insertion")),
+        made_up("two", np.concatenate([later, rng.random((18, 1, 1))], axis=2), ("deletion", "insertion")),
+    ).cells[0]
+    assert beside == alone
+
+
+def test_cells_without_a_shared_score_are_not_scored(rng):
+    first, later = rng.random((2, 10, 3))
+    later[:, 1] = np.nan
+    first[:5, 2], later[5:, 2] = np.nan, np.nan
+    found = compared(made_up("one", first), made_up("two", later))
+    for cell in found.cells[1:]:
+        assert cell.verdict == "not scored"
+        assert (cell.first_mean, cell.mean, cell.difference, cell.ci_low, cell.ci_high, cell.p_value) == (None,) * 6
+        assert cell.ci_reason == "nothing was scored"
+        assert cell.n_images == 0
+    assert found.cells[0].n_images == 10
+    json.dumps(msgspec.to_builtins(found), allow_nan=False)
+
+
+def test_one_shared_image_has_a_difference_but_no_test(rng):
+    (cell,) = compared(made_up("one", [0.25]), made_up("two", [0.75])).cells
+    assert (cell.difference, cell.n_images, cell.p_value, cell.verdict) == (0.5, 1, None, "tied")
+    assert cell.ci_reason == "one image"
+    numbers = np.ones((1, 1, 100))
+    (cell,) = compared(sets("one", 0 * numbers), sets("two", numbers)).cells
+    assert (cell.difference, cell.n_images, cell.p_value, cell.verdict) == (1.0, 1, None, "tied")
+
+
+def test_equal_runs_are_tied_with_difference_zero(rng):
+    values = rng.random((20, 3, 2))
+    values[4, 1] = np.nan
+    run = made_up("one", values, ("deletion", "sparseness"))
+    found = compared(run, run)
+    assert {(cell.difference, cell.p_value, cell.verdict) for cell in found.cells} == {(0.0, 1.0, "tied")}
+    assert {(cell.ci_low, cell.ci_high) for cell in found.cells} == {(None, None)}
+    assert found.differs == found.left_out == ()
+    (cell,) = compared(*[sets("one", hits(rng, (0.5,)))] * 2).cells
+    assert (cell.difference, cell.p_value, cell.verdict) == (0.0, 1.0, "tied")
+
+
+def test_runs_equal_but_for_rounding_are_tied(rng):
+    values = rng.random((20, 2))
+    found = compared(made_up("one", values), made_up("two", values + rng.choice([0, 1e-16], (20, 2))))
+    assert {cell.verdict for cell in found.cells} == {"tied"}
+
+
+def test_the_same_seed_says_the_same_and_another_nearly_so(rng):
+    first, later = rng.random((2, 25, 2))
+    runs = made_up("one", first), made_up("two", later)
+    assert compared(*runs, seed=3) == compared(*runs, seed=3)
+    one, other = compared(*runs, seed=3).cells[0], compared(*runs, seed=4).cells[0]
+    assert one.difference == other.difference
+    assert one.ci_low != other.ci_low
+
+
+def test_an_image_missing_in_the_third_run_is_missing_for_all(rng):
+    values = rng.random((10, 1))
+    found = compared(made_up("a", values), made_up("b", values + 0.5), made_up("c", values[:7], photos=range(7)))
+    assert found.n_shared == 7
+    assert {cell.n_images for cell in found.cells} == {7}
+
+
+@pytest.mark.parametrize(
+    ("setting", "one", "other"), [("target", "label", "predicted"), ("geometry", "squash", "center-crop")]
+)
+def test_another_target_or_geometry_is_refused_with_both_values(rng, setting, one, other):
+    values = rng.random((6, 1))
+    same = made_up("runs/one", values), made_up("runs/two", values)
+    odd = made_up("runs/odd", values, settings={setting: other})
+    text = refused(same[0], odd)
+    assert "'runs/one' and 'runs/odd' are not comparable" in text
+    assert f"{setting} is {one} in A and {other} in B" in text
+    assert f"run both with the same --{setting}" in text
+    assert f"{setting} is {one} in A and {other} in C" in refused(*same, odd)
+    assert NotComparableError.exit_code == 3
+
+
+def test_metrics_that_all_differ_are_refused_with_both_values(rng):
+    values = rng.random((6, 1))
+    text = refused(made_up("one", values), made_up("two", values, **signed("metrics", "deletion|v:1|steps:8")))
+    assert "no metric is the same in all: metric deletion: steps is 28 in A, 8 in B" in text
+
+
+def signed(kind, line):
+    """Return changes: the signature of what the line names."""
+    return {"lines": {kind: {line.partition("|")[0]: line}}}
+
+
+def test_explainers_that_all_differ_are_refused_with_both_values(rng):
+    values = rng.random((6, 1))
+    one = made_up("one", values, explainers=["random"], **signed("explainers", "random|v:1|seed:0"))
+    two = made_up("two", values, explainers=["random"], **signed("explainers", "random|v:2|seed:5"))
+    text = refused(one, two)
+    assert "'one', 'two' are not comparable: no explainer is the same in all" in text
+    assert "explainer random: version is 1 in A, 2 in B, seed is 0 in A, 5 in B" in text
+
+
+def test_nothing_shared_is_refused_and_each_side_is_named(rng):
+    values = rng.random((6, 1))
+    text = refused(made_up("one", values, explainers=["cam"]), made_up("two", values, explainers=["gradcam"]))
+    assert "explainer cam: not in B; explainer gradcam: only in B" in text
+    text = refused(made_up("one", values, ["deletion"]), made_up("two", values, ["insertion"]))
+    assert "no metric is the same in all: metric deletion: not in B; metric insertion: only in B" in text
+
+
+def test_other_images_are_refused(rng):
+    values = rng.random((6, 1))
+    text = refused(made_up("one", values), made_up("two", values, photos=range(6, 12)))
+    assert "no image is the same in all: 6 of up to 6 images are not the same in every run" in text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("sha256", "other"), ("class_index", 2), ("label", "cat"), ("place", "elsewhere"), ("place", None)],
+)
+def test_an_image_is_the_same_where_content_class_and_place_are(rng, field, value):
+    first, later = rng.random((2, 8, 1))
+
+    def changed(rows):
+        return [*rows[:2], replace(rows[2], **{field: value}), *rows[3:]]
+
+    found = compared(made_up("one", first), made_up("two", later, rows=changed))
+    assert found.n_shared == 7
+    assert found.left_out == ("1 of up to 8 images are not the same in every run",)
+    held = np.arange(8) != 2
+    assert found.cells[0].difference == pytest.approx((later - first)[held].mean())
+
+
+def test_images_unreadable_in_one_run_are_left_out_and_counted(rng):
+    def lost(rows):
+        bare = replace(rows[0], sha256="", problem="cannot be decoded", target=None, object_share=None)
+        return [bare, *rows[1:]]
+
+    later = rng.random((5, 1))
+    later[0] = np.nan
+    found = compared(made_up("one", rng.random((5, 1))), made_up("two", later, rows=lost))
+    assert (found.n_shared, found.cells[0].n_images) == (4, 4)
+    assert found.left_out == ("1 of up to 5 images could not be read in some run",)
+
+
+def test_what_is_partly_comparable_is_left_out_and_said(rng):
+    values = rng.random((6, 2, 3))
+    metrics = ("deletion", "insertion", "sparseness")
+    one = made_up("one", values, metrics, ["cam", "random"])
+    two = made_up(
+        "two", values[:, ::-1], ("sparseness", "deletion", "pointing_game"), ["random", "gradcam"],
+        **signed("metrics", "deletion|v:2|steps:28"),
+    )  # fmt: skip
+    found = compared(one, two)
+    assert [(cell.explainer, cell.metric) for cell in found.cells] == [("random", "sparseness")]
+    assert found.left_out == (
+        "explainer cam: not in B",
+        "explainer gradcam: only in B",
+        "metric deletion: version is 1 in A, 2 in B",
+        "metric insertion: not in B",
+        "metric pointing_game: only in B",
+    )
+    assert found.cells[0].difference == pytest.approx((values[:, 1, 0] - values[:, 1, 2]).mean())
+
+
+def test_what_one_of_three_runs_lacks_is_left_out_for_all(rng):
+    values = rng.random((6, 2))
+    runs = [made_up(name, values, explainers=["cam", "random"]) for name in "ab"]
+    found = compared(*runs, made_up("c", values[:, :1], explainers=["cam"]))
+    assert {cell.explainer for cell in found.cells} == {"cam"}
+    assert found.left_out == ("explainer random: not in C",)
+
+
+def test_models_that_explain_other_classes_share_the_images_on_which_they_agree(rng):
+    first, later = rng.random((2, 8, 1))
+
+    def other_target(rows):
+        return [replace(row, target=1 if at < 3 else 0) for at, row in enumerate(rows)]
+
+    predicted = {"settings": {"target": "predicted"}}
+    one, two = made_up("one", first, **predicted), made_up("two", later, rows=other_target, **predicted)
+    found = compared(one, two)
+    assert found.n_shared == 5
+    assert found.left_out == ("3 images: the models explain different classes",)
+    assert found.cells[0].difference == pytest.approx((later - first)[3:].mean())
+
+
+def test_what_differs_in_the_subject_is_said_run_by_run(rng):
+    values = rng.random((6, 1))
+    model = {"name": "res.keras", "fingerprint": "e" * 64, "precision": "bfloat16", "input_size": (48, 32)}
+    two = made_up("two", values, model=model, versions={"evalkit": "0.1.0", "keras": "3.13", "scipy": "2"})
+    found = compared(made_up("one", values), two)
+    assert set(found.differs) == {
+        "model: A vgg.keras, B res.keras",
+        f"fingerprint: A {'f' * 16}, B {'e' * 16}",
+        "input size: A 32 x 32, B 48 x 32",
+        "precision: A float32, B bfloat16",
+        "keras: A 3.12, B 3.13",
+        "scipy: A unknown, B 2",
+    }
+    assert found.runs[1].versions["keras"] == "3.13"
+
+
+def test_thousands_of_images_take_seconds(rng):
+    first, later = rng.random((2, 2_000, 2))
+    found = compared(made_up("one", first), made_up("two", later), n_resamples=1_000, n_flips=1_000)
+    assert {cell.n_images for cell in found.cells} == {2_000}
+    assert all(re.fullmatch("better|worse|tied", cell.verdict) for cell in found.cells)
+
+
+def test_every_metric_can_be_compared(rng):
+    metrics = tuple(METRICS.names())
+    statistics = {name: rng.integers(1, 3, (2, 7, 2, size)).astype(float) for name, size in SIZES.items()}
+    runs = []
+    for at in (0, 1):
+        values = rng.random((7, 2, len(metrics)))
+        for place, name in enumerate(metrics):
+            if issubclass(METRICS.get(name), DatasetMetric):
+                values[..., place] = np.nan
+        runs.append(made_up(str(at), values, metrics, statistics={name: one[at] for name, one in statistics.items()}))
+    found = compared(*runs)
+    assert [cell.metric for cell in found.cells] == [name for name in metrics for _ in (0, 1)]
+    assert {cell.n_images for cell in found.cells} == {7}
+    assert {cell.verdict for cell in found.cells} <= {"better", "worse", "tied"}
+
+
+def test_the_order_of_images_moves_no_p_value_of_a_set(rng):
+    """Thirteen images have more sign patterns than a score of the whole set is computed for."""
+    found = []
+    for hits in (range(7), range(6, 13)):
+        statistics = np.zeros((2, 13, 1, 100))
+        statistics[1, list(hits), 0, 5] = 1
+        runs = [sets(name, numbers) for name, numbers in zip(("one", "two"), statistics, strict=True)]
+        found.append(compared(*runs, n_flips=10_000).cells[0])
+    assert [cell.verdict for cell in found] == ["better", "better"]
+    assert found[0].p_value == pytest.approx(found[1].p_value, abs=0.01)
+
+
+def test_images_that_are_alike_are_paired_in_their_order(rng):
+    def doubled(rows):
+        return [*rows[:4], replace(rows[4], sha256=rows[3].sha256), *rows[5:]]
+
+    first = rng.random((6, 1))
+    found = compared(made_up("one", first, rows=doubled), made_up("two", first, rows=doubled))
+    assert found.n_shared == 6
+    assert found.left_out == ()
+    assert found.cells[0].difference == 0

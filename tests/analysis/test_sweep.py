@@ -1,0 +1,207 @@
+"""The patch-size sweep: rows, why there is no choice, equal strides, object sizes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from evalkit.analysis.results import LeaderboardCell, SweepScore
+from evalkit.analysis.sweep import sweep
+from evalkit.metrics.catalog import METRICS
+from evalkit.store.scores import ScoreTable
+
+
+@pytest.fixture
+def swept(facts):
+    """Sweep over (patch size, stride) pairs by their scores, a column each, with a control before them."""
+
+    def call(sizes, columns, *, metric="insertion", criterion=None, shares=None, cells=(), margin=0.02):
+        explainers = [facts("random", control=True)]
+        explainers += [facts("occlusion", size, stride=stride, passes=(224 // stride) ** 2) for size, stride in sizes]
+        values = np.stack([np.zeros(len(columns[0])), *columns], axis=1)[..., None] if columns else np.zeros((3, 1, 1))
+        table = ScoreTable(
+            tuple(f"{number}.jpg" for number in range(len(values))),
+            tuple(one.text for one in explainers),
+            (metric,),
+            values,
+            {},
+            {},
+            None if shares is None else np.array(shares, dtype=float),
+        )
+        return sweep(
+            table,
+            [METRICS.build(metric)],
+            explainers,
+            cells,
+            criterion=criterion or metric,
+            margin=margin,
+            seed=0,
+            n_resamples=500,
+        )
+
+    return call
+
+
+@pytest.fixture
+def near(rng):
+    """Make columns that lie closely beside each other, each lower by a step than the one before it."""
+
+    def call(count, n_images, step=0.0):
+        base = rng.normal(0.5, 0.1, n_images)
+        return [base - step * place + rng.normal(0, 0.005, n_images) for place in range(count)]
+
+    return call
+
+
+def test_rows_are_sorted_by_size_then_stride_and_hold_cost_and_scores(swept, near):
+    text = "occlusion(patch_size=32, stride=16)"
+    cells = [
+        LeaderboardCell(text, "insertion", "higher", 0.5, 0.4, 0.6, None, 20, 1, 1, ()),
+        LeaderboardCell(text, "deletion", "lower", None, None, None, "nothing was scored", 0, 21, None, ()),
+        LeaderboardCell("random", "insertion", "higher", 0.1, 0.0, 0.2, None, 20, 1, 2, (text,)),
+    ]
+    found = swept([(56, 56), (32, 32), (16, 16), (32, 16)], near(4, 20), cells=cells).patch_sweep
+    assert [(row.patch_size, row.stride) for row in found] == [(16, 16), (32, 16), (32, 32), (56, 56)]
+    row = found[1]
+    assert (row.explainer, row.positions, row.forward_passes, row.seconds_per_image) == (text, 196, 196, 0.5)
+    assert row.metrics == {
+        "insertion": SweepScore(0.5, 0.4, 0.6, 20), "deletion": SweepScore(None, None, None, 0),
+    }  # fmt: skip
+    assert found[0].metrics == {}
+
+
+def test_the_choice_is_made_on_the_criterion_whose_direction_counts(swept, near):
+    columns = near(3, 60, step=0.1)
+    sizes = [(16, 16), (32, 32), (56, 56)]
+    higher, lower = (swept(sizes, columns, metric=metric) for metric in ("insertion", "deletion"))
+    assert (higher.best_patch_size.patch_size, higher.best_patch_size.criterion) == (16, "insertion")
+    assert (lower.best_patch_size.patch_size, lower.best_patch_size.criterion) == (56, "deletion")
+    assert higher.best_patch_size.decided
+    assert lower.best_patch_size.decided
+    assert higher.best_patch_size_reason is lower.best_patch_size_reason is None
+    assert swept(sizes, columns, margin=0.5).best_patch_size.patch_size == 56
+
+
+def test_the_width_of_the_criterion_counts_where_scores_are_equal(swept):
+    equal = [np.linspace(0, 1, 200)] * 2
+    decided = {
+        metric: swept([(16, 16), (32, 32)], equal, metric=metric).best_patch_size.decided
+        for metric in ("pointing_game", "symmetric_relevance_gain")
+    }
+    assert decided == {"pointing_game": True, "symmetric_relevance_gain": False}
+
+
+@pytest.mark.parametrize(
+    ("metric", "criterion", "reason"),
+    [
+        ("insertion", "deletion", "deletion decides the patch size, and is not among the metrics"),
+        ("pxap", "pxap", "pxap scores the set as a whole; a choice needs a score an image"),
+    ],
+)
+def test_a_criterion_that_cannot_decide_is_named(swept, near, metric, criterion, reason):
+    found = swept([(16, 8), (32, 8)], near(2, 40), metric=metric, criterion=criterion, shares=[0.2] * 40)
+    assert len(found.patch_sweep) == 2
+    assert found[1:] == (None, reason, (), ())
+
+
+def test_one_size_has_nothing_to_be_chosen_from_and_none_is_no_sweep(swept, near):
+    found = swept([(16, 8)], near(1, 40), shares=[0.2] * 40)
+    assert len(found.patch_sweep) == 1
+    assert found[1:] == (None, "one patch size has nothing to be chosen from", (), ())
+    assert swept([], []) == ((), None, None, (), ())
+
+
+def test_sizes_that_share_no_two_images_have_no_choice(swept, near):
+    first, second = near(2, 12)
+    first[:6], second[7:] = np.nan, np.nan
+    found = swept([(16, 16), (32, 32)], [first, second])
+    assert found.best_patch_size is None
+    assert found.best_patch_size_reason == "no two images were scored on insertion for every patch size"
+
+
+def test_sizes_are_compared_at_each_stride_that_several_share(swept, near):
+    columns = near(5, 60, step=0.1)
+    sizes = [(16, 8), (32, 16), (16, 16), (56, 16), (56, 56)]
+    found = swept(sizes, columns)
+    assert (found.best_patch_size.patch_size, found.best_patch_size.stride) == (16, 8)
+    assert [one.stride for one in found.at_equal_stride] == [16]
+    choice = found.at_equal_stride[0].best_patch_size
+    assert (choice.patch_size, choice.stride, choice.decided) == (32, 16, True)
+    found = swept([*sizes, (40, 8)], [*columns, columns[0] + 0.2])
+    assert [(one.stride, one.best_patch_size.patch_size) for one in found.at_equal_stride] == [(8, 40), (16, 32)]
+
+
+def test_one_stride_alone_is_not_repeated_and_strides_of_one_size_each_say_nothing(swept, near):
+    assert swept([(16, 8), (32, 8), (56, 8)], near(3, 40)).at_equal_stride == ()
+    assert swept([(16, 16), (32, 32), (56, 56)], near(3, 40)).at_equal_stride == ()
+
+
+def test_at_a_shared_stride_only_its_own_sizes_need_a_score(swept, near):
+    columns = near(3, 40, step=0.1)
+    columns[2][:25] = np.nan
+    found = swept([(16, 8), (32, 8), (56, 56)], columns)
+    assert found.best_patch_size.n_images == 15
+    assert [(one.stride, one.best_patch_size.n_images) for one in found.at_equal_stride] == [(8, 40)]
+
+
+def test_bins_of_object_size_hold_their_lower_end_and_not_their_upper(swept, near):
+    shares = [0.0, 0.0999, 0.1, 0.2, 0.2999, 0.3, 0.9, 1.0, np.nan, np.nan]
+    found = swept([(16, 16), (32, 32)], near(2, 10), shares=shares).by_object_size
+    assert [(one.object_size, one.share_from, one.share_to, one.n_images) for one in found] == [
+        ("small", 0.0, 0.1, 2), ("medium", 0.1, 0.3, 3), ("large", 0.3, 1.0, 3),
+    ]  # fmt: skip
+
+
+def test_a_bin_has_its_own_means_and_only_from_30_images_on_its_own_advice(swept, near):
+    first, second = near(2, 65, step=0.1)
+    shares = np.repeat([0.05, 0.2, np.nan], [29, 30, 6])
+    second[29:59] += 0.3
+    first[59:] = 5.0
+    texts = ["occlusion(patch_size=16)", "occlusion(patch_size=32)"]
+    small, medium, large = swept([(16, 16), (32, 32)], [first, second], shares=shares).by_object_size
+    for one, rows in [(small, slice(0, 29)), (medium, slice(29, 59))]:
+        assert one.means == pytest.approx(dict(zip(texts, [first[rows].mean(), second[rows].mean()], strict=True)))
+    assert (small.n_images, small.best_patch_size, small.reason) == (29, None, "fewer than 30 images")
+    assert (medium.n_images, medium.best_patch_size.patch_size, medium.reason) == (30, 32, None)
+    assert medium.best_patch_size.n_images == 30
+    assert large.means == dict.fromkeys(texts)
+    assert (large.n_images, large.best_patch_size, large.reason) == (0, None, "fewer than 30 images")
+
+
+def test_a_bin_counts_the_images_that_every_size_scored(swept, near):
+    first, second = near(2, 31)
+    second[:2] = np.nan
+    small = swept([(16, 16), (32, 32)], [first, second], shares=[0.05] * 31).by_object_size[0]
+    assert (small.n_images, small.best_patch_size) == (29, None)
+    assert small.means["occlusion(patch_size=16)"] == pytest.approx(first[2:].mean())
+
+
+def test_without_a_known_object_there_are_no_bins(swept, near):
+    first, second = near(2, 40)
+    assert swept([(16, 16), (32, 32)], [first, second]).by_object_size == ()
+    assert swept([(16, 16), (32, 32)], [first, second], shares=[np.nan] * 40).by_object_size == ()
+    first[:20] = np.nan
+    shares = np.repeat([0.2, np.nan], 20)
+    assert swept([(16, 16), (32, 32)], [first, second], shares=shares).by_object_size == ()
+
+
+def test_one_size_with_several_fills_is_one_size(facts, rng):
+    def filled(fill):
+        one = facts("occlusion", 16, passes=196)
+        return one.__class__(
+            f"occlusion(patch_size=16, fill={fill})", "occlusion", {**one.parameters, "fill": fill}, *[
+                getattr(one, key) for key in ("control", "positions", "forward_passes", "method", "seconds", "n_maps")
+            ],
+        )  # fmt: skip
+
+    explainers = [filled("black"), filled("blur")]
+    table = ScoreTable(
+        tuple(map(str, range(40))), tuple(one.text for one in explainers), ("insertion",),
+        rng.random((40, 2, 1)), {}, {}, np.full(40, 0.05),
+    )  # fmt: skip
+    found = sweep(
+        table, [METRICS.build("insertion")], explainers, (),
+        criterion="insertion", margin=0.02, seed=0, n_resamples=200,
+    )  # fmt: skip
+    assert found.best_patch_size_reason == "one patch size has nothing to be chosen from"
+    assert all(one.reason for one in found.by_object_size)

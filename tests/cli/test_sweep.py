@@ -1,0 +1,80 @@
+"""The patch-size sweep from the command line: strides, criterion, margin."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+RUN = ("run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--output", "run")
+SWEEP = (*RUN, "--explainers", "occlusion,random", "--metrics", "deletion,symmetric_relevance_gain,pxap")
+
+
+def test_sizes_and_strides_are_a_grid(evalkit, workplace):
+    done = evalkit(*SWEEP, "--patch-sizes", "8,16", "--strides", "half,12,16", "--format", "json")
+    assert done.code == 0, done.err
+    assert "left out: patch_size=8 with a stride of 12, which would leave pixels uncovered" in done.err
+    found = json.loads(done.out)
+    assert [(row["patch_size"], row["stride"]) for row in found["patch_sweep"]] == [(8, 4), (16, 8), (16, 12), (16, 16)]
+    assert found["at_equal_stride"] == []
+    assert [one["object_size"] for one in found["by_object_size"]] == ["small", "medium", "large"]
+    assert sum(one["n_images"] for one in found["by_object_size"]) == 6
+    assert all(one["best_patch_size"] is None for one in found["by_object_size"])
+
+
+def test_one_stride_compares_sizes_at_equal_stride(evalkit, workplace):
+    done = evalkit(*SWEEP, "--patch-sizes", "8,16", "--strides", "8", "--format", "json")
+    assert [row["stride"] for row in json.loads(done.out)["patch_sweep"]] == [8, 8]
+
+
+def test_criterion_and_margin_can_change_without_computing_anew(evalkit, workplace):
+    first = evalkit(*SWEEP, "--patch-sizes", "8,16", "--format", "json")
+    assert json.loads(first.out)["best_patch_size"]["criterion"] == "symmetric_relevance_gain"
+    made = {path: path.stat().st_mtime_ns for path in (workplace / "run" / "maps").rglob("*.npy")}
+    again = evalkit(*SWEEP, "--patch-sizes", "8,16", "--criterion", "deletion", "--margin", "0.4", "--format", "json")
+    found = json.loads(again.out)["best_patch_size"]
+    assert (found["criterion"], found["margin"]) == ("deletion", 0.4)
+    assert made == {path: path.stat().st_mtime_ns for path in (workplace / "run" / "maps").rglob("*.npy")}
+    # The run keeps what it was last asked; show may ask otherwise, and changes nothing.
+    kept = (workplace / "run" / "analysis.json").read_bytes()
+    shown = evalkit("show", "run", "--criterion", "symmetric_relevance_gain", "--format", "json")
+    assert json.loads(shown.out)["best_patch_size"]["criterion"] == "symmetric_relevance_gain"
+    assert json.loads(evalkit("show", "run", "--format", "json").out)["best_patch_size"] == found
+    assert (workplace / "run" / "analysis.json").read_bytes() == kept
+
+
+def test_the_deciding_metric_leads_the_table(evalkit, workplace):
+    out = evalkit(*SWEEP, "--patch-sizes", "8,16", "--criterion", "deletion").out
+    table = out[out.index("Patch size of occlusion") :]
+    assert "> " in table
+    assert "[" in table
+    markdown = evalkit("show", "run", "--format", "markdown").out
+    header = next(line for line in markdown.splitlines() if line.startswith("| patch"))
+    assert header.index("deletion") < header.index("symmetric")
+
+
+def test_without_the_deciding_metric_it_says_so(evalkit, workplace):
+    options = (*RUN, "--explainers", "occlusion", "--patch-sizes", "8,16", "--metrics", "sparseness")
+    out = evalkit(*options).out
+    assert "No patch size is recommended: symmetric_relevance_gain decides the patch size" in " ".join(out.split())
+    assert json.loads(evalkit("show", "run", "--format", "json").out)["best_patch_size"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--strides", "quarter"), "--strides 'quarter' is not allowed; write patch, half, or pixels of at least 1"),
+        (("--strides", "0"), "--strides '0' is not allowed"),
+        (("--strides", ","), "--strides is empty"),
+        (("--strides", "20", "--patch-sizes", "8,16"), "--strides 20: larger than every patch size (8, 16)"),
+        (("--criterion", "insertion"), "--criterion 'insertion' is not among this run's metrics"),
+        (("--criterion", "pxap"), "--criterion 'pxap' is not among this run's metrics with a score an image"),
+        (("--margin", "0"), "--margin 0 is not allowed; it must be above 0"),
+        (("--margin", "nan"), "--margin nan is not allowed"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused_before_anything_is_computed(evalkit, workplace, options, said):
+    done = evalkit(*SWEEP, *options)
+    assert done.code == 2
+    assert said in done.err
+    assert not (workplace / "run").exists()

@@ -1,0 +1,62 @@
+"""The metric that decides is found by its text or its name."""
+
+from __future__ import annotations
+
+import pytest
+
+from evalkit.errors import ConfigError
+from evalkit.metrics.catalog import METRICS, find_criterion
+
+
+def built(*texts):
+    return [METRICS.build(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("insertion", "insertion"),
+        ("deletion(steps=56, ties=raster)", "deletion(steps=56, ties=raster)"),
+        ("deletion(steps=56,ties=raster)", "deletion(steps=56, ties=raster)"),
+        (" deletion( steps = 56, ties=raster )", "deletion(steps=56, ties=raster)"),
+        ("deletion", "deletion(steps=56, ties=raster)"),
+        ("sparseness", "sparseness"),
+    ],
+)
+def test_a_criterion_is_named_by_its_text_or_its_name(given, found):
+    metrics = built("pxap", "deletion(steps=56, ties=raster)", "insertion", "sparseness")
+    criterion = find_criterion(given, metrics)
+    assert criterion.text == found
+    assert any(criterion is metric for metric in metrics)
+
+
+def test_of_two_with_one_name_the_text_says_which():
+    metrics = built("deletion", "deletion(steps=56)")
+    for metric in metrics:
+        assert find_criterion(metric.text, metrics) is metric
+    assert find_criterion("deletion(steps=14)", built("deletion(steps=56)", "deletion(steps=14)")).steps == 14
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("insertoin", "'insertoin' is not among this run's metrics with a score an image: did you mean 'insertion'"),
+        ("deletion(steps=14)", r"--criterion 'deletion\(steps=14\)' is not among this run's metrics"),
+        ("pxap", "--criterion 'pxap' is not among this run's metrics with a score an image"),
+        ("", "--criterion '' is not among"),
+    ],
+)
+def test_a_criterion_that_the_run_does_not_score_image_by_image_is_refused(given, message):
+    with pytest.raises(ConfigError, match=message):
+        find_criterion(given, built("pxap", "deletion", "insertion"))
+
+
+@pytest.mark.parametrize("texts", [(), ("pxap", "max_box_acc_v1")])
+def test_without_a_score_an_image_there_is_no_criterion(texts):
+    with pytest.raises(ConfigError, match="--criterion 'pxap': no metric of this run has a score an image"):
+        find_criterion("pxap", built(*texts))
+
+
+def test_the_text_goes_before_the_name():
+    metrics = built("deletion(steps=56)", "deletion")
+    assert find_criterion("deletion", metrics) is metrics[1]

@@ -1,0 +1,232 @@
+"""What is shown where: letters of the rows beaten, the sweep and its choice, objects by size."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from evalkit.analysis.results import (
+    LeaderboardCell,
+    ObjectSizeBin,
+    PatchSizeChoice,
+    StrideChoice,
+    SweepRow,
+    SweepScore,
+)
+from evalkit.metrics.catalog import METRICS
+from evalkit.report.layout import (
+    Column,
+    Leaderboard,
+    Row,
+    beaten,
+    choice_lines,
+    compressed,
+    equal_stride_lines,
+    leaderboards,
+    object_size_rows,
+    row_letters,
+    sweep_table,
+    tied_for_best,
+)
+
+CHOICE = PatchSizeChoice(
+    patch_size=32,
+    stride=16,
+    reason="It is so.",
+    decided=True,
+    tied_with=(),
+    chosen_share=None,
+    criterion="deletion",
+    margin=0.05,
+    n_images=40,
+)
+
+
+def test_rows_beyond_z_have_two_letters():
+    names = row_letters(80)
+    assert names[:3] + names[25:28] + names[51:54] == ["a", "b", "c", "z", "aa", "ab", "az", "ba", "bb"]
+    assert len(set(names)) == 80
+    assert row_letters(0) == []
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ([], ""),
+        ([4], "e"),
+        ([0, 1], "a,b"),
+        ([0, 1, 2], "a-c"),
+        ([5, 3, 0, 4, 9], "a,d-f,j"),
+        ([24, 25, 26, 27, 29], "y-ab,ad"),
+        (range(30), "a-ad"),
+    ],
+)
+def test_three_neighbors_or_more_are_a_range(places, expected):
+    assert compressed(places, row_letters(30)) == expected
+
+
+def cell(explainer, metric, mean, rank, better_than=()):
+    return LeaderboardCell(explainer, metric, "higher", mean, None, None, None, 9, 0, rank, tuple(better_than))
+
+
+def board(*columns):
+    """A leaderboard of columns, each a list of (mean, rank, places of the rows that it beats)."""
+    names = [f"explainer-{place}" for place in range(len(columns[0]))]
+    metrics = ["insertion", "deletion", "sparseness"][: len(columns)]
+    rows = [
+        Row(
+            letter,
+            name,
+            False,
+            tuple(
+                cell(name, metric, column[place][0], column[place][1], [names[other] for other in column[place][2]])
+                for metric, column in zip(metrics, columns, strict=True)
+            ),
+        )
+        for place, (letter, name) in enumerate(zip(row_letters(len(names)), names, strict=True))
+    ]
+    return Leaderboard("Made up", tuple(Column(text, METRICS.get(text).spec) for text in metrics), tuple(rows))
+
+
+def test_a_cell_names_the_rows_that_it_beats_by_their_letters():
+    made = board([(0.9, 1, [4, 1, 2]), (0.5, 2, [4]), (0.4, 3, []), (None, None, []), (0.1, 4, [])])
+    assert [beaten(made, row.cells[0]) for row in made.rows] == ["b,c,e", "e", "", "", ""]
+
+
+def test_rows_beyond_z_are_named_as_beaten():
+    made = board([(0.9, 1, range(3, 30)), *((0.5, 2, [28, 29]) for _ in range(29))])
+    assert beaten(made, made.rows[0].cells[0]) == "d-ad"
+    assert beaten(made, made.rows[1].cells[0]) == "ac,ad"
+
+
+def test_letters_follow_the_order_of_the_rows_also_where_lower_is_better(manifest, results):
+    made = leaderboards(manifest, results)[0]
+    at = [column.metric for column in made.columns].index("deletion")
+    cells = [row.cells[at] for row in made.rows]
+    best = next(one for one in cells if one.rank == 1)
+    assert best.mean == min(one.mean for one in cells)
+    assert beaten(made, best)
+    for one in cells:
+        losers = [row for row in made.rows if row.explainer in one.better_than]
+        assert all(row.cells[at].mean > one.mean for row in losers)
+        assert beaten(made, one) == compressed([made.rows.index(row) for row in losers], row_letters(len(made.rows)))
+    assert [row.letter for row in made.rows] == row_letters(len(made.rows))
+
+
+def test_what_the_best_does_not_beat_is_tied_with_it():
+    insertion = [(0.9, 1, [3]), (0.8, 2, []), (0.7, 3, []), (0.1, 4, [])]
+    deletion = [(0.9, 4, []), (0.1, 1, [0]), (None, None, []), (0.2, 3, [])]
+    assert tied_for_best(board(insertion, deletion)) == (
+        "The best, and what is not told from it: insertion a-c; deletion b,d."
+    )
+
+
+def test_bests_of_equal_mean_are_not_told_from_what_neither_beats():
+    equal = [(0.9, 1, [2]), (0.9, 1, [3]), (0.2, 3, []), (0.1, 4, []), (0.3, 3, [])]
+    assert tied_for_best(board(equal)) == "The best, and what is not told from it: insertion a,b,e."
+    nothing = [(None, None, []), (None, None, [])]
+    assert tied_for_best(board(nothing)) == ""
+    assert tied_for_best(board(nothing, [(0.1, 1, []), (0.1, 1, [])])).endswith("from it: deletion a,b.")
+
+
+def swept(size, stride, **means):
+    scores = {text: SweepScore(mean, *((None, None) if mean is None else (mean - 0.1, mean + 0.1)), 40)
+              for text, mean in means.items()}  # fmt: skip
+    return SweepRow(f"occlusion({size}, {stride})", size, stride, 9, 10, 0.25, scores)
+
+
+@pytest.fixture
+def deciding(manifest, results):
+    """The run with a made-up sweep that deletion decides."""
+    settings = msgspec.structs.replace(manifest.settings, criterion="deletion", margin=0.05)
+    sweep = (
+        swept(16, 16, deletion=0.3, symmetric_relevance_gain=0.5, insertion=0.6),
+        swept(32, 16, deletion=0.2, symmetric_relevance_gain=None, insertion=0.7),
+        swept(32, 32, deletion=0.2, symmetric_relevance_gain=0.4, insertion=0.7 - 1e-15),
+        swept(56, 56, symmetric_relevance_gain=-0.1, insertion=0.1),
+    )
+    choice = msgspec.structs.replace(
+        CHOICE, explainer="occlusion(32, 16)", tied_with=("occlusion(32, 32)", "occlusion(56, 56)")
+    )
+    run = msgspec.structs.replace(manifest, settings=settings)
+    return run, msgspec.structs.replace(results, patch_sweep=sweep, best_patch_size=choice)
+
+
+def test_the_deciding_metric_leads_the_sweep_and_alone_has_intervals(deciding):
+    table = sweep_table(*deciding, 3)
+    assert table.header == [
+        "patch_size", "stride", "positions", "passes", "s/image",
+        "deletion ↓", "symmetric_relevance_gain ↑", "insertion ↑",
+    ]  # fmt: skip
+    assert table.rows == [
+        ["16", "16", "9", "10", "0.25", "0.300 [0.200, 0.400]", "0.500", "0.600"],
+        ["> 32", "16", "9", "10", "0.25", "0.200 [0.100, 0.300]", "-", "0.700"],
+        ["= 32", "32", "9", "10", "0.25", "0.200 [0.100, 0.300]", "0.400", "0.700"],
+        ["= 56", "56", "9", "10", "0.25", "-", "-0.100", "0.100"],
+    ]
+
+
+def test_the_best_of_the_sweep_are_by_each_metrics_direction_equals_together(deciding):
+    assert sweep_table(*deciding, 3).best == {(1, 5), (2, 5), (0, 6), (1, 7), (2, 7)}
+
+
+def test_the_sweep_has_as_many_metrics_as_fit_each_once(deciding):
+    run, results = deciding
+    titles = [sweep_table(run, results, count).header[5:] for count in (1, 2, 6, 13, 20)]
+    assert [len(one) for one in titles] == [1, 2, 6, 13, 13]
+    assert all(one == titles[-1][: len(one)] for one in titles)
+    assert len(set(titles[-1])) == 13
+    assert titles[0] == ["deletion ↓"]
+
+
+def test_without_a_choice_no_size_is_marked(deciding):
+    run, results = deciding
+    table = sweep_table(run, msgspec.structs.replace(results, best_patch_size=None), 1)
+    assert [cells[0] for cells in table.rows] == ["16", "32", "32", "56"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "reason", "expected"),
+    [
+        (None, None, []),
+        (None, "one patch size has nothing to be chosen from",
+         ["No patch size is recommended: one patch size has nothing to be chosen from."]),
+        ({}, None, ["> It is so."]),
+        ({"tied_with": ("a",)}, None, ["> It is so.", "= is also shown to come within the margin."]),
+        ({"tied_with": ("a",), "decided": False}, None, ["> It is so.", "= cannot be told from it."]),
+        ({"chosen_share": 0.876}, None,
+         ["> It is so.",
+          "Of bootstrap resamples of the images, 88 % would choose the same (margin 0.05 of deletion)."]),
+    ],
+)  # fmt: skip
+def test_the_choice_is_said_with_its_reason(results, choice, reason, expected):
+    made = None if choice is None else msgspec.structs.replace(CHOICE, **choice)
+    said = choice_lines(msgspec.structs.replace(results, best_patch_size=made, best_patch_size_reason=reason))
+    assert said == expected
+
+
+def test_the_choice_at_each_shared_stride_is_a_line(results):
+    strides = (StrideChoice(8, None), StrideChoice(16, CHOICE))
+    assert equal_stride_lines(msgspec.structs.replace(results, at_equal_stride=strides)) == [
+        "At a stride of 16: It is so."
+    ]
+    assert equal_stride_lines(msgspec.structs.replace(results, at_equal_stride=())) == []
+
+
+def test_objects_by_size_are_a_column_each_and_a_sentence_where_there_are_any(deciding):
+    first, second = "occlusion(16, 16)", "occlusion(32, 16)"
+    bins = (
+        ObjectSizeBin("small", 0.0, 0.1, 12, {first: 0.25, second: None}, None, "fewer than 30 images"),
+        ObjectSizeBin("medium", 0.1, 0.3, 40, {first: 0.5, second: 0.125}, CHOICE, None),
+        ObjectSizeBin("large", 0.3, 1.0, 0, {first: None, second: None}, None, "fewer than 30 images"),
+    )
+    results = msgspec.structs.replace(deciding[1], by_object_size=bins, patch_sweep=deciding[1].patch_sweep[:2])
+    header, rows, notes = object_size_rows(results)
+    assert header == ["patch_size", "stride", "small (12)", "medium (40)", "large (0)"]
+    assert rows == [["16", "16", "0.250", "0.500", "-"], ["32", "16", "-", "0.125", "-"]]
+    assert notes == [
+        "Small objects: no advice, fewer than 30 images.",
+        "Medium objects: It is so.",
+        "An exploration: the largest box takes under 10 %, 10 to 30 %, or over 30 % of the image.",
+    ]
+    assert object_size_rows(msgspec.structs.replace(results, by_object_size=())) == ([], [], [])

@@ -1,0 +1,127 @@
+"""The way in from Python, on a tiny model and images in memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import evalkit
+from evalkit.errors import ConfigError, ModelError, StoreError
+
+QUICK = {"patch_sizes": [8, 16], "metrics": ["deletion", "symmetric_relevance_gain", "pxap"], "progress": False}
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng = np.random.default_rng(5)
+    regions = np.zeros((6, 32, 32), dtype=bool)
+    regions[:, 4:20, 6:24] = True
+    pixels = rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    return evalkit.ImageSet.from_arrays(pixels, [0, 1, 2, 0, 1, 2], regions)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_model, images, tmp_path_factory):
+    return evalkit.evaluate(
+        tiny_model,
+        images,
+        explainers=["gradcam", "occlusion", "random"],
+        strides=["patch", "half"],
+        target="predicted",
+        output=tmp_path_factory.mktemp("runs") / "run",
+        **QUICK,
+    )
+
+
+def test_a_run_has_a_leaderboard_a_choice_and_every_score(run):
+    texts = [one.text for one in run.manifest.explainers]
+    assert texts == [
+        "gradcam",
+        "occlusion(patch_size=8)",
+        "occlusion(patch_size=8, stride=4)",
+        "occlusion(patch_size=16)",
+        "occlusion(patch_size=16, stride=8)",
+        "random",
+    ]
+    board = run.leaderboard()
+    assert [(cell.explainer, cell.metric) for cell in board[:6]] == [(text, "deletion") for text in texts]
+    ranks = [cell.rank for cell in run.leaderboard("deletion")]
+    assert ranks == sorted(ranks)
+    scores = run.scores()
+    assert scores.values.shape == (6, 6, 3)
+    assert board[0].mean == pytest.approx(np.nanmean(scores.values[:, 0, 0]))
+    assert scores.statistics["pxap"].shape == (6, 6, 512)
+    assert [(row.patch_size, row.stride) for row in run.patch_sweep()] == [(8, 4), (8, 8), (16, 8), (16, 16)]
+    np.testing.assert_allclose(scores.object_shares, 16 * 18 / 32**2)
+
+
+def test_the_patch_size_can_be_chosen_by_another_metric_and_margin(run):
+    own = run.best_patch_size()
+    assert (own.criterion, own.margin) == ("symmetric_relevance_gain", 0.02)
+    other = run.best_patch_size("deletion", margin=0.5)
+    assert (other.criterion, other.margin) == ("deletion", 0.5)
+    assert run.best_patch_size() == own
+    with pytest.raises(ConfigError, match="'pxap' is not among"):
+        run.best_patch_size("pxap")
+    with pytest.raises(ConfigError, match="--margin 0 is not allowed"):
+        run.best_patch_size(margin=0)
+
+
+def test_a_run_shows_itself(run):
+    assert "Faithfulness" in str(run)
+    assert repr(run).endswith("6 images, 6 explainers, 3 metrics)")
+    assert run._repr_markdown_().startswith("## Faithfulness")
+    assert run.render("json").startswith("{")
+
+
+def test_a_run_is_found_again_and_gone_on_with(run, tiny_model, images):
+    again = evalkit.open_run(str(run.path))
+    assert again.results == run.results
+    # Of the same model: nothing is computed, so the time of the scores stays.
+    before = (run.path / "results.sqlite").stat().st_size
+    more = evalkit.evaluate(
+        tiny_model, images, explainers="gradcam", target="predicted", output=run.path, criterion="deletion", **QUICK
+    )
+    assert (run.path / "results.sqlite").stat().st_size == before
+    assert [one.text for one in more.manifest.explainers] == ["gradcam"]
+    assert more.manifest.settings.criterion == "deletion"
+
+
+def test_without_an_output_nothing_stays(tiny_model, images, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = evalkit.evaluate(tiny_model, images, explainers="center", limit=2, **QUICK)
+    path = run.path
+    assert path.is_dir()
+    assert run.results.n_images == 2
+    assert run.best_patch_size() is None
+    del run
+    assert not path.exists()
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_computed(tiny_model, images, tmp_path):
+    import keras
+
+    bare = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    with pytest.raises(ModelError, match="does not say how its input is preprocessed"):
+        evalkit.evaluate(bare, images)
+    with pytest.raises(ModelError, match="model is int; a Keras model is needed"):
+        evalkit.evaluate(3, images)
+    with pytest.raises(ConfigError, match="--criterion 'insertion' is not among"):
+        evalkit.evaluate(tiny_model, images, criterion="insertion", output=tmp_path / "run", **QUICK)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(StoreError, match="is not a run folder"):
+        evalkit.open_run(tmp_path)
+
+
+def test_importing_evalkit_or_opening_a_run_imports_no_tensorflow(run):
+    code = (
+        "import sys, evalkit; assert 'rich' not in sys.modules;"
+        f"print(len(evalkit.open_run({str(run.path)!r}).leaderboard())); assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = evalkit.nothing
