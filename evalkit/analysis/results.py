@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
+    "ANALYSIS_VERSION",
     "Cost",
     "LeaderboardCell",
     "ObjectSizeBin",
@@ -19,6 +20,9 @@ __all__ = [
     "TestedFamily",
     "Unscored",
 ]
+
+
+ANALYSIS_VERSION = 2  # grows when other results come out of the same scores: what a run folder keeps is then made anew
 
 
 class LeaderboardCell(msgspec.Struct, frozen=True):
@@ -107,7 +111,7 @@ class PatchSizeChoice(msgspec.Struct, frozen=True):
     criterion: str
     margin: float
     n_images: int
-    explainer: str = ""
+    explainer: str
 
 
 class StrideChoice(msgspec.Struct, frozen=True):

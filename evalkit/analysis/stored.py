@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from evalkit.analysis.results import Results
+from evalkit.analysis.results import ANALYSIS_VERSION, Results
 from evalkit.errors import StoreError
 from evalkit.metrics.catalog import METRICS, find_criterion
 from evalkit.metrics.spec import Metric
@@ -61,7 +61,7 @@ def results_of(
         criterion=own.criterion if criterion is None else find_criterion(criterion, metrics).text,
         margin=own.margin if margin is None else margin,
     )
-    stored = folder.read_analysis(Results) if settings == own else None
+    stored = folder.read_analysis(Results, ANALYSIS_VERSION) if settings == own else None
     if stored is not None:
         return manifest, stored
     from evalkit.analysis.analyse import analyse
@@ -72,7 +72,7 @@ def results_of(
     )
     if settings == own:
         with contextlib.suppress(OSError):  # a run that may only be read is analysed each time
-            folder.write_analysis(results)
+            folder.write_analysis(results, ANALYSIS_VERSION)
     return msgspec.structs.replace(manifest, settings=settings), results
 
 

@@ -143,6 +143,8 @@ def _by_object_size(
         n_images = len(within)
         enough = n_images >= _FEWEST_OF_A_SIZE
         means = within.mean(axis=0) if n_images else np.full(len(swept), np.nan)
+        choice = choose(swept, within) if enough else None
+        few = f"fewer than {_FEWEST_OF_A_SIZE} images"
         found.append(
             ObjectSizeBin(
                 object_size=name,
@@ -152,8 +154,8 @@ def _by_object_size(
                 means={
                     one.text: None if np.isnan(mean) else float(mean) for one, mean in zip(swept, means, strict=True)
                 },
-                best_patch_size=choose(swept, within) if enough else None,
-                reason=None if enough else f"fewer than {_FEWEST_OF_A_SIZE} images",
+                best_patch_size=choice,
+                reason=None if choice else few,
             )
         )
     return tuple(found)

@@ -344,11 +344,13 @@ def object_size_rows(results: Results) -> tuple[list[str], list[list[str]], list
         for row in results.patch_sweep
     ]
     notes = [
-        f"{one.object_size.capitalize()} objects: "
-        + (one.best_patch_size.reason if one.best_patch_size else f"no advice, {one.reason}.")
-        for one in bins
-        if one.n_images
+        f"{one.object_size.capitalize()} objects: {choice.reason}" for one in bins if (choice := one.best_patch_size)
     ]
+    silent: dict[str, list[str]] = {}
+    for one in bins:
+        if one.reason and one.n_images:
+            silent.setdefault(one.reason, []).append(one.object_size)
+    notes += [f"No advice for {', '.join(sizes)} objects: {reason}." for reason, sizes in silent.items()]
     notes.append("An exploration: the largest box takes under 10 %, 10 to 30 %, or over 30 % of the image.")
     return header, rows, notes
 

@@ -110,24 +110,27 @@ class RunFolder:
         """Write the manifest."""
         write_bytes(self.path / _MANIFEST, _pretty(manifest))
 
-    def read_analysis(self, kind: type[R]) -> R | None:
-        """Return the stored analysis if it belongs to the scores as they are now; else None."""
+    def read_analysis(self, kind: type[R], version: int) -> R | None:
+        """Return the stored analysis if it was made of the scores as they are now, by this version; else None."""
         try:
             raw = msgspec.json.decode((self.path / _ANALYSIS).read_bytes(), type=dict[str, msgspec.Raw])
-            if msgspec.json.decode(raw["key"], type=str) != self._analysis_key():
+            if msgspec.json.decode(raw["key"], type=str) != self._analysis_key(version):
                 return None
             return msgspec.json.decode(raw["results"], type=kind)
         except (OSError, KeyError, msgspec.MsgspecError):
             return None
 
-    def write_analysis(self, results: msgspec.Struct) -> None:
+    def write_analysis(self, results: msgspec.Struct, version: int) -> None:
         """Store the analysis of the scores as they are now."""
-        write_bytes(self.path / _ANALYSIS, msgspec.json.encode({"key": self._analysis_key(), "results": results}))
+        write_bytes(
+            self.path / _ANALYSIS, msgspec.json.encode({"key": self._analysis_key(version), "results": results})
+        )
 
-    def _analysis_key(self) -> str:
+    def _analysis_key(self, version: int) -> str:
         manifest = self.read_manifest()
         return "|".join(
             [
+                f"version {version}",
                 self.database.revision(),
                 manifest.signature.run,
                 f"{manifest.settings.criterion} {manifest.settings.margin!r}",

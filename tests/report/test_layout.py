@@ -39,6 +39,7 @@ CHOICE = PatchSizeChoice(
     criterion="deletion",
     margin=0.05,
     n_images=40,
+    explainer="occlusion(32, 16)",
 )
 
 
@@ -145,9 +146,7 @@ def deciding(manifest, results):
         swept(32, 32, deletion=0.2, symmetric_relevance_gain=0.4, insertion=0.7 - 1e-15),
         swept(56, 56, symmetric_relevance_gain=-0.1, insertion=0.1),
     )
-    choice = msgspec.structs.replace(
-        CHOICE, explainer="occlusion(32, 16)", tied_with=("occlusion(32, 32)", "occlusion(56, 56)")
-    )
+    choice = msgspec.structs.replace(CHOICE, tied_with=("occlusion(32, 32)", "occlusion(56, 56)"))
     run = msgspec.structs.replace(manifest, settings=settings)
     return run, msgspec.structs.replace(results, patch_sweep=sweep, best_patch_size=choice)
 
@@ -225,8 +224,8 @@ def test_objects_by_size_are_a_column_each_and_a_sentence_where_there_are_any(de
     assert header == ["patch_size", "stride", "small (12)", "medium (40)", "large (0)"]
     assert rows == [["16", "16", "0.250", "0.500", "-"], ["32", "16", "-", "0.125", "-"]]
     assert notes == [
-        "Small objects: no advice, fewer than 30 images.",
         "Medium objects: It is so.",
+        "No advice for small objects: fewer than 30 images.",
         "An exploration: the largest box takes under 10 %, 10 to 30 %, or over 30 % of the image.",
     ]
     assert object_size_rows(msgspec.structs.replace(results, by_object_size=())) == ([], [], [])

@@ -168,15 +168,16 @@ class Note(msgspec.Struct):
 
 def test_analysis_is_true_only_for_the_scores_it_was_made_of(folder):
     folder.write_manifest(manifest())
-    assert folder.read_analysis(Note) is None
-    folder.write_analysis(Note("hello"))
-    assert folder.read_analysis(Note) == Note("hello")
+    assert folder.read_analysis(Note, 1) is None
+    folder.write_analysis(Note("hello"), 1)
+    assert folder.read_analysis(Note, 1) == Note("hello")
+    assert folder.read_analysis(Note, 2) is None  # another evalkit says other things of the same scores
     with folder.database as database:
         database.touch()
-    assert folder.read_analysis(Note) is None
-    folder.write_analysis(Note("again"))
+    assert folder.read_analysis(Note, 1) is None
+    folder.write_analysis(Note("again"), 1)
     folder.write_manifest(manifest(metrics=("deletion", "insertion")))
-    assert folder.read_analysis(Note) is None
+    assert folder.read_analysis(Note, 1) is None
 
 
 def test_what_is_no_run_folder_is_refused_and_left_alone(tmp_path):
