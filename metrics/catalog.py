@@ -8,7 +8,7 @@ from evalkit.errors import ConfigError, nearest
 from evalkit.metrics.spec import DatasetMetric, Metric
 from evalkit.registry import Registry
 
-__all__ = ["DEFAULT_METRICS", "METRICS", "find_criterion"]
+__all__ = ["DEFAULT_METRICS", "METRICS", "find_criterion", "find_metric"]
 
 METRICS: Registry[Metric] = Registry(
     "metric",
@@ -32,22 +32,28 @@ DEFAULT_METRICS: tuple[str, ...] = tuple(METRICS.names())
 
 
 def find_criterion(given: str, metrics: Sequence[Metric]) -> Metric:
-    """Return the metric that ``--criterion`` names, by its text or its name.
+    """Return the metric that ``--criterion`` names; see ``find_metric``."""
+    return find_metric(given, metrics, "--criterion")
+
+
+def find_metric(given: str, metrics: Sequence[Metric], option: str) -> Metric:
+    """Return the metric with a score an image that an option names, by its text or its name.
 
     Args:
         given: for example ``deletion`` or ``deletion(steps=56)``.
         metrics: of the run.
+        option: for the message.
 
     Raises:
         ConfigError: it is not among them, or scores the set as a whole.
     """
     usable = [metric for metric in metrics if not isinstance(metric, DatasetMetric)]
     if not usable:
-        raise ConfigError(f"--criterion '{given}': no metric of this run has a score an image")
+        raise ConfigError(f"{option} '{given}': no metric of this run has a score an image")
     for names in ([one.text.replace(" ", "") for one in usable], [one.name for one in usable]):
         if given.replace(" ", "") in names:
             return usable[names.index(given.replace(" ", ""))]
     raise ConfigError(
-        f"--criterion '{given}' is not among this run's metrics with a score an image: "
+        f"{option} '{given}' is not among this run's metrics with a score an image: "
         f"{nearest(given, [metric.text for metric in usable])}"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,10 +16,11 @@ from evalkit.errors import NotComparableError
 from evalkit.metrics.spec import DatasetMetric, Metric
 from evalkit.randomness import generator
 from evalkit.store.database import ImageRow
+from evalkit.store.identity import image_keys
 from evalkit.store.manifest import Manifest
 from evalkit.store.scores import ScoreTable
 
-__all__ = ["ComparedCell", "ComparedRun", "Comparison", "RunScores", "compare_runs"]
+__all__ = ["ComparedCell", "ComparedRun", "Comparison", "RunScores", "compare_runs", "differing"]
 
 Floats = NDArray[np.float64]
 _SET_DRAWS = 1_000  # dataset-level metrics are computed anew for each flip and resample
@@ -326,26 +326,31 @@ def _common(kind: str, lines: Sequence[dict[str, str]], letters: Sequence[str], 
         if other is None:
             common.append(text)
         else:
-            left_out.append(f"{kind} {text}: {_differing(line, lines[other][text], letters[other])}")
+            left_out.append(f"{kind} {text}: {differing(line, lines[other][text], 'A', letters[other])}")
     for letter, one in zip(letters[1:], lines[1:], strict=True):
         left_out += [f"{kind} {text}: only in {letter}" for text in one if text not in lines[0]]
     return common
 
 
-def _differing(first: str, other: str, letter: str) -> str:
-    """Name the settings in which two signature lines differ."""
+def differing(first: str, other: str, here: str, there: str) -> str:
+    """Name the settings in which two signature lines differ.
+
+    >>> differing("occlusion|v:1|fill:black", "occlusion|v:1|fill:gray", "A", "B")
+    'fill is black in A, gray in B'
+    """
     one, two = (dict(part.partition(":")[::2] for part in line.split("|")[1:]) for line in (first, other))
+    keys = [key for key in {**one, **two} if one.get(key) != two.get(key)]
     named = [
-        f"{'version' if key == 'v' else key} is {one.get(key, 'not set')} in A, {two.get(key, 'not set')} in {letter}"
-        for key in {**one, **two}
-        if one.get(key) != two.get(key)
+        f"{'version' if key == 'v' else key} is {one.get(key, 'not set')} in {here}, "
+        f"{two.get(key, 'not set')} in {there}"
+        for key in keys
     ]
-    return ", ".join(named) or f"'{first}' in A and '{other}' in {letter}"
+    return ", ".join(named) or f"'{first}' in {here}, '{other}' in {there}"
 
 
 def _shared_images(runs: Sequence[RunScores]) -> tuple[list[list[int]], list[str]]:
     """Return, for each run, the rows of the images that all runs hold, in the first run's order."""
-    places = [_places(run.images) for run in runs]
+    places = [image_keys(run.images) for run in runs]
     common = [key for key in places[0] if all(key in one for one in places)]
     said = []
     unread = max(sum(not row.sha256 for row in run.images) for run in runs)
@@ -365,24 +370,6 @@ def _shared_images(runs: Sequence[RunScores]) -> tuple[list[list[int]], list[str
             said.append(f"{len(common) - len(agreed)} images: the models explain different classes")
         common = agreed
     return [[place[key] for key in common] for place in places], said
-
-
-_Identity = tuple[str, int, str, str | None, int]
-
-
-def _places(images: Sequence[ImageRow]) -> dict[_Identity, int]:
-    """Return where an image stands by what makes it the same in two runs: its content, class and place of the object.
-
-    Of several that are alike the first is the first in every run.
-    """
-    seen: Counter[tuple[str, int, str, str | None]] = Counter()
-    found: dict[_Identity, int] = {}
-    for at, row in enumerate(images):
-        if row.sha256:
-            key = (row.sha256, row.class_index, row.label, row.place)
-            found[(*key, seen[key])] = at
-            seen[key] += 1
-    return found
 
 
 def _why_none_agree(runs: Sequence[RunScores]) -> str:

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from evalkit.analysis.results import ANALYSIS_VERSION, Results
-from evalkit.errors import StoreError
-from evalkit.metrics.catalog import METRICS, find_criterion
+from evalkit.errors import ConfigError, StoreError
+from evalkit.metrics.catalog import METRICS, find_criterion, find_metric
 from evalkit.metrics.spec import Metric
+from evalkit.registry import split_specs
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from evalkit.analysis.across import Comparison
+    from evalkit.analysis.gate import Gate
+    from evalkit.store.baseline import Baseline
 
-__all__ = ["comparison_of", "finished_manifest", "metrics_of", "results_of"]
+__all__ = ["baseline_of", "comparison_of", "finished_manifest", "gate_of", "metrics_of", "results_of"]
 
 
 def finished_manifest(folder: RunFolder) -> Manifest:
@@ -95,3 +98,95 @@ def comparison_of(paths: Sequence[Path]) -> Comparison:
         finally:
             folder.close()
     return compare_runs(runs, metrics_of(runs[0].manifest), seed=runs[0].manifest.settings.seed)
+
+
+GATED = ("symmetric_relevance_gain", "insertion", "energy_pointing_game")
+
+
+def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
+    """Return what a finished run scored, for the gate.
+
+    Args:
+        path: the run folder.
+        metrics: texts or names, separated by commas; None = the gain, insertion and the energy pointing game, as far as
+            the run has them.
+
+    Raises:
+        StoreError: the run is not finished, or damaged.
+        ConfigError: a metric that the run has not, or that scores the set as a whole.
+    """
+    import numpy as np
+
+    from evalkit.store.baseline import BASELINE_VERSION, Baseline, BaselineModel
+    from evalkit.store.identity import image_keys
+
+    folder = RunFolder.read(path)
+    try:
+        manifest = finished_manifest(folder)
+        table = folder.database.table([one.text for one in manifest.explainers], manifest.metrics)
+        keys = image_keys(folder.database.planned_images())
+    finally:
+        folder.close()
+    known = metrics_of(manifest)
+    wanted = split_specs(metrics) if metrics else [one.text for one in known if one.name in GATED]
+    if not wanted:
+        raise ConfigError(f"--metrics is missing: the run has none of {', '.join(GATED)}; name one of its own metrics")
+    gated = list(dict.fromkeys(find_metric(one, known, "--metrics").text for one in wanted))
+    explained = [one.text for one in manifest.explainers if not one.control]
+    if not explained:
+        raise ConfigError(f"'{path}' holds controls only; a baseline needs an explainer")
+    rows = list(keys.values())
+    model = manifest.model
+    return Baseline(
+        schema_version=BASELINE_VERSION,
+        created=manifest.finished or "",
+        target=manifest.settings.target,
+        geometry=manifest.settings.geometry,
+        model=BaselineModel(model.name, model.fingerprint, model.precision, model.accuracy, model.median_clean_score),
+        data=manifest.data.name,
+        versions=dict(sorted(manifest.versions.items())),
+        metrics={text: manifest.signature.metrics[text] for text in gated},
+        explainers={text: manifest.signature.explainers[text] for text in explained},
+        images=tuple(keys),
+        scores={
+            explainer: {
+                metric: tuple(
+                    None if np.isnan(value) else float(value)
+                    for value in table.values[rows, table.explainers.index(explainer), table.metrics.index(metric)]
+                )
+                for metric in gated
+            }
+            for explainer in explained
+        },
+    )
+
+
+def gate_of(path: Path, baseline: Baseline, *, tolerance: str, alpha: float, fail_on_inconclusive: bool) -> Gate:
+    """Hold a finished run against a baseline.
+
+    Raises:
+        StoreError: the run is not finished, or damaged.
+        ConfigError: a tolerance that cannot be read, or of a metric that the baseline has not.
+        NotComparableError: another target or geometry, or no image in common.
+    """
+    from evalkit.analysis.gate import hold_against, parse_tolerance
+
+    if not 0 < alpha < 1:
+        raise ConfigError(f"--alpha {alpha:g} is not allowed; it must lie between 0 and 1, for example 0.05")
+    accepted = parse_tolerance(tolerance, list(baseline.metrics))
+    folder = RunFolder.read(path)
+    try:
+        manifest = finished_manifest(folder)
+        table = folder.database.table([one.text for one in manifest.explainers], manifest.metrics)
+        images = folder.database.planned_images()
+    finally:
+        folder.close()
+    return hold_against(
+        baseline,
+        manifest,
+        table,
+        images,
+        tolerance=accepted,
+        alpha=alpha,
+        fail_on_inconclusive=fail_on_inconclusive,
+    )

@@ -13,6 +13,7 @@ import cyclopts
 
 import evalkit
 from evalkit.cli.compare import compare
+from evalkit.cli.gate import baseline, check
 from evalkit.cli.listing import list_
 from evalkit.cli.run import run
 from evalkit.cli.show import show
@@ -40,6 +41,8 @@ def build_app() -> cyclopts.App:
     app.command(run)
     app.command(show)
     app.command(compare)
+    app.command(baseline)
+    app.command(check)
     app.command(list_, name="list")
     return app
 
@@ -90,7 +93,11 @@ def _never_fail_to_encode() -> None:
 
 
 def _verb(arguments: Sequence[str]) -> str:
-    return f"{arguments[0]} " if arguments and arguments[0] in ("run", "show", "compare", "list") else ""
+    return (
+        f"{arguments[0]} "
+        if arguments and arguments[0] in ("run", "show", "compare", "baseline", "check", "list")
+        else ""
+    )
 
 
 def _say(message: str, code: int) -> int:

@@ -12,8 +12,18 @@ from evalkit.store.manifest import Manifest
 
 if TYPE_CHECKING:
     from evalkit.analysis.across import Comparison
+    from evalkit.analysis.gate import Gate
 
-__all__ = ["FORMATS", "OutputFormat", "document", "render", "render_comparison", "render_listing", "render_scores"]
+__all__ = [
+    "FORMATS",
+    "OutputFormat",
+    "document",
+    "render",
+    "render_comparison",
+    "render_gate",
+    "render_listing",
+    "render_scores",
+]
 
 
 def document(manifest: Manifest, results: Results) -> dict[str, object]:
@@ -58,3 +68,10 @@ def render_comparison(comparison: Comparison, form: OutputFormat, *, width: int,
     from evalkit.report.comparison import render_comparison as build
 
     return build(comparison, form, width=width, color=color)
+
+
+def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> str:
+    """Return the gate's verdicts; see ``evalkit.report.gate``."""
+    from evalkit.report.gate import render_gate as build
+
+    return build(gate, form, width=width, color=color)

@@ -305,7 +305,7 @@ def comparison_parts(
     for title, header, rows in boards:
         table = _table(title)
         for name in header:
-            if name in ("A", "B", "mean", "difference", "95 %"):
+            if name in ("A", "B", "mean", "difference", "95 %", "before", "now", "change"):
                 table.add_column(name, justify="right", no_wrap=True)
             else:
                 table.add_column(name, overflow="fold")

@@ -1,0 +1,82 @@
+"""``baseline`` and ``check``: the gate that fails when explanations get worse."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from evalkit.cli.output import color_wanted, print_result, stderr_console, terminal_width
+from evalkit.report.formats import OutputFormat
+
+__all__ = ["baseline", "check"]
+
+
+def baseline(run_folder: Path, /, *, output: Path, metrics: str | None = None) -> None:
+    """Write what a run scored into a small file to commit, for `check` to hold later runs against.
+
+    Parameters
+    ----------
+    run_folder
+        Made by `run`.
+    output
+        The file.
+    metrics
+        The gated ones. [default: symmetric_relevance_gain,insertion,energy_pointing_game, as far as the run has them]
+    """
+    from evalkit.analysis.stored import baseline_of
+    from evalkit.store.baseline import write_baseline
+
+    made = baseline_of(run_folder, metrics)
+    write_baseline(output, made)
+    stderr_console().print(
+        f"{output}: {len(made.images)} images, {len(made.explainers)} explainers, {', '.join(made.metrics)}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def check(
+    run_folder: Path,
+    /,
+    *,
+    baseline: Path,
+    tolerance: str = "0.02",
+    alpha: float = 0.05,
+    fail_on_inconclusive: Annotated[bool, Parameter(negative="")] = False,
+    format: OutputFormat = "table",  # noqa: A002 - the option's name
+) -> None:
+    """Hold a run against a baseline: exit 0 fine, 1 explanations got worse, 3 something is not comparable.
+
+    Parameters
+    ----------
+    run_folder
+        Made by `run`, on the baseline's images.
+    baseline
+        Written by `baseline`.
+    tolerance
+        How much worse a mean may be: 0.02, 5% (of the baseline's mean), or by metric: deletion=0.02,insertion=5%.
+    alpha
+        The chance that a run that is no worse fails, over all comparisons.
+    fail_on_inconclusive
+        Exit 1 as well where the images do not suffice to say.
+    format
+        How to print the result.
+    """
+    from evalkit.analysis.stored import gate_of
+    from evalkit.report import render_gate
+    from evalkit.store.baseline import read_baseline
+
+    gate = gate_of(
+        run_folder,
+        read_baseline(baseline),
+        tolerance=tolerance,
+        alpha=alpha,
+        fail_on_inconclusive=fail_on_inconclusive,
+    )
+    print_result(render_gate(gate, format, width=terminal_width(), color=color_wanted()))
+    if gate.exit_code:
+        sys.exit(gate.exit_code)

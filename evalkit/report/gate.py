@@ -1,0 +1,120 @@
+"""What the gate says, in every format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import msgspec
+
+from evalkit.analysis.gate import Gate, GateCell
+from evalkit.report import latex, markdown
+from evalkit.report.delimited import to_csv
+from evalkit.report.formats import OutputFormat
+from evalkit.report.layout import ARROWS, number
+
+__all__ = ["render_gate"]
+
+SCHEMA_VERSION = 1
+_HEADER = ["explainer", "before", "now", "change", "95 %", "verdict"]
+_NAMED = 20
+
+
+def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> str:
+    """Return the gate's verdicts in one of the formats.
+
+    Args:
+        gate: from ``hold_against``.
+        form: table, json (``schema_version`` and the fields of ``Gate``), csv, markdown or latex.
+        width: columns of the terminal; for the table only.
+        color: use bold and dim; for the table only.
+    """
+    if form == "json":
+        shown = {"schema_version": SCHEMA_VERSION, **msgspec.to_builtins(gate)}
+        return json.dumps(shown, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    if form == "csv":
+        fields = GateCell.__struct_fields__
+        return to_csv(fields, [[getattr(cell, field) for field in fields] for cell in gate.cells])
+    boards = [
+        (f"{metric} {ARROWS[cells[0].direction]}", _HEADER, [_row(cell) for cell in cells])
+        for metric, cells in _by_metric(gate).items()
+    ]
+    if form == "latex":
+        notes = "\n".join(f"% {' '.join(line.split())}" for line in _notes(gate))
+        tables = [
+            f"% {title}\n{latex.tabular([*map(latex.escape, header)], [[*map(latex.escape, row)] for row in rows])}"
+            for title, header, rows in boards
+        ]
+        return "\n\n".join([notes, *tables]) + "\n"
+    if form == "markdown":
+        parts = [
+            f"## {markdown.escape(title)}\n\n"
+            + markdown.pipe_table([*map(markdown.escape, header)], [[*map(markdown.escape, row)] for row in rows])
+            for title, header, rows in boards
+        ]
+        return "\n\n".join([*parts, "\n".join(f"* {markdown.escape(line)}" for line in _notes(gate))]) + "\n"
+    from evalkit.report.terminal import comparison_parts, print_to_text
+
+    return print_to_text(comparison_parts(boards, _notes(gate)), width=width, color=color)
+
+
+def _by_metric(gate: Gate) -> dict[str, list[GateCell]]:
+    found: dict[str, list[GateCell]] = {}
+    for cell in gate.cells:
+        found.setdefault(cell.metric, []).append(cell)
+    return found
+
+
+def _row(cell: GateCell) -> list[str]:
+    between = "-" if cell.ci_low is None else f"{_signed(cell.ci_low)} to {_signed(cell.ci_high)}"
+    return [
+        cell.explainer, number(cell.baseline_mean), number(cell.mean), _signed(cell.change), between, cell.verdict,
+    ]  # fmt: skip
+
+
+def _signed(value: float | None) -> str:
+    shown = number(value)
+    return f"+{shown}" if value is not None and value > 0 and float(shown) else shown
+
+
+def _notes(gate: Gate) -> Sequence[str]:
+    lines = [gate.summary]
+    lines += [
+        f"Regressed: {cell.explainer}, {cell.metric}: worse by {-(cell.change or 0):.3f} (accepted "
+        f"{cell.tolerance:.3g}; p = {cell.p_value:.2g} over all comparisons)."
+        for cell in gate.cells
+        if cell.verdict == "regressed"
+    ]
+    undecided = [cell for cell in gate.cells if cell.verdict == "inconclusive"]
+    lines += [
+        f"Inconclusive: {cell.explainer}, {cell.metric}: "
+        + (
+            cell.reason or f"about {cell.n_wanted:,} images would decide"
+            if cell.reason or cell.n_wanted
+            else "no size decides at tolerance 0"
+        )
+        + "."
+        for cell in undecided[:_NAMED]
+    ]
+    lines += [
+        f"Not comparable: {one}."
+        for one in dict.fromkeys(cell.reason for cell in gate.cells if cell.verdict == "not comparable")
+    ]
+    lost = max((cell.n_lost for cell in gate.cells), default=0)
+    if lost:
+        lines.append(f"Up to {lost} images that the baseline scored are not scored now: they count for nothing here.")
+    lines += [f"Differs: {one}." for one in gate.differs]
+    lines += [f"New, without a verdict: {', '.join(gate.new)}."] if gate.new else []
+    if gate.n_images < gate.n_baseline_images:
+        lines.append(f"{gate.n_baseline_images - gate.n_images} of the baseline's images are not in the run.")
+    seen = [cell.detectable for cell in gate.cells if cell.detectable is not None]
+    if seen:
+        lines.append(
+            f"Change: positive = better. With {gate.n_images} images a worsening of {min(seen):.3f} to {max(seen):.3f} "
+            "is found in four of five runs, by explainer and metric."
+        )
+    lines.append(
+        f"Regressed = worse by more than the tolerance, and significant (paired sign flips, one-sided, Holm, "
+        f"alpha {gate.alpha:g}); unchanged = the interval lies within the tolerance; not worse = its lower end does."
+    )
+    return lines

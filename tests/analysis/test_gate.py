@@ -1,0 +1,206 @@
+"""The gate: verdicts by hand, p-values against a slow twin and scipy, errors under the null."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evalkit.analysis.comparisons import sign_flips
+from evalkit.analysis.gate import _holm, _one_sided, hold_against, parse_tolerance
+from evalkit.errors import ConfigError, NotComparableError
+from evalkit.store.baseline import BASELINE_VERSION, Baseline, BaselineModel
+from evalkit.store.database import ImageRow
+from evalkit.store.identity import image_keys
+from evalkit.store.manifest import DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings, Signatures
+from evalkit.store.scores import ScoreTable
+
+
+def rows(count, first=0):
+    return [
+        ImageRow(f"{at}.jpg", at, 0, "dog", 1, 1, "t", f"sha{first + at}", None, 0, 0, 0.9, "here", 0.2)
+        for at in range(count)
+    ]
+
+
+def held(before, now, *, metric="insertion", tolerance="0.02", images=None, lines=None, settings=None, **options):
+    """Hold scores (n, E) against a baseline of scores (n, E)."""
+    before, now = (np.asarray(one, dtype=float).reshape(len(one), -1) for one in (before, now))
+    texts = [f"explainer{at}" for at in range(before.shape[1])]
+    was = {text: f"{text}|v:1|fill:black" for text in texts}
+    baseline = Baseline(
+        BASELINE_VERSION, "2026-11-25", "label", "squash",
+        BaselineModel("vgg.keras", "f" * 64, "float32", 0.9, 0.8), "labels.csv", {"keras": "3.15"},
+        {metric: f"{metric}|v:1"}, was, tuple(image_keys(rows(len(before)))),
+        {
+            text: {metric: tuple(None if np.isnan(one) else one for one in before[:, at].tolist())}
+            for at, text in enumerate(texts)
+        },
+    )  # fmt: skip
+    lines = lines or was
+    manifest = Manifest(
+        1, Signatures("run", {metric: f"{metric}|v:1"}, lines),
+        ModelFacts("vgg.keras", "e" * 64, "vgg16", (32, 32), 3, None, "bfloat16", 0.7, 7, 0.6, 0.0),
+        DataFacts("labels.csv", "csv", len(now)),
+        Settings(**{"target": "label", "geometry": "squash", "steps": 28, "seed": 0, "batch_size": 8, "limit": None,
+                    **(settings or {})}),
+        tuple(ExplainerFacts(text, text, {}, False, None, 1, "") for text in lines), (metric,),
+        {"keras": "3.16"}, "2026-11-25", "2026-11-25",
+    )  # fmt: skip
+    images = images or rows(len(now))
+    table = ScoreTable(tuple(one.image_id for one in images), tuple(lines), (metric,), now[..., None], {}, {})
+    return hold_against(
+        baseline, manifest, table, images, tolerance=parse_tolerance(tolerance, [metric]), n_draws=2_000, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "change", "spread", "verdict", "code"),
+    [
+        ("insertion", 0.0, 0.01, "unchanged", 0),
+        ("insertion", -0.1, 0.05, "regressed", 1),
+        ("insertion", 0.1, 0.05, "improved", 0),
+        ("insertion", 0.015, 0.06, "not worse", 0),
+        ("insertion", 0.0, 0.5, "inconclusive", 0),
+        ("deletion", 0.1, 0.05, "regressed", 1),
+        ("deletion", -0.1, 0.05, "improved", 0),
+        # Significant, and within the tolerance: nobody is woken.
+        ("insertion", -0.01, 0.005, "unchanged", 0),
+    ],
+)
+def test_each_verdict(rng, metric, change, spread, verdict, code):
+    noise = rng.normal(size=40)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    before = rng.random(40)
+    found = held(before, before + change + spread * noise, metric=metric)
+    cell = found.cells[0]
+    assert cell.verdict == verdict
+    assert found.exit_code == code
+    assert cell.change == pytest.approx(change if metric == "insertion" else -change, abs=1e-4)
+    assert cell.ci_low < cell.change < cell.ci_high
+    assert (cell.n_wanted is not None) == (verdict == "inconclusive")
+    assert verdict in found.summary
+
+
+def test_a_run_is_no_worse_than_itself(rng):
+    scores = rng.random((12, 3))
+    found = held(scores, scores)
+    assert {cell.verdict for cell in found.cells} == {"unchanged"}
+    assert found.exit_code == 0
+
+
+def test_inconclusive_can_be_made_to_fail(rng):
+    before = rng.random(8)
+    now = before + np.array([0.3, -0.3] * 4)
+    assert held(before, now).exit_code == 0
+    assert held(before, now, fail_on_inconclusive=True).exit_code == 1
+
+
+def test_images_are_paired_by_content_whatever_their_order(rng):
+    before = rng.random(30)
+    now = before - 0.2
+    turned = rows(30)[::-1]
+    found = held(before, now[::-1], images=turned)
+    assert found.cells[0].change == pytest.approx(-0.2, abs=1e-4)
+    assert found.cells[0].verdict == "regressed"
+
+
+def test_images_that_are_not_scored_now_are_counted(rng):
+    before = rng.random(20)
+    now = before.copy()
+    now[:6] = np.nan
+    cell = held(before, now).cells[0]
+    assert (cell.n_images, cell.n_lost) == (14, 6)
+
+
+def test_what_differs_is_said_and_not_refused(rng):
+    scores = rng.random(10)
+    found = held(scores, scores)
+    assert "precision: float32 before, bfloat16 now" in found.differs
+    assert "keras: 3.15 before, 3.16 now" in found.differs
+    assert "accuracy: 90.0 % before, 70.0 % now" in found.differs
+
+
+def test_another_setting_is_not_comparable_and_named(rng):
+    scores = rng.random((10, 2))
+    lines = {"explainer0": "explainer0|v:1|fill:gray", "explainer1": "explainer1|v:1|fill:black"}
+    found = held(scores, scores, lines=lines)
+    assert [cell.verdict for cell in found.cells] == ["not comparable", "unchanged"]
+    assert found.cells[0].reason == "explainer explainer0: fill is black in the baseline, gray in the run"
+    assert found.exit_code == 3
+
+
+def test_an_explainer_that_is_gone_names_its_nearest_and_a_regression_outranks_it(rng):
+    scores = rng.random((30, 2))
+    lines = {"explainer1": "explainer1|v:1|fill:black", "explainer0(fill=gray)": "explainer0|v:1|fill:gray"}
+    found = held(scores, scores[:, ::-1] - 0.3 * np.array([1, 0]), lines=lines)
+    gone, worse = found.cells
+    assert gone.reason == (
+        "explainer explainer0 is not in the run; the nearest is explainer0(fill=gray): "
+        "fill is black in the baseline, gray in the run"
+    )
+    assert worse.verdict == "regressed"
+    assert found.exit_code == 1
+    assert found.new == ("explainer0(fill=gray)",)
+
+
+def test_nothing_in_common_is_refused(rng):
+    scores = rng.random(5)
+    with pytest.raises(NotComparableError, match="none of the baseline's 5 images is in the run"):
+        held(scores, scores, images=rows(5, first=100))
+    with pytest.raises(NotComparableError, match="target was label and is predicted"):
+        held(scores, scores, settings={"target": "predicted"})
+
+
+def test_one_sided_p_values_are_those_of_all_sign_patterns_and_scipys(rng):
+    changes = rng.normal(0.3, 1.0, 9)
+    flips, exact = sign_flips(rng, 9, 1_000)
+    better, worse = _one_sided(changes, flips, exact=exact)
+    sums = np.array([np.dot(signs, changes) for signs in product((1, -1), repeat=9)])
+    assert better == pytest.approx((sums >= changes.sum() - 1e-12).mean())
+    assert worse == pytest.approx((sums <= changes.sum() + 1e-12).mean())
+    for alternative, p_value in (("greater", better), ("less", worse)):
+        theirs = stats.permutation_test(
+            (changes, np.zeros(9)), lambda a, b, axis: (a - b).mean(axis=axis), permutation_type="samples",
+            alternative=alternative, vectorized=True,
+        )  # fmt: skip
+        assert p_value == pytest.approx(theirs.pvalue)
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(_holm(np.array([0.01, 0.04, 0.03, 0.5])), [0.04, 0.09, 0.09, 0.5])
+    assert _holm(np.empty(0)).size == 0
+
+
+def test_false_alarms_are_few_and_a_true_worsening_is_caught(rng):
+    """A family of 24 on 100 images, paired differences of standard deviation 0.10."""
+    alarms = caught = 0
+    for _ in range(60):
+        before = rng.random((100, 24))
+        noise = rng.normal(0, 0.1, (100, 24))
+        alarms += held(before, before + noise, tolerance="0").exit_code == 1
+        noise[:, 0] -= 0.05
+        caught += held(before, before + noise).cells[0].verdict == "regressed"
+    assert alarms <= 8  # 60 x 0.05, and three standard errors
+    assert caught >= 50
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("0.05", {"deletion": (0.05, False), "insertion": (0.05, False)}),
+        ("5%", {"deletion": (0.05, True), "insertion": (0.05, True)}),
+        ("deletion=0.1", {"deletion": (0.1, False), "insertion": (0.02, False)}),
+        ("0.03, insertion = 10%", {"deletion": (0.03, False), "insertion": (0.1, True)}),
+    ],
+)
+def test_tolerances_are_read(text, wanted):
+    assert parse_tolerance(text, ["deletion", "insertion"]) == wanted
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "nan", "deletion=", "pxap=0.1"])
+def test_what_is_no_tolerance_is_refused(text):
+    with pytest.raises(ConfigError, match="--tolerance"):
+        parse_tolerance(text, ["deletion", "insertion"])

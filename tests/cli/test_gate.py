@@ -1,0 +1,118 @@
+"""``baseline`` and ``check`` on a tiny run."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+RUN = ("run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4")
+EXPLAINED = ("--explainers", "gradcam,occlusion(patch_size=8),random")
+METRICS = ("--metrics", "symmetric_relevance_gain,insertion,energy_pointing_game,pxap")
+
+
+def verdicts(found):
+    """Of the cells that were scored: where the model is wrong, the region is not that of the class explained."""
+    return {cell["verdict"] for cell in found["cells"] if cell["n_images"] >= 2}
+
+
+@pytest.fixture
+def kept(evalkit, workplace):
+    """A run and its baseline."""
+    assert evalkit(*RUN, *EXPLAINED, *METRICS, "--output", "run").code == 0
+    done = evalkit("baseline", "run", "--output", "baseline.json")
+    assert done.code == 0, done.err
+    return workplace
+
+
+def test_a_run_passes_its_own_baseline_in_every_format(evalkit, kept):
+    text = (kept / "baseline.json").read_text()
+    assert list(json.loads(text)["scores"]) == ["gradcam", "occlusion(patch_size=8)"]
+    for form in ("table", "json", "csv", "markdown", "latex"):
+        done = evalkit("check", "run", "--baseline", "baseline.json", "--format", form)
+        assert done.code == 0, done.err
+        assert "unchanged" in done.out
+    found = json.loads(evalkit("check", "run", "--baseline", "baseline.json", "--format", "json").out)
+    assert verdicts(found) == {"unchanged"}
+    assert len(found["cells"]) == 6
+
+
+def test_another_batch_size_and_order_pass(evalkit, kept):
+    header, *lines = (kept / "labels.csv").read_text().splitlines()
+    (kept / "turned.csv").write_text("\n".join([header, *lines[::-1]]) + "\n")
+    options = [one.replace("labels.csv", "turned.csv") for one in RUN]
+    assert evalkit(*options, *EXPLAINED, *METRICS, "--batch-size", "3", "--output", "again").code == 0
+    found = json.loads(evalkit("check", "again", "--baseline", "baseline.json", "--format", "json").out)
+    assert found["n_images"] == 6
+    assert verdicts(found) == {"unchanged"}
+
+
+def test_worse_scores_exit_with_1_and_are_named(evalkit, kept):
+    with sqlite3.connect(kept / "run" / "results.sqlite") as database:
+        database.execute("UPDATE scores SET value = value - 0.4 WHERE explainer = 'gradcam' AND metric = 'insertion'")
+    database.close()
+    # Six photos have 64 sign patterns: p is 1/64, and six comparisons correct it to 0.09.
+    done = evalkit("check", "run", "--baseline", "baseline.json", "--alpha", "0.1")
+    assert done.code == 1
+    assert "Regressed: gradcam, insertion: worse by 0.400" in " ".join(done.out.split())
+    assert evalkit("check", "run", "--baseline", "baseline.json", "--alpha", "0.1", "--tolerance", "0.5").code == 0
+
+
+def test_another_fill_is_not_comparable_and_named(evalkit, kept):
+    options = ("--explainers", "gradcam,occlusion(patch_size=8, fill=gray)")
+    assert evalkit(*RUN, *options, *METRICS, "--output", "gray").code == 0
+    done = evalkit("check", "gray", "--baseline", "baseline.json")
+    assert done.code == 3
+    assert "fill is black in the baseline, gray in the run" in " ".join(done.out.split())
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (lambda text: text[:200], 2, "is damaged"),
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": 7'), 2, "has schema version 7"),
+        (lambda text: text.replace('"insertion": [', '"deletion": [', 1), 2, "is incomplete: no scores of gradcam"),
+        (lambda text: text.replace('"target": "predicted"', '"target": "label"'), 3, "target was label"),
+        (lambda text: text.replace('"images": ["', '"images": ["x'), 0, "1 of the baseline's images are not in"),
+    ],
+)
+def test_a_baseline_that_cannot_be_trusted_is_one_clear_sentence(evalkit, kept, change, code, said):
+    path = kept / "baseline.json"
+    path.write_text(change(path.read_text()))
+    done = evalkit("check", "run", "--baseline", path)
+    assert done.code == code
+    assert said in " ".join((done.out + done.err).split())
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("check", "run", "--baseline", "none.json"), "cannot be read: No such file"),
+        (("check", "run", "--baseline", "baseline.json", "--tolerance", "much"), "--tolerance 'much' is not allowed"),
+        (("check", "run", "--baseline", "baseline.json", "--alpha", "2"), "--alpha 2 is not allowed"),
+        (("baseline", "run", "--output", "b.json", "--metrics", "pxap"), "--metrics 'pxap' is not among"),
+        (("baseline", "run", "--output", "no/such/b.json/x"), ""),
+        (("baseline", "nowhere", "--output", "b.json"), "is not a run folder"),
+    ],
+)
+def test_wrong_input_exits_with_2(evalkit, kept, arguments, said):
+    if arguments[2:4] == ("--output", "no/such/b.json/x"):
+        (kept / "no").write_text("a file")
+    done = evalkit(*arguments)
+    assert done.code == 2
+    assert said in done.err
+    assert "internal error" not in done.err
+
+
+def test_checking_imports_no_tensorflow(kept):
+    code = (
+        "import sys; from evalkit.cli.app import main\n"
+        "try: main(['check', 'run', '--baseline', 'baseline.json'])\n"
+        "except SystemExit as end: print(end.code, 'tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=kept)
+    assert done.stdout.splitlines()[-1] == "0 False", done.stderr
