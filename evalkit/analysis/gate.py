@@ -26,7 +26,17 @@ from evalkit.store.identity import image_keys
 from evalkit.store.manifest import Manifest
 from evalkit.store.scores import ScoreTable
 
-__all__ = ["DEFAULT_ALPHA", "DEFAULT_TOLERANCE", "Gate", "GateCell", "Tolerance", "hold_against", "parse_tolerance"]
+__all__ = [
+    "DEFAULT_ALPHA",
+    "DEFAULT_TOLERANCE",
+    "Gate",
+    "GateCell",
+    "Tolerance",
+    "hold_against",
+    "judged",
+    "paired_scores",
+    "parse_tolerance",
+]
 
 Floats = NDArray[np.float64]
 DEFAULT_TOLERANCE, DEFAULT_ALPHA = "0.02", 0.05
@@ -165,6 +175,22 @@ class _Paired(NamedTuple):
         return self.sign * (self.now - self.before)
 
 
+def paired_scores(named: tuple[str, str], direction: str, before: Floats, now: Floats, tolerance: Tolerance) -> _Paired:
+    """Make scores of the same images ready to be judged.
+
+    Args:
+        named: the texts of explainer and metric.
+        direction: ``higher`` or ``lower`` is better.
+        before: float64 (n,), NaN = not scored.
+        now: float64 (n,).
+        tolerance: how much worse is accepted.
+    """
+    both = np.isfinite(before) & np.isfinite(now)
+    lost = int((np.isfinite(before) & ~both).sum())
+    accepted = tolerance.of(float(before[both].mean())) if both.any() else 0.0
+    return _Paired(*named, 1.0 if direction == "higher" else -1.0, before[both], now[both], accepted, lost)
+
+
 def hold_against(
     baseline: Baseline,
     manifest: Manifest,
@@ -217,17 +243,10 @@ def hold_against(
                 continue
             scores = np.array(baseline.scores[explainer][metric], dtype=np.float64)[rows_before]
             now = table.values[rows_now, table.explainers.index(explainer), table.metrics.index(metric)]
-            both = np.isfinite(scores) & np.isfinite(now)
-            lost = int((np.isfinite(scores) & ~np.isfinite(now)).sum())
-            accepted = tolerance[metric].of(float(scores[both].mean())) if both.any() else 0.0
-            paired.append(
-                _Paired(
-                    explainer, metric, 1.0 if direction == "higher" else -1.0, scores[both], now[both], accepted, lost
-                )
-            )
-    judged = _judged(paired, alpha, n_draws)
+            paired.append(paired_scores((explainer, metric), direction, scores, now, tolerance[metric]))
+    cells = judged(paired, alpha, n_draws)
     order = {pair: at for at, pair in enumerate((e, m) for e in baseline.explainers for m in baseline.metrics)}
-    cells = sorted([*judged, *apart], key=lambda cell: order[cell.explainer, cell.metric])
+    cells = sorted([*cells, *apart], key=lambda cell: order[cell.explainer, cell.metric])
     return Gate(
         cells=tuple(cells),
         n_images=len(shared),
@@ -269,7 +288,8 @@ def _not_comparable(baseline: Baseline, manifest: Manifest, explainer: str, metr
     return None
 
 
-def _judged(paired: Sequence[_Paired], alpha: float, n_draws: int) -> list[GateCell]:
+def judged(paired: Sequence[_Paired], alpha: float, n_draws: int) -> list[GateCell]:
+    """Return a verdict for each; the p-values of all are corrected together (Holm)."""
     worse = np.ones(len(paired))
     better = np.ones(len(paired))
     for at, one in enumerate(paired):
