@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.comparisons import ALPHA, compare_means, compare_sets, sign_flips
-from evalkit.analysis.intervals import Interval, bca_means, bca_statistic, resample_counts
+from evalkit.analysis.intervals import Interval, Resampling, bca_means, bca_statistic
 from evalkit.errors import NotComparableError
 from evalkit.metrics.spec import DatasetMetric, Metric
 from evalkit.randomness import generator
@@ -160,7 +160,7 @@ def compare_runs(
     letters = [_letter(index) for index in range(len(runs))]
     shared = _shared(runs, metrics, letters)
     columns = [[run.table.explainers.index(text) for text in shared.explainers] for run in runs]
-    draws = _Draws(seed, n_resamples)
+    draws = Resampling(seed, n_resamples)
     cells: list[ComparedCell] = []
     for metric in shared.metrics:
         wanted = min(n_flips, _SET_DRAWS) if isinstance(metric, DatasetMetric) else n_flips
@@ -178,20 +178,6 @@ def compare_runs(
     )
 
 
-class _Draws:
-    """Resample counts, drawn once for each number of images."""
-
-    def __init__(self, seed: int, n_resamples: int) -> None:
-        self._seed, self._n_resamples = seed, n_resamples
-        self._known: dict[int, NDArray[np.uint16]] = {}
-
-    def counts(self, n_images: int) -> NDArray[np.uint16]:
-        if n_images not in self._known:
-            rng = generator(self._seed, "bootstrap", n_images)
-            self._known[n_images] = resample_counts(rng, n_images, self._n_resamples)
-        return self._known[n_images]
-
-
 @dataclass(frozen=True, eq=False)
 class _Family:
     """The comparisons of one metric: columns are explainer by explainer, run by run."""
@@ -201,7 +187,7 @@ class _Family:
     columns: Sequence[Sequence[int]]
     metric: Metric
     flips: tuple[NDArray[np.int8], bool]
-    draws: _Draws
+    draws: Resampling
 
     def cells(self, letters: Sequence[str]) -> Iterator[ComparedCell]:
         n_runs = len(self.runs)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.comparisons import ALPHA, Family, compare_means, compare_sets, sign_flips
-from evalkit.analysis.intervals import Interval, bca_means, bca_statistic, resample_counts, wilson_interval
+from evalkit.analysis.intervals import Interval, Resampling, bca_means, bca_statistic, wilson_interval
 from evalkit.analysis.results import Cost, LeaderboardCell, Results, TestedFamily, Unscored
 from evalkit.analysis.sweep import sweep
 from evalkit.metrics.spec import DatasetMetric, Metric
@@ -46,7 +46,7 @@ def analyse(
         criterion: the text of the metric that decides the patch size.
         margin: the loss of it that is accepted.
     """
-    resampling = _Resampling(seed, n_resamples)
+    resampling = Resampling(seed, n_resamples)
 
     found = [
         _of_metric(table, index, metric, explainers, resampling, seed, n_flips) for index, metric in enumerate(metrics)
@@ -85,7 +85,7 @@ def _of_metric(
     index: int,
     metric: Metric,
     explainers: Sequence[ExplainerFacts],
-    resampling: _Resampling,
+    resampling: Resampling,
     seed: int,
     n_flips: int,
 ) -> _OfMetric:
@@ -114,22 +114,8 @@ def _of_metric(
     return _OfMetric(cells, tested, _not_beating(means * sign, explainers))
 
 
-class _Resampling:
-    """Resample counts, drawn once for each number of images."""
-
-    def __init__(self, seed: int, n_resamples: int) -> None:
-        self._seed, self._n_resamples = seed, n_resamples
-        self._known: dict[int, NDArray[np.uint16]] = {}
-
-    def counts(self, n_images: int) -> NDArray[np.uint16]:
-        if n_images not in self._known:
-            rng = generator(self._seed, "bootstrap", n_images)
-            self._known[n_images] = resample_counts(rng, n_images, self._n_resamples)
-        return self._known[n_images]
-
-
 def _summarize(
-    table: ScoreTable, index: int, metric: Metric, resampling: _Resampling
+    table: ScoreTable, index: int, metric: Metric, resampling: Resampling
 ) -> tuple[Floats, list[Interval], NDArray[np.int64]]:
     """Return mean, interval and number of scored images of every explainer."""
     if isinstance(metric, DatasetMetric):
@@ -154,7 +140,7 @@ def _summarize(
 
 
 def _summarize_sets(
-    statistics: Floats, metric: DatasetMetric, resampling: _Resampling
+    statistics: Floats, metric: DatasetMetric, resampling: Resampling
 ) -> tuple[Floats, list[Interval], NDArray[np.int64]]:
     means, intervals, counts = [], [], []
     for place in range(statistics.shape[1]):

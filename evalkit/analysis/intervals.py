@@ -8,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "bca_interval", "bca_means", "bca_statistic", "resample_counts", "wilson_interval"]
+from evalkit.randomness import generator
+
+__all__ = ["Interval", "Resampling", "bca_interval", "bca_means", "bca_statistic", "resample_counts", "wilson_interval"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.uint16]
@@ -38,6 +40,27 @@ def resample_counts(rng: np.random.Generator, n_images: int, n_resamples: int) -
         draws += np.arange(len(block))[:, None] * n_images
         block[:] = np.bincount(draws.ravel(), minlength=block.size).reshape(block.shape)
     return counts
+
+
+class Resampling:
+    """Resample counts by number of images, each drawn once from the run's seed.
+
+    Args:
+        seed: of the run.
+        n_resamples: how many.
+    """
+
+    def __init__(self, seed: int, n_resamples: int) -> None:
+        """See the class."""
+        self._seed, self._n_resamples = seed, n_resamples
+        self._known: dict[int, Counts] = {}
+
+    def counts(self, n_images: int) -> Counts:
+        """Return ``resample_counts`` for so many images."""
+        if n_images not in self._known:
+            rng = generator(self._seed, "bootstrap", n_images)
+            self._known[n_images] = resample_counts(rng, n_images, self._n_resamples)
+        return self._known[n_images]
 
 
 def resampled_sums(counts: Counts, numbers: Floats) -> Floats:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from evalkit.analysis.across import ComparedCell, Comparison
-from evalkit.report import latex, markdown
+from evalkit.report.boards import Board, render_boards
 from evalkit.report.delimited import to_csv
 from evalkit.report.formats import OutputFormat
 from evalkit.report.layout import ARROWS, number
@@ -37,27 +37,10 @@ def render_comparison(comparison: Comparison, form: OutputFormat, *, width: int,
         rows = [[names["A"], names[cell.run], *(getattr(cell, field) for field in fields)] for cell in comparison.cells]
         return to_csv(["first_folder", "folder", *fields], rows)
     boards = [
-        (f"{metric} {ARROWS[cells[0].direction]}", *_board(comparison, cells))
+        Board(f"{metric} {ARROWS[cells[0].direction]}", *_board(comparison, cells))
         for metric, cells in _by_metric(comparison).items()
     ]
-    if form == "latex":
-        tables = [
-            f"% {title}\n{latex.tabular([*map(latex.escape, header)], [[*map(latex.escape, row)] for row in rows])}"
-            for title, header, rows in boards
-        ]
-        comments = "\n".join(f"% {' '.join(line.split())}" for line in _notes(comparison))
-        return "\n\n".join([comments, *tables]) + "\n"
-    if form == "markdown":
-        parts = [
-            f"## {markdown.escape(title)}\n\n"
-            + markdown.pipe_table([*map(markdown.escape, header)], [[*map(markdown.escape, row)] for row in rows])
-            for title, header, rows in boards
-        ]
-        notes = [f"* {markdown.escape(line)}" for line in _notes(comparison)]
-        return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
-    from evalkit.report.terminal import comparison_parts, print_to_text
-
-    return print_to_text(comparison_parts(boards, _notes(comparison)), width=width, color=color)
+    return render_boards(boards, _notes(comparison), form, width=width, color=color)
 
 
 def _by_metric(comparison: Comparison) -> dict[str, list[ComparedCell]]:

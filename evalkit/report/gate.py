@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from evalkit.analysis.gate import Gate, GateCell
-from evalkit.report import latex, markdown
+from evalkit.report.boards import Board, render_boards
 from evalkit.report.delimited import to_csv
 from evalkit.report.formats import OutputFormat
 from evalkit.report.layout import ARROWS, number
@@ -36,26 +36,10 @@ def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> s
         fields = GateCell.__struct_fields__
         return to_csv(fields, [[getattr(cell, field) for field in fields] for cell in gate.cells])
     boards = [
-        (f"{metric} {ARROWS[cells[0].direction]}", _HEADER, [_row(cell) for cell in cells])
+        Board(f"{metric} {ARROWS[cells[0].direction]}", _HEADER, [_row(cell) for cell in cells])
         for metric, cells in _by_metric(gate).items()
     ]
-    if form == "latex":
-        notes = "\n".join(f"% {' '.join(line.split())}" for line in _notes(gate))
-        tables = [
-            f"% {title}\n{latex.tabular([*map(latex.escape, header)], [[*map(latex.escape, row)] for row in rows])}"
-            for title, header, rows in boards
-        ]
-        return "\n\n".join([notes, *tables]) + "\n"
-    if form == "markdown":
-        parts = [
-            f"## {markdown.escape(title)}\n\n"
-            + markdown.pipe_table([*map(markdown.escape, header)], [[*map(markdown.escape, row)] for row in rows])
-            for title, header, rows in boards
-        ]
-        return "\n\n".join([*parts, "\n".join(f"* {markdown.escape(line)}" for line in _notes(gate))]) + "\n"
-    from evalkit.report.terminal import comparison_parts, print_to_text
-
-    return print_to_text(comparison_parts(boards, _notes(gate)), width=width, color=color)
+    return render_boards(boards, _notes(gate), form, width=width, color=color)
 
 
 def _by_metric(gate: Gate) -> dict[str, list[GateCell]]:
