@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from evalkit.analysis.gate import GateCell, Tolerance, judged, paired_scores
+from evalkit.analysis.gate import Tolerance, judged, paired_scores
+from evalkit.analysis.verdicts import GateCell
 from evalkit.randomness import generator
 
 SPREADS, CELLS, DRAWS = (0.05, 0.10, 0.15, 0.20), 24, 2_000

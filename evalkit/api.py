@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 from evalkit.analysis.results import LeaderboardCell, PatchSizeChoice, Results, SweepRow
+from evalkit.analysis.run_scores import table_of
 from evalkit.analysis.stored import results_of
 from evalkit.config import DEFAULTS, RunOptions, merge
 from evalkit.report import OutputFormat, render
@@ -88,7 +89,7 @@ class Run:
         """Return the score of every image: ``values`` float64 (images, explainers, metrics), NaN = not scored."""
         folder = RunFolder.read(self.path)
         try:
-            return folder.database.table([one.text for one in self.manifest.explainers], self.manifest.metrics)
+            return table_of(folder, self.manifest)
         finally:
             folder.close()
 

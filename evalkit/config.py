@@ -11,7 +11,23 @@ import msgspec
 from evalkit.errors import ConfigError, nearest
 from evalkit.registry import simplify
 
-__all__ = ["DEFAULTS", "RunOptions", "completed", "merge", "patch_sizes_of", "read_config", "strides_of"]
+__all__ = [
+    "DEFAULTS",
+    "DEFAULT_ALPHA",
+    "DEFAULT_CRITERION",
+    "DEFAULT_MARGIN",
+    "DEFAULT_TOLERANCE",
+    "RunOptions",
+    "completed",
+    "merge",
+    "patch_sizes_of",
+    "read_config",
+    "strides_of",
+]
+
+
+DEFAULT_CRITERION, DEFAULT_MARGIN = "symmetric_relevance_gain", 0.02
+DEFAULT_TOLERANCE, DEFAULT_ALPHA = "0.02", 0.05
 
 
 class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,7 +85,7 @@ DEFAULTS = RunOptions(
     precision="auto",
     seed=0,
     fresh=False,
-    margin=0.02,
+    margin=DEFAULT_MARGIN,
 )
 
 _SCENES, _MINI = "scenes", "vgg16-mini"

@@ -6,123 +6,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.comparisons import ALPHA, compare_means, compare_sets, sign_flips
 from evalkit.analysis.intervals import Interval, Resampling, bca_means, bca_statistic
+from evalkit.analysis.run_scores import RunScores
+from evalkit.analysis.verdicts import ComparedCell, ComparedRun, Comparison
 from evalkit.errors import NotComparableError
 from evalkit.metrics.spec import DatasetMetric, Metric
 from evalkit.randomness import generator
-from evalkit.store.database import ImageRow
 from evalkit.store.identity import image_keys
-from evalkit.store.manifest import Manifest
-from evalkit.store.scores import ScoreTable
 
-__all__ = ["ComparedCell", "ComparedRun", "Comparison", "RunScores", "compare_runs", "differing"]
+__all__ = ["compare_runs", "differing", "differing_settings"]
 
 Floats = NDArray[np.float64]
 _SET_DRAWS = 1_000  # dataset-level metrics are computed anew for each flip and resample
-
-
-@dataclass(frozen=True, eq=False)
-class RunScores:
-    """One run as it goes into a comparison.
-
-    Attributes:
-        name: of its folder.
-        manifest: of the run.
-        table: its scores.
-        images: its images, in the table's order.
-    """
-
-    name: str
-    manifest: Manifest
-    table: ScoreTable
-    images: Sequence[ImageRow]
-
-
-class ComparedRun(msgspec.Struct, frozen=True):
-    """What a reader has to know of one run.
-
-    Attributes:
-        letter: by which the table calls it; A is what the others are held against.
-        name: of its folder.
-        model: its name.
-        fingerprint: of the model.
-        precision: of the model.
-        versions: package name to version.
-        accuracy: share of its labelled images that the model gets right.
-        median_clean_score: of its images.
-        n_images: of the run.
-    """
-
-    letter: str
-    name: str
-    model: str
-    fingerprint: str
-    precision: str
-    versions: dict[str, str]
-    accuracy: float | None
-    median_clean_score: float | None
-    n_images: int
-
-
-class ComparedCell(msgspec.Struct, frozen=True):
-    """One explainer under one metric in a later run, held against the first.
-
-    Attributes:
-        explainer: its text.
-        metric: its text.
-        direction: ``higher`` or ``lower`` is better.
-        run: letter of the later run.
-        first_mean: of run A, over the images that both scored.
-        mean: of the later run, over the same images.
-        difference: later minus first.
-        ci_low: lower end of the difference's 95 % interval.
-        ci_high: upper end.
-        ci_reason: why there is no interval, or why it is unreliable.
-        n_images: that both scored.
-        p_value: corrected within the metric; 1 where all differences are 0, None for fewer than two images.
-        verdict: ``better``, ``worse``, ``tied`` (not told apart) or ``not scored``.
-    """
-
-    explainer: str
-    metric: str
-    direction: str
-    run: str
-    first_mean: float | None
-    mean: float | None
-    difference: float | None
-    ci_low: float | None
-    ci_high: float | None
-    ci_reason: str | None
-    n_images: int
-    p_value: float | None
-    verdict: str
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """Several runs side by side.
-
-    Attributes:
-        runs: in the order given.
-        n_shared: images that all runs hold.
-        cells: every explainer, metric and later run.
-        differs: settings of the subject that differ, one sentence each.
-        left_out: what could not be compared and why, one sentence each.
-        n_flips: sign flips a metric.
-        n_resamples: bootstrap resamples.
-    """
-
-    runs: tuple[ComparedRun, ...]
-    n_shared: int
-    cells: tuple[ComparedCell, ...]
-    differs: tuple[str, ...]
-    left_out: tuple[str, ...]
-    n_flips: int
-    n_resamples: int
 
 
 class _Shared(NamedTuple):
@@ -324,14 +223,23 @@ def differing(first: str, other: str, here: str, there: str) -> str:
     >>> differing("occlusion|v:1|fill:black", "occlusion|v:1|fill:gray", "A", "B")
     'fill is black in A, gray in B'
     """
-    one, two = (dict(part.partition(":")[::2] for part in line.split("|")[1:]) for line in (first, other))
-    keys = [key for key in {**one, **two} if one.get(key) != two.get(key)]
+    one, two = _settings(first), _settings(other)
     named = [
         f"{'version' if key == 'v' else key} is {one.get(key, 'not set')} in {here}, "
         f"{two.get(key, 'not set')} in {there}"
-        for key in keys
+        for key in differing_settings(first, other)
     ]
     return ", ".join(named) or f"'{first}' in {here}, '{other}' in {there}"
+
+
+def differing_settings(first: str, other: str) -> list[str]:
+    """Return the keys in which two signature lines differ."""
+    one, two = _settings(first), _settings(other)
+    return [key for key in {**one, **two} if one.get(key) != two.get(key)]
+
+
+def _settings(line: str) -> dict[str, str]:
+    return dict(part.partition(":")[::2] for part in line.split("|")[1:])
 
 
 def _shared_images(runs: Sequence[RunScores]) -> tuple[list[list[int]], list[str]]:

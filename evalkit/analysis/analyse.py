@@ -12,9 +12,10 @@ from evalkit.analysis.comparisons import ALPHA, Family, compare_means, compare_s
 from evalkit.analysis.intervals import Interval, Resampling, bca_means, bca_statistic, wilson_interval
 from evalkit.analysis.results import Cost, LeaderboardCell, Results, TestedFamily, Unscored
 from evalkit.analysis.sweep import sweep
+from evalkit.config import DEFAULT_CRITERION, DEFAULT_MARGIN
 from evalkit.metrics.spec import DatasetMetric, Metric
 from evalkit.randomness import generator
-from evalkit.store.manifest import DEFAULT_CRITERION, DEFAULT_MARGIN, ExplainerFacts
+from evalkit.store.manifest import ExplainerFacts
 from evalkit.store.scores import ScoreTable
 
 __all__ = ["analyse"]

@@ -7,30 +7,28 @@ worsening counts when it is significant and larger than the tolerance.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import product
 from statistics import NormalDist
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.across import differing
+from evalkit.analysis.across import differing, differing_settings
 from evalkit.analysis.comparisons import sign_flips
-from evalkit.analysis.intervals import bca_means, resample_counts
+from evalkit.analysis.intervals import Resampling, bca_means
+from evalkit.analysis.run_scores import RunScores
+from evalkit.analysis.verdicts import Gate, GateCell
+from evalkit.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE
 from evalkit.errors import ConfigError, NotComparableError, nearest
 from evalkit.metrics.catalog import METRICS
 from evalkit.randomness import generator
 from evalkit.store.baseline import Baseline
-from evalkit.store.database import ImageRow
 from evalkit.store.identity import image_keys
 from evalkit.store.manifest import Manifest
-from evalkit.store.scores import ScoreTable
 
 __all__ = [
-    "DEFAULT_ALPHA",
-    "DEFAULT_TOLERANCE",
-    "Gate",
-    "GateCell",
     "Tolerance",
     "hold_against",
     "judged",
@@ -39,7 +37,6 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-DEFAULT_TOLERANCE, DEFAULT_ALPHA = "0.02", 0.05
 _POWER = 0.8
 _ROUNDING = 1e-5  # a baseline keeps five digits
 VERDICTS = ("regressed", "improved", "unchanged", "not worse", "inconclusive", "not comparable")
@@ -54,71 +51,6 @@ class Tolerance(NamedTuple):
     def of(self, mean: float) -> float:
         """Return the tolerance in the metric's own unit."""
         return self.amount * abs(mean) if self.relative else self.amount
-
-
-class GateCell(msgspec.Struct, frozen=True):
-    """One explainer under one metric, held against the baseline.
-
-    Attributes:
-        explainer: its text.
-        metric: its text.
-        direction: ``higher`` or ``lower`` is better.
-        verdict: regressed, improved, unchanged (the interval lies within the tolerance), not worse (its lower end
-            does), inconclusive, or not comparable.
-        baseline_mean: over the images that both scored.
-        mean: now, over the same images.
-        change: of the mean, positive = better.
-        ci_low: lower end of the change's 95 % interval.
-        ci_high: upper end.
-        tolerance: how much worse is accepted.
-        p_value: of the worsening, one-sided, Holm over all cells; None if it was not tested.
-        n_images: that both scored.
-        n_lost: shared images that the baseline scored and the run did not.
-        detectable: the smallest worsening that this many images show in four of five runs.
-        n_wanted: images that would decide an inconclusive cell in four of five runs.
-        reason: why it is not comparable; None otherwise.
-    """
-
-    explainer: str
-    metric: str
-    direction: str
-    verdict: str
-    baseline_mean: float | None = None
-    mean: float | None = None
-    change: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    tolerance: float | None = None
-    p_value: float | None = None
-    n_images: int = 0
-    n_lost: int = 0
-    detectable: float | None = None
-    n_wanted: int | None = None
-    reason: str | None = None
-
-
-class Gate(msgspec.Struct, frozen=True):
-    """Everything that the gate says.
-
-    Attributes:
-        cells: every explainer and metric of the baseline.
-        n_images: that run and baseline share.
-        n_baseline_images: of the baseline.
-        differs: what differs in model, precision and versions, one sentence each: allowed, and said.
-        new: explainers and metrics of the run that the baseline lacks: they get no verdict.
-        alpha: family-wise error of "regressed".
-        exit_code: 0 fine, 1 regressed, 3 not comparable.
-        summary: one sentence.
-    """
-
-    cells: tuple[GateCell, ...]
-    n_images: int
-    n_baseline_images: int
-    differs: tuple[str, ...]
-    new: tuple[str, ...]
-    alpha: float
-    exit_code: int
-    summary: str
 
 
 def parse_tolerance(text: str, metrics: Sequence[str]) -> dict[str, Tolerance]:
@@ -193,9 +125,7 @@ def paired_scores(named: tuple[str, str], direction: str, before: Floats, now: F
 
 def hold_against(
     baseline: Baseline,
-    manifest: Manifest,
-    table: ScoreTable,
-    images: Sequence[ImageRow],
+    run: RunScores,
     *,
     tolerance: Mapping[str, Tolerance],
     alpha: float = DEFAULT_ALPHA,
@@ -206,9 +136,7 @@ def hold_against(
 
     Args:
         baseline: what is held against.
-        manifest: of the run.
-        table: its scores.
-        images: its images, in the table's order.
+        run: what is held.
         tolerance: by metric text, from ``parse_tolerance``.
         alpha: family-wise error of "regressed".
         fail_on_inconclusive: an inconclusive cell makes the exit code 1.
@@ -217,6 +145,7 @@ def hold_against(
     Raises:
         NotComparableError: another target or geometry, or no image in common.
     """
+    manifest, table = run.manifest, run.table
     for setting in ("target", "geometry"):
         before, now = getattr(baseline, setting), getattr(manifest.settings, setting)
         if before != now:
@@ -224,7 +153,7 @@ def hold_against(
                 f"run and baseline are not comparable: {setting} was {before} and is {now}; run with --{setting} "
                 f"{before}, or write a new baseline"
             )
-    places, known = image_keys(images), dict.fromkeys(baseline.images)
+    places, known = image_keys(run.images), dict.fromkeys(baseline.images)
     shared = [(at, places[key]) for at, key in enumerate(known) if key in places]
     if not shared:
         raise NotComparableError(
@@ -234,39 +163,27 @@ def hold_against(
     rows_before, rows_now = [one for one, _ in shared], [other for _, other in shared]
     paired: list[_Paired] = []
     apart: list[GateCell] = []
-    for explainer in baseline.explainers:
-        for metric in baseline.metrics:
-            direction = METRICS.get(metric.partition("(")[0]).spec.direction
-            reason = _not_comparable(baseline, manifest, explainer, metric)
-            if reason:
-                apart.append(GateCell(explainer, metric, direction, "not comparable", reason=reason))
-                continue
-            scores = np.array(baseline.scores[explainer][metric], dtype=np.float64)[rows_before]
-            now = table.values[rows_now, table.explainers.index(explainer), table.metrics.index(metric)]
-            paired.append(paired_scores((explainer, metric), direction, scores, now, tolerance[metric]))
-    cells = judged(paired, alpha, n_draws)
-    order = {pair: at for at, pair in enumerate((e, m) for e in baseline.explainers for m in baseline.metrics)}
-    cells = sorted([*cells, *apart], key=lambda cell: order[cell.explainer, cell.metric])
+    for explainer, metric in product(baseline.explainers, baseline.metrics):
+        direction = METRICS.get(metric.partition("(")[0]).spec.direction
+        reason = _not_comparable(baseline, manifest, explainer, metric)
+        if reason:
+            apart.append(GateCell(explainer, metric, direction, "not comparable", reason=reason))
+            continue
+        scores = np.array(baseline.scores[explainer][metric], dtype=np.float64)[rows_before]
+        now = table.values[rows_now, table.explainers.index(explainer), table.metrics.index(metric)]
+        paired.append(paired_scores((explainer, metric), direction, scores, now, tolerance[metric]))
+    found = {(cell.explainer, cell.metric): cell for cell in [*judged(paired, alpha, n_draws), *apart]}
+    cells = [found[pair] for pair in product(baseline.explainers, baseline.metrics)]
     return Gate(
         cells=tuple(cells),
         n_images=len(shared),
         n_baseline_images=len(known),
         differs=tuple(_differences(baseline, manifest)),
-        new=tuple(
-            [
-                text
-                for text in manifest.signature.explainers
-                if text not in baseline.explainers and not _control(manifest, text)
-            ]
-        ),
+        new=tuple(one.text for one in manifest.explainers if not one.control and one.text not in baseline.explainers),
         alpha=alpha,
         exit_code=_exit_code(cells, fail_on_inconclusive=fail_on_inconclusive),
         summary=_summary(cells, len(shared)),
     )
-
-
-def _control(manifest: Manifest, text: str) -> bool:
-    return any(one.text == text and one.control for one in manifest.explainers)
 
 
 def _not_comparable(baseline: Baseline, manifest: Manifest, explainer: str, metric: str) -> str | None:
@@ -282,7 +199,7 @@ def _not_comparable(baseline: Baseline, manifest: Manifest, explainer: str, metr
         alike = [other for other in now if other.partition("(")[0] == name]
         if not alike:
             return f"{kind} {text} is not in the run"
-        near = min(alike, key=lambda other: differing(before[text], now[other], "", "").count(","))
+        near = min(alike, key=lambda other: len(differing_settings(before[text], now[other])))
         said = differing(before[text], now[near], "the baseline", "the run")
         return f"{kind} {text} is not in the run; the nearest is {near}: {said}"
     return None
@@ -290,15 +207,17 @@ def _not_comparable(baseline: Baseline, manifest: Manifest, explainer: str, metr
 
 def judged(paired: Sequence[_Paired], alpha: float, n_draws: int) -> list[GateCell]:
     """Return a verdict for each; the p-values of all are corrected together (Holm)."""
-    worse = np.ones(len(paired))
-    better = np.ones(len(paired))
+    worse, better = np.ones(len(paired)), np.ones(len(paired))
+    flips = lru_cache(lambda n_images: sign_flips(generator(0, "gate", n_images), n_images, n_draws))
     for at, one in enumerate(paired):
         if len(one.before) >= 2:
-            rng = generator(0, "gate", one.metric)
-            flips, exact = sign_flips(rng, len(one.before), n_draws)
-            better[at], worse[at] = _one_sided(one.changes, flips, exact=exact)
+            signs, exact = flips(len(one.before))
+            better[at], worse[at] = _one_sided(one.changes, signs, exact=exact)
     worse_held, better_held = _holm(worse), _holm(better)
-    return [_cell(one, worse_held[at], better_held[at], alpha, len(paired), n_draws) for at, one in enumerate(paired)]
+    resampling = Resampling(0, n_draws)
+    return [
+        _cell(one, worse_held[at], better_held[at], alpha, len(paired), resampling) for at, one in enumerate(paired)
+    ]
 
 
 def _one_sided(changes: Floats, flips: NDArray[np.int8], *, exact: bool) -> tuple[float, float]:
@@ -326,7 +245,7 @@ def _holm(p_values: Floats) -> Floats:
     return held
 
 
-def _cell(one: _Paired, worse: float, better: float, alpha: float, n_cells: int, n_resamples: int) -> GateCell:
+def _cell(one: _Paired, worse: float, better: float, alpha: float, n_cells: int, resampling: Resampling) -> GateCell:
     direction = "higher" if one.sign > 0 else "lower"
     n_images = len(one.before)
     if n_images < 2:
@@ -342,8 +261,7 @@ def _cell(one: _Paired, worse: float, better: float, alpha: float, n_cells: int,
         )
     changes = one.changes
     mean, spread = float(changes.mean()), float(changes.std(ddof=1))
-    rng = generator(0, "gate bootstrap", n_images)
-    interval = bca_means(changes[:, None], resample_counts(rng, n_images, n_resamples))[0]
+    interval = bca_means(changes[:, None], resampling.counts(n_images))[0]
     low, high = (mean, mean) if interval.low is None or interval.high is None else (interval.low, interval.high)
     if -mean > one.tolerance and worse < alpha:
         verdict = "regressed"

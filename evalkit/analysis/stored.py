@@ -10,36 +10,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from evalkit.analysis.results import ANALYSIS_VERSION, Results
-from evalkit.errors import ConfigError, StoreError
-from evalkit.metrics.catalog import METRICS, find_criterion, find_metric
-from evalkit.metrics.spec import Metric
+from evalkit.analysis.run_scores import finished_manifest, metrics_of, read_run, table_of
+from evalkit.errors import ConfigError
+from evalkit.metrics.catalog import find_criterion, find_metric
 from evalkit.registry import split_specs
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from evalkit.analysis.across import Comparison
-    from evalkit.analysis.gate import Gate
+    from evalkit.analysis.verdicts import Comparison, Gate
     from evalkit.store.baseline import Baseline
 
-__all__ = ["baseline_of", "comparison_of", "finished_manifest", "gate_of", "metrics_of", "results_of"]
+__all__ = ["baseline_of", "comparison_of", "gate_of", "results_of"]
 
-
-def finished_manifest(folder: RunFolder) -> Manifest:
-    """Return the manifest of a finished run.
-
-    Raises:
-        StoreError: the run is not finished, or damaged.
-    """
-    manifest = folder.read_manifest()
-    if manifest.finished is None:
-        raise StoreError(f"run '{folder.path}' is not finished; repeat the command that began it, and it goes on")
-    return manifest
-
-
-def metrics_of(manifest: Manifest) -> list[Metric]:
-    """Return the metrics of a run, in its order."""
-    return [METRICS.build(text, steps=manifest.settings.steps) for text in manifest.metrics]
+_GATED = ("symmetric_relevance_gain", "insertion", "energy_pointing_game")
 
 
 def results_of(
@@ -69,9 +53,13 @@ def results_of(
         return manifest, stored
     from evalkit.analysis.analyse import analyse
 
-    table = folder.database.table([one.text for one in manifest.explainers], manifest.metrics)
     results = analyse(
-        table, metrics, manifest.explainers, seed=own.seed, criterion=settings.criterion, margin=settings.margin
+        table_of(folder, manifest),
+        metrics,
+        manifest.explainers,
+        seed=own.seed,
+        criterion=settings.criterion,
+        margin=settings.margin,
     )
     if settings == own:
         with contextlib.suppress(OSError):  # a run that may only be read is analysed each time
@@ -86,21 +74,10 @@ def comparison_of(paths: Sequence[Path]) -> Comparison:
         StoreError: a run is not finished, or damaged.
         NotComparableError: nothing in them can be compared; the setting that differs is named.
     """
-    from evalkit.analysis.across import RunScores, compare_runs
+    from evalkit.analysis.across import compare_runs
 
-    runs = []
-    for path in paths:
-        folder = RunFolder.read(path)
-        try:
-            manifest = finished_manifest(folder)
-            table = folder.database.table([one.text for one in manifest.explainers], manifest.metrics)
-            runs.append(RunScores(str(path), manifest, table, folder.database.planned_images()))
-        finally:
-            folder.close()
+    runs = [read_run(path) for path in paths]
     return compare_runs(runs, metrics_of(runs[0].manifest), seed=runs[0].manifest.settings.seed)
-
-
-GATED = ("symmetric_relevance_gain", "insertion", "energy_pointing_game")
 
 
 def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
@@ -120,17 +97,12 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
     from evalkit.store.baseline import BASELINE_VERSION, Baseline, BaselineModel
     from evalkit.store.identity import image_keys
 
-    folder = RunFolder.read(path)
-    try:
-        manifest = finished_manifest(folder)
-        table = folder.database.table([one.text for one in manifest.explainers], manifest.metrics)
-        keys = image_keys(folder.database.planned_images())
-    finally:
-        folder.close()
+    run = read_run(path)
+    manifest, table, keys = run.manifest, run.table, image_keys(run.images)
     known = metrics_of(manifest)
-    wanted = split_specs(metrics) if metrics else [one.text for one in known if one.name in GATED]
+    wanted = split_specs(metrics) if metrics else [one.text for one in known if one.name in _GATED]
     if not wanted:
-        raise ConfigError(f"--metrics is missing: the run has none of {', '.join(GATED)}; name one of its own metrics")
+        raise ConfigError(f"--metrics is missing: the run has none of {', '.join(_GATED)}; name one of its own metrics")
     gated = list(dict.fromkeys(find_metric(one, known, "--metrics").text for one in wanted))
     explained = [one.text for one in manifest.explainers if not one.control]
     if not explained:
@@ -174,19 +146,6 @@ def gate_of(path: Path, baseline: Baseline, *, tolerance: str, alpha: float, fai
     if not 0 < alpha < 1:
         raise ConfigError(f"--alpha {alpha:g} is not allowed; it must lie between 0 and 1, for example 0.05")
     accepted = parse_tolerance(tolerance, list(baseline.metrics))
-    folder = RunFolder.read(path)
-    try:
-        manifest = finished_manifest(folder)
-        table = folder.database.table([one.text for one in manifest.explainers], manifest.metrics)
-        images = folder.database.planned_images()
-    finally:
-        folder.close()
     return hold_against(
-        baseline,
-        manifest,
-        table,
-        images,
-        tolerance=accepted,
-        alpha=alpha,
-        fail_on_inconclusive=fail_on_inconclusive,
+        baseline, read_run(path), tolerance=accepted, alpha=alpha, fail_on_inconclusive=fail_on_inconclusive
     )

@@ -6,7 +6,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import cyclopts
@@ -23,6 +23,15 @@ __all__ = ["build_app", "main"]
 
 _BAD_INPUT, _INTERNAL, _INTERRUPTED, _TERMINATED = 2, 4, 130, 143
 
+_VERBS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "show": show,
+    "compare": compare,
+    "baseline": baseline,
+    "check": check,
+    "list": list_,
+}
+
 
 class _Terminated(BaseException):
     """SIGTERM arrived."""
@@ -38,12 +47,8 @@ def build_app() -> cyclopts.App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    app.command(run)
-    app.command(show)
-    app.command(compare)
-    app.command(baseline)
-    app.command(check)
-    app.command(list_, name="list")
+    for name, verb in _VERBS.items():
+        app.command(verb, name=name)
     return app
 
 
@@ -93,11 +98,7 @@ def _never_fail_to_encode() -> None:
 
 
 def _verb(arguments: Sequence[str]) -> str:
-    return (
-        f"{arguments[0]} "
-        if arguments and arguments[0] in ("run", "show", "compare", "baseline", "check", "list")
-        else ""
-    )
+    return f"{arguments[0]} " if arguments and arguments[0] in _VERBS else ""
 
 
 def _say(message: str, code: int) -> int:

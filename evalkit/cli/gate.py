@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from evalkit.cli.output import color_wanted, print_result, stderr_console, terminal_width
+from evalkit.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["baseline", "check"]
@@ -44,8 +45,8 @@ def check(
     /,
     *,
     baseline: Path,
-    tolerance: str = "0.02",
-    alpha: float = 0.05,
+    tolerance: str = DEFAULT_TOLERANCE,
+    alpha: float = DEFAULT_ALPHA,
     fail_on_inconclusive: Annotated[bool, Parameter(negative="")] = False,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
 ) -> None:

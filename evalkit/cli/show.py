@@ -41,6 +41,7 @@ def show(
     wide
         Print intervals at any width.
     """
+    from evalkit.analysis.run_scores import table_of
     from evalkit.analysis.stored import results_of
     from evalkit.report import render, render_scores
     from evalkit.store.run_folder import RunFolder
@@ -49,8 +50,7 @@ def show(
     try:
         if per_image:
             manifest = folder.read_manifest()
-            table = folder.database.table([one.text for one in manifest.explainers], manifest.metrics)
-            text = render_scores(table, format, width=terminal_width())
+            text = render_scores(table_of(folder, manifest), format, width=terminal_width())
         else:
             manifest, results = results_of(folder, criterion=criterion, margin=merge(RunOptions(margin=margin)).margin)
             text = render(manifest, results, format, width=terminal_width(), wide=wide, color=color_wanted())

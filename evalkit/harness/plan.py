@@ -8,13 +8,14 @@ from functools import cache
 from importlib.metadata import version
 
 from evalkit import signature
+from evalkit.config import DEFAULT_CRITERION, DEFAULT_MARGIN
 from evalkit.datasets.geometry import Geometry
 from evalkit.datasets.image_set import Entry, ImageSet
 from evalkit.explainers.base import Explainer
 from evalkit.metrics.spec import Metric, PerturbationMetric
 from evalkit.models.classifier import Classifier
 from evalkit.store.database import Database, ImageRow
-from evalkit.store.manifest import DEFAULT_CRITERION, DEFAULT_MARGIN, Signatures
+from evalkit.store.manifest import Signatures
 
 __all__ = ["Missing", "Plan", "Target", "accepted", "forgotten", "image_rows", "missing_cells", "versions"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.config import RunOptions, completed, patch_sizes_of, strides_of
+from evalkit.config import DEFAULT_CRITERION, DEFAULT_MARGIN, RunOptions, completed, patch_sizes_of, strides_of
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image_set import ImageSet
@@ -23,7 +23,6 @@ from evalkit.models.classifier import Classifier
 from evalkit.models.precision import agreement, has_bfloat16_units
 from evalkit.models.sources import load_classifier
 from evalkit.registry import split_specs
-from evalkit.store.manifest import DEFAULT_CRITERION, DEFAULT_MARGIN
 
 __all__ = ["default_output", "prepare"]
 

@@ -11,8 +11,7 @@ from evalkit.report.listing import render_listing, render_scores
 from evalkit.store.manifest import Manifest
 
 if TYPE_CHECKING:
-    from evalkit.analysis.across import Comparison
-    from evalkit.analysis.gate import Gate
+    from evalkit.analysis.verdicts import Comparison, Gate
 
 __all__ = [
     "FORMATS",

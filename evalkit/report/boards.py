@@ -12,11 +12,19 @@ __all__ = ["Board", "render_boards"]
 
 
 class Board(NamedTuple):
-    """One table of texts."""
+    """One table of texts.
+
+    Attributes:
+        title: above the table.
+        header: a name a column.
+        rows: the cells; the first names an explainer.
+        numeric: which columns hold numbers, aligned right and never broken.
+    """
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
+    numeric: range
 
 
 def render_boards(boards: Sequence[Board], notes: Sequence[str], form: OutputFormat, *, width: int, color: bool) -> str:
@@ -46,6 +54,6 @@ def render_boards(boards: Sequence[Board], notes: Sequence[str], form: OutputFor
             for board in boards
         ]
         return "\n\n".join([*tables, "\n".join(f"* {markdown.escape(line)}" for line in notes)]) + "\n"
-    from evalkit.report.terminal import comparison_parts, print_to_text
+    from evalkit.report.terminal import board_parts, print_to_text
 
-    return print_to_text(comparison_parts(boards, notes), width=width, color=color)
+    return print_to_text(board_parts(boards, notes), width=width, color=color)

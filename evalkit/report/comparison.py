@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from evalkit.analysis.across import ComparedCell, Comparison
+from evalkit.analysis.verdicts import ComparedCell, Comparison
 from evalkit.report.boards import Board, render_boards
 from evalkit.report.delimited import to_csv
 from evalkit.report.formats import OutputFormat
@@ -37,10 +37,14 @@ def render_comparison(comparison: Comparison, form: OutputFormat, *, width: int,
         rows = [[names["A"], names[cell.run], *(getattr(cell, field) for field in fields)] for cell in comparison.cells]
         return to_csv(["first_folder", "folder", *fields], rows)
     boards = [
-        Board(f"{metric} {ARROWS[cells[0].direction]}", *_board(comparison, cells))
+        Board(f"{metric} {ARROWS[cells[0].direction]}", *_board(comparison, cells), _numeric(comparison))
         for metric, cells in _by_metric(comparison).items()
     ]
     return render_boards(boards, _notes(comparison), form, width=width, color=color)
+
+
+def _numeric(comparison: Comparison) -> range:
+    return range(2, 6) if len(comparison.runs) > 2 else range(1, 5)
 
 
 def _by_metric(comparison: Comparison) -> dict[str, list[ComparedCell]]:

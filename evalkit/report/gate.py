@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from evalkit.analysis.gate import Gate, GateCell
+from evalkit.analysis.verdicts import Gate, GateCell
 from evalkit.report.boards import Board, render_boards
 from evalkit.report.delimited import to_csv
 from evalkit.report.formats import OutputFormat
@@ -36,7 +36,7 @@ def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> s
         fields = GateCell.__struct_fields__
         return to_csv(fields, [[getattr(cell, field) for field in fields] for cell in gate.cells])
     boards = [
-        Board(f"{metric} {ARROWS[cells[0].direction]}", _HEADER, [_row(cell) for cell in cells])
+        Board(f"{metric} {ARROWS[cells[0].direction]}", _HEADER, [_row(cell) for cell in cells], range(1, 5))
         for metric, cells in _by_metric(gate).items()
     ]
     return render_boards(boards, _notes(gate), form, width=width, color=color)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalkit.analysis.results import LeaderboardCell, Results
-from evalkit.report.layout import beaten, is_best, leaderboards, number, sweep_table
+from evalkit.report.layout import beaten, is_best, leaderboards, number
+from evalkit.report.sweep import sweep_table
 from evalkit.store.manifest import Manifest
 
 __all__ = ["escape", "render_latex", "tabular"]

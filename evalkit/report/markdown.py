@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from evalkit.analysis.results import Results
 from evalkit.report.layout import (
     beaten,
-    choice_lines,
-    equal_stride_lines,
     facts,
     interval,
     is_best,
@@ -16,11 +14,10 @@ from evalkit.report.layout import (
     legend,
     marks,
     number,
-    object_size_rows,
-    sweep_table,
     tied_for_best,
     unscored_lines,
 )
+from evalkit.report.sweep import choice_lines, equal_stride_lines, object_size_rows, sweep_table
 from evalkit.store.manifest import Manifest
 
 __all__ = ["escape", "pipe_table", "render_markdown"]

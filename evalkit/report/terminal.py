@@ -14,14 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from evalkit.analysis.results import LeaderboardCell, Results
+from evalkit.report.boards import Board
 from evalkit.report.layout import (
     Column,
     Leaderboard,
     Row,
-    SweepTable,
     beaten,
-    choice_lines,
-    equal_stride_lines,
     facts,
     interval,
     is_best,
@@ -29,14 +27,13 @@ from evalkit.report.layout import (
     legend,
     marks,
     number,
-    object_size_rows,
-    sweep_table,
     tied_for_best,
     unscored_lines,
 )
+from evalkit.report.sweep import SweepTable, choice_lines, equal_stride_lines, object_size_rows, sweep_table
 from evalkit.store.manifest import Manifest
 
-__all__ = ["listing_table", "print_to_text", "render_terminal"]
+__all__ = ["board_parts", "listing_table", "print_to_text", "render_terminal"]
 
 _WIDE = 120
 _NAMED = 10
@@ -297,19 +294,17 @@ def listing_table(title: str, columns: Sequence[str], texts: Sequence[Sequence[s
     return table
 
 
-def comparison_parts(
-    boards: Sequence[tuple[str, Sequence[str], Sequence[Sequence[str]]]], notes: Sequence[str]
-) -> list[RenderableType]:
-    """Return titled tables, their first column left and broken as names are, and the notes below them."""
+def board_parts(boards: Sequence[Board], notes: Sequence[str]) -> list[RenderableType]:
+    """Return plain tables, explainers' names broken as elsewhere, and the notes below them."""
     parts: list[RenderableType] = []
-    for title, header, rows in boards:
-        table = _table(title)
-        for name in header:
-            if name in ("A", "B", "mean", "difference", "95 %", "before", "now", "change"):
+    for board in boards:
+        table = _table(board.title)
+        for place, name in enumerate(board.header):
+            if place in board.numeric:
                 table.add_column(name, justify="right", no_wrap=True)
             else:
                 table.add_column(name, overflow="fold")
-        for row in rows:
+        for row in board.rows:
             table.add_row(_name(row[0], 26), *row[1:])
         parts.append(Padding(table, (1, 0, 0, 0)))
     return [*parts, _block("How to read this", notes)]

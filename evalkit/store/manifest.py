@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from evalkit.config import DEFAULT_CRITERION, DEFAULT_MARGIN
+
 __all__ = [
-    "DEFAULT_CRITERION",
-    "DEFAULT_MARGIN",
     "SCHEMA_VERSION",
     "DataFacts",
     "ExplainerFacts",
@@ -17,8 +17,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-DEFAULT_CRITERION = "symmetric_relevance_gain"
-DEFAULT_MARGIN = 0.02
 
 
 class Signatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.analysis.across import RunScores, compare_runs
+from evalkit.analysis.across import compare_runs
 from evalkit.analysis.comparisons import sign_flips
+from evalkit.analysis.run_scores import RunScores
 from evalkit.errors import NotComparableError
 from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.spec import DatasetMetric

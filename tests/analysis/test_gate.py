@@ -10,6 +10,7 @@ from scipy import stats
 
 from evalkit.analysis.comparisons import sign_flips
 from evalkit.analysis.gate import _holm, _one_sided, hold_against, parse_tolerance
+from evalkit.analysis.run_scores import RunScores
 from evalkit.errors import ConfigError, NotComparableError
 from evalkit.store.baseline import BASELINE_VERSION, Baseline, BaselineModel
 from evalkit.store.database import ImageRow
@@ -52,7 +53,11 @@ def held(before, now, *, metric="insertion", tolerance="0.02", images=None, line
     images = images or rows(len(now))
     table = ScoreTable(tuple(one.image_id for one in images), tuple(lines), (metric,), now[..., None], {}, {})
     return hold_against(
-        baseline, manifest, table, images, tolerance=parse_tolerance(tolerance, [metric]), n_draws=2_000, **options
+        baseline,
+        RunScores("run", manifest, table, images),
+        tolerance=parse_tolerance(tolerance, [metric]),
+        n_draws=2_000,
+        **options,
     )
 
 

@@ -14,20 +14,8 @@ from evalkit.analysis.results import (
     SweepScore,
 )
 from evalkit.metrics.catalog import METRICS
-from evalkit.report.layout import (
-    Column,
-    Leaderboard,
-    Row,
-    beaten,
-    choice_lines,
-    compressed,
-    equal_stride_lines,
-    leaderboards,
-    object_size_rows,
-    row_letters,
-    sweep_table,
-    tied_for_best,
-)
+from evalkit.report.layout import Column, Leaderboard, Row, beaten, compressed, leaderboards, row_letters, tied_for_best
+from evalkit.report.sweep import choice_lines, equal_stride_lines, object_size_rows, sweep_table
 
 CHOICE = PatchSizeChoice(
     patch_size=32,

@@ -14,8 +14,9 @@ import pytest
 
 from evalkit.report import FORMATS, render
 from evalkit.report.latex import escape as latex_escape
-from evalkit.report.layout import beaten, choice_lines, leaderboards, number, object_size_rows, tied_for_best
+from evalkit.report.layout import beaten, leaderboards, number, tied_for_best
 from evalkit.report.markdown import escape as markdown_escape
+from evalkit.report.sweep import choice_lines, object_size_rows
 
 from .conftest import EXPLAINERS, N_IMAGES, TRICKY, explainer, made_up, scored
 
