@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from evalkit.analysis.gate import Tolerance, judged, paired_scores
+from evalkit.analysis.judgement import judged, paired_scores
+from evalkit.analysis.tolerance import Tolerance
 from evalkit.analysis.verdicts import GateCell
 from evalkit.randomness import generator
 

@@ -54,6 +54,12 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         seed: of everything random.
         output: the run folder.
         fresh: forget what the run folder holds.
+        baseline: what the run is held against.
+        tolerance: how much worse a mean may be, see ``parse_tolerance``.
+        alpha: family-wise error of "regressed".
+        fail_on_inconclusive: exit 1 as well where the images do not suffice to say.
+        fail_on_map_drift: exit 1 as well where maps changed.
+        junit: where the gate's verdicts go as JUnit XML.
     """
 
     data: str | None = None
@@ -76,6 +82,12 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     seed: int | None = None
     output: str | None = None
     fresh: bool | None = None
+    baseline: str | None = None
+    tolerance: str | float | None = None
+    alpha: float | None = None
+    fail_on_inconclusive: bool | None = None
+    fail_on_map_drift: bool | None = None
+    junit: str | None = None
 
 
 DEFAULTS = RunOptions(

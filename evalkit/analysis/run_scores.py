@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.errors import StoreError
@@ -26,12 +26,14 @@ class RunScores:
         manifest: of the run.
         table: its scores.
         images: its images, in the table's order.
+        rank_hashes: of its maps, by explainer, in the table's order; None = no finite map.
     """
 
     name: str
     manifest: Manifest
     table: ScoreTable
     images: Sequence[ImageRow]
+    rank_hashes: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
 
 
 def read_run(path: Path) -> RunScores:
@@ -43,7 +45,8 @@ def read_run(path: Path) -> RunScores:
     folder = RunFolder.read(path)
     try:
         manifest = finished_manifest(folder)
-        return RunScores(str(path), manifest, table_of(folder, manifest), folder.database.planned_images())
+        hashes = folder.database.rank_hashes([one.text for one in manifest.explainers])
+        return RunScores(str(path), manifest, table_of(folder, manifest), folder.database.planned_images(), hashes)
     finally:
         folder.close()
 

@@ -11,6 +11,7 @@ import msgspec
 
 from evalkit.analysis.results import ANALYSIS_VERSION, Results
 from evalkit.analysis.run_scores import finished_manifest, metrics_of, read_run, table_of
+from evalkit.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE
 from evalkit.errors import ConfigError
 from evalkit.metrics.catalog import find_criterion, find_metric
 from evalkit.registry import split_specs
@@ -19,7 +20,7 @@ from evalkit.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from evalkit.analysis.verdicts import Comparison, Gate
-    from evalkit.store.baseline import Baseline
+    from evalkit.store.baseline import Baseline, Recommendation
 
 __all__ = ["baseline_of", "comparison_of", "gate_of", "results_of"]
 
@@ -119,6 +120,7 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
         versions=dict(sorted(manifest.versions.items())),
         metrics={text: manifest.signature.metrics[text] for text in gated},
         explainers={text: manifest.signature.explainers[text] for text in explained},
+        recommended=_recommended(path),
         images=tuple(keys),
         scores={
             explainer: {
@@ -130,22 +132,61 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
             }
             for explainer in explained
         },
+        rank_hashes={explainer: tuple(run.rank_hashes[explainer][row] for row in rows) for explainer in explained},
     )
 
 
-def gate_of(path: Path, baseline: Baseline, *, tolerance: str, alpha: float, fail_on_inconclusive: bool) -> Gate:
+def _recommended(path: Path, criterion: str | None = None, margin: float | None = None) -> Recommendation | None:
+    """Return the run's patch size, by its own criterion and margin or by these; None if it has none by them."""
+    from evalkit.store.baseline import Recommendation
+
+    folder = RunFolder.read(path)
+    try:
+        manifest, results = results_of(folder, criterion=criterion, margin=margin)
+    except ConfigError:  # the run lacks the metric, which the gate says of its scores
+        return None
+    finally:
+        folder.close()
+    chosen, settings = results.best_patch_size, manifest.settings
+    if chosen is None:
+        return None
+    return Recommendation(settings.criterion, settings.margin, chosen.patch_size, chosen.stride, chosen.decided)
+
+
+def gate_of(
+    path: Path,
+    baseline: Baseline,
+    *,
+    tolerance: str = DEFAULT_TOLERANCE,
+    alpha: float = DEFAULT_ALPHA,
+    fail_on_inconclusive: bool = False,
+    fail_on_map_drift: bool = False,
+) -> Gate:
     """Hold a finished run against a baseline.
+
+    Args:
+        path: the run folder.
+        baseline: from ``read_baseline``.
+        tolerance: see ``parse_tolerance``.
+        alpha: family-wise error of "regressed".
+        fail_on_inconclusive: an inconclusive cell makes the exit code 1.
+        fail_on_map_drift: maps that changed make the exit code 1.
 
     Raises:
         StoreError: the run is not finished, or damaged.
         ConfigError: a tolerance that cannot be read, or of a metric that the baseline has not.
         NotComparableError: another target or geometry, or no image in common.
     """
-    from evalkit.analysis.gate import hold_against, parse_tolerance
+    from evalkit.analysis.gate import hold_against
+    from evalkit.analysis.tolerance import parse_alpha, parse_tolerance
 
-    if not 0 < alpha < 1:
-        raise ConfigError(f"--alpha {alpha:g} is not allowed; it must lie between 0 and 1, for example 0.05")
-    accepted = parse_tolerance(tolerance, list(baseline.metrics))
+    was = baseline.recommended
     return hold_against(
-        baseline, read_run(path), tolerance=accepted, alpha=alpha, fail_on_inconclusive=fail_on_inconclusive
+        baseline,
+        read_run(path),
+        tolerance=parse_tolerance(tolerance, list(baseline.metrics)),
+        recommended=_recommended(path, was.criterion, was.margin) if was else None,
+        alpha=parse_alpha(alpha),
+        fail_on_inconclusive=fail_on_inconclusive,
+        fail_on_map_drift=fail_on_map_drift,
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["ComparedCell", "ComparedRun", "Comparison", "Gate", "GateCell"]
+from evalkit.store.baseline import Recommendation
+
+__all__ = ["ComparedCell", "ComparedRun", "Comparison", "Gate", "GateCell", "MapDrift"]
 
 
 class ComparedRun(msgspec.Struct, frozen=True):
@@ -130,6 +132,24 @@ class GateCell(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
+class MapDrift(msgspec.Struct, frozen=True):
+    """How far the maps of one explainer have moved from the baseline's.
+
+    Attributes:
+        explainer: its text.
+        n_images: on which both have a map.
+        n_moved: of these, on which at least one bit of the rank hash differs.
+        mean_bits: that differ, of 64.
+        changed: more than rounding or another precision explains.
+    """
+
+    explainer: str
+    n_images: int
+    n_moved: int
+    mean_bits: float
+    changed: bool
+
+
 class Gate(msgspec.Struct, frozen=True):
     """Everything that the gate says.
 
@@ -137,9 +157,13 @@ class Gate(msgspec.Struct, frozen=True):
         cells: every explainer and metric of the baseline.
         n_images: that run and baseline share.
         n_baseline_images: of the baseline.
+        drift: of the maps of every explainer whose settings are the baseline's.
+        recommended_before: patch size of occlusion; None without a sweep.
+        recommended_now: chosen by the same criterion and margin.
         differs: what differs in model, precision and versions, one sentence each: allowed, and said.
         new: explainers of the run that the baseline lacks, controls left out: they get no verdict.
         alpha: family-wise error of "regressed".
+        fails_on: what beside a regression and what is not comparable: ``inconclusive``, ``map drift``.
         exit_code: 0 fine, 1 regressed, 3 not comparable.
         summary: one sentence.
     """
@@ -147,8 +171,12 @@ class Gate(msgspec.Struct, frozen=True):
     cells: tuple[GateCell, ...]
     n_images: int
     n_baseline_images: int
+    drift: tuple[MapDrift, ...]
+    recommended_before: Recommendation | None
+    recommended_now: Recommendation | None
     differs: tuple[str, ...]
     new: tuple[str, ...]
     alpha: float
+    fails_on: tuple[str, ...]
     exit_code: int
     summary: str

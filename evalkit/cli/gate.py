@@ -8,6 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from evalkit.cli.gating import Gating
 from evalkit.cli.output import color_wanted, print_result, stderr_console, terminal_width
 from evalkit.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE
 from evalkit.report.formats import OutputFormat
@@ -48,9 +49,14 @@ def check(
     tolerance: str = DEFAULT_TOLERANCE,
     alpha: float = DEFAULT_ALPHA,
     fail_on_inconclusive: Annotated[bool, Parameter(negative="")] = False,
+    fail_on_map_drift: Annotated[bool, Parameter(negative="")] = False,
+    junit: Path | None = None,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
 ) -> None:
     """Hold a run against a baseline: exit 0 fine, 1 explanations got worse, 3 something is not comparable.
+
+    Explainers whose maps changed are named whatever the scores say. Inside a GitHub workflow it writes annotations and
+    the step's summary as well.
 
     Parameters
     ----------
@@ -64,20 +70,26 @@ def check(
         The chance that a run that is no worse fails, over all comparisons.
     fail_on_inconclusive
         Exit 1 as well where the images do not suffice to say.
+    fail_on_map_drift
+        Exit 1 as well where an explainer's maps changed, whatever the scores.
+    junit
+        Write the verdicts to this file as JUnit XML.
     format
         How to print the result.
     """
-    from evalkit.analysis.stored import gate_of
     from evalkit.report import render_gate
     from evalkit.store.baseline import read_baseline
 
-    gate = gate_of(
-        run_folder,
+    gating = Gating(
         read_baseline(baseline),
         tolerance=tolerance,
         alpha=alpha,
         fail_on_inconclusive=fail_on_inconclusive,
+        fail_on_map_drift=fail_on_map_drift,
+        junit=junit,
     )
+    gate = gating.gate_of(run_folder)
     print_result(render_gate(gate, format, width=terminal_width(), color=color_wanted()))
+    gating.tell(gate)
     if gate.exit_code:
         sys.exit(gate.exit_code)

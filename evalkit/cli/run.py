@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from evalkit.cli.gating import gating_of
 from evalkit.cli.output import color_wanted, print_result, quiet_native_stderr, stderr_console, terminal_width
 from evalkit.config import DEFAULTS, RunOptions, merge, read_config
 from evalkit.report.formats import OutputFormat
@@ -46,6 +48,12 @@ def run(  # noqa: PLR0913 - one parameter an option
     seed: int | None = None,
     output: str | None = None,
     fresh: Flag = None,
+    baseline: str | None = None,
+    tolerance: str | None = None,
+    alpha: float | None = None,
+    fail_on_inconclusive: Flag = None,
+    fail_on_map_drift: Flag = None,
+    junit: str | None = None,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
     wide: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -102,6 +110,19 @@ def run(  # noqa: PLR0913 - one parameter an option
         The run folder. [default: runs/DATA-MODEL-SIGNATURE]
     fresh
         Forget what the run folder holds.
+    baseline
+        Then hold the run against this file, as `check` does: exit 1 if explanations got worse, 3 if something is not
+        comparable. The baseline's precision is used unless --precision says otherwise.
+    tolerance
+        With --baseline: how much worse a mean may be. [default: 0.02]
+    alpha
+        With --baseline: the chance that a run that is no worse fails. [default: 0.05]
+    fail_on_inconclusive
+        With --baseline: exit 1 as well where the images do not suffice to say.
+    fail_on_map_drift
+        With --baseline: exit 1 as well where an explainer's maps changed, whatever the scores.
+    junit
+        With --baseline: write the verdicts to this file as JUnit XML.
     format
         How to print the result.
     wide
@@ -128,8 +149,16 @@ def run(  # noqa: PLR0913 - one parameter an option
         seed=seed,
         output=output,
         fresh=fresh,
+        baseline=baseline,
+        tolerance=tolerance,
+        alpha=alpha,
+        fail_on_inconclusive=fail_on_inconclusive,
+        fail_on_map_drift=fail_on_map_drift,
+        junit=junit,
     )
-    options = merge(DEFAULTS, read_config(config) if config else RunOptions(), given)
+    options = merge(read_config(config) if config else RunOptions(), given)
+    gating = gating_of(options)
+    options = merge(DEFAULTS, RunOptions(precision=gating.precision) if gating else RunOptions(), options)
     console = stderr_console()
     with quiet_native_stderr():
         from evalkit.harness.prepare import default_output, prepare
@@ -138,9 +167,17 @@ def run(  # noqa: PLR0913 - one parameter an option
     from evalkit.report import render
 
     plan = prepare(options, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+    if gating:
+        gating.require_comparable(plan.target, plan.geometry)
     path = Path(options.output) if options.output else default_output(plan)
     manifest, results = run_plan(plan, path, fresh=bool(options.fresh), console=console)
-    print_result(render(manifest, results, format, width=terminal_width(), wide=wide, color=color_wanted()))
+    gate = gating.gate_of(path) if gating else None
+    shown = render(manifest, results, format, width=terminal_width(), wide=wide, color=color_wanted(), gate=gate)
+    print_result(shown)
     console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)
+    if gating and gate:
+        console.print(gate.summary, markup=False, highlight=False, soft_wrap=True)
+        gating.tell(gate)
+        sys.exit(gate.exit_code)
     if (plan.images.kind, plan.classifier.name) == ("scenes", MINI):
         console.print(_GO_ON, markup=False, highlight=False, soft_wrap=True)

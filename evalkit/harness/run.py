@@ -22,6 +22,7 @@ from evalkit.metrics.spec import Metric, PerturbationMetric
 from evalkit.store.database import ImageRow, MapRow, ScoreRow
 from evalkit.store.manifest import SCHEMA_VERSION, DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings
 from evalkit.store.maps import load_map, map_path, save_map
+from evalkit.store.rank_hash import rank_hash
 from evalkit.store.run_folder import RunFolder
 
 __all__ = ["compute", "require_readable"]
@@ -147,7 +148,17 @@ def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow) -
     for made in result.maps:
         path = map_path(made.explainer.text, row.image_id)
         digest = save_map(folder.path, path, made.saliency_map)
-        maps.append(MapRow(row.image_id, made.explainer.text, plan.map_key(made.explainer), path, digest, made.seconds))
+        maps.append(
+            MapRow(
+                row.image_id,
+                made.explainer.text,
+                plan.map_key(made.explainer),
+                path,
+                digest,
+                made.seconds,
+                rank_hash(made.saliency_map),
+            )
+        )
     cells = [
         ScoreRow(
             row.image_id,

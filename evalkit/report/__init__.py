@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from evalkit.analysis.results import Results
 from evalkit.report.formats import FORMATS, OutputFormat
 from evalkit.report.listing import render_listing, render_scores
@@ -16,23 +18,25 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "OutputFormat",
-    "document",
     "render",
     "render_comparison",
     "render_gate",
+    "render_junit",
     "render_listing",
     "render_scores",
 ]
 
 
-def document(manifest: Manifest, results: Results) -> dict[str, object]:
-    """Return the JSON document; see ``evalkit.report.json_document``."""
-    from evalkit.report.json_document import document as build
-
-    return build(manifest, results)
-
-
-def render(manifest: Manifest, results: Results, form: OutputFormat, *, width: int, wide: bool, color: bool) -> str:
+def render(
+    manifest: Manifest,
+    results: Results,
+    form: OutputFormat,
+    *,
+    width: int,
+    wide: bool,
+    color: bool,
+    gate: Gate | None = None,
+) -> str:
     """Return a run's results in one of the formats.
 
     Args:
@@ -42,13 +46,25 @@ def render(manifest: Manifest, results: Results, form: OutputFormat, *, width: i
         width: columns of the terminal; for the table only.
         wide: print intervals at any width; for the table only.
         color: use bold and dim; for the table only.
+        gate: its verdicts, printed after the results; one table a file, so not with csv.
     """
     if form == "json":
-        return json.dumps(document(manifest, results), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        from evalkit.report.json_document import document
+
+        held = {} if gate is None else {"gate": msgspec.to_builtins(gate)}
+        shown = {**document(manifest, results), **held}
+        return json.dumps(shown, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     if form == "csv":
         from evalkit.report.delimited import render_csv
 
         return render_csv(results)
+    text = _render_text(manifest, results, form, width=width, wide=wide, color=color)
+    return text if gate is None else text + "\n" + render_gate(gate, form, width=width, color=color)
+
+
+def _render_text(
+    manifest: Manifest, results: Results, form: OutputFormat, *, width: int, wide: bool, color: bool
+) -> str:
     if form == "markdown":
         from evalkit.report.markdown import render_markdown
 
@@ -74,3 +90,10 @@ def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> s
     from evalkit.report.gate import render_gate as build
 
     return build(gate, form, width=width, color=color)
+
+
+def render_junit(gate: Gate) -> str:
+    """Return the gate's verdicts as JUnit XML; see ``evalkit.report.junit``."""
+    from evalkit.report.junit import render_junit as build
+
+    return build(gate)

@@ -11,6 +11,7 @@ from evalkit.analysis.verdicts import Gate, GateCell
 from evalkit.report.boards import Board, render_boards
 from evalkit.report.delimited import to_csv
 from evalkit.report.formats import OutputFormat
+from evalkit.report.gate_words import drifts, inconclusive, not_comparable, recommendation, regressions, signed
 from evalkit.report.layout import ARROWS, number
 
 __all__ = ["render_gate"]
@@ -18,6 +19,7 @@ __all__ = ["render_gate"]
 SCHEMA_VERSION = 1
 _HEADER = ["explainer", "before", "now", "change", "95 %", "verdict"]
 _NAMED = 20
+_FEW = 20  # images
 
 
 def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> str:
@@ -50,40 +52,19 @@ def _by_metric(gate: Gate) -> dict[str, list[GateCell]]:
 
 
 def _row(cell: GateCell) -> list[str]:
-    between = "-" if cell.ci_low is None else f"{_signed(cell.ci_low)} to {_signed(cell.ci_high)}"
+    between = "-" if cell.ci_low is None else f"{signed(cell.ci_low)} to {signed(cell.ci_high)}"
     return [
-        cell.explainer, number(cell.baseline_mean), number(cell.mean), _signed(cell.change), between, cell.verdict,
+        cell.explainer, number(cell.baseline_mean), number(cell.mean), signed(cell.change), between, cell.verdict,
     ]  # fmt: skip
 
 
-def _signed(value: float | None) -> str:
-    shown = number(value)
-    return f"+{shown}" if value is not None and value > 0 and float(shown) else shown
-
-
 def _notes(gate: Gate) -> Sequence[str]:
-    lines = [gate.summary]
-    lines += [
-        f"Regressed: {cell.explainer}, {cell.metric}: worse by {-(cell.change or 0):.3f} (accepted "
-        f"{cell.tolerance:.3g}; p = {cell.p_value:.2g} over all comparisons)."
-        for cell in gate.cells
-        if cell.verdict == "regressed"
-    ]
     undecided = [cell for cell in gate.cells if cell.verdict == "inconclusive"]
-    lines += [
-        f"Inconclusive: {cell.explainer}, {cell.metric}: "
-        + (
-            cell.reason or f"about {cell.n_wanted:,} images would decide"
-            if cell.reason or cell.n_wanted
-            else "no size decides at tolerance 0"
-        )
-        + "."
-        for cell in undecided[:_NAMED]
-    ]
-    lines += [
-        f"Not comparable: {one}."
-        for one in dict.fromkeys(cell.reason for cell in gate.cells if cell.verdict == "not comparable")
-    ]
+    lines = [gate.summary, *regressions(gate)]
+    lines += [f"Inconclusive: {inconclusive(cell)}." for cell in undecided[:_NAMED]]
+    if len(undecided) > _NAMED:
+        lines.append(f"Inconclusive: {len(undecided) - _NAMED} more.")
+    lines += [*not_comparable(gate), *drifts(gate), *recommendation(gate)]
     lost = max((cell.n_lost for cell in gate.cells), default=0)
     if lost:
         lines.append(f"Up to {lost} images that the baseline scored are not scored now: they count for nothing here.")
@@ -97,6 +78,8 @@ def _notes(gate: Gate) -> Sequence[str]:
             f"Change: positive = better. With {gate.n_images} images a worsening of {min(seen):.3f} to {max(seen):.3f} "
             "is found in four of five runs, by explainer and metric."
         )
+    if gate.n_images < _FEW:
+        lines.append(f"Intervals of fewer than {_FEW} images are unreliable.")
     lines.append(
         f"Regressed = worse by more than the tolerance, and significant (paired sign flips, one-sided, Holm, "
         f"alpha {gate.alpha:g}); unchanged = the interval lies within the tolerance; not worse = its lower end does."

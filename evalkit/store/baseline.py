@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from evalkit.errors import StoreError
 from evalkit.store.files import write_bytes
 
-__all__ = ["BASELINE_VERSION", "Baseline", "BaselineModel", "read_baseline", "write_baseline"]
+__all__ = ["BASELINE_VERSION", "Baseline", "BaselineModel", "Recommendation", "read_baseline", "write_baseline"]
 
-BASELINE_VERSION = 1
+BASELINE_VERSION = 2
 _DIGITS = 5
+
+Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
 
 
 class BaselineModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,6 +37,24 @@ class BaselineModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     median_clean_score: float | None
 
 
+class Recommendation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The patch size of occlusion that a run recommends.
+
+    Attributes:
+        criterion: the metric that decided, by its text.
+        margin: the loss of it that was accepted.
+        patch_size: pixels.
+        stride: pixels.
+        decided: the images sufficed to say so.
+    """
+
+    criterion: str
+    margin: float
+    patch_size: int
+    stride: int
+    decided: bool
+
+
 class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file.
 
@@ -48,8 +68,10 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         versions: package name to version.
         metrics: text to signature line, of the gated metrics.
         explainers: text to signature line.
+        recommended: the patch size; None without a sweep.
         images: their keys, see ``image_keys``.
         scores: explainer to metric to one score an image, in the order of ``images``; None = not scored.
+        rank_hashes: explainer to one rank hash an image, in the order of ``images``; None = no finite map.
     """
 
     schema_version: int
@@ -61,8 +83,10 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str]
     metrics: dict[str, str]
     explainers: dict[str, str]
+    recommended: Recommendation | None
     images: tuple[str, ...]
     scores: dict[str, dict[str, tuple[float | None, ...]]]
+    rank_hashes: dict[str, tuple[Hash | None, ...]]
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
@@ -104,15 +128,15 @@ def read_baseline(path: Path) -> Baseline:
 
 def _require_complete(path: Path, baseline: Baseline, again: str) -> None:
     n_images = len(baseline.images)
+    if len(set(baseline.images)) != n_images:
+        raise StoreError(f"--baseline '{path}' is damaged: it lists an image twice; {again}")
     for explainer in baseline.explainers:
-        for metric in baseline.metrics:
-            scores = baseline.scores.get(explainer, {}).get(metric)
-            if scores is None or len(scores) != n_images:
-                have = "no" if scores is None else len(scores)
-                raise StoreError(
-                    f"--baseline '{path}' is incomplete: {have} scores of {explainer} under {metric} for {n_images} "
-                    f"images; {again}"
-                )
+        held = {f"scores of {explainer} under {metric}": baseline.scores.get(explainer, {}).get(metric)
+                for metric in baseline.metrics}  # fmt: skip
+        for what, values in {**held, f"rank hashes of {explainer}": baseline.rank_hashes.get(explainer)}.items():
+            if values is None or len(values) != n_images:
+                have = "no" if values is None else len(values)
+                raise StoreError(f"--baseline '{path}' is incomplete: {have} {what} for {n_images} images; {again}")
 
 
 def _laid_out(value: Any, indent: str = "") -> str:  # noqa: ANN401 - whatever JSON holds

@@ -11,7 +11,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +24,7 @@ from evalkit.store.scores import ScoreTable
 
 __all__ = ["SCHEMA_VERSION", "Database", "ImageRow", "MapRow", "ScoreRow"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -41,6 +41,7 @@ CREATE TABLE images (
 CREATE TABLE maps (
     image_id TEXT NOT NULL, explainer TEXT NOT NULL, key TEXT NOT NULL,
     file TEXT NOT NULL, sha256 TEXT NOT NULL, seconds REAL NOT NULL,
+    rank_hash TEXT,              -- see store/rank_hash.py; NULL = not finite
     PRIMARY KEY (image_id, explainer)
 ) WITHOUT ROWID;
 CREATE TABLE scores (
@@ -81,6 +82,7 @@ class MapRow:
     file: str
     sha256: str
     seconds: float
+    rank_hash: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +229,8 @@ class Database:
     def maps_of(self, image_id: str) -> dict[str, MapRow]:
         """Return the maps of one image, by explainer."""
         rows = self._connection.execute(
-            "SELECT image_id, explainer, key, file, sha256, seconds FROM maps WHERE image_id = ?", (image_id,)
+            "SELECT image_id, explainer, key, file, sha256, seconds, rank_hash FROM maps WHERE image_id = ?",
+            (image_id,),
         )
         return {row[1]: MapRow(*row) for row in rows}
 
@@ -239,8 +242,8 @@ class Database:
     def put_maps(self, rows: Iterable[MapRow]) -> None:
         """Insert or replace maps."""
         self._connection.executemany(
-            "INSERT OR REPLACE INTO maps VALUES (?, ?, ?, ?, ?, ?)",
-            [(row.image_id, row.explainer, row.key, row.file, row.sha256, row.seconds) for row in rows],
+            "INSERT OR REPLACE INTO maps VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [astuple(row) for row in rows],
         )
 
     def put_scores(self, rows: Iterable[ScoreRow]) -> None:
@@ -273,6 +276,15 @@ class Database:
             "WHERE position IS NOT NULL GROUP BY explainer"
         )
         return {explainer: (count, seconds) for explainer, count, seconds in rows}
+
+    def rank_hashes(self, explainers: Sequence[str]) -> dict[str, list[str | None]]:
+        """Return, by explainer, the rank hash of every image of the current run, in its order; None = no such map."""
+        place = {row.image_id: at for at, row in enumerate(self.planned_images())}
+        found: dict[str, list[str | None]] = {text: [None] * len(place) for text in explainers}
+        for image_id, explainer, value in self._connection.execute("SELECT image_id, explainer, rank_hash FROM maps"):
+            if explainer in found and image_id in place:
+                found[explainer][place[image_id]] = value
+        return found
 
     def table(self, explainers: Sequence[str], metrics: Sequence[str]) -> ScoreTable:
         """Return the scores of the current run.

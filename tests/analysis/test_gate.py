@@ -9,8 +9,10 @@ import pytest
 from scipy import stats
 
 from evalkit.analysis.comparisons import sign_flips
-from evalkit.analysis.gate import _holm, _one_sided, hold_against, parse_tolerance
+from evalkit.analysis.gate import _exit_code, hold_against
+from evalkit.analysis.judgement import _holm, _one_sided
 from evalkit.analysis.run_scores import RunScores
+from evalkit.analysis.tolerance import parse_tolerance
 from evalkit.errors import ConfigError, NotComparableError
 from evalkit.store.baseline import BASELINE_VERSION, Baseline, BaselineModel
 from evalkit.store.database import ImageRow
@@ -26,7 +28,9 @@ def rows(count, first=0):
     ]
 
 
-def held(before, now, *, metric="insertion", tolerance="0.02", images=None, lines=None, settings=None, **options):
+def held(
+    before, now, *, metric="insertion", tolerance="0.02", images=None, lines=None, settings=None, hashes=None, **options
+):
     """Hold scores (n, E) against a baseline of scores (n, E)."""
     before, now = (np.asarray(one, dtype=float).reshape(len(one), -1) for one in (before, now))
     texts = [f"explainer{at}" for at in range(before.shape[1])]
@@ -34,11 +38,12 @@ def held(before, now, *, metric="insertion", tolerance="0.02", images=None, line
     baseline = Baseline(
         BASELINE_VERSION, "2026-11-25", "label", "squash",
         BaselineModel("vgg.keras", "f" * 64, "float32", 0.9, 0.8), "labels.csv", {"keras": "3.15"},
-        {metric: f"{metric}|v:1"}, was, tuple(image_keys(rows(len(before)))),
+        {metric: f"{metric}|v:1"}, was, None, tuple(image_keys(rows(len(before)))),
         {
             text: {metric: tuple(None if np.isnan(one) else one for one in before[:, at].tolist())}
             for at, text in enumerate(texts)
         },
+        {text: ("0123456789abcdef",) * len(before) for text in texts},
     )  # fmt: skip
     lines = lines or was
     manifest = Manifest(
@@ -54,7 +59,7 @@ def held(before, now, *, metric="insertion", tolerance="0.02", images=None, line
     table = ScoreTable(tuple(one.image_id for one in images), tuple(lines), (metric,), now[..., None], {}, {})
     return hold_against(
         baseline,
-        RunScores("run", manifest, table, images),
+        RunScores("run", manifest, table, images, dict.fromkeys(texts, hashes) if hashes else {}),
         tolerance=parse_tolerance(tolerance, [metric]),
         n_draws=2_000,
         **options,
@@ -209,3 +214,52 @@ def test_tolerances_are_read(text, wanted):
 def test_what_is_no_tolerance_is_refused(text):
     with pytest.raises(ConfigError, match="--tolerance"):
         parse_tolerance(text, ["deletion", "insertion"])
+
+
+def test_most_images_lost_is_not_comparable_and_says_so(rng):
+    before = rng.random(20)
+    now = before.copy()
+    now[:11] = np.nan
+    found = held(before, now)
+    assert found.cells[0].verdict == "not comparable"
+    assert "of 20 images that the baseline scored, 11 are not scored now" in found.cells[0].reason
+    assert found.exit_code == 3
+
+
+def drifting(hashes, count=10, **options):
+    run = held(np.linspace(0, 1, count), np.linspace(0, 1, count), hashes=hashes, **options)
+    return run, run.drift[0]
+
+
+def test_map_drift_by_hand():
+    # 0123456789abcdef with its last digit f made 0: four bits on each of two images of ten.
+    moved = ("0123456789abcde0",) * 2 + ("0123456789abcdef",) * 7 + (None,)
+    gate, drift = drifting(moved)
+    assert (drift.n_images, drift.n_moved, drift.mean_bits) == (9, 2, pytest.approx(8 / 9))
+    assert not drift.changed
+    gate, drift = drifting(("fedcba9876543210",) * 10)
+    assert (drift.mean_bits, drift.changed) == (64.0, True)
+    assert gate.exit_code == 0
+    gate, _ = drifting(("fedcba9876543210",) * 10, fail_on_map_drift=True)
+    assert (gate.exit_code, gate.fails_on) == (1, ("map drift",))
+
+
+def test_maps_made_under_other_settings_have_no_drift():
+    lines = {"explainer0": "explainer0|v:1|fill:gray"}
+    gate = held(np.ones(5), np.ones(5), lines=lines, hashes=("fedcba9876543210",) * 5)
+    assert gate.drift == ()
+    assert gate.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("seen", "fails_on", "code"),
+    [
+        ({"unchanged", "improved", "not worse", "inconclusive", "map drift"}, (), 0),
+        ({"regressed", "not comparable"}, (), 1),
+        ({"not comparable", "inconclusive"}, ("inconclusive",), 3),
+        ({"inconclusive"}, ("inconclusive",), 1),
+        ({"map drift"}, ("map drift",), 1),
+    ],
+)
+def test_a_regression_outranks_what_is_not_comparable_which_outranks_the_rest(seen, fails_on, code):
+    assert _exit_code(seen, fails_on) == code

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -50,6 +51,74 @@ def test_another_batch_size_and_order_pass(evalkit, kept):
     assert verdicts(found) == {"unchanged"}
 
 
+def test_run_with_a_baseline_is_run_and_check_in_one(evalkit, kept, monkeypatch):
+    summary = kept / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    (kept / "run.toml").write_text('baseline = "baseline.json"\ntolerance = 0.03\n')
+    done = evalkit(RUN[0], "run.toml", *RUN[1:], *EXPLAINED, *METRICS, "--junit", "gate.xml", "--format", "json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert len(found["leaderboard"]) == 12
+    assert {cell["tolerance"] for cell in found["gate"]["cells"] if cell["n_images"] >= 2} == {0.03}
+    suite = ElementTree.parse(kept / "gate.xml").getroot().find("testsuite")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("8", "0", "0")
+    assert "::notice title=evalkit::Of 6 comparisons" in done.err
+    assert "# Explanations against the baseline" in summary.read_text()
+    table = evalkit(*RUN, *EXPLAINED, *METRICS, "--baseline", "baseline.json").out
+    assert table.index("Cost of the maps") < table.index("Of 6 comparisons on 6 images")
+
+
+def test_run_takes_the_precision_of_the_baseline_unless_told_otherwise(evalkit, kept):
+    path = kept / "baseline.json"
+    path.write_text(path.read_text().replace('"precision": "float32"', '"precision": "bfloat16"'))
+    options = ("--explainers", "gradcam", "--metrics", "insertion", "--format", "json", "--baseline", "baseline.json")
+    assert json.loads(evalkit(*RUN, *options).out)["model"]["precision"] == "bfloat16"
+    told = evalkit(*RUN, *options, "--precision", "float32")
+    assert json.loads(told.out)["model"]["precision"] == "float32"
+    assert told.code == 3  # occlusion is in the baseline and not in this run
+
+
+def test_another_target_is_refused_before_anything_is_computed(evalkit, kept):
+    options = [one.replace("predicted", "label") for one in RUN]
+    done = evalkit(*options, *EXPLAINED, *METRICS, "--baseline", "baseline.json", "--output", "other")
+    assert done.code == 3
+    assert "target was predicted and is label; run with --target predicted" in done.err
+    assert not (kept / "other").exists()
+
+
+def test_from_a_test_suite(evalkit, kept):
+    import evalkit as package
+    from evalkit.testing import assert_no_regression
+
+    gate = assert_no_regression(package.open_run("run"), "baseline.json", tolerance=0.05)
+    assert gate.n_images == 6
+    with sqlite3.connect(kept / "run" / "results.sqlite") as database:
+        database.execute("UPDATE scores SET value = value - 0.4 WHERE explainer = 'gradcam' AND metric = 'insertion'")
+        database.execute("UPDATE maps SET rank_hash = 'ffffffffffffffff' WHERE explainer LIKE 'occlusion%'")
+    database.close()
+    with pytest.raises(AssertionError, match=r"Regressed: gradcam, insertion: worse by 0\.400"):
+        assert_no_regression("run", "baseline.json", alpha=0.1)
+    with pytest.raises(AssertionError, match=r"Maps changed: occlusion\(patch_size=8\)"):
+        assert_no_regression("run", "baseline.json", tolerance="50%", fail_on_map_drift=True)
+
+
+def test_another_recommended_patch_size_is_said(evalkit, workplace):
+    options = ("--explainers", "occlusion", "--patch-sizes", "8,16", "--metrics", "symmetric_relevance_gain")
+    assert evalkit(*RUN, *options, "--output", "run").code == 0
+    assert evalkit("baseline", "run", "--output", "baseline.json").code == 0
+    path = workplace / "baseline.json"
+    found = json.loads(path.read_text())["recommended"]
+    other = {8: 16, 16: 8}[found["patch_size"]]
+    path.write_text(
+        path.read_text()
+        .replace(f'"patch_size": {found["patch_size"]}', f'"patch_size": {other}')
+        .replace(f'"stride": {found["stride"]}', f'"stride": {other}')
+    )
+    out = " ".join(evalkit("check", "run", "--baseline", "baseline.json").out.split())
+    assert f"Recommended patch size: {other} with stride {other}" in out
+
+
 def test_worse_scores_exit_with_1_and_are_named(evalkit, kept):
     with sqlite3.connect(kept / "run" / "results.sqlite") as database:
         database.execute("UPDATE scores SET value = value - 0.4 WHERE explainer = 'gradcam' AND metric = 'insertion'")
@@ -73,7 +142,12 @@ def test_another_fill_is_not_comparable_and_named(evalkit, kept):
     ("change", "code", "said"),
     [
         (lambda text: text[:200], 2, "is damaged"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 7'), 2, "has schema version 7"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 7'), 2, "has schema version 7"),
+        (
+            lambda text: text.replace('"rank_hashes": {\n  "gradcam"', '"rank_hashes": {\n  "cam"'),
+            2,
+            "no rank hashes of gradcam",
+        ),
         (lambda text: text.replace('"insertion": [', '"deletion": [', 1), 2, "is incomplete: no scores of gradcam"),
         (lambda text: text.replace('"target": "predicted"', '"target": "label"'), 3, "target was label"),
         (lambda text: text.replace('"images": ["', '"images": ["x'), 0, "1 of the baseline's images are not in"),
@@ -97,6 +171,9 @@ def test_a_baseline_that_cannot_be_trusted_is_one_clear_sentence(evalkit, kept, 
         (("baseline", "run", "--output", "b.json", "--metrics", "pxap"), "--metrics 'pxap' is not among"),
         (("baseline", "run", "--output", "no/such/b.json/x"), ""),
         (("baseline", "nowhere", "--output", "b.json"), "is not a run folder"),
+        (("check", "run", "--baseline", "baseline.json", "--junit", "no/such/gate.xml"), "--junit 'no/such/gate.xml'"),
+        ((*RUN, "--tolerance", "0.1"), "--tolerance needs --baseline FILE"),
+        ((*RUN, "--baseline", "none.json"), "--baseline 'none.json' cannot be read"),
     ],
 )
 def test_wrong_input_exits_with_2(evalkit, kept, arguments, said):

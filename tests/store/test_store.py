@@ -101,7 +101,7 @@ def test_dropping_an_image_forgets_its_maps_and_scores_alone(folder):
         for name in ("a", "b"):
             database.put_images([image(name)])
             database.put_scores([score(name, "e", "m", 0.5)])
-            database.put_maps([MapRow(name, "e", "k", "file", "sum", 1.5)])
+            database.put_maps([MapRow(name, "e", "k", "file", "sum", 1.5, None)])
         database.drop_cells("a")
     assert folder.database.maps_of("a") == {}
     assert folder.database.score_keys_of("b") == {("e", "m"): "key"}
@@ -201,7 +201,7 @@ def test_a_database_of_another_kind_or_schema_is_refused(tmp_path):
     with sqlite3.connect(path) as plain:
         plain.execute("UPDATE meta SET value = '7' WHERE key = 'schema_version'")
     plain.close()
-    with pytest.raises(StoreError, match="has schema version 7, this evalkit reads 2"):
+    with pytest.raises(StoreError, match="has schema version 7, this evalkit reads 3"):
         Database(path)
 
 
