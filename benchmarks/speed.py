@@ -159,7 +159,7 @@ def whole_job(classifier: Classifier, n_photos: int) -> Ratio:
 
 def peak_memory(precision: str, n_photos: int) -> float:
     """Return the peak of a run in a process of its own, GB."""
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, __file__, "--memory-of", precision, str(n_photos)], check=True, capture_output=True, text=True
     )
     return float(done.stdout.split()[-1])
@@ -195,7 +195,7 @@ def embedded_run() -> tuple[float, float]:
         for turn in range(2):
             command = [sys.executable, "-m", "evalkit", "run", "--output", f"{place}/{turn}"]
             start = tf.timestamp().numpy()
-            subprocess.run(command, check=True, capture_output=True)  # noqa: S603
+            subprocess.run(command, check=True, capture_output=True)
             seconds = float(tf.timestamp().numpy() - start)
     return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
 

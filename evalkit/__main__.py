@@ -1,6 +1,12 @@
 """``python -m evalkit``."""
 
-from evalkit.cli.app import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from evalkit.cli.app import main
+
+        main()
+    except KeyboardInterrupt:  # before the command line could take it: while modules are imported
+        sys.stderr.write("evalkit: interrupted\n")
+        sys.exit(130)

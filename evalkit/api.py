@@ -156,6 +156,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     seed: int | None = None,
     output: str | PathLike[str] | None = None,
     fresh: bool = False,
+    fail_on_error: bool = False,
     progress: bool = True,
 ) -> Run:
     """Explain every image, score the maps, and return the run: ``python -m evalkit run`` from Python.
@@ -183,6 +184,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
         seed: of everything random.
         output: the run folder, kept and gone on with; None = a temporary one that goes with the returned object.
         fresh: forget what ``output`` holds.
+        fail_on_error: stop at the first photo, explainer or metric that fails.
         progress: show progress on stderr.
 
     Raises:
@@ -207,6 +209,9 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
         precision=precision,
         batch_size=batch_size,
         seed=seed,
+        output=None if output is None else str(output),
+        fresh=fresh,
+        fail_on_error=fail_on_error,
     )
     with open(devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - no path on every system
         console = Console(stderr=True) if progress else Console(file=nowhere)

@@ -54,6 +54,7 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         seed: of everything random.
         output: the run folder.
         fresh: forget what the run folder holds.
+        fail_on_error: stop at the first photo, explainer or metric that fails.
         baseline: what the run is held against.
         tolerance: how much worse a mean may be, see ``parse_tolerance``.
         alpha: family-wise error of "regressed".
@@ -82,6 +83,7 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     seed: int | None = None
     output: str | None = None
     fresh: bool | None = None
+    fail_on_error: bool | None = None
     baseline: str | None = None
     tolerance: str | float | None = None
     alpha: float | None = None

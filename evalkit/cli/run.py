@@ -48,6 +48,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     seed: int | None = None,
     output: str | None = None,
     fresh: Flag = None,
+    fail_on_error: Flag = None,
     baseline: str | None = None,
     tolerance: str | None = None,
     alpha: float | None = None,
@@ -110,6 +111,8 @@ def run(  # noqa: PLR0913 - one parameter an option
         The run folder. [default: runs/DATA-MODEL-SIGNATURE]
     fresh
         Forget what the run folder holds.
+    fail_on_error
+        Stop at the first photo, explainer or metric that fails; without it, each costs its own scores.
     baseline
         Then hold the run against this file, as `check` does: exit 1 if explanations got worse, 3 if something is not
         comparable. The baseline's precision is used unless --precision says otherwise.
@@ -149,6 +152,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         seed=seed,
         output=output,
         fresh=fresh,
+        fail_on_error=fail_on_error,
         baseline=baseline,
         tolerance=tolerance,
         alpha=alpha,

@@ -24,10 +24,10 @@ from evalkit.metrics.spec import (
 )
 from evalkit.models.perturbation import PhotoScores
 
-__all__ = ["Cell", "MadeMap", "PhotoResult", "score_photo"]
+__all__ = ["Cell", "MadeMap", "PhotoResult", "score_photo", "unscored", "why_failed"]
 
 MISCLASSIFIED = "misclassified"
-NOT_FINITE = "the model's score is not finite"
+_NOT_NUMBERS = "the map has NaN or infinite values"
 _TOGETHER = 16  # maps whose compositions are asked together, so that batches fill
 
 Advance = Callable[[str, float], None]
@@ -35,13 +35,14 @@ Advance = Callable[[str, float], None]
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """One score: a value, or the set's statistics, or the reason for neither."""
+    """One score: a value, or the set's statistics, or the reason for neither, which may be that something failed."""
 
     explainer: Explainer
     metric: Metric
     value: float | None = None
     statistics: NDArray[np.float64] | None = None
     reason: str | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +102,7 @@ class _Asked:
     saliency_map: NDArray[np.float32] | None
     problem: str | None
     plans: Mapping[str, Sequence[Composition]]
+    broken: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,43 +127,58 @@ class _Photo:
     def _planned(self, explainer: Explainer, metrics: Sequence[Metric], stored: NDArray[np.float32] | None) -> _Asked:
         made, problem = (stored, None) if stored is not None else self._make(explainer)
         problem = problem or _map_problem(made, self.image.pixels.shape[:2])
-        plans = {
-            metric.text: metric.plan(made)
-            for metric in metrics
-            if made is not None and isinstance(metric, PerturbationMetric) and not (problem or self._why_not(metric))
-        }
+        if problem == _NOT_NUMBERS and not np.isfinite(self.result.clean_score):
+            problem = self.not_finite  # the cause, not its consequence
+        plans: dict[str, Sequence[Composition]] = {}
+        broken: dict[str, str] = {}
+        for metric in metrics:
+            if made is None or problem or not isinstance(metric, PerturbationMetric) or self._why_not(metric):
+                continue
+            try:
+                plans[metric.text] = metric.plan(made)
+            except Exception as error:
+                broken[metric.text] = why_failed(metric.name, error)
         self.advance(explainer.text, explainer.forward_passes(self.plan.classifier.input_size))
-        return _Asked(explainer, metrics, made, problem, plans)
+        return _Asked(explainer, metrics, made, problem, plans, broken)
 
     def _cell(self, asked: _Asked, metric: Metric, scores: Sequence[NDArray[np.float64]] | None) -> Cell:
-        reason = asked.problem or self._why_not(metric)
+        broken = asked.problem or asked.broken.get(metric.text)
+        reason = broken or self._why_not(metric)
         if reason is not None or asked.saliency_map is None:
-            return Cell(asked.explainer, metric, reason=reason)
-        answer = None
-        if isinstance(metric, PerturbationMetric) and scores is not None:
-            answer = metric.integrate(asked.plans[metric.text], scores, self.result.clean_score)
-        return self._score(asked.explainer, metric, asked.saliency_map, answer)
+            return Cell(asked.explainer, metric, reason=reason, failed=bool(broken) or reason == self.not_finite)
+        try:
+            answer = None
+            if isinstance(metric, PerturbationMetric) and scores is not None:
+                answer = metric.integrate(asked.plans[metric.text], scores, self.result.clean_score)
+            return self._score(asked.explainer, metric, asked.saliency_map, answer)
+        except Exception as error:
+            # One metric that fails on one map costs its own cell, not the run.
+            return Cell(asked.explainer, metric, reason=why_failed(metric.name, error), failed=True)
 
     def _make(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, str | None]:
         start = perf_counter()
         try:
             maps = explainer.explain(self.plan.classifier, self.image.pixels[None], [self.result.target])
+            made = np.asarray(maps[0], dtype=np.float32)
         except EvalkitError as error:
             return None, str(error)
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:
             # One explainer that fails on one photo costs its own cells, not the run.
-            said = str(error).strip().partition("\n")[0][:200]
-            return None, f"{explainer.name} failed: {type(error).__name__}" + (f": {said}" if said else "")
-        made = np.asarray(maps[0], dtype=np.float32)
+            return None, why_failed(explainer.name, error)
         self.result.maps.append(MadeMap(explainer, made, perf_counter() - start))
         return made, None
+
+    @property
+    def not_finite(self) -> str:
+        """The reason of a photo on which the model gives NaN or infinity."""
+        return f"the score of model '{self.plan.classifier.name}' is not finite"
 
     def _why_not(self, metric: Metric) -> str | None:
         """Say why this photo cannot be scored by this metric, whatever the map; None if it can."""
         labelled = self.image.class_index
         if isinstance(metric, PerturbationMetric):
             if not np.isfinite(self.result.clean_score):
-                return NOT_FINITE
+                return self.not_finite
             wrong = self.plan.target == "label" and self.result.predicted != labelled
             return MISCLASSIFIED if wrong else None
         if isinstance(metric, MapMetric):
@@ -207,5 +224,17 @@ def _map_problem(made: NDArray[np.float32] | None, size: tuple[int, ...]) -> str
     if made.shape != size:
         return f"the map is {made.shape[0]} x {made.shape[1]}, the photo {size[0]} x {size[1]}"
     if not np.isfinite(made).all():
-        return "the map has NaN or infinite values"
+        return _NOT_NUMBERS
     return None
+
+
+def unscored(cells: Sequence[tuple[Explainer, Sequence[Metric]]], reason: str) -> PhotoResult:
+    """Return the result of a photo on which something failed before any map could be scored."""
+    failed = [Cell(explainer, metric, reason=reason, failed=True) for explainer, metrics in cells for metric in metrics]
+    return PhotoResult(UNLABELLED, UNLABELLED, float("nan"), failed)
+
+
+def why_failed(name: str, error: Exception) -> str:
+    """Return the reason of a cell: what raised, and what it said."""
+    said = str(error).strip().partition("\n")[0][:200]
+    return f"{name} failed: {type(error).__name__}" + (f": {said}" if said else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 
 from evalkit import signature
@@ -59,6 +59,8 @@ class Plan:
         limit: images asked for, or None for all.
         criterion: the metric that decides the patch size, by its text. It moves no score, so no key holds it.
         margin: the loss of it that is accepted.
+        batch_size: the most images in one pass, as asked for; None = that of the run folder, if it holds a run already.
+        fail_on_error: stop at the first photo, explainer or metric that fails.
     """
 
     images: ImageSet
@@ -72,6 +74,8 @@ class Plan:
     limit: int | None
     criterion: str = DEFAULT_CRITERION
     margin: float = DEFAULT_MARGIN
+    batch_size: int | None = None
+    fail_on_error: bool = False
 
     @property
     def subject(self) -> str:
@@ -132,7 +136,17 @@ class Plan:
 
     def score_key(self, explainer: Explainer, metric: Metric) -> str:
         """Return what a stored cell must match to be used again."""
-        return signature.digest(f"{self.map_key(explainer)}|{self.metric_signature(metric)}", 32)
+        return self._score_keys[explainer.text, metric.text]
+
+    @cached_property
+    def _score_keys(self) -> dict[tuple[str, str], str]:
+        # The same for every photo, of which there may be many.
+        return {
+            (explainer.text, metric.text): signature.digest(f"{map_key}|{self.metric_signature(metric)}", 32)
+            for explainer in self.explainers
+            for map_key in [self.map_key(explainer)]
+            for metric in self.metrics
+        }
 
 
 def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], list[Entry]]:

@@ -23,6 +23,7 @@ from evalkit.models.classifier import Classifier
 from evalkit.models.precision import agreement, has_bfloat16_units
 from evalkit.models.sources import load_classifier
 from evalkit.registry import split_specs
+from evalkit.store.run_folder import RunFolder
 
 __all__ = ["default_output", "prepare"]
 
@@ -83,7 +84,8 @@ def prepare(
     if options.limit is not None:
         images = images.limit(options.limit, seed)
     geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
-    classifier = _in_precision(classifier, options.precision or "auto", _checked(images), geometry, say)
+    precision = _precision(options, classifier)
+    classifier = _in_precision(classifier, precision, _checked(images), geometry, say)
     return Plan(
         images=images,
         classifier=classifier,
@@ -98,6 +100,8 @@ def prepare(
         limit=options.limit,
         criterion=criterion,
         margin=DEFAULT_MARGIN if options.margin is None else options.margin,
+        batch_size=options.batch_size,
+        fail_on_error=bool(options.fail_on_error),
     )
 
 
@@ -151,6 +155,17 @@ def _fitting(
         else:
             fitting.append(explainer)
     return fitting
+
+
+def _precision(options: RunOptions, classifier: Classifier) -> str:
+    """Return the precision asked for; what ``auto`` has chosen stays when a run is gone on with."""
+    asked = options.precision or "auto"
+    if asked != "auto" or options.output is None or options.fresh:
+        return asked
+    earlier = RunFolder.manifest_at(Path(options.output))
+    if earlier is None or earlier.model.fingerprint != classifier.fingerprint:
+        return asked
+    return earlier.model.precision if earlier.model.precision in ("float32", "bfloat16") else asked
 
 
 def _in_precision(classifier: Classifier, precision: str, images: ImageSet, geometry: Geometry, say: Say) -> Classifier:

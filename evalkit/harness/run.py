@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +12,26 @@ from rich.console import Console
 
 from evalkit.datasets.geometry import fit
 from evalkit.datasets.image_set import Entry
-from evalkit.errors import DataError, ImageError
+from evalkit.errors import DataError, EvalkitError, ImageError
 from evalkit.explainers.base import Explainer
-from evalkit.harness.photo import PhotoResult, score_photo
-from evalkit.harness.plan import Missing, Plan, accepted, forgotten, image_rows, missing_cells, versions
+from evalkit.harness.facts import manifest_of
+from evalkit.harness.failures import Failures
+from evalkit.harness.photo import PhotoResult, score_photo, unscored, why_failed
+from evalkit.harness.plan import Missing, Plan, accepted, forgotten, image_rows, missing_cells
 from evalkit.harness.progress import RunProgress
+from evalkit.harness.uninterrupted import uninterrupted
 from evalkit.metrics.spec import Metric, PerturbationMetric
 from evalkit.store.database import ImageRow, MapRow, ScoreRow
-from evalkit.store.manifest import SCHEMA_VERSION, DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings
-from evalkit.store.maps import load_map, map_path, save_map
+from evalkit.store.manifest import Manifest
+from evalkit.store.maps import load_map, map_is_there, map_path, save_map
 from evalkit.store.rank_hash import rank_hash
-from evalkit.store.run_folder import RunFolder
+from evalkit.store.run_folder import RunFolder, writing
 
 __all__ = ["compute", "require_readable"]
 
 _MAPS_WORK = 1.0  # of a control, in passes: scoring a map is never free
-_NAMED = 100
+
+Say = Callable[[str], None]
 
 
 def require_readable(plan: Plan) -> None:
@@ -52,45 +55,87 @@ def compute(plan: Plan, folder: RunFolder, console: Console) -> Manifest:
     """Compute every missing cell of the plan and return the finished manifest.
 
     Args:
-        plan: what is asked for.
+        plan: what is asked for. Its classifier takes the batch size of the run that the folder holds.
         folder: open for writing; each photo's cells are committed in one transaction.
         console: on stderr, for progress and the names of photos that cannot be used.
+
+    Raises:
+        StoreError: the folder cannot be written any more; what was committed is kept.
+        RunError: something failed, and the plan says that this is fatal.
     """
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    created = _go_on(plan, folder, say)
     database = folder.database
     rows, changed = image_rows(plan, database.images())
     with database:
         database.plan_images(rows)
         database.touch()
+    known = {row.image_id: row for row in rows}
     for entry in changed:
-        _look_again(plan, folder, entry)
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    folder.write_manifest(_manifest(plan, folder, created, finished=None))
+        known[entry.id] = _look_again(plan, folder, entry, known[entry.id])
+    _forget_lost_maps(folder, say)
+    folder.write_manifest(manifest_of(plan, folder, created, finished=None))
     missing = [one for entry in plan.images.entries if (one := missing_cells(plan, entry, database)).cells]
     work = sum(_work(plan, explainer, metrics) for one in missing for explainer, metrics in one.cells)
-    known = database.images()
+    failures = Failures(fatal=plan.fail_on_error)
     with RunProgress(console, len(missing), work, lambda: plan.classifier.passes) as progress:
+        run = _Run(plan, folder, failures, progress, say)
         for one in missing:
             progress.begin_photo(sum(_work(plan, explainer, metrics) for explainer, metrics in one.cells))
-            _do_photo(plan, folder, one, known[one.entry.id], progress)
-    manifest = _manifest(plan, folder, created, finished=datetime.now(UTC).isoformat(timespec="seconds"))
+            run.do_photo(one, known[one.entry.id])
+    manifest = manifest_of(plan, folder, created, finished=datetime.now(UTC).isoformat(timespec="seconds"))
     for image_id, reason in manifest.data.unreadable:
-        console.print(f"not scored: {image_id}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    folder.write_manifest(manifest)
+        say(f"not scored: {image_id}: {reason}")
+    for line in failures.lines():
+        say(line)
+    with uninterrupted():
+        folder.write_manifest(manifest)
     return manifest
 
 
-def _look_again(plan: Plan, folder: RunFolder, entry: Entry) -> None:
+def _go_on(plan: Plan, folder: RunFolder, say: Say) -> str:
+    """Take from the run that the folder holds what must stay as it was; returns when that began, or now."""
+    earlier = folder.manifest_at(folder.path)
+    if earlier is None:
+        return datetime.now(UTC).isoformat(timespec="seconds")
+    if plan.batch_size is None and earlier.model.fingerprint == plan.classifier.fingerprint:
+        plan.classifier.batch_size = earlier.settings.batch_size
+    if earlier.finished and not folder.database.images():
+        say(f"'{folder.database.path}' holds nothing although the run was finished; everything is computed again")
+    return earlier.created
+
+
+def _look_again(plan: Plan, folder: RunFolder, entry: Entry, row: ImageRow) -> ImageRow:
     """Keep the cells of a photo whose file has another time if its content is the same; else forget them."""
-    row = folder.database.images()[entry.id]
     try:
         kept = accepted(row, entry, plan.images.read(entry).sha256)
     except ImageError:
         kept = None
+    now = kept or forgotten(row, entry)
     with folder.database as database:
         if kept is None:
             database.drop_cells(entry.id)
-        database.put_images([kept or forgotten(row, entry)])
+        database.put_images([now])
         database.touch()
+    return now
+
+
+def _forget_lost_maps(folder: RunFolder, say: Say) -> None:
+    """Have maps made and scored again whose files are gone or cut short."""
+    lost = [
+        (image_id, explainer)
+        for image_id, explainer, file, size_bytes in folder.database.map_files()
+        if not map_is_there(folder.path, file, size_bytes)
+    ]
+    if lost:
+        with folder.database as database:
+            for image_id, explainer in lost:
+                database.drop_map(image_id, explainer)
+            database.touch()
+        say(f"{len(lost)} maps are gone or cut short (first: {lost[0][1]} of {lost[0][0]}); they are made again")
 
 
 def _work(plan: Plan, explainer: Explainer, metrics: Sequence[Metric]) -> float:
@@ -100,25 +145,36 @@ def _work(plan: Plan, explainer: Explainer, metrics: Sequence[Metric]) -> float:
     return _MAPS_WORK + explainer.forward_passes(plan.classifier.input_size) + curves * plan.steps
 
 
-def _do_photo(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, progress: RunProgress) -> None:
-    entry = missing.entry
+@dataclass(frozen=True, eq=False)
+class _Run:
+    plan: Plan
+    folder: RunFolder
+    failures: Failures
+    progress: RunProgress
+    say: Say
 
-    try:
-        image = plan.images.read(entry)
-        fitted = fit(image, plan.classifier.input_size, plan.geometry)
-    except ImageError as error:
-        _commit_problem(folder, missing, replace(row, problem=str(error)))
-        return
-    if row.sha256 not in ("", image.sha256):
-        with folder.database as database:
-            database.drop_cells(entry.id)
-        missing = missing_cells(plan, entry, folder.database)
-    result = score_photo(plan, fitted, missing.cells, _stored_maps(plan, folder, missing), progress.advance)
-    _commit(
-        plan,
-        folder,
-        result,
-        replace(
+    def do_photo(self, missing: Missing, row: ImageRow) -> None:
+        """Compute and commit what one photo lacks."""
+        plan, folder, entry = self.plan, self.folder, missing.entry
+        try:
+            image = plan.images.read(entry)
+            fitted = fit(image, plan.classifier.input_size, plan.geometry)
+        except ImageError as error:
+            _commit_problem(folder, missing, replace(row, problem=str(error)))
+            self.failures.add_photo(entry.id, str(error))
+            return
+        if row.sha256 not in ("", image.sha256):
+            with folder.database as database:
+                database.drop_cells(entry.id)
+            missing = missing_cells(plan, entry, folder.database)
+        try:
+            result = score_photo(plan, fitted, missing.cells, self._stored_maps(missing), self.progress.advance)
+        except EvalkitError:
+            raise
+        except Exception as error:
+            # One photo on which the model fails costs its own cells, not the run.
+            result = unscored(missing.cells, why_failed("the model", error))
+        seen = replace(
             row,
             sha256=image.sha256,
             problem=None,
@@ -127,38 +183,33 @@ def _do_photo(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, pr
             clean_score=result.clean_score,
             place=image.place,
             object_share=fitted.object_share,
-        ),
-    )
+        )
+        with uninterrupted(), writing(folder.path):
+            _commit(plan, folder, result, seen)
+        self.failures.add_cells(entry.id, result.cells)
 
-
-def _stored_maps(plan: Plan, folder: RunFolder, missing: Missing) -> dict[str, NDArray[np.float32]]:
-    rows = folder.database.maps_of(missing.entry.id)
-    found: dict[str, NDArray[np.float32]] = {}
-    for explainer, _ in missing.cells:
-        row = rows.get(explainer.text)
-        if row is not None and row.key == plan.map_key(explainer):
-            saliency_map = load_map(folder.path, row.file, row.sha256)
-            if saliency_map is not None:
+    def _stored_maps(self, missing: Missing) -> dict[str, NDArray[np.float32]]:
+        rows = self.folder.database.maps_of(missing.entry.id)
+        found: dict[str, NDArray[np.float32]] = {}
+        for explainer, _ in missing.cells:
+            row = rows.get(explainer.text)
+            if row is None or row.key != self.plan.map_key(explainer):
+                continue
+            saliency_map = load_map(self.folder.path, row.file, row.sha256)
+            if saliency_map is None:
+                self.say(f"'{self.folder.path / row.file}' is damaged; the map is made again")
+            else:
                 found[explainer.text] = saliency_map
-    return found
+        return found
 
 
 def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow) -> None:
     maps = []
     for made in result.maps:
-        path = map_path(made.explainer.text, row.image_id)
-        digest = save_map(folder.path, path, made.saliency_map)
-        maps.append(
-            MapRow(
-                row.image_id,
-                made.explainer.text,
-                plan.map_key(made.explainer),
-                path,
-                digest,
-                made.seconds,
-                rank_hash(made.saliency_map),
-            )
-        )
+        name = made.explainer.text
+        saved = save_map(folder.path, map_path(name, row.image_id), made.saliency_map)
+        hashed = rank_hash(made.saliency_map)
+        maps.append(MapRow(row.image_id, name, plan.map_key(made.explainer), *saved, made.seconds, hashed))
     cells = [
         ScoreRow(
             row.image_id,
@@ -167,7 +218,8 @@ def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow) -
             cell.value,
             cell.reason,
             cell.statistics,
-            plan.score_key(cell.explainer, cell.metric),
+            # What failed is tried again by the next run: its key is that of no plan.
+            "" if cell.failed else plan.score_key(cell.explainer, cell.metric),
         )
         for cell in result.cells
     ]
@@ -185,88 +237,8 @@ def _commit_problem(folder: RunFolder, missing: Missing, row: ImageRow) -> None:
         for explainer, metrics in missing.cells
         for metric in metrics
     ]
-    with folder.database as database:
+    with uninterrupted(), folder.database as database:
         database.drop_cells(row.image_id)
         database.put_scores(cells)
         database.put_images([row])
         database.touch()
-
-
-def _manifest(plan: Plan, folder: RunFolder, created: str, finished: str | None) -> Manifest:
-    rows = folder.database.planned_images()
-    return Manifest(
-        schema_version=SCHEMA_VERSION,
-        signature=plan.signatures(),
-        model=_model_facts(plan, rows),
-        data=_data_facts(plan, rows),
-        settings=Settings(
-            target=plan.target,
-            geometry=plan.geometry,
-            steps=plan.steps,
-            seed=plan.seed,
-            batch_size=plan.classifier.batch_size,
-            limit=plan.limit,
-            criterion=plan.criterion,
-            margin=plan.margin,
-        ),
-        explainers=tuple(_explainer_facts(plan, explainer, folder) for explainer in plan.explainers),
-        metrics=tuple(metric.text for metric in plan.metrics),
-        versions=versions(),
-        created=created,
-        finished=finished,
-    )
-
-
-def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
-    model = plan.classifier
-    seen = [row for row in rows if row.predicted is not None]
-    labelled = [row for row in seen if row.class_index >= 0]
-    right = sum(row.predicted == row.class_index for row in labelled)
-    clean = np.array([row.clean_score for row in seen if row.clean_score is not None])
-    return ModelFacts(
-        name=model.name,
-        fingerprint=model.fingerprint,
-        preprocess=model.preprocess,
-        input_size=model.input_size,
-        n_classes=model.n_classes,
-        target_layer=model.target_layer,
-        precision=model.precision,
-        accuracy=right / len(labelled) if labelled else None,
-        n_right=right if labelled else None,
-        median_clean_score=float(np.median(clean)) if clean.size else None,
-        saturated_share=float((clean > 0.999).mean()) if clean.size else None,
-    )
-
-
-def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
-    problems = [(row.image_id, row.problem) for row in rows if row.problem is not None]
-    contents = [f"{row.image_id}:{row.sha256}:{row.truth}" for row in rows if row.sha256]
-    complete = len(contents) + len(problems) == len(rows)
-    return DataFacts(
-        name=plan.images.name,
-        kind=plan.images.kind,
-        n_images=len(rows),
-        n_unreadable=len(problems),
-        n_regions=sum(row.object_share is not None for row in rows),
-        fingerprint=sha256("\n".join(contents).encode()).hexdigest() if complete and contents else None,
-        unreadable=tuple(problems[:_NAMED]),
-    )
-
-
-def _explainer_facts(plan: Plan, explainer: Explainer, folder: RunFolder) -> ExplainerFacts:
-    size = plan.classifier.input_size
-    n_maps, seconds = folder.database.map_costs().get(explainer.text, (0, 0.0))
-    parameters = explainer.parameters()
-    if "stride" in parameters:
-        parameters["stride"] = getattr(explainer, "stride_px", parameters["stride"])
-    return ExplainerFacts(
-        text=explainer.text,
-        name=explainer.name,
-        parameters=parameters,
-        control=explainer.control,
-        positions=explainer.positions(size),
-        forward_passes=explainer.forward_passes(size),
-        method=explainer.method_on(plan.classifier),
-        seconds=seconds,
-        n_maps=n_maps,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from evalkit.models import graph
 from evalkit.models.applications import PREPROCESS_FAMILIES
 from evalkit.models.composed import ComposedPass
 from evalkit.models.features import FeaturePass, as_tensor
+from evalkit.models.fingerprint import fingerprint
 from evalkit.models.memory import OUT_OF_MEMORY, fitting_batch
 from evalkit.models.occluded import OccludedPass
 from evalkit.models.precision import in_bfloat16
@@ -49,6 +49,7 @@ class Classifier:
         batch_size: the most images in one pass; halved when memory runs out.
         passes: images sent through the model so far, backward passes not counted.
         work: multiplications of one pass, from the shapes of kernels and outputs.
+        fingerprint: sha256 of architecture, weights and preprocessing; the same in every precision.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class Classifier:
             self.resolve_layer(target_layer) if target_layer else graph.find_target_layer(model, self._shapes)
         )
         self.work = graph.work(self.computed, self._shapes)
-        self.fingerprint = self._fingerprint()
+        self.fingerprint = fingerprint(model, preprocess)
 
     def in_precision(self, precision: Literal["float32", "bfloat16"]) -> Classifier:
         """Return a classifier of the same model that computes in another precision."""
@@ -142,15 +143,6 @@ class Classifier:
 
         tf.function(trace).get_concrete_function(tf.TensorSpec([1, *self.input_size, 3], tf.float32))
         return shapes
-
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self.preprocess}|{self.precision}|".encode())
-        digest.update(self.model.to_json().encode())
-        for weight in self.model.weights:
-            array = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
-            digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(array.reshape(-1).view(np.uint8).data)  # no copy: VGG16 holds 0.5 GB
-        return digest.hexdigest()
 
     def in_batches(self, count: int, run: Callable[[int, int], NDArray[np.floating]]) -> Floats:
         """Ask for ``count`` rows, at most ``batch_size`` at a time; when memory runs out, half as many, for good.

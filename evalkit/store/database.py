@@ -1,17 +1,10 @@
-"""``results.sqlite``: every cell (image, explainer, metric), committed image by image.
-
-``scores`` is for everyone to read: ``image_id, explainer, metric, value, reason``. ``value`` NULL with a reason means
-not scored; dataset-level metrics have neither, but ``statistics``, the float64 numbers that the image adds to the set.
-"""
+"""``results.sqlite``: every cell (image, explainer, metric), committed image by image; ``rows`` has the tables."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,107 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.errors import StoreError
+from evalkit.store.connection import Connection, is_results_database
+from evalkit.store.rows import SCHEMA, SCHEMA_VERSION, ImageRow, MapRow, ScoreRow
 from evalkit.store.scores import ScoreTable
 
-__all__ = ["SCHEMA_VERSION", "Database", "ImageRow", "MapRow", "ScoreRow"]
-
-SCHEMA_VERSION = 3
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE images (
-    image_id TEXT PRIMARY KEY,
-    position INTEGER,            -- place in the current run; NULL = not part of it
-    class_index INTEGER, label TEXT,
-    size_bytes INTEGER, mtime_ns INTEGER, truth TEXT, sha256 TEXT,
-    problem TEXT,                -- why the photo cannot be used; NULL = it can
-    target INTEGER, predicted INTEGER, clean_score REAL,
-    place TEXT,                  -- digest of where the object is in the photo; empty = not known
-    object_share REAL            -- of the image, taken by its largest box; NULL = no region
-) WITHOUT ROWID;
-CREATE TABLE maps (
-    image_id TEXT NOT NULL, explainer TEXT NOT NULL, key TEXT NOT NULL,
-    file TEXT NOT NULL, sha256 TEXT NOT NULL, seconds REAL NOT NULL,
-    rank_hash TEXT,              -- see store/rank_hash.py; NULL = not finite
-    PRIMARY KEY (image_id, explainer)
-) WITHOUT ROWID;
-CREATE TABLE scores (
-    image_id TEXT NOT NULL, explainer TEXT NOT NULL, metric TEXT NOT NULL,
-    value REAL, reason TEXT, statistics BLOB, key TEXT NOT NULL,
-    PRIMARY KEY (image_id, explainer, metric)
-) WITHOUT ROWID;
-"""
-
-
-@dataclass(frozen=True)
-class ImageRow:
-    """What is known of one image."""
-
-    image_id: str
-    position: int | None
-    class_index: int
-    label: str
-    size_bytes: int
-    mtime_ns: int
-    truth: str
-    sha256: str
-    problem: str | None
-    target: int | None = None
-    predicted: int | None = None
-    clean_score: float | None = None
-    place: str | None = None
-    object_share: float | None = None
-
-
-@dataclass(frozen=True)
-class MapRow:
-    """One stored map."""
-
-    image_id: str
-    explainer: str
-    key: str
-    file: str
-    sha256: str
-    seconds: float
-    rank_hash: str | None
-
-
-@dataclass(frozen=True, eq=False)
-class ScoreRow:
-    """One cell."""
-
-    image_id: str
-    explainer: str
-    metric: str
-    value: float | None
-    reason: str | None
-    statistics: NDArray[np.float64] | None
-    key: str
-
-
-def _to_read(path: Path) -> sqlite3.Connection:
-    """Open to look only; a finished database in a folder that cannot be written needs no journal beside it."""
-    alone = not path.with_name(f"{path.name}-wal").exists() and not os.access(path.parent, os.W_OK)
-    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
-    return sqlite3.connect(address, uri=True, isolation_level=None)
-
-
-def is_results_database(path: Path) -> bool:
-    """Tell whether evalkit made this database, of whatever schema version; changes nothing."""
-    if not path.is_file():
-        return False
-    try:
-        connection = _to_read(path)
-        try:
-            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            found = (
-                "meta" in tables and connection.execute("SELECT 1 FROM meta WHERE key = 'schema_version'").fetchone()
-            )
-        finally:
-            connection.close()
-    except sqlite3.Error:
-        return False
-    return bool(found) or not tables
+__all__ = ["SCHEMA_VERSION", "Database", "ImageRow", "MapRow", "ScoreRow", "is_results_database"]
 
 
 class Database:
@@ -131,91 +28,89 @@ class Database:
         create: open for writing.
 
     Raises:
-        StoreError: not an evalkit database, one of another schema version, or one that cannot be opened.
+        StoreError: not an evalkit database, one of another schema version, or one that is damaged.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         """See the class."""
         self.path = path
-        self._writing = create
+        self._connection = Connection(path, create=create)
         try:
-            if create:
-                self._connection = sqlite3.connect(path, isolation_level=None)
-                self._connection.execute("PRAGMA synchronous=FULL")
-            else:
-                self._connection = _to_read(path)
             self._prepare(create)
             if create:
                 # Others may look on while a run is written.
-                self._connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.Error as error:
-            what_next = "start over with --fresh" if create else "repeat the command that made the run"
-            raise StoreError(f"'{path}' cannot be used as a results database: {error}; {what_next}") from error
+                self._connection.do("PRAGMA journal_mode=WAL")
+        except BaseException:
+            self._connection.close()
+            raise
 
     def _prepare(self, create: bool) -> None:
-        tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = {row[0] for row in self._connection.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables and create:
             # One statement after another: executescript would commit between them.
             with self:
-                for statement in _SCHEMA.split(";\n"):
-                    self._connection.execute(statement)
-                self._connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
+                for statement in SCHEMA.split(";\n"):
+                    self._connection.do(statement)
+                self._connection.do("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
             return
         if "meta" not in tables:
             raise StoreError(f"'{self.path}' is not an evalkit results database; start over with --fresh")
-        found = self._connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+        found = self._connection.row("SELECT value FROM meta WHERE key = 'schema_version'")
         if found is None or found[0] != str(SCHEMA_VERSION):
             version = None if found is None else found[0]
             raise StoreError(
                 f"'{self.path}' has schema version {version}, this evalkit reads {SCHEMA_VERSION}; "
                 "use the evalkit that wrote it, or start over with --fresh"
             )
+        if create:
+            self._require_sound()
+
+    def _require_sound(self) -> None:
+        """Look at every page before anything is added; a second for a hundred thousand cells."""
+        said = [row[0] for row in self._connection.rows("PRAGMA quick_check(1)")]
+        if said != ["ok"]:
+            raise StoreError(f"'{self.path}' is damaged: {' '.join(said[0].split())}; start over with --fresh")
 
     def __enter__(self) -> Self:
         """Begin one transaction."""
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._transaction = self._connection.transaction()
+        self._transaction.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Commit, or take everything back if an exception passes."""
-        if kind is None:
-            self._connection.execute("COMMIT")
-        else:
-            self._connection.execute("ROLLBACK")
+        self._transaction.__exit__(kind, error, trace)
 
     def close(self) -> None:
-        """Close the file; what was written stands in it alone, so that it can be read where nothing can be written."""
-        if self._writing:
-            with contextlib.suppress(sqlite3.Error):  # somebody is looking on: the journal stays
-                self._connection.execute("PRAGMA journal_mode=DELETE")
+        """Close the file."""
         self._connection.close()
 
     def revision(self) -> str:
         """Return a token that changes with every change of the scores."""
-        found = self._connection.execute("SELECT value FROM meta WHERE key = 'revision'").fetchone()
+        found = self._connection.row("SELECT value FROM meta WHERE key = 'revision'")
         return "" if found is None else str(found[0])
 
     def touch(self) -> None:
         """Take a new revision; call inside every transaction that changes what analysis reads."""
-        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('revision', ?)", (secrets.token_hex(16),))
+        self._connection.do("INSERT OR REPLACE INTO meta VALUES ('revision', ?)", (secrets.token_hex(16),))
 
     def images(self) -> dict[str, ImageRow]:
         """Return every image ever seen, by id."""
         columns = ", ".join(ImageRow.__dataclass_fields__)
-        rows = self._connection.execute(f"SELECT {columns} FROM images")  # noqa: S608 - our own column names
+        rows = self._connection.rows(f"SELECT {columns} FROM images")  # noqa: S608 - our own column names
         return {row[0]: ImageRow(*row) for row in rows}
 
     def plan_images(self, rows: Sequence[ImageRow]) -> None:
         """Make exactly these images the current run, in this order; what is known of others stays."""
-        self._connection.execute("UPDATE images SET position = NULL")
+        self._connection.do("UPDATE images SET position = NULL")
         self.put_images(rows)
 
     def put_images(self, rows: Iterable[ImageRow]) -> None:
         """Insert or replace images."""
         columns = list(ImageRow.__dataclass_fields__)
-        self._connection.executemany(
+        self._connection.do_many(
             f"INSERT OR REPLACE INTO images ({', '.join(columns)}) "  # noqa: S608 - our own column names
             f"VALUES ({', '.join('?' * len(columns))})",
             [tuple(getattr(row, column) for column in columns) for row in rows],
@@ -223,32 +118,42 @@ class Database:
 
     def drop_cells(self, image_id: str) -> None:
         """Forget every map and score of one image: it is not the image it was."""
-        self._connection.execute("DELETE FROM scores WHERE image_id = ?", (image_id,))
-        self._connection.execute("DELETE FROM maps WHERE image_id = ?", (image_id,))
+        self._connection.do("DELETE FROM scores WHERE image_id = ?", (image_id,))
+        self._connection.do("DELETE FROM maps WHERE image_id = ?", (image_id,))
 
     def maps_of(self, image_id: str) -> dict[str, MapRow]:
         """Return the maps of one image, by explainer."""
-        rows = self._connection.execute(
-            "SELECT image_id, explainer, key, file, sha256, seconds, rank_hash FROM maps WHERE image_id = ?",
-            (image_id,),
-        )
+        columns = ", ".join(MapRow.__dataclass_fields__)
+        rows = self._connection.rows(f"SELECT {columns} FROM maps WHERE image_id = ?", (image_id,))  # noqa: S608
         return {row[1]: MapRow(*row) for row in rows}
+
+    def map_files(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield image id, explainer, file and length in bytes of every map of the current run."""
+        yield from self._connection.rows(
+            "SELECT image_id, explainer, file, maps.size_bytes FROM maps JOIN images USING (image_id) "
+            "WHERE position IS NOT NULL"
+        )
+
+    def drop_map(self, image_id: str, explainer: str) -> None:
+        """Forget one map and what was scored of it."""
+        self._connection.do("DELETE FROM scores WHERE image_id = ? AND explainer = ?", (image_id, explainer))
+        self._connection.do("DELETE FROM maps WHERE image_id = ? AND explainer = ?", (image_id, explainer))
 
     def score_keys_of(self, image_id: str) -> dict[tuple[str, str], str]:
         """Return the keys of one image's cells, by (explainer, metric)."""
-        rows = self._connection.execute("SELECT explainer, metric, key FROM scores WHERE image_id = ?", (image_id,))
+        rows = self._connection.rows("SELECT explainer, metric, key FROM scores WHERE image_id = ?", (image_id,))
         return {(explainer, metric): key for explainer, metric, key in rows}
 
     def put_maps(self, rows: Iterable[MapRow]) -> None:
         """Insert or replace maps."""
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO maps VALUES (?, ?, ?, ?, ?, ?, ?)",
+        self._connection.do_many(
+            "INSERT OR REPLACE INTO maps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [astuple(row) for row in rows],
         )
 
     def put_scores(self, rows: Iterable[ScoreRow]) -> None:
         """Insert or replace cells."""
-        self._connection.executemany(
+        self._connection.do_many(
             "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
                 (
@@ -271,7 +176,7 @@ class Database:
 
     def map_costs(self) -> dict[str, tuple[int, float]]:
         """Return, by explainer, how many maps of the current run there are and the seconds they took."""
-        rows = self._connection.execute(
+        rows = self._connection.rows(
             "SELECT explainer, count(*), sum(seconds) FROM maps JOIN images USING (image_id) "
             "WHERE position IS NOT NULL GROUP BY explainer"
         )
@@ -281,7 +186,7 @@ class Database:
         """Return, by explainer, the rank hash of every image of the current run, in its order; None = no such map."""
         place = {row.image_id: at for at, row in enumerate(self.planned_images())}
         found: dict[str, list[str | None]] = {text: [None] * len(place) for text in explainers}
-        for image_id, explainer, value in self._connection.execute("SELECT image_id, explainer, rank_hash FROM maps"):
+        for image_id, explainer, value in self._connection.rows("SELECT image_id, explainer, rank_hash FROM maps"):
             if explainer in found and image_id in place:
                 found[explainer][place[image_id]] = value
         return found
@@ -301,7 +206,7 @@ class Database:
         values = np.full((len(ids), len(explainers), len(metrics)), np.nan)
         statistics: dict[str, NDArray[np.float64]] = {}
         reasons: dict[tuple[str, str], dict[str, int]] = {}
-        rows = self._connection.execute("SELECT image_id, explainer, metric, value, reason, statistics FROM scores")
+        rows = self._connection.rows("SELECT image_id, explainer, metric, value, reason, statistics FROM scores")
         for image_id, explainer, metric, value, reason, blob in rows:
             if image_id not in image_at or explainer not in explainer_at or metric not in metric_at:
                 continue

@@ -10,10 +10,18 @@ from pathlib import Path
 __all__ = ["sha256_of", "write_bytes"]
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, sync it, and rename it into place; make its folder if need be."""
+def write_bytes(path: Path, data: bytes, by_way_of: Path | None = None) -> None:
+    """Write a file under a temporary name, sync it, and rename it into place; make its folder if need be.
+
+    Args:
+        path: the file.
+        data: its contents.
+        by_way_of: the folder of the temporary file, on the same disk; None = the file's own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    aside = path.parent if by_way_of is None else by_way_of
+    aside.mkdir(exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=aside, prefix=f".{path.name[:40]}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

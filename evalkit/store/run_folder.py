@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -14,12 +18,15 @@ from evalkit.errors import StoreError
 from evalkit.store.database import Database, is_results_database
 from evalkit.store.files import write_bytes
 from evalkit.store.manifest import SCHEMA_VERSION, Manifest
+from evalkit.store.maps import PARTIAL
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "writing"]
 
 _MANIFEST, _DATABASE, _ANALYSIS, _MAPS, _LOCK = "manifest.json", "results.sqlite", "analysis.json", "maps", ".lock"
 _JOURNALS = tuple(f"{_DATABASE}-{kind}" for kind in ("wal", "shm", "journal"))
 _OWN = (_MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, _LOCK)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 R = TypeVar("R")
 
@@ -56,7 +63,7 @@ class RunFolder:
     def check_writable(cls, path: Path) -> None:
         """Raise StoreError if ``path`` is something else than a run folder, or cannot be made; makes nothing."""
         if path.is_dir():
-            found = sorted(entry.name for entry in path.iterdir() if entry.name != _LOCK)
+            found = sorted(entry.name for entry in path.iterdir() if entry.name not in (_LOCK, PARTIAL))
             if found and not _is_run(path):
                 raise StoreError(
                     f"--output '{path}' holds '{found[0]}' and is no run folder; name a new or empty folder"
@@ -79,14 +86,13 @@ class RunFolder:
             StoreError: see ``check_writable``; another process is writing; the database cannot be used.
         """
         cls.check_writable(path)
-        try:
+        with writing(path):
             path.mkdir(parents=True, exist_ok=True)
             lock = _locked(path / _LOCK)
-        except OSError as error:
-            raise StoreError(f"--output '{path}' cannot be written: {error.strerror}; name another folder") from error
         try:
             if fresh:
                 _clear(path)
+            shutil.rmtree(path / PARTIAL, ignore_errors=True)
             return cls(path, Database(path / _DATABASE, create=True), lock)
         except BaseException:
             lock.close()
@@ -95,6 +101,8 @@ class RunFolder:
     def close(self) -> None:
         """Close the database and let others write."""
         self.database.close()
+        with contextlib.suppress(OSError):  # empty, or not there
+            (self.path / PARTIAL).rmdir()
         if self._lock is not None:
             self._lock.close()
 
@@ -106,9 +114,22 @@ class RunFolder:
         """
         return _decode(self.path / _MANIFEST, Manifest)
 
+    @staticmethod
+    def manifest_at(path: Path) -> Manifest | None:
+        """Return the manifest in a folder, whatever else it holds; None without one that can be read."""
+        try:
+            return _decode(path / _MANIFEST, Manifest)
+        except StoreError:
+            return None
+
     def write_manifest(self, manifest: Manifest) -> None:
-        """Write the manifest."""
-        write_bytes(self.path / _MANIFEST, _pretty(manifest))
+        """Write the manifest.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        with writing(self.path):
+            write_bytes(self.path / _MANIFEST, _pretty(manifest), by_way_of=self.path / PARTIAL)
 
     def read_analysis(self, kind: type[R], version: int) -> R | None:
         """Return the stored analysis if it was made of the scores as they are now, by this version; else None."""
@@ -122,9 +143,8 @@ class RunFolder:
 
     def write_analysis(self, results: msgspec.Struct, version: int) -> None:
         """Store the analysis of the scores as they are now."""
-        write_bytes(
-            self.path / _ANALYSIS, msgspec.json.encode({"key": self._analysis_key(version), "results": results})
-        )
+        data = msgspec.json.encode({"key": self._analysis_key(version), "results": results})
+        write_bytes(self.path / _ANALYSIS, data, by_way_of=self.path / PARTIAL)
 
     def _analysis_key(self, version: int) -> str:
         manifest = self.read_manifest()
@@ -138,6 +158,23 @@ class RunFolder:
                 *manifest.signature.explainers,
             ]
         )
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a run folder that cannot be written into a sentence.
+
+    Raises:
+        StoreError: the disk is full, read-only, gone, or there is no permission.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            what_next = "free some space and repeat the command, it goes on from here"
+        else:
+            what_next = "name another folder"
+        raise StoreError(f"--output '{path}' cannot be written: {error.strerror or error}; {what_next}") from error
 
 
 def _locked(path: Path) -> IO[str]:
@@ -154,7 +191,7 @@ def _locked(path: Path) -> IO[str]:
         ) from error
     lock.seek(0)
     lock.truncate()
-    lock.write(f"process {os.getpid()}")
+    lock.write(f"process {os.getpid()}, which began at {datetime.now(UTC).isoformat(sep=' ', timespec='seconds')}")
     lock.flush()
     return lock
 

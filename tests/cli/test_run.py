@@ -270,7 +270,7 @@ def test_a_model_whose_scores_are_no_numbers_scores_nothing(evalkit, workplace, 
     assert done.code == 0, done.err
     assert json.loads(done.out)["model"]["n_right"] == 0
     assert {row[3] for row in scores()} == {None}
-    assert "the model's score is not finite" in {row[4] for row in scores()}
+    assert "the score of model 'nan.keras' is not finite" in {row[4] for row in scores()}
 
 
 BAD = {

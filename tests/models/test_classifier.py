@@ -121,6 +121,21 @@ def test_work_is_every_weight_of_a_kernel_once_an_output_pixel(tiny):
     assert tiny.work == 32 * 32 * (3 * 3 * 3 * 6) + 16 * 16 * (3 * 3 * 6 * 8) + 8 * 3
 
 
+def test_the_same_model_built_twice_has_one_fingerprint():
+    def build(filters=4):
+        keras.utils.set_random_seed(3)
+        images = keras.Input((16, 16, 3))
+        branch = keras.layers.Conv2D(filters, 3, padding="same", activation="relu")(images)
+        joined = keras.layers.Add()([branch, keras.layers.Conv2D(filters, 1)(images)])
+        pooled = keras.layers.GlobalAveragePooling2D()(joined)
+        return keras.Model(images, keras.layers.Dense(2, activation="softmax")(pooled))
+
+    first, again = build(), build()
+    assert [layer.name for layer in first.layers] != [layer.name for layer in again.layers]
+    assert Classifier(first).fingerprint == Classifier(again).fingerprint
+    assert Classifier(build(filters=5)).fingerprint != Classifier(first).fingerprint
+
+
 def test_fingerprint_depends_on_weights_and_preprocessing(tiny_model):
     first = Classifier(tiny_model).fingerprint
     assert Classifier(tiny_model).fingerprint == first

@@ -101,7 +101,7 @@ def test_dropping_an_image_forgets_its_maps_and_scores_alone(folder):
         for name in ("a", "b"):
             database.put_images([image(name)])
             database.put_scores([score(name, "e", "m", 0.5)])
-            database.put_maps([MapRow(name, "e", "k", "file", "sum", 1.5, None)])
+            database.put_maps([MapRow(name, "e", "k", "file", "sum", 9, 1.5, None)])
         database.drop_cells("a")
     assert folder.database.maps_of("a") == {}
     assert folder.database.score_keys_of("b") == {("e", "m"): "key"}
@@ -117,7 +117,7 @@ def test_images_come_back_as_they_were_put(folder):
 
 def test_maps_are_checked_by_their_sum(tmp_path):
     path = map_path("occlusion(patch_size=40)", "a/ü b.jpg")
-    digest = save_map(tmp_path, path, np.arange(6.0).reshape(2, 3))
+    digest = save_map(tmp_path, path, np.arange(6.0).reshape(2, 3)).sha256
     np.testing.assert_array_equal(load_map(tmp_path, path, digest), np.arange(6, dtype=np.float32).reshape(2, 3))
     data = bytearray((tmp_path / path).read_bytes())
     data[-1] ^= 1
@@ -272,7 +272,7 @@ def test_a_finished_database_stands_alone(tmp_path):
 def test_a_finished_database_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
     RunFolder.write(tmp_path / "run").close()
     before = sorted(one.name for one in (tmp_path / "run").iterdir())
-    monkeypatch.setattr("evalkit.store.database.os.access", lambda *_: False)
+    monkeypatch.setattr("evalkit.store.connection.os.access", lambda *_: False)
     database = Database(tmp_path / "run" / "results.sqlite")
     assert database.images() == {}
     assert sorted(one.name for one in (tmp_path / "run").iterdir()) == before

@@ -1,0 +1,149 @@
+"""Kill a run again and again and see whether anything is lost: ``python benchmarks/crash.py``.
+
+A run over small photos is killed (SIGKILL) at random moments after it began to compute, and begun again each time,
+until it has been killed often enough; then it is let finish. Its scores and maps must be those of a run that nobody
+touched, bit for bit, and no photo may have been computed twice but the one in hand when a process was killed. Exits
+with 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from evalkit.randomness import generator
+
+LONGEST_S = 1.2  # after a process has begun to compute
+MODEL = """
+import keras
+keras.utils.set_random_seed(7)
+layers = keras.layers
+keras.Sequential([
+    layers.Input((32, 32, 3)), layers.Rescaling(1 / 127.5, offset=-1.0), layers.Conv2D(6, 3, activation="relu"),
+    layers.MaxPooling2D(), layers.Conv2D(8, 3, activation="relu"), layers.GlobalAveragePooling2D(),
+    layers.Dense(3, activation="softmax"),
+]).save("tiny.keras")
+"""
+CHILD = """
+import os, sys
+from evalkit.harness import run
+score_photo = run.score_photo
+def counted(plan, image, *others):
+    with open(os.environ["STARTS"], "a") as log:
+        log.write(f"{os.getpid()} {image.id}\\n")
+    return score_photo(plan, image, *others)
+run.score_photo = counted
+from evalkit.cli.app import main
+main(sys.argv[1:])
+"""
+ARGUMENTS = (
+    "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "8", "--explainers",
+    "gradcam,occlusion(patch_size=8,stride=half),random", "--metrics",
+    "deletion,insertion,symmetric_relevance_gain,pxap,sparseness",
+)  # fmt: skip
+
+
+def make_photos(folder: Path, count: int) -> None:
+    """Write a small model and labelled photos of noise."""
+    lines = ["image,class_index,label,x0,y0,x1,y1"]
+    for number in range(count):
+        pixels = generator(0, "crash", number).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"photo{number}.png")
+        lines.append(f"photo{number}.png,{number % 3},class{number % 3},8,6,30,28")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    subprocess.run([sys.executable, "-c", MODEL], cwd=folder, check=True, capture_output=True)
+
+
+def begin(folder: Path, output: str) -> subprocess.Popen[bytes]:
+    """Begin, or go on with, the run into one folder."""
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, *ARGUMENTS, "--output", output],
+        cwd=folder,
+        env={**os.environ, "STARTS": str(folder / f"{output}.log"), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def starts(folder: Path, output: str) -> list[tuple[str, str]]:
+    """Return which process began which photo, in order."""
+    log = folder / f"{output}.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [(process, photo) for process, _, photo in (line.partition(" ") for line in lines)]
+
+
+def kill_once(folder: Path, output: str, delay_s: float) -> bool:
+    """Go on with a run and kill it so long after its first photo; False if it finished before."""
+    before, child = len(starts(folder, output)), begin(folder, output)
+    while child.poll() is None and len(starts(folder, output)) == before:
+        time.sleep(0.01)
+    time.sleep(delay_s)
+    if child.poll() is not None:
+        return False
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    return True
+
+
+def contents(run: Path) -> dict[str, object]:
+    """Return every score and every map's sum."""
+    database = sqlite3.connect(run / "results.sqlite")
+    columns = "image_id, explainer, metric, value, reason, hex(statistics), key"
+    scores = database.execute(f"SELECT {columns} FROM scores ORDER BY 1, 2, 3").fetchall()  # noqa: S608 - ours
+    maps = database.execute("SELECT image_id, explainer, sha256, rank_hash FROM maps ORDER BY 1, 2").fetchall()
+    database.close()
+    return {"scores": [repr(row) for row in scores], "maps": [repr(row) for row in maps]}
+
+
+def computed_twice(begun: list[tuple[str, str]]) -> tuple[int, int]:
+    """Return how many photos were begun again, and how many of these no process had in hand when it was killed."""
+    last = {process: photo for process, photo in begun}  # noqa: C416 - the last one of each process stays
+    in_hand = Counter(last.values())
+    again = {photo: count - 1 for photo, count in Counter(photo for _, photo in begun).items() if count > 1}
+    return sum(again.values()), sum(max(count - in_hand[photo], 0) for photo, count in again.items())
+
+
+def main() -> None:
+    """Kill, go on, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--photos", type=int, default=800)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    given = parser.parse_args()
+    moments = generator(given.seed, "kills").uniform(0, LONGEST_S, given.kills)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_photos(folder, given.photos)
+        kills = 0
+        for moment in moments:
+            if not kill_once(folder, "killed", float(moment)):
+                break
+            kills += 1
+        if begin(folder, "killed").wait() or begin(folder, "untouched").wait():
+            sys.exit("a run failed")
+        same = contents(folder / "killed") == contents(folder / "untouched")
+        n_scores = len(contents(folder / "untouched")["scores"])  # type: ignore[arg-type]
+        again, needlessly = computed_twice(starts(folder, "killed"))
+        left = sorted(str(path.relative_to(folder)) for path in folder.glob("killed/.partial*"))
+        finished = json.loads((folder / "killed" / "manifest.json").read_text())["finished"] is not None
+    print(
+        f"{kills} kills over {given.photos} photos; {again} photos computed twice, {needlessly} of them not in hand; "
+        f"{n_scores} scores and their maps {'identical' if same else 'DIFFERENT'}; left behind: {left or 'nothing'}"
+    )
+    sys.exit(0 if same and finished and not needlessly and not left and kills == given.kills else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What fails costs its own cells: recorded, counted, listed, tried again; fatal only if asked."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from evalkit.explainers.cam import GradCam
+from evalkit.metrics.complexity import Sparseness
+from evalkit.metrics.perturbation import Deletion
+from evalkit.models.perturbation import PhotoScores
+
+RUN = (
+    "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4", "--output", "out",
+    "--explainers", "gradcam,occlusion(patch_size=8)", "--metrics", "deletion,sparseness",
+)  # fmt: skip
+
+
+@pytest.fixture
+def cells(workplace):
+    """Return (image, explainer, metric) -> (value, reason) of the run."""
+
+    def read():
+        database = sqlite3.connect(workplace / "out" / "results.sqlite")
+        rows = database.execute("SELECT image_id, explainer, metric, value, reason FROM scores").fetchall()
+        database.close()
+        return {row[:3]: row[3:] for row in rows}
+
+    return read
+
+
+def failing_once(monkeypatch, owner, name, error, *, at=2):
+    """Let a method raise at its n-th call."""
+    whole, calls = getattr(owner, name), []
+
+    def broken(*arguments, **named):
+        calls.append(1)
+        if len(calls) == at:
+            raise error
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, broken)
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "cell", "n_lost"),
+    [
+        (GradCam, "explain", ("gradcam", None), 2),
+        (Deletion, "plan", (None, "deletion"), 1),
+        (Deletion, "integrate", (None, "deletion"), 1),
+        (Sparseness, "score", (None, "sparseness"), 1),
+        (PhotoScores, "scores", (None, None), 4),
+    ],
+)
+@pytest.mark.parametrize("error", [ZeroDivisionError("no luck"), AttributeError("no luck"), AssertionError("no luck")])
+def test_a_failure_costs_its_own_cells_and_is_mended_by_the_next_run(
+    evalkit, cells, monkeypatch, owner, method, cell, n_lost, error
+):
+    with monkeypatch.context() as patched:
+        failing_once(patched, owner, method, error)
+        done = evalkit(*RUN)
+    assert done.code == 0, done.err
+    lost = {key: reason for key, (value, reason) in cells().items() if value is None and "no luck" in reason}
+    assert len(lost) == n_lost
+    assert len({image for image, _, _ in lost}) == 1
+    assert all(f"failed: {type(error).__name__}: no luck" in reason for reason in lost.values())
+    assert all(wanted in (None, found) for key in lost for wanted, found in zip(cell, key[1:], strict=True))
+    assert "failed: " in done.err
+    assert "no luck" in done.err
+    again = evalkit(*RUN)
+    assert again.code == 0
+    assert "no luck" not in again.err
+    assert not any("no luck" in (reason or "") for _, reason in cells().values())
+
+
+def test_failures_are_counted_in_the_table(evalkit, cells, monkeypatch):
+    failing_once(monkeypatch, GradCam, "explain", ValueError("no luck"))
+    assert "gradcam failed: ValueError: no luck" in " ".join(evalkit(*RUN).out.split())
+
+
+@pytest.mark.parametrize("method", ["explain"])
+def test_fail_on_error_stops_at_the_first_keeps_what_is_computed_and_goes_on(evalkit, cells, monkeypatch, method):
+    with monkeypatch.context() as patched:
+        failing_once(patched, GradCam, method, ValueError("no luck"), at=3)
+        done = evalkit(*RUN, "--fail-on-error")
+    assert done.code == 2
+    assert "--fail-on-error: gradcam on photo 'photo2.png': gradcam failed: ValueError: no luck" in done.err
+    assert "repeat the command to go on" in done.err
+    assert len({image for image, _, _ in cells()}) == 3
+    assert evalkit(*RUN, "--fail-on-error").code == 0
+    assert len(cells()) == 6 * 4
+
+
+def test_fail_on_error_names_a_photo_that_cannot_be_used(evalkit, workplace):
+    (workplace / "photo1.png").write_text("no photo")
+    done = evalkit(*RUN, "--fail-on-error")
+    assert done.code == 2
+    assert "--fail-on-error: photo 'photo1.png' cannot be used: cannot be decoded" in done.err
+    assert evalkit(*RUN).code == 0
+
+
+def test_a_model_that_gives_nan_is_named(evalkit, workplace, tiny_model):
+    import keras
+
+    model = keras.models.clone_model(tiny_model)
+    model.set_weights([one * float("nan") for one in tiny_model.get_weights()])
+    model.save("tiny.keras")
+    done = evalkit(*RUN, "--fail-on-error")
+    assert done.code == 2
+    done = evalkit(*RUN)
+    assert done.code == 0
+    assert "the score of model 'tiny.keras' is not finite" in done.err
