@@ -52,7 +52,7 @@ def assert_no_regression(
         path,
         read_baseline(Path(baseline)),
         tolerance=str(tolerance),
-        alpha=alpha,
+        alpha=float(alpha),
         fail_on_inconclusive=fail_on_inconclusive,
         fail_on_map_drift=fail_on_map_drift,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from evalkit.metrics.catalog import METRICS
 from evalkit.store.baseline import Baseline, Recommendation
 from evalkit.store.identity import image_keys
 from evalkit.store.manifest import Manifest
-from evalkit.store.rank_hash import differing_bits
+from evalkit.store.rank_hash import HASH_BITS, differing_bits
 
 __all__ = ["DRIFT_BITS", "hold_against", "require_comparable"]
 
@@ -70,44 +72,67 @@ def hold_against(
     """
     manifest = run.manifest
     require_comparable(baseline, manifest.settings.target, manifest.settings.geometry)
-    places = image_keys(run.images)
-    shared = [(at, places[key]) for at, key in enumerate(baseline.images) if key in places]
-    if not shared:
-        raise NotComparableError(
-            f"run and baseline are not comparable: none of the baseline's {len(baseline.images)} images is in the run, "
-            "by content, class and place of the object; run on the same images, or write a new baseline"
-        )
-    before, now = [one for one, _ in shared], [other for _, other in shared]
+    shared = _Shared.of(baseline, run)
     paired: list[Paired] = []
     apart: list[GateCell] = []
-    for pair in product(baseline.explainers, baseline.metrics):
-        reason = _other_settings(baseline, manifest, *pair)
-        one = None if reason else _paired(baseline, run, pair, (before, now), tolerance[pair[1]])
-        reason = reason or (_mostly_lost(one, run, pair) if one else None)
+    for explainer, metric in product(baseline.explainers, baseline.metrics):
+        found, reason = _counterparts(baseline, manifest, explainer, metric)
+        one = _paired(baseline, run, shared, (explainer, metric), found, tolerance[metric]) if found else None
+        reason = reason or (_mostly_lost(one) if one else None)
         if reason:
-            apart.append(GateCell(*pair, _direction(pair[1]), "not comparable", reason=reason))
+            apart.append(GateCell(explainer, metric, _direction(metric), "not comparable", reason=reason))
         elif one:
             paired.append(one)
-    found = {(cell.explainer, cell.metric): cell for cell in [*judged(paired, alpha, n_draws), *apart]}
-    cells = [found[pair] for pair in product(baseline.explainers, baseline.metrics)]
-    drift = _drift(baseline, run, before, now)
+    verdicts = {(cell.explainer, cell.metric): cell for cell in [*judged(paired, alpha, n_draws), *apart]}
+    cells = [verdicts[pair] for pair in product(baseline.explainers, baseline.metrics)]
+    drift = _drift(baseline, run, shared)
     seen = {cell.verdict for cell in cells} | {"map drift" for one in drift if one.changed}
     wanted = (("inconclusive", fail_on_inconclusive), ("map drift", fail_on_map_drift))
     fails_on = tuple(what for what, asked in wanted if asked)
+    lines = set(baseline.explainers.values())
     return Gate(
         cells=tuple(cells),
-        n_images=len(shared),
+        n_images=len(shared.rows) - shared.rows.count(None),
+        n_other_class=sum(shared.other_class),
         n_baseline_images=len(baseline.images),
         drift=tuple(drift),
         recommended_before=baseline.recommended,
         recommended_now=recommended,
         differs=tuple(_differences(baseline, manifest)),
-        new=tuple(one.text for one in manifest.explainers if not one.control and one.text not in baseline.explainers),
+        new=tuple(
+            one.text
+            for one in manifest.explainers
+            if not one.control and manifest.signature.explainers[one.text] not in lines
+        ),
         alpha=alpha,
         fails_on=fails_on,
         exit_code=_exit_code(seen, fails_on),
-        summary=_summary(cells, len(shared)),
+        summary=_summary(cells, len(shared.rows) - shared.rows.count(None)),
     )
+
+
+class _Shared(NamedTuple):
+    """Where the baseline's images are in the run: their rows, None = not in it; and which explain another class."""
+
+    rows: list[int | None]
+    other_class: list[bool]
+
+    @classmethod
+    def of(cls, baseline: Baseline, run: RunScores) -> _Shared:
+        places = image_keys(run.images)
+        rows = [places.get(key) for key in baseline.images]
+        if rows.count(None) == len(rows):
+            raise NotComparableError(
+                f"run and baseline are not comparable: none of the baseline's {len(baseline.images)} images is in the "
+                "run, by content, class and place of the object; run on the same images, or write a new baseline"
+            )
+        before = baseline.targets
+        other = [row is not None and run.images[row].target != before[at] for at, row in enumerate(rows)]
+        return cls(rows, other)
+
+    def row(self, at: int) -> int | None:
+        """Return the run's row of the baseline's image, if the two can be held against each other."""
+        return None if self.other_class[at] else self.rows[at]
 
 
 def _direction(metric: str) -> str:
@@ -117,61 +142,87 @@ def _direction(metric: str) -> str:
 def _paired(
     baseline: Baseline,
     run: RunScores,
-    pair: tuple[str, str],
-    rows: tuple[Sequence[int], Sequence[int]],
+    shared: _Shared,
+    named: tuple[str, str],
+    found: tuple[str, str],
     tolerance: Tolerance,
 ) -> Paired:
-    explainer, metric = pair
-    before: Floats = np.array(baseline.scores[explainer][metric], dtype=np.float64)[list(rows[0])]
-    column = run.table.explainers.index(explainer), run.table.metrics.index(metric)
-    now = run.table.values[list(rows[1]), *column]
-    return paired_scores(pair, _direction(metric), before, now, tolerance)
+    explainer, metric = named
+    before: Floats = np.array(baseline.scores[explainer][metric], dtype=np.float64)
+    column = run.table.explainers.index(found[0]), run.table.metrics.index(found[1])
+    rows = [shared.row(at) for at in range(len(before))]
+    now: Floats = np.array([np.nan if row is None else run.table.values[row, *column] for row in rows])
+    photos = ["" if row is None else run.images[row].sha256 for row in rows]
+    one = paired_scores(named, _direction(metric), before, now, tolerance, photos)
+    lost = np.flatnonzero(np.isfinite(before) & ~np.isfinite(now))
+    reasons = Counter(_why_lost(run, shared, int(at), found) for at in lost)
+    return one._replace(n_lost=len(lost), lost_reason=reasons.most_common(1)[0][0] if reasons else None)
 
 
-def _mostly_lost(one: Paired, run: RunScores, pair: tuple[str, str]) -> str | None:
-    """Say that most of what the baseline scored is not scored now: the rest would stand for a minority."""
+def _why_lost(run: RunScores, shared: _Shared, at: int, found: tuple[str, str]) -> str:
+    row = shared.rows[at]
+    if row is None:
+        return "not in the run"
+    if shared.other_class[at]:
+        return "the model explains another class"
+    return run.unscored.get(found, {}).get(run.images[row].image_id, "not scored")
+
+
+def _mostly_lost(one: Paired) -> str | None:
+    """Say that half or more of what the baseline scored is not scored now: the rest would stand for a minority."""
     scored = len(one.before) + one.n_lost
-    if scored < 2 or one.n_lost * 2 <= scored:
+    if not one.n_lost or one.n_lost * 2 < scored:
         return None
-    reasons = run.table.reasons.get(pair, {})
-    why = f", most: {max(reasons, key=lambda reason: reasons[reason])}" if reasons else ""
     return (
-        f"{pair[0]} under {pair[1]}: of {scored} images that the baseline scored, {one.n_lost} are not scored now{why}"
+        f"{one.explainer} under {one.metric}: of {scored} images that the baseline scored, {one.n_lost} are not scored "
+        f"now, most: {one.lost_reason}"
     )
 
 
-def _drift(baseline: Baseline, run: RunScores, before: Sequence[int], now: Sequence[int]) -> list[MapDrift]:
+def _drift(baseline: Baseline, run: RunScores, shared: _Shared) -> list[MapDrift]:
     """Return how far the maps of each explainer with the same settings have moved, by their rank hashes."""
+    texts = {line: text for text, line in run.manifest.signature.explainers.items()}
     found = []
     for explainer, hashes in baseline.rank_hashes.items():
-        current = run.rank_hashes.get(explainer)
-        if current is None or run.manifest.signature.explainers.get(explainer) != baseline.explainers[explainer]:
+        current = run.rank_hashes.get(texts.get(baseline.explainers[explainer], ""))
+        if current is None:
             continue
-        pairs = [(hashes[at], current[other]) for at, other in zip(before, now, strict=True)]
-        bits = [differing_bits(first, second) for first, second in pairs if first is not None and second is not None]
+        both = [(before, current[row]) for at, before in enumerate(hashes) if (row := shared.row(at)) is not None]
+        # A map that was finite and is not, or is not there, is another map.
+        bits = [HASH_BITS if now is None else differing_bits(before, now) for before, now in both if before is not None]
         if bits:
             mean = float(np.mean(bits))
             found.append(MapDrift(explainer, len(bits), sum(one > 0 for one in bits), mean, mean > DRIFT_BITS))
     return found
 
 
-def _other_settings(baseline: Baseline, manifest: Manifest, explainer: str, metric: str) -> str | None:
+def _counterparts(
+    baseline: Baseline, manifest: Manifest, explainer: str, metric: str
+) -> tuple[tuple[str, str] | None, str | None]:
+    """Return what the run calls this explainer and metric, or why it has not got them."""
+    names = []
     for kind, text, before, now in (
         ("explainer", explainer, baseline.explainers, manifest.signature.explainers),
         ("metric", metric, baseline.metrics, manifest.signature.metrics),
     ):
-        if text in now:
-            if now[text] != before[text]:
-                return f"{kind} {text}: {differing(before[text], now[text], 'the baseline', 'the run')}"
-            continue
-        name = text.partition("(")[0]
-        alike = [other for other in now if other.partition("(")[0] == name]
-        if not alike:
-            return f"{kind} {text} is not in the run"
-        near = min(alike, key=lambda other: len(differing_settings(before[text], now[other])))
-        said = differing(before[text], now[near], "the baseline", "the run")
-        return f"{kind} {text} is not in the run; the nearest is {near}: {said}"
-    return None
+        same = [other for other, line in now.items() if line == before[text]]
+        if not same:
+            return None, _other_settings(kind, text, before, now)
+        names.append(text if text in same else same[0])
+    return (names[0], names[1]), None
+
+
+def _other_settings(kind: str, text: str, before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Say which setting differs in the run."""
+    if text in now:
+        return f"{kind} {text}: {differing(before[text], now[text], 'the baseline', 'the run')}"
+    name = text.partition("(")[0]
+    alike = [other for other in now if other.partition("(")[0] == name]
+    if not alike:
+        return f"{kind} {text} is not in the run"
+    near = min(alike, key=lambda other: len(differing_settings(before[text], now[other])))
+    said = differing(before[text], now[near], "the baseline", "the run")
+    return f"{kind} {text} is not in the run; the nearest is {near}: {said}"
 
 
 def _differences(baseline: Baseline, manifest: Manifest) -> list[str]:

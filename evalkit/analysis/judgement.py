@@ -5,6 +5,7 @@ A worsening counts when it is significant and larger than the tolerance.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from statistics import NormalDist
@@ -24,10 +25,13 @@ __all__ = ["Paired", "judged", "paired_scores"]
 Floats = NDArray[np.float64]
 _POWER = 0.8
 _ROUNDING = 1e-5  # a baseline keeps five digits
+_RESAMPLES = 10_000
+_DRAWS_PER_CELL = 4  # sign flips for one cell's share of alpha: p-values must be able to fall below it
+_MOST_DRAWS = 200_000
 
 
 class Paired(NamedTuple):
-    """Scores of the same images, before and now, ready to be judged."""
+    """Scores of the same photos, before and now, ready to be judged."""
 
     explainer: str
     metric: str
@@ -35,15 +39,23 @@ class Paired(NamedTuple):
     before: Floats
     now: Floats
     tolerance: float
-    n_lost: int
+    n_lost: int = 0
+    lost_reason: str | None = None
 
     @property
     def changes(self) -> Floats:
-        """The change on each image, positive = better."""
+        """The change on each photo, positive = better."""
         return self.sign * (self.now - self.before)
 
 
-def paired_scores(named: tuple[str, str], direction: str, before: Floats, now: Floats, tolerance: Tolerance) -> Paired:
+def paired_scores(
+    named: tuple[str, str],
+    direction: str,
+    before: Floats,
+    now: Floats,
+    tolerance: Tolerance,
+    photos: Sequence[object] | None = None,
+) -> Paired:
     """Make scores of the same images ready to be judged.
 
     Args:
@@ -52,26 +64,30 @@ def paired_scores(named: tuple[str, str], direction: str, before: Floats, now: F
         before: float64 (n,), NaN = not scored.
         now: float64 (n,).
         tolerance: how much worse is accepted.
+        photos: (n,) which images are entries of one photo: they are one unit, and count by their mean; None = none are.
     """
     both = np.isfinite(before) & np.isfinite(now)
-    lost = int((np.isfinite(before) & ~both).sum())
-    accepted = tolerance.of(float(before[both].mean())) if both.any() else 0.0
-    return Paired(*named, 1.0 if direction == "higher" else -1.0, before[both], now[both], accepted, lost)
+    before, now = before[both], now[both]
+    if photos is not None and len(before):
+        _, unit = np.unique([str(photo) for photo, kept in zip(photos, both, strict=True) if kept], return_inverse=True)
+        counts = np.bincount(unit)
+        before, now = (np.bincount(unit, weights=scores) / counts for scores in (before, now))
+    accepted = tolerance.of(float(before.mean())) if len(before) else 0.0
+    return Paired(*named, 1.0 if direction == "higher" else -1.0, before, now, accepted)
 
 
 def judged(paired: Sequence[Paired], alpha: float, n_draws: int) -> list[GateCell]:
-    """Return a verdict for each; the p-values of all are corrected together (Holm)."""
-    worse, better = np.ones(len(paired)), np.ones(len(paired))
-    flips = lru_cache(lambda n_images: sign_flips(generator(0, "gate", n_images), n_images, n_draws))
-    for at, one in enumerate(paired):
-        if len(one.before) >= 2:
-            signs, exact = flips(len(one.before))
-            better[at], worse[at] = _one_sided(one.changes, signs, exact=exact)
-    worse_held, better_held = _holm(worse), _holm(better)
-    resampling = Resampling(0, n_draws)
-    return [
-        _cell(one, worse_held[at], better_held[at], alpha, len(paired), resampling) for at, one in enumerate(paired)
-    ]
+    """Return a verdict for each; the p-values of all that can be tested are corrected together (Holm)."""
+    tested = [one for one in paired if len(one.before) >= 2]
+    n_draws = min(max(n_draws, math.ceil(_DRAWS_PER_CELL * len(tested) / alpha)), _MOST_DRAWS)
+    flips = lru_cache(lambda n_photos: sign_flips(generator(0, "gate", n_photos), n_photos, n_draws))
+    worse, better = np.ones(len(tested)), np.ones(len(tested))
+    for at, one in enumerate(tested):
+        signs, exact = flips(len(one.before))
+        better[at], worse[at] = _one_sided(one.changes, signs, exact=exact)
+    held = zip(_holm(worse), _holm(better), strict=True)
+    family = _Family(alpha, len(tested), n_draws, Resampling(0, min(n_draws, _RESAMPLES)))
+    return [_untested(one) if len(one.before) < 2 else _tested(one, *next(held), family) for one in paired]
 
 
 def _one_sided(changes: Floats, flips: NDArray[np.int8], *, exact: bool) -> tuple[float, float]:
@@ -99,38 +115,50 @@ def _holm(p_values: Floats) -> Floats:
     return held
 
 
-def _cell(one: Paired, worse: float, better: float, alpha: float, n_cells: int, resampling: Resampling) -> GateCell:
-    direction = "higher" if one.sign > 0 else "lower"
-    n_images = len(one.before)
-    if n_images < 2:
-        return GateCell(
-            explainer=one.explainer,
-            metric=one.metric,
-            direction=direction,
-            verdict="inconclusive",
-            tolerance=one.tolerance,
-            n_images=n_images,
-            n_lost=one.n_lost,
-            reason="fewer than two images were scored in both",
-        )
-    changes = one.changes
-    mean, spread = float(changes.mean()), float(changes.std(ddof=1))
-    interval = bca_means(changes[:, None], resampling.counts(n_images))[0]
-    low, high = (mean, mean) if interval.low is None or interval.high is None else (interval.low, interval.high)
-    if -mean > one.tolerance and worse < alpha:
-        verdict = "regressed"
-    elif mean > one.tolerance and better < alpha:
-        verdict = "improved"
-    elif low > -one.tolerance:
-        verdict = "unchanged" if high < one.tolerance else "not worse"
-    else:
-        verdict = "inconclusive"
-    tail, power = NormalDist().inv_cdf(1 - alpha / max(n_cells, 1)), NormalDist().inv_cdf(_POWER)
-    error = spread / np.sqrt(n_images)
+class _Family(NamedTuple):
+    alpha: float
+    n_cells: int
+    n_draws: int
+    resampling: Resampling
+
+    def smallest_p(self, n_photos: int) -> float:
+        """Return the smallest corrected p-value that so many photos can give."""
+        patterns = 2.0**n_photos
+        return self.n_cells / (patterns if patterns / 2 <= self.n_draws else self.n_draws + 1)
+
+
+def _untested(one: Paired) -> GateCell:
     return GateCell(
         explainer=one.explainer,
         metric=one.metric,
-        direction=direction,
+        direction="higher" if one.sign > 0 else "lower",
+        verdict="inconclusive",
+        tolerance=one.tolerance,
+        n_images=len(one.before),
+        n_lost=one.n_lost,
+        lost_reason=one.lost_reason,
+        reason="fewer than two images were scored in both",
+    )
+
+
+def _tested(one: Paired, worse: float, better: float, family: _Family) -> GateCell:
+    n_images, changes = len(one.before), one.changes
+    mean, spread = float(changes.mean()), float(changes.std(ddof=1))
+    interval = bca_means(changes[:, None], family.resampling.counts(n_images))[0]
+    low, high = (mean, mean) if interval.low is None or interval.high is None else (interval.low, interval.high)
+    accepted = one.tolerance + _ROUNDING
+    if -mean > accepted and worse < family.alpha:
+        verdict = "regressed"
+    elif mean > accepted and better < family.alpha:
+        verdict = "improved"
+    elif low >= -accepted:
+        verdict = "unchanged" if high <= accepted else "not worse"
+    else:
+        verdict = "inconclusive"
+    return GateCell(
+        explainer=one.explainer,
+        metric=one.metric,
+        direction="higher" if one.sign > 0 else "lower",
         verdict=verdict,
         baseline_mean=float(one.before.mean()),
         mean=float(one.now.mean()),
@@ -141,14 +169,25 @@ def _cell(one: Paired, worse: float, better: float, alpha: float, n_cells: int, 
         p_value=float(worse),
         n_images=n_images,
         n_lost=one.n_lost,
-        detectable=float(max(one.tolerance + power * error, (tail + power) * error)),
-        n_wanted=_wanted(spread, one.tolerance, n_images) if verdict == "inconclusive" else None,
+        lost_reason=one.lost_reason,
+        detectable=_detectable(spread, one.tolerance, n_images, family),
+        n_wanted=_wanted(spread, one.tolerance, n_images, family) if verdict == "inconclusive" else None,
     )
 
 
-def _wanted(spread: float, tolerance: float, n_images: int) -> int | None:
+def _detectable(spread: float, tolerance: float, n_images: int, family: _Family) -> float | None:
+    """Return the worsening that is called regressed in four of five runs; None where none is, or nothing varies."""
+    if spread <= _ROUNDING or family.smallest_p(n_images) >= family.alpha:
+        return None
+    tail, power = NormalDist().inv_cdf(1 - family.alpha / family.n_cells), NormalDist().inv_cdf(_POWER)
+    error = spread / math.sqrt(n_images)
+    return max(tolerance + power * error, (tail + power) * error)
+
+
+def _wanted(spread: float, tolerance: float, n_images: int, family: _Family) -> int | None:
     """Return the images at which, if nothing differs, the interval's lower end stays within the tolerance."""
     if tolerance <= 0:
         return None
     needed = ((NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(_POWER)) * spread / tolerance) ** 2
-    return max(int(np.ceil(needed)), n_images + 1)
+    at_least = math.floor(math.log2(family.n_cells / family.alpha)) + 1  # fewer cannot show any worsening
+    return max(math.ceil(needed), at_least, n_images + 1)

@@ -27,6 +27,7 @@ class RunScores:
         table: its scores.
         images: its images, in the table's order.
         rank_hashes: of its maps, by explainer, in the table's order; None = no finite map.
+        unscored: by (explainer, metric), image id to the reason why it is not scored.
     """
 
     name: str
@@ -34,6 +35,7 @@ class RunScores:
     table: ScoreTable
     images: Sequence[ImageRow]
     rank_hashes: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    unscored: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict)
 
 
 def read_run(path: Path) -> RunScores:
@@ -45,8 +47,15 @@ def read_run(path: Path) -> RunScores:
     folder = RunFolder.read(path)
     try:
         manifest = finished_manifest(folder)
-        hashes = folder.database.rank_hashes([one.text for one in manifest.explainers])
-        return RunScores(str(path), manifest, table_of(folder, manifest), folder.database.planned_images(), hashes)
+        database = folder.database
+        return RunScores(
+            str(path),
+            manifest,
+            table_of(folder, manifest),
+            database.planned_images(),
+            database.rank_hashes([one.text for one in manifest.explainers]),
+            database.unscored(),
+        )
     finally:
         folder.close()
 

@@ -12,8 +12,8 @@ import msgspec
 from evalkit.analysis.results import ANALYSIS_VERSION, Results
 from evalkit.analysis.run_scores import finished_manifest, metrics_of, read_run, table_of
 from evalkit.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE
-from evalkit.errors import ConfigError
-from evalkit.metrics.catalog import find_criterion, find_metric
+from evalkit.errors import ConfigError, StoreError
+from evalkit.metrics.catalog import METRICS, find_criterion, find_metric
 from evalkit.registry import split_specs
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
@@ -106,6 +106,12 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
         raise ConfigError(f"--metrics is missing: the run has none of {', '.join(_GATED)}; name one of its own metrics")
     gated = list(dict.fromkeys(find_metric(one, known, "--metrics").text for one in wanted))
     explained = [one.text for one in manifest.explainers if not one.control]
+    columns = [table.explainers.index(text) for text in explained]
+    scored = [np.isfinite(table.values[:, columns, table.metrics.index(text)]).sum(axis=0) for text in gated]
+    empty = [text for text, counts in zip(gated, scored, strict=True) if max(counts, default=0) < 2]
+    if empty and (metrics or empty == gated):
+        raise ConfigError(f"--metrics: {empty[0]} scored fewer than two images in '{path}'; there is nothing to gate")
+    gated = [text for text in gated if text not in empty]
     if not explained:
         raise ConfigError(f"'{path}' holds controls only; a baseline needs an explainer")
     rows = list(keys.values())
@@ -122,6 +128,7 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
         explainers={text: manifest.signature.explainers[text] for text in explained},
         recommended=_recommended(path),
         images=tuple(keys),
+        targets=tuple(run.images[row].target for row in rows),
         scores={
             explainer: {
                 metric: tuple(
@@ -181,6 +188,12 @@ def gate_of(
     from evalkit.analysis.tolerance import parse_alpha, parse_tolerance
 
     was = baseline.recommended
+    for text in baseline.metrics:
+        if text.partition("(")[0] not in METRICS.names():
+            raise StoreError(
+                f"the baseline holds the metric '{text}', which this evalkit does not know; use the evalkit that wrote "
+                "it, or write it anew: python -m evalkit baseline RUN --output FILE"
+            )
     return hold_against(
         baseline,
         read_run(path),

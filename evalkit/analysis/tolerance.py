@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 from evalkit.config import DEFAULT_TOLERANCE
 from evalkit.errors import ConfigError, nearest
+from evalkit.registry import split_specs
 
 __all__ = ["Tolerance", "parse_alpha", "parse_tolerance"]
+
+_EXAMPLES = "write 0.02, 5% or deletion=0.02,insertion=0.05"
 
 
 class Tolerance(NamedTuple):
@@ -37,27 +40,36 @@ def parse_tolerance(text: str, metrics: Sequence[str]) -> dict[str, Tolerance]:
     """
     default = Tolerance(float(DEFAULT_TOLERANCE), relative=False)
     found: dict[str, Tolerance] = {}
-    for part in filter(None, (one.strip() for one in text.split(","))):
+    parts = split_specs(text)
+    if not parts:
+        raise ConfigError(f"--tolerance '{text}' is empty; {_EXAMPLES}")
+    for at, part in enumerate(parts):
         name, equals, number = part.rpartition("=")
         value = _amount(number.strip(), part)
         if not equals:
+            if at:  # 0,02 would be two numbers
+                raise ConfigError(f"--tolerance '{text}': '{part}' is a second number for all metrics; {_EXAMPLES}")
             default = value
             continue
         named = [metric for metric in metrics if name.strip() in (metric, metric.partition("(")[0])]
         if not named:
             raise ConfigError(f"--tolerance '{part}': the baseline has no such metric: {nearest(name, metrics)}")
+        twice = found.keys() & set(named)
+        if twice:
+            raise ConfigError(f"--tolerance '{text}' names {min(twice)} twice; drop one")
         found.update(dict.fromkeys(named, value))
     return {metric: found.get(metric, default) for metric in metrics}
 
 
 def _amount(text: str, part: str) -> Tolerance:
     relative = text.endswith("%")
+    digits = text.removesuffix("%")
     try:
-        amount = float(text.removesuffix("%")) / (100 if relative else 1)
+        amount = float("nan" if "_" in digits else digits) / (100 if relative else 1)
     except ValueError:
         amount = float("nan")
     if not 0 <= amount < float("inf"):
-        raise ConfigError(f"--tolerance '{part}' is not allowed; write 0.02, 5% or deletion=0.02,insertion=0.05")
+        raise ConfigError(f"--tolerance '{part}' is not allowed; {_EXAMPLES}")
     return Tolerance(amount, relative)
 
 

@@ -107,9 +107,11 @@ class GateCell(msgspec.Struct, frozen=True):
         ci_high: upper end.
         tolerance: how much worse is accepted.
         p_value: of the worsening, one-sided, Holm over all cells; None if it was not tested.
-        n_images: that both scored.
-        n_lost: shared images that the baseline scored and the run did not.
-        detectable: the smallest worsening that this many images show in four of five runs.
+        n_images: that both scored; entries of one photo are one.
+        n_lost: images that the baseline scored and the run did not, or does not hold.
+        lost_reason: of most of these.
+        detectable: the smallest worsening that this many images show in four of five runs; None where nothing varies,
+            or no worsening can be significant.
         n_wanted: images that would decide an inconclusive cell in four of five runs.
         reason: why it is not comparable; None otherwise.
     """
@@ -127,6 +129,7 @@ class GateCell(msgspec.Struct, frozen=True):
     p_value: float | None = None
     n_images: int = 0
     n_lost: int = 0
+    lost_reason: str | None = None
     detectable: float | None = None
     n_wanted: int | None = None
     reason: str | None = None
@@ -156,6 +159,7 @@ class Gate(msgspec.Struct, frozen=True):
     Attributes:
         cells: every explainer and metric of the baseline.
         n_images: that run and baseline share.
+        n_other_class: shared images of which the model explains another class than before: they are left out.
         n_baseline_images: of the baseline.
         drift: of the maps of every explainer whose settings are the baseline's.
         recommended_before: patch size of occlusion; None without a sweep.
@@ -170,6 +174,7 @@ class Gate(msgspec.Struct, frozen=True):
 
     cells: tuple[GateCell, ...]
     n_images: int
+    n_other_class: int
     n_baseline_images: int
     drift: tuple[MapDrift, ...]
     recommended_before: Recommendation | None

@@ -30,7 +30,9 @@ def baseline(run_folder: Path, /, *, output: Path, metrics: str | None = None) -
     """
     from evalkit.analysis.stored import baseline_of
     from evalkit.store.baseline import write_baseline
+    from evalkit.store.run_folder import require_outside_runs
 
+    require_outside_runs(output)
     made = baseline_of(run_folder, metrics)
     write_baseline(output, made)
     stderr_console().print(
@@ -81,6 +83,7 @@ def check(
     from evalkit.store.baseline import read_baseline
 
     gating = Gating(
+        baseline,
         read_baseline(baseline),
         tolerance=tolerance,
         alpha=alpha,
@@ -90,6 +93,5 @@ def check(
     )
     gate = gating.gate_of(run_folder)
     print_result(render_gate(gate, format, width=terminal_width(), color=color_wanted()))
-    gating.tell(gate)
     if gate.exit_code:
         sys.exit(gate.exit_code)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE, RunOptions
-from evalkit.errors import ConfigError, EvalkitError
+from evalkit.errors import ConfigError, NotComparableError
 
 if TYPE_CHECKING:
     from evalkit.analysis.verdicts import Gate
@@ -23,7 +25,8 @@ class Gating:
     """A baseline, and how a run is held against it.
 
     Attributes:
-        baseline: what it is held against.
+        file: where the baseline stands.
+        baseline: what is in it.
         tolerance: see ``parse_tolerance``.
         alpha: family-wise error of "regressed".
         fail_on_inconclusive: an inconclusive cell makes the exit code 1.
@@ -31,6 +34,7 @@ class Gating:
         junit: where JUnit XML goes; None = nowhere.
     """
 
+    file: Path
     baseline: Baseline
     tolerance: str
     alpha: float
@@ -48,9 +52,10 @@ class Gating:
 
         parse_tolerance(self.tolerance, list(self.baseline.metrics))
         parse_alpha(self.alpha)
-        junit = self.junit
-        if junit is not None and (junit.is_dir() or not junit.absolute().parent.is_dir()):
-            raise ConfigError(f"--junit '{junit}' cannot be written: name a file in a folder that exists")
+        if self.junit is not None:
+            _require_writable(self.junit)
+            if self.junit.absolute() == self.file.absolute():
+                raise ConfigError(f"--junit '{self.junit}' is the baseline's own file; name another")
 
     @property
     def precision(self) -> str | None:
@@ -59,43 +64,58 @@ class Gating:
         return precision if precision in ("float32", "bfloat16") else None
 
     def require_comparable(self, target: str, geometry: str) -> None:
-        """Raise NotComparableError if a run with this target and geometry cannot be held against the baseline."""
+        """Raise NotComparableError, and tell, if a run with this target and geometry cannot be held against it."""
         from evalkit.analysis.gate import require_comparable
 
-        require_comparable(self.baseline, target, geometry)
+        with self._refusals_told():
+            require_comparable(self.baseline, target, geometry)
 
     def gate_of(self, run_folder: Path) -> Gate:
-        """Hold a finished run against the baseline."""
-        from evalkit.analysis.stored import gate_of
-
-        return gate_of(
-            run_folder,
-            self.baseline,
-            tolerance=self.tolerance,
-            alpha=self.alpha,
-            fail_on_inconclusive=self.fail_on_inconclusive,
-            fail_on_map_drift=self.fail_on_map_drift,
-        )
-
-    def tell(self, gate: Gate) -> None:
-        """Write JUnit XML where asked, and annotations and the step's summary inside a GitHub workflow.
+        """Hold a finished run against the baseline, and tell the verdicts wherever they are wanted beside stdout.
 
         Raises:
-            EvalkitError: a file cannot be written.
+            NotComparableError: another target or geometry, or no image in common.
         """
-        from evalkit.report import render_junit
+        from evalkit.analysis.stored import gate_of
 
+        with self._refusals_told():
+            gate = gate_of(
+                run_folder,
+                self.baseline,
+                tolerance=self.tolerance,
+                alpha=self.alpha,
+                fail_on_inconclusive=self.fail_on_inconclusive,
+                fail_on_map_drift=self.fail_on_map_drift,
+            )
+        from evalkit.report.github import step_summary, workflow_commands
+        from evalkit.report.junit import render_junit
+
+        self._tell(render_junit(gate), workflow_commands(gate), step_summary(gate))
+        return gate
+
+    @contextmanager
+    def _refusals_told(self) -> Iterator[None]:
+        try:
+            yield
+        except NotComparableError as error:
+            from evalkit.report.github import refused
+            from evalkit.report.junit import refused_junit
+
+            self._tell(refused_junit(str(error)), refused(str(error)), f"# Not comparable\n\n{error}\n")
+            raise
+
+    def _tell(self, junit: str, commands: str, summary: str) -> None:
+        """Write JUnit XML where asked, and annotations and the step's summary inside a GitHub workflow.
+
+        The verdict counts more than a file that cannot be written: that is said, and no more.
+        """
         if self.junit is not None:
-            _write(self.junit, render_junit(gate), "--junit", "w")
+            _write(self.junit, junit, "w")
         if os.environ.get("GITHUB_ACTIONS") == "true":
-            from evalkit.report.github import step_summary, workflow_commands
-
-            # GitHub reads commands from both streams; stdout is the result.
-            sys.stderr.write(workflow_commands(gate))
+            sys.stderr.write(commands)  # GitHub reads them from both streams; stdout is the result
             sys.stderr.flush()
-            summary = os.environ.get("GITHUB_STEP_SUMMARY")
-            if summary:
-                _write(Path(summary), step_summary(gate), "GITHUB_STEP_SUMMARY", "a")
+            if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+                _write(Path(path), summary, "a")
 
 
 def gating_of(options: RunOptions) -> Gating | None:
@@ -113,6 +133,7 @@ def gating_of(options: RunOptions) -> Gating | None:
                 raise ConfigError(f"--{key.replace('_', '-')} needs --baseline FILE; add it, or leave both out")
         return None
     return Gating(
+        Path(options.baseline),
         read_baseline(Path(options.baseline)),
         tolerance=DEFAULT_TOLERANCE if options.tolerance is None else str(options.tolerance),
         alpha=DEFAULT_ALPHA if options.alpha is None else options.alpha,
@@ -122,9 +143,16 @@ def gating_of(options: RunOptions) -> Gating | None:
     )
 
 
-def _write(path: Path, text: str, what: str, mode: str) -> None:
+def _require_writable(junit: Path) -> None:
+    folder = junit.absolute().parent
+    wanted = junit if junit.exists() else folder
+    if junit.is_dir() or not folder.is_dir() or not os.access(wanted, os.W_OK):
+        raise ConfigError(f"--junit '{junit}' cannot be written: name a file in a folder that exists")
+
+
+def _write(path: Path, text: str, mode: str) -> None:
     try:
         with path.open(mode, encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise EvalkitError(f"{what} '{path}' cannot be written: {error.strerror}; name another file") from error
+        sys.stderr.write(f"evalkit: '{path}' cannot be written: {error.strerror}\n")

@@ -35,9 +35,13 @@ def stderr_console() -> Console:
 
 
 def print_result(text: str) -> None:
-    """Print a result on stdout, with one newline at its end."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
-    sys.stdout.flush()
+    """Print a result on stdout, with one newline at its end; whoever reads it may go before it ends."""
+    try:
+        sys.stdout.write(text.rstrip("\n") + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left must not be flushed into a closed pipe when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -179,9 +179,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     shown = render(manifest, results, format, width=terminal_width(), wide=wide, color=color_wanted(), gate=gate)
     print_result(shown)
     console.print(f"run folder: {path}", markup=False, highlight=False, soft_wrap=True)
-    if gating and gate:
+    if gate:
         console.print(gate.summary, markup=False, highlight=False, soft_wrap=True)
-        gating.tell(gate)
         sys.exit(gate.exit_code)
     if (plan.images.kind, plan.classifier.name) == ("scenes", MINI):
         console.print(_GO_ON, markup=False, highlight=False, soft_wrap=True)

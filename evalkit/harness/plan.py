@@ -132,7 +132,8 @@ class Plan:
 
     def map_key(self, explainer: Explainer) -> str:
         """Return what a stored map must match to be used again."""
-        return signature.digest(f"{self.subject}|{self.geometry}|{self.target}|{explainer.signature}", 32)
+        libraries = "|".join(f"{name}:{version}" for name, version in _versions())
+        return signature.digest(f"{self.subject}|{libraries}|{self.geometry}|{self.target}|{explainer.signature}", 32)
 
     def score_key(self, explainer: Explainer, metric: Metric) -> str:
         """Return what a stored cell must match to be used again."""

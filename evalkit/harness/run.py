@@ -79,6 +79,9 @@ def compute(plan: Plan, folder: RunFolder, console: Console) -> Manifest:
     _forget_lost_maps(folder, say)
     folder.write_manifest(manifest_of(plan, folder, created, finished=None))
     missing = [one for entry in plan.images.entries if (one := missing_cells(plan, entry, database)).cells]
+    n_kept = len(plan.images) - len(missing)
+    if n_kept:
+        say(f"{n_kept} of {len(plan.images)} images are taken as the run folder has them; --fresh computes them again")
     work = sum(_work(plan, explainer, metrics) for one in missing for explainer, metrics in one.cells)
     failures = Failures(fatal=plan.fail_on_error)
     with RunProgress(console, len(missing), work, lambda: plan.classifier.passes) as progress:

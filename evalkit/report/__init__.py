@@ -21,7 +21,6 @@ __all__ = [
     "render",
     "render_comparison",
     "render_gate",
-    "render_junit",
     "render_listing",
     "render_scores",
 ]
@@ -90,10 +89,3 @@ def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> s
     from evalkit.report.gate import render_gate as build
 
     return build(gate, form, width=width, color=color)
-
-
-def render_junit(gate: Gate) -> str:
-    """Return the gate's verdicts as JUnit XML; see ``evalkit.report.junit``."""
-    from evalkit.report.junit import render_junit as build
-
-    return build(gate)

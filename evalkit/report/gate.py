@@ -11,7 +11,7 @@ from evalkit.analysis.verdicts import Gate, GateCell
 from evalkit.report.boards import Board, render_boards
 from evalkit.report.delimited import to_csv
 from evalkit.report.formats import OutputFormat
-from evalkit.report.gate_words import drifts, inconclusive, not_comparable, recommendation, regressions, signed
+from evalkit.report.gate_words import drifts, losses, not_comparable, recommendation, regressions, signed, undecided
 from evalkit.report.layout import ARROWS, number
 
 __all__ = ["render_gate"]
@@ -59,29 +59,36 @@ def _row(cell: GateCell) -> list[str]:
 
 
 def _notes(gate: Gate) -> Sequence[str]:
-    undecided = [cell for cell in gate.cells if cell.verdict == "inconclusive"]
-    lines = [gate.summary, *regressions(gate)]
-    lines += [f"Inconclusive: {inconclusive(cell)}." for cell in undecided[:_NAMED]]
-    if len(undecided) > _NAMED:
-        lines.append(f"Inconclusive: {len(undecided) - _NAMED} more.")
-    lines += [*not_comparable(gate), *drifts(gate), *recommendation(gate)]
-    lost = max((cell.n_lost for cell in gate.cells), default=0)
-    if lost:
-        lines.append(f"Up to {lost} images that the baseline scored are not scored now: they count for nothing here.")
+    open_ones = undecided(gate)
+    lines = [gate.summary, *regressions(gate), *open_ones[:_NAMED]]
+    if len(open_ones) > _NAMED:
+        lines.append(f"Inconclusive: {len(open_ones) - _NAMED} more.")
+    lines += [*not_comparable(gate), *losses(gate), *drifts(gate), *recommendation(gate)]
     lines += [f"Differs: {one}." for one in gate.differs]
     lines += [f"New, without a verdict: {', '.join(gate.new)}."] if gate.new else []
-    if gate.n_images < gate.n_baseline_images:
-        lines.append(f"{gate.n_baseline_images - gate.n_images} of the baseline's images are not in the run.")
+    return [*lines, *_legend(gate)]
+
+
+def _legend(gate: Gate) -> list[str]:
+    lines = []
+    counts = [cell.n_images for cell in gate.cells if cell.change is not None]
     seen = [cell.detectable for cell in gate.cells if cell.detectable is not None]
     if seen:
         lines.append(
-            f"Change: positive = better. With {gate.n_images} images a worsening of {min(seen):.3f} to {max(seen):.3f} "
+            f"Change: positive = better. With {_span(counts)} images a worsening of {min(seen):.3f} to {max(seen):.3f} "
             "is found in four of five runs, by explainer and metric."
         )
-    if gate.n_images < _FEW:
-        lines.append(f"Intervals of fewer than {_FEW} images are unreliable.")
+    if counts and min(counts) < _FEW:
+        lines.append(f"Intervals of fewer than {_FEW} images are unreliable: here {_span(counts)}.")
+    tolerances = sorted({f"{cell.tolerance:.3g}" for cell in gate.cells if cell.change is not None})
+    accepted = ", ".join(tolerances) or "nothing was tested"
     lines.append(
-        f"Regressed = worse by more than the tolerance, and significant (paired sign flips, one-sided, Holm, "
-        f"alpha {gate.alpha:g}); unchanged = the interval lies within the tolerance; not worse = its lower end does."
+        f"Regressed = worse by more than the tolerance ({accepted}), and significant "
+        f"(paired sign flips, one-sided, Holm, alpha {gate.alpha:g}); unchanged = the interval lies within the "
+        "tolerance; not worse = its lower end does."
     )
     return lines
+
+
+def _span(counts: Sequence[int]) -> str:
+    return str(min(counts)) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"

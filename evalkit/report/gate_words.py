@@ -13,11 +13,14 @@ __all__ = [
     "all_drifts",
     "change_of",
     "drifts",
+    "failing",
     "inconclusive",
+    "losses",
     "not_comparable",
     "recommendation",
     "regressions",
     "signed",
+    "undecided",
 ]
 
 
@@ -50,8 +53,37 @@ def regressions(gate: Gate) -> list[str]:
 
 def inconclusive(cell: GateCell) -> str:
     """Say what would decide an inconclusive cell."""
-    wanted = f"about {cell.n_wanted:,} images would decide" if cell.n_wanted else "no number decides at tolerance 0"
+    wanted = f"about {cell.n_wanted:,} images would decide" if cell.n_wanted else "tolerance 0 leaves it open"
     return f"{cell.explainer}, {cell.metric}: {cell.reason or wanted}"
+
+
+def undecided(gate: Gate) -> list[str]:
+    """Return a sentence for every inconclusive cell."""
+    return [f"Inconclusive: {inconclusive(cell)}." for cell in gate.cells if cell.verdict == "inconclusive"]
+
+
+def losses(gate: Gate) -> list[str]:
+    """Return a sentence for images that the baseline scored and that count for nothing now."""
+    lines = []
+    missing = gate.n_baseline_images - gate.n_images
+    if missing:
+        lines.append(f"{missing} of the baseline's {gate.n_baseline_images} images are not in the run.")
+    if gate.n_other_class:
+        lines.append(f"On {gate.n_other_class} images the model explains another class than before: they are left out.")
+    worst = max(gate.cells, key=lambda cell: cell.n_lost, default=None)
+    if worst and worst.n_lost:
+        lines.append(
+            f"Up to {worst.n_lost} images that the baseline scored are not scored now ({worst.explainer}, "
+            f"{worst.metric}; most: {worst.lost_reason}): they count for nothing here."
+        )
+    return lines
+
+
+def failing(gate: Gate) -> list[str]:
+    """Return a sentence for everything that makes the exit code what it is."""
+    lines = [*regressions(gate), *not_comparable(gate)]
+    lines += undecided(gate) if "inconclusive" in gate.fails_on else []
+    return lines + (drifts(gate) if "map drift" in gate.fails_on else [])
 
 
 def not_comparable(gate: Gate) -> list[str]:

@@ -7,9 +7,9 @@ from itertools import islice
 
 from evalkit.analysis.verdicts import Gate
 from evalkit.report.gate import render_gate
-from evalkit.report.gate_words import drifts, not_comparable, recommendation, regressions
+from evalkit.report.gate_words import drifts, failing, losses, recommendation
 
-__all__ = ["step_summary", "workflow_commands"]
+__all__ = ["refused", "step_summary", "workflow_commands"]
 
 _SHOWN = 10  # GitHub shows ten of a kind for a step
 
@@ -19,9 +19,15 @@ def workflow_commands(gate: Gate) -> str:
 
     Source: GitHub's documentation, "Workflow commands for GitHub Actions", setting an error message.
     """
-    failed, moved = [*regressions(gate), *not_comparable(gate)], [*drifts(gate), *recommendation(gate)]
+    failed = failing(gate)
+    moved = [one for one in (*losses(gate), *drifts(gate), *recommendation(gate)) if one not in failed]
     lines = [*_commands("error", failed), *_commands("warning", moved), *_commands("notice", [gate.summary])]
     return "\n".join(lines) + "\n"
+
+
+def refused(sentence: str) -> str:
+    """Return the workflow command for a run that cannot be held against the baseline at all."""
+    return _commands("error", [sentence])[0] + "\n"
 
 
 def step_summary(gate: Gate) -> str:

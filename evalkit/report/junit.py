@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from evalkit.analysis.verdicts import Gate, GateCell
-from evalkit.report.gate_words import all_drifts, change_of, drifts, inconclusive, recommendation
+from evalkit.report.gate_words import all_drifts, change_of, drifts, inconclusive, losses, recommendation
 
-__all__ = ["render_junit"]
+__all__ = ["refused_junit", "render_junit"]
 
 _FORBIDDEN = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 
@@ -29,11 +29,28 @@ def render_junit(gate: Gate) -> str:
     for one, sentence in zip(gate.drift, all_drifts(gate), strict=True):
         failed = ("failure", "maps changed") if one.changed and "map drift" in gate.fails_on else None
         _case(suite, ("maps", one.explainer), failed, sentence)
-    lines = [gate.summary, *drifts(gate), *recommendation(gate), *(f"Differs: {one}." for one in gate.differs)]
+    lines = [
+        gate.summary,
+        *losses(gate),
+        *drifts(gate),
+        *recommendation(gate),
+        *(f"Differs: {one}." for one in gate.differs),
+    ]
+    return _document(suite, "\n".join(lines))
+
+
+def refused_junit(sentence: str) -> str:
+    """Return one test suite with one error: the run cannot be held against the baseline at all."""
+    suite = ElementTree.Element("testsuite", name="evalkit")
+    _case(suite, ("gate", "comparable"), ("error", sentence), sentence)
+    return _document(suite, "")
+
+
+def _document(suite: ElementTree.Element, output: str) -> str:
     for plural, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(plural, str(len(suite.findall(f"testcase/{kind}"))))
     suite.set("tests", str(len(suite)))
-    ElementTree.SubElement(suite, "system-out").text = _legal("\n".join(lines))
+    ElementTree.SubElement(suite, "system-out").text = _legal(output)
     suites = ElementTree.Element("testsuites")
     suites.append(suite)
     ElementTree.indent(suites)

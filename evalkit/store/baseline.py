@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ __all__ = ["BASELINE_VERSION", "Baseline", "BaselineModel", "Recommendation", "r
 
 BASELINE_VERSION = 2
 _DIGITS = 5
+_LARGEST = 1e6  # no metric comes near
 
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
 
@@ -70,6 +72,7 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         explainers: text to signature line.
         recommended: the patch size; None without a sweep.
         images: their keys, see ``image_keys``.
+        targets: the class explained in each; None where nothing could be.
         scores: explainer to metric to one score an image, in the order of ``images``; None = not scored.
         rank_hashes: explainer to one rank hash an image, in the order of ``images``; None = no finite map.
     """
@@ -85,6 +88,7 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     explainers: dict[str, str]
     recommended: Recommendation | None
     images: tuple[str, ...]
+    targets: tuple[int | None, ...]
     scores: dict[str, dict[str, tuple[float | None, ...]]]
     rank_hashes: dict[str, tuple[Hash | None, ...]]
 
@@ -110,33 +114,54 @@ def read_baseline(path: Path) -> Baseline:
     again = "write it anew: python -m evalkit baseline RUN --output FILE"
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"--baseline '{path}' cannot be read: {error.strerror}; {again}") from error
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        said = error.strerror if isinstance(error, OSError) else error
+        raise StoreError(f"--baseline '{path}' cannot be read: {said}; {again}") from error
     try:
-        version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version")
-        found = None if version is None else msgspec.json.decode(version)
+        found = json.loads(data, object_pairs_hook=_without_twins).get("schema_version")
         if found != BASELINE_VERSION:
             raise StoreError(
                 f"--baseline '{path}' has schema version {found}, this evalkit reads {BASELINE_VERSION}; {again}"
             )
         baseline = msgspec.json.decode(data, type=Baseline)
-    except msgspec.MsgspecError as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise StoreError(f"--baseline '{path}' is damaged: {error}; {again}") from error
-    _require_complete(path, baseline, again)
+    problem = _problem(baseline)
+    if problem:
+        raise StoreError(f"--baseline '{path}' {problem}; {again}")
     return baseline
 
 
-def _require_complete(path: Path, baseline: Baseline, again: str) -> None:
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; a file that was merged by hand may hold a key twice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' stands in it twice")
+    return found
+
+
+def _problem(baseline: Baseline) -> str | None:
+    """Say why a baseline that can be read cannot be used."""
     n_images = len(baseline.images)
+    for what in ("metrics", "explainers", "images"):
+        if not getattr(baseline, what):
+            return f"is incomplete: it holds no {what}"
     if len(set(baseline.images)) != n_images:
-        raise StoreError(f"--baseline '{path}' is damaged: it lists an image twice; {again}")
+        return "is damaged: it lists an image twice"
+    held: dict[str, Sequence[object] | None] = {"targets": baseline.targets}
     for explainer in baseline.explainers:
-        held = {f"scores of {explainer} under {metric}": baseline.scores.get(explainer, {}).get(metric)
-                for metric in baseline.metrics}  # fmt: skip
-        for what, values in {**held, f"rank hashes of {explainer}": baseline.rank_hashes.get(explainer)}.items():
-            if values is None or len(values) != n_images:
-                have = "no" if values is None else len(values)
-                raise StoreError(f"--baseline '{path}' is incomplete: {have} {what} for {n_images} images; {again}")
+        scores = baseline.scores.get(explainer, {})
+        held |= {f"scores of {explainer} under {metric}": scores.get(metric) for metric in baseline.metrics}
+        held[f"rank hashes of {explainer}"] = baseline.rank_hashes.get(explainer)
+    for what, values in held.items():
+        if values is None or len(values) != n_images:
+            return f"is incomplete: {'no' if values is None else len(values)} {what} for {n_images} images"
+    for text in (*baseline.explainers, *baseline.metrics):
+        if not text.isprintable():
+            return f"is damaged: {text!r} is no name"
+    largest = max((abs(one) for by in baseline.scores.values() for row in by.values() for one in row if one), default=0)
+    return f"is damaged: a score of {largest:g} is none" if largest > _LARGEST else None
 
 
 def _laid_out(value: Any, indent: str = "") -> str:  # noqa: ANN401 - whatever JSON holds

@@ -191,6 +191,14 @@ class Database:
                 found[explainer][place[image_id]] = value
         return found
 
+    def unscored(self) -> dict[tuple[str, str], dict[str, str]]:
+        """Return, by (explainer, metric), image id to the reason why it is not scored."""
+        found: dict[tuple[str, str], dict[str, str]] = {}
+        rows = self._connection.rows("SELECT image_id, explainer, metric, reason FROM scores WHERE reason IS NOT NULL")
+        for image_id, explainer, metric, reason in rows:
+            found.setdefault((explainer, metric), {})[image_id] = reason
+        return found
+
     def table(self, explainers: Sequence[str], metrics: Sequence[str]) -> ScoreTable:
         """Return the scores of the current run.
 

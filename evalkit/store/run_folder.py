@@ -20,7 +20,7 @@ from evalkit.store.files import write_bytes
 from evalkit.store.manifest import SCHEMA_VERSION, Manifest
 from evalkit.store.maps import PARTIAL
 
-__all__ = ["RunFolder", "writing"]
+__all__ = ["RunFolder", "require_outside_runs", "writing"]
 
 _MANIFEST, _DATABASE, _ANALYSIS, _MAPS, _LOCK = "manifest.json", "results.sqlite", "analysis.json", "maps", ".lock"
 _JOURNALS = tuple(f"{_DATABASE}-{kind}" for kind in ("wal", "shm", "journal"))
@@ -194,6 +194,12 @@ def _locked(path: Path) -> IO[str]:
     lock.write(f"process {os.getpid()}, which began at {datetime.now(UTC).isoformat(sep=' ', timespec='seconds')}")
     lock.flush()
     return lock
+
+
+def require_outside_runs(path: Path) -> None:
+    """Raise StoreError if a file to be written is one of a run folder's own."""
+    if path.name in _OWN and _is_run(path.parent):
+        raise StoreError(f"--output '{path}' is a file of the run folder '{path.parent}'; name another file")
 
 
 def _is_run(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,26 +11,39 @@ from scipy import stats
 
 from evalkit.analysis.comparisons import sign_flips
 from evalkit.analysis.gate import _exit_code, hold_against
-from evalkit.analysis.judgement import _holm, _one_sided
+from evalkit.analysis.judgement import _holm, _one_sided, judged, paired_scores
 from evalkit.analysis.run_scores import RunScores
-from evalkit.analysis.tolerance import parse_tolerance
+from evalkit.analysis.tolerance import Tolerance, parse_tolerance
 from evalkit.errors import ConfigError, NotComparableError
+from evalkit.report.gate_words import losses
 from evalkit.store.baseline import BASELINE_VERSION, Baseline, BaselineModel
 from evalkit.store.database import ImageRow
 from evalkit.store.identity import image_keys
 from evalkit.store.manifest import DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings, Signatures
 from evalkit.store.scores import ScoreTable
 
+NONE, TWO_HUNDREDTHS = Tolerance(0.0, relative=False), Tolerance(0.02, relative=False)
 
-def rows(count, first=0):
+
+def rows(count, first=0, copies=1):
     return [
-        ImageRow(f"{at}.jpg", at, 0, "dog", 1, 1, "t", f"sha{first + at}", None, 0, 0, 0.9, "here", 0.2)
+        ImageRow(f"{at}.jpg", at, 0, "dog", 1, 1, "t", f"sha{first + at // copies}", None, 0, 0, 0.9, "here", 0.2)
         for at in range(count)
     ]
 
 
 def held(
-    before, now, *, metric="insertion", tolerance="0.02", images=None, lines=None, settings=None, hashes=None, **options
+    before,
+    now,
+    *,
+    metric="insertion",
+    tolerance="0.02",
+    images=None,
+    keys=None,
+    lines=None,
+    settings=None,
+    hashes=None,
+    **options,
 ):
     """Hold scores (n, E) against a baseline of scores (n, E)."""
     before, now = (np.asarray(one, dtype=float).reshape(len(one), -1) for one in (before, now))
@@ -38,7 +52,7 @@ def held(
     baseline = Baseline(
         BASELINE_VERSION, "2026-11-25", "label", "squash",
         BaselineModel("vgg.keras", "f" * 64, "float32", 0.9, 0.8), "labels.csv", {"keras": "3.15"},
-        {metric: f"{metric}|v:1"}, was, None, tuple(image_keys(rows(len(before)))),
+        {metric: f"{metric}|v:1"}, was, None, tuple(image_keys(keys or rows(len(before)))), (0,) * len(before),
         {
             text: {metric: tuple(None if np.isnan(one) else one for one in before[:, at].tolist())}
             for at, text in enumerate(texts)
@@ -216,13 +230,13 @@ def test_what_is_no_tolerance_is_refused(text):
         parse_tolerance(text, ["deletion", "insertion"])
 
 
-def test_most_images_lost_is_not_comparable_and_says_so(rng):
+def test_half_of_the_images_lost_is_not_comparable_and_says_so(rng):
     before = rng.random(20)
     now = before.copy()
-    now[:11] = np.nan
+    now[:10] = np.nan
     found = held(before, now)
     assert found.cells[0].verdict == "not comparable"
-    assert "of 20 images that the baseline scored, 11 are not scored now" in found.cells[0].reason
+    assert "of 20 images that the baseline scored, 10 are not scored now, most: not scored" in found.cells[0].reason
     assert found.exit_code == 3
 
 
@@ -233,10 +247,13 @@ def drifting(hashes, count=10, **options):
 
 def test_map_drift_by_hand():
     # 0123456789abcdef with its last digit f made 0: four bits on each of two images of ten.
-    moved = ("0123456789abcde0",) * 2 + ("0123456789abcdef",) * 7 + (None,)
+    moved = ("0123456789abcde0",) * 2 + ("0123456789abcdef",) * 8
     gate, drift = drifting(moved)
-    assert (drift.n_images, drift.n_moved, drift.mean_bits) == (9, 2, pytest.approx(8 / 9))
+    assert (drift.n_images, drift.n_moved, drift.mean_bits) == (10, 2, pytest.approx(8 / 10))
     assert not drift.changed
+    # A map that was finite and is gone is another map: all 64 bits.
+    gate, drift = drifting((None,) + ("0123456789abcdef",) * 9)
+    assert (drift.n_moved, drift.mean_bits, drift.changed) == (1, pytest.approx(6.4), True)
     gate, drift = drifting(("fedcba9876543210",) * 10)
     assert (drift.mean_bits, drift.changed) == (64.0, True)
     assert gate.exit_code == 0
@@ -263,3 +280,90 @@ def test_maps_made_under_other_settings_have_no_drift():
 )
 def test_a_regression_outranks_what_is_not_comparable_which_outranks_the_rest(seen, fails_on, code):
     assert _exit_code(seen, fails_on) == code
+
+
+def test_images_that_are_not_in_the_run_are_lost_too(rng):
+    before = rng.random(20)
+    gate = held(before, before[:9], images=rows(9))
+    assert gate.cells[0].verdict == "not comparable"
+    assert "of 20 images that the baseline scored, 11 are not scored now, most: not in the run" in gate.cells[0].reason
+    gate = held(before, before[:15], images=rows(15))
+    assert gate.cells[0].verdict == "unchanged"
+    assert losses(gate)[0] == "5 of the baseline's 20 images are not in the run."
+    assert "Up to 5 images" in losses(gate)[1]
+
+
+def test_an_image_of_which_another_class_is_explained_is_left_out(rng):
+    before = rng.random(20)
+    other = [replace(row, target=3) if at < 4 else row for at, row in enumerate(rows(20))]
+    gate = held(before, before - 0.5 * (np.arange(20) < 4), images=other)
+    assert gate.cells[0].verdict == "unchanged"
+    assert (gate.n_other_class, gate.cells[0].n_lost) == (4, 4)
+    assert "On 4 images the model explains another class than before" in losses(gate)[0]
+    other = [replace(row, target=3) for row in rows(20)]
+    assert held(before, before, images=other).exit_code == 3
+
+
+def test_copies_of_a_photo_are_one_unit(rng):
+    before = rng.random(30)
+    change = np.repeat(rng.normal(0, 0.1, 6), 5)
+    cell = held(before, before + change, images=rows(30, copies=5), keys=rows(30, copies=5)).cells[0]
+    assert cell.n_images == 6
+    assert cell.change == pytest.approx(change.mean(), abs=1e-4)
+    # Ten photos, five copies of each, nothing truly worse: the test must not take the copies for evidence.
+    alarms = 0
+    for trial in range(200):
+        noise = np.repeat(np.random.default_rng(trial).normal(0, 0.1, 10), 5)
+        one = paired_scores(("e", "m"), "higher", np.zeros(50), noise, NONE, [*np.repeat(range(10), 5)])
+        alarms += judged([one], 0.05, 2_000)[0].verdict == "regressed"
+    assert alarms <= 18  # 5 % of 200, and its upper 99 % limit
+
+
+def many(count, now):
+    before = np.full(now.shape[-1], 0.8)
+    return [paired_scores((f"e{at}", "m"), "higher", before, now[at], TWO_HUNDREDTHS) for at in range(count)]
+
+
+def test_a_large_family_can_still_show_a_regression(rng):
+    worse = many(600, rng.normal(0.5, 0.02, (600, 40)))
+    assert {cell.verdict for cell in judged(worse, 0.05, 1_000)} == {"regressed"}
+    assert judged(worse[:6], 0.0005, 1_000)[0].verdict == "regressed"
+
+
+def test_where_nothing_can_be_significant_no_detectable_worsening_is_claimed(rng):
+    for cell in judged(many(6, rng.normal(0.4, 0.02, (6, 4))), 0.05, 1_000):
+        assert (cell.verdict, cell.detectable) == ("inconclusive", None)
+        assert cell.n_wanted >= 7  # 6 / 2^7 is the first below 0.05
+    assert judged(many(1, np.full((1, 9), 0.8)), 0.05, 1_000)[0].detectable is None
+
+
+def test_a_run_is_no_worse_than_itself_at_tolerance_0(rng):
+    scores = rng.random((12, 3))
+    assert {cell.verdict for cell in held(scores, scores, tolerance="0").cells} == {"unchanged"}
+
+
+def test_cells_that_cannot_be_tested_cost_the_others_no_power(rng):
+    empty = paired_scores(("e", "n"), "higher", np.full(6, np.nan), np.ones(6), TWO_HUNDREDTHS)
+    cells = judged([empty] * 10 + many(1, rng.normal(0.4, 0.01, (1, 6))), 0.05, 1_000)
+    assert [cell.verdict for cell in cells] == ["inconclusive"] * 10 + ["regressed"]
+    assert cells[-1].p_value == 1 / 64
+
+
+def test_the_same_settings_under_another_text_are_the_same(rng):
+    before = rng.random(20)
+    gate = held(before, before, lines={"explainer0(fill=black)": "explainer0|v:1|fill:black"})
+    assert gate.cells[0].verdict == "unchanged"
+    assert gate.new == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["", ",", "0,02", "0.02,0.9", "insertion=0,02", "1_0", "insertion=1_0%", "insertion=0.1,insertion=0.2"]
+)
+def test_a_tolerance_that_could_be_misread_is_refused(text):
+    with pytest.raises(ConfigError, match="--tolerance"):
+        parse_tolerance(text, ["insertion", "deletion"])
+
+
+def test_a_tolerance_may_name_a_metric_with_parameters():
+    metric = "insertion(steps=8, ties=raster)"
+    assert parse_tolerance(f"0.01,{metric}=0.1", [metric])[metric].amount == 0.1

@@ -7,8 +7,9 @@ from xml.etree import ElementTree
 import pytest
 
 from evalkit.analysis.verdicts import Gate, GateCell, MapDrift
-from evalkit.report import render_gate, render_junit
+from evalkit.report import render_gate
 from evalkit.report.github import step_summary, workflow_commands
+from evalkit.report.junit import render_junit
 from evalkit.store.baseline import Recommendation
 
 
@@ -30,6 +31,7 @@ def gate():
             GateCell("occlusion(patch_size=40)", "insertion", "higher", "not comparable", reason="fill is: 5%, other"),
         ),
         n_images=40,
+        n_other_class=0,
         n_baseline_images=40,
         drift=(MapDrift("gradcam", 40, 38, 9.25, changed=True), MapDrift("cam", 40, 1, 0.025, changed=False)),
         recommended_before=Recommendation("insertion", 0.02, 32, 16, decided=True),
