@@ -17,6 +17,7 @@ from evalkit.errors import NotComparableError
 from evalkit.metrics.spec import DatasetMetric, Metric
 from evalkit.randomness import generator
 from evalkit.store.identity import image_keys
+from evalkit.store.scores import first_rows, mean_of_units
 
 __all__ = ["compare_runs", "differing", "differing_settings"]
 
@@ -25,11 +26,12 @@ _SET_DRAWS = 1_000  # dataset-level metrics are computed anew for each flip and 
 
 
 class _Shared(NamedTuple):
-    """What all runs have: texts, and for each run the rows of the shared images."""
+    """What all runs have: texts, for each run the rows of the shared images, and which of these are of one photo."""
 
     explainers: list[str]
     metrics: list[Metric]
     rows: list[list[int]]
+    units: NDArray[np.int64]
     left_out: list[str]
 
 
@@ -63,7 +65,7 @@ def compare_runs(
     cells: list[ComparedCell] = []
     for metric in shared.metrics:
         wanted = min(n_flips, _SET_DRAWS) if isinstance(metric, DatasetMetric) else n_flips
-        flips = sign_flips(generator(seed, "sign flips", metric.name), len(shared.rows[0]), wanted)
+        flips = sign_flips(generator(seed, "sign flips", metric.name), int(shared.units.max()) + 1, wanted)
         family = _Family(runs, shared, columns, metric, flips, draws)
         cells += family.cells(letters)
     return Comparison(
@@ -138,7 +140,7 @@ class _Family:
             else:
                 index = run.table.metrics.index(self.metric.text)
                 numbers = run.table.values[rows][:, places, index][..., None]
-            found.append(numbers)
+            found.append(mean_of_units(numbers, self.shared.units))
         longest = max(one.shape[2] for one in found)
         found = [one if one.shape[2] == longest else np.repeat(one, longest, axis=2) for one in found]
         stacked = np.stack(found, axis=2)
@@ -196,7 +198,9 @@ def _shared(runs: Sequence[RunScores], metrics: Sequence[Metric], letters: Seque
                 f"{', '.join(repr(run.name) for run in runs)} are not comparable: no {what} is the same in all{why}"
             )
     known = {metric.text: metric for metric in metrics}
-    return _Shared(explainers, [known[text] for text in texts], rows, [*left_out, *said])
+    # Entries of one photo count as one, by their mean.
+    _, units = first_rows([first.images[row].sha256 for row in rows[0]])
+    return _Shared(explainers, [known[text] for text in texts], rows, units, [*left_out, *said])
 
 
 def _common(kind: str, lines: Sequence[dict[str, str]], letters: Sequence[str], left_out: list[str]) -> list[str]:

@@ -37,6 +37,8 @@ def analyse(
 ) -> Results:
     """Return intervals, ranks, tests, the patch-size choice and costs.
 
+    Entries of one photo count as one, by their mean.
+
     Args:
         table: every score.
         metrics: in the table's order.
@@ -47,8 +49,8 @@ def analyse(
         criterion: the text of the metric that decides the patch size.
         margin: the loss of it that is accepted.
     """
+    table = table.by_photo()
     resampling = Resampling(seed, n_resamples)
-
     found = [
         _of_metric(table, index, metric, explainers, resampling, seed, n_flips) for index, metric in enumerate(metrics)
     ]
@@ -131,7 +133,7 @@ def _summarize(
     for which in range(patterns.shape[1]):
         places = np.flatnonzero(group.reshape(-1) == which)
         found = values[patterns[:, which]][:, places]
-        if metric.spec.binary:
+        if metric.spec.binary and np.isin(found, (0.0, 1.0)).all():  # a photo's mean lies between
             made = [wilson_interval(int(found[:, one].sum()), len(found)) for one in range(len(places))]
         else:
             made = bca_means(found, resampling.counts(max(len(found), 1)))

@@ -19,6 +19,7 @@ from evalkit.analysis.intervals import Resampling, bca_means
 from evalkit.analysis.tolerance import Tolerance
 from evalkit.analysis.verdicts import GateCell
 from evalkit.randomness import generator
+from evalkit.store.scores import first_rows, mean_of_units
 
 __all__ = ["Paired", "judged", "paired_scores"]
 
@@ -54,7 +55,7 @@ def paired_scores(
     before: Floats,
     now: Floats,
     tolerance: Tolerance,
-    photos: Sequence[object] | None = None,
+    photos: Sequence[str] | None = None,
 ) -> Paired:
     """Make scores of the same images ready to be judged.
 
@@ -69,9 +70,8 @@ def paired_scores(
     both = np.isfinite(before) & np.isfinite(now)
     before, now = before[both], now[both]
     if photos is not None and len(before):
-        _, unit = np.unique([str(photo) for photo, kept in zip(photos, both, strict=True) if kept], return_inverse=True)
-        counts = np.bincount(unit)
-        before, now = (np.bincount(unit, weights=scores) / counts for scores in (before, now))
+        _, unit = first_rows([photo for photo, kept in zip(photos, both, strict=True) if kept])
+        before, now = mean_of_units(before, unit), mean_of_units(now, unit)
     accepted = tolerance.of(float(before.mean())) if len(before) else 0.0
     return Paired(*named, 1.0 if direction == "higher" else -1.0, before, now, accepted)
 
@@ -123,7 +123,7 @@ class _Family(NamedTuple):
 
     def smallest_p(self, n_photos: int) -> float:
         """Return the smallest corrected p-value that so many photos can give."""
-        patterns = 2.0**n_photos
+        patterns = 2.0 ** min(n_photos, 64)
         return self.n_cells / (patterns if patterns / 2 <= self.n_draws else self.n_draws + 1)
 
 

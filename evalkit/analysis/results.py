@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-ANALYSIS_VERSION = 2  # grows when other results come out of the same scores: what a run folder keeps is then made anew
+ANALYSIS_VERSION = 3  # grows when other results come out of the same scores: what a run folder keeps is then made anew
 
 
 class LeaderboardCell(msgspec.Struct, frozen=True):

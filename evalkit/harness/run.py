@@ -67,12 +67,14 @@ def compute(plan: Plan, folder: RunFolder, console: Console) -> Manifest:
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    created = _go_on(plan, folder, say)
+    earlier = _go_on(plan, folder, say)
+    created = earlier.created if earlier else _now()
     database = folder.database
     rows, changed = image_rows(plan, database.images())
-    with database:
-        database.plan_images(rows)
-        database.touch()
+    if rows != database.planned_images():
+        with database:
+            database.plan_images(rows)
+            database.touch()
     known = {row.image_id: row for row in rows}
     for entry in changed:
         known[entry.id] = _look_again(plan, folder, entry, known[entry.id])
@@ -89,7 +91,8 @@ def compute(plan: Plan, folder: RunFolder, console: Console) -> Manifest:
         for one in missing:
             progress.begin_photo(sum(_work(plan, explainer, metrics) for explainer, metrics in one.cells))
             run.do_photo(one, known[one.entry.id])
-    manifest = manifest_of(plan, folder, created, finished=datetime.now(UTC).isoformat(timespec="seconds"))
+    finished = earlier.finished if earlier and not missing else None
+    manifest = manifest_of(plan, folder, created, finished=finished or _now())
     for image_id, reason in manifest.data.unreadable:
         say(f"not scored: {image_id}: {reason}")
     for line in failures.lines():
@@ -99,16 +102,20 @@ def compute(plan: Plan, folder: RunFolder, console: Console) -> Manifest:
     return manifest
 
 
-def _go_on(plan: Plan, folder: RunFolder, say: Say) -> str:
-    """Take from the run that the folder holds what must stay as it was; returns when that began, or now."""
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _go_on(plan: Plan, folder: RunFolder, say: Say) -> Manifest | None:
+    """Take from the run that the folder holds what must stay as it was; returns its manifest, if there is one."""
     earlier = folder.manifest_at(folder.path)
     if earlier is None:
-        return datetime.now(UTC).isoformat(timespec="seconds")
+        return None
     if plan.batch_size is None and earlier.model.fingerprint == plan.classifier.fingerprint:
         plan.classifier.batch_size = earlier.settings.batch_size
     if earlier.finished and not folder.database.images():
         say(f"'{folder.database.path}' holds nothing although the run was finished; everything is computed again")
-    return earlier.created
+    return earlier
 
 
 def _look_again(plan: Plan, folder: RunFolder, entry: Entry, row: ImageRow) -> ImageRow:

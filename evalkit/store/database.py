@@ -237,6 +237,7 @@ class Database:
             statistics=_frozen(statistics),
             reasons=reasons,
             object_shares=np.array([row.object_share for row in images], dtype=np.float64),
+            photos=tuple(row.sha256 or f"id:{row.image_id}" for row in images),
         )
 
 

@@ -28,6 +28,9 @@ _OWN = (_MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, _LOCK)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+# What a damaged JSON file can raise: bytes that are no text are a plain ValueError.
+_UNREADABLE = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
+
 R = TypeVar("R")
 
 
@@ -138,7 +141,7 @@ class RunFolder:
             if msgspec.json.decode(raw["key"], type=str) != self._analysis_key(version):
                 return None
             return msgspec.json.decode(raw["results"], type=kind)
-        except (OSError, KeyError, msgspec.MsgspecError):
+        except (KeyError, *_UNREADABLE):
             return None
 
     def write_analysis(self, results: msgspec.Struct, version: int) -> None:
@@ -208,7 +211,7 @@ def _is_run(path: Path) -> bool:
         return True
     try:
         known = msgspec.json.decode((path / _MANIFEST).read_bytes(), type=dict[str, msgspec.Raw])
-    except (OSError, msgspec.MsgspecError):
+    except _UNREADABLE:
         return False
     return {"schema_version", "signature", "explainers", "metrics"} <= set(known)
 
@@ -233,7 +236,7 @@ def _decode(path: Path, kind: type[Manifest]) -> Manifest:
         if found != SCHEMA_VERSION:
             raise StoreError(f"'{path}' has schema version {found}, this evalkit reads {SCHEMA_VERSION}")
         return msgspec.json.decode(data, type=kind)
-    except (OSError, msgspec.MsgspecError) as error:
+    except _UNREADABLE as error:
         raise StoreError(f"'{path}' is damaged: {error}; repeat the run into it to write it anew") from error
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ScoreTable"]
+__all__ = ["ScoreTable", "first_rows", "mean_of_units"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,7 @@ class ScoreTable:
         reasons: (explainer, metric) to {reason: number of images not scored for it}.
         object_shares: float64 (N,), the share of the image that its largest box takes, NaN = no region; None if
             nothing is known of the objects.
+        photos: (N,), which rows are entries of one photo: equal texts; None if none are.
     """
 
     image_ids: tuple[str, ...]
@@ -33,3 +34,44 @@ class ScoreTable:
     statistics: Mapping[str, NDArray[np.float64]]
     reasons: Mapping[tuple[str, str], Mapping[str, int]]
     object_shares: NDArray[np.float64] | None = None
+    photos: tuple[str, ...] | None = None
+
+    def by_photo(self) -> ScoreTable:
+        """Return the table with one row a photo: entries of one photo are no independent evidence.
+
+        A score is the mean over the photo's entries that are scored, statistics likewise; of the objects' shares the
+        largest counts; reasons are still those of entries.
+        """
+        if self.photos is None or len(set(self.photos)) == len(self.photos):
+            return self
+        first, unit = first_rows(self.photos)
+        shares = self.object_shares
+        if shares is not None:
+            largest = np.full(len(first), -np.inf)
+            np.maximum.at(largest, unit, np.nan_to_num(shares, nan=-np.inf))
+            shares = np.where(np.isfinite(largest), largest, np.nan)
+        return replace(
+            self,
+            image_ids=tuple(self.image_ids[row] for row in first),
+            values=mean_of_units(self.values, unit),
+            statistics={text: mean_of_units(one, unit) for text, one in self.statistics.items()},
+            object_shares=shares,
+            photos=None,
+        )
+
+
+def first_rows(photos: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first row of every photo, in order, and (N,) which of these a row belongs to."""
+    _, first, unit = np.unique(np.array(photos, dtype=str), return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return first[order], np.argsort(order)[unit]
+
+
+def mean_of_units(values: NDArray[np.float64], unit: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean over the rows of each unit that are not NaN, float64 (U, ...), NaN where all are."""
+    scored = np.isfinite(values)
+    sums = np.zeros((int(unit.max(initial=-1)) + 1, *values.shape[1:]))
+    counts = np.zeros_like(sums)
+    np.add.at(sums, unit, np.where(scored, values, 0.0))
+    np.add.at(counts, unit, scored)
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)

@@ -111,3 +111,23 @@ def test_one_image_has_means_and_ranks_and_nothing_else(table):
     assert found["gradcam"].rank == 1
     assert found["gradcam"].better_than == ()
     assert found["gradcam"].ci_reason == "one image"
+
+
+def test_copies_of_a_photo_are_no_further_evidence(table, rng):
+    scores, metrics, explainers = table("deletion", {"gradcam": rng.random(12), "cam": rng.random(12)})
+    once = analyse(scores, metrics, explainers, **QUICK)
+    copied = ScoreTable(
+        image_ids=tuple(f"{one}#{copy}" for one in scores.image_ids for copy in range(5)),
+        explainers=scores.explainers,
+        metrics=scores.metrics,
+        values=np.repeat(scores.values, 5, axis=0),
+        statistics={},
+        reasons={},
+        photos=tuple(one for one in scores.image_ids for _ in range(5)),
+    )
+    again = analyse(copied, metrics, explainers, **QUICK)
+    assert again.n_images == 12
+    for one, other in zip(once.leaderboard, again.leaderboard, strict=True):
+        assert one.ci_low == pytest.approx(other.ci_low)
+        assert one.ci_high == pytest.approx(other.ci_high)
+        assert one.better_than == other.better_than

@@ -314,7 +314,9 @@ def test_copies_of_a_photo_are_one_unit(rng):
     alarms = 0
     for trial in range(200):
         noise = np.repeat(np.random.default_rng(trial).normal(0, 0.1, 10), 5)
-        one = paired_scores(("e", "m"), "higher", np.zeros(50), noise, NONE, [*np.repeat(range(10), 5)])
+        one = paired_scores(
+            ("e", "m"), "higher", np.zeros(50), noise, NONE, [str(one) for one in np.repeat(range(10), 5)]
+        )
         alarms += judged([one], 0.05, 2_000)[0].verdict == "regressed"
     assert alarms <= 18  # 5 % of 200, and its upper 99 % limit
 
@@ -335,6 +337,12 @@ def test_where_nothing_can_be_significant_no_detectable_worsening_is_claimed(rng
         assert (cell.verdict, cell.detectable) == ("inconclusive", None)
         assert cell.n_wanted >= 7  # 6 / 2^7 is the first below 0.05
     assert judged(many(1, np.full((1, 9), 0.8)), 0.05, 1_000)[0].detectable is None
+
+
+def test_thousands_of_images(rng):
+    cells = judged(many(2, rng.normal(0.8, 0.1, (2, 3_000))), 0.05, 1_000)
+    assert {cell.verdict for cell in cells} == {"unchanged"}
+    assert all(cell.detectable < 0.03 for cell in cells)
 
 
 def test_a_run_is_no_worse_than_itself_at_tolerance_0(rng):
