@@ -1,73 +1,19 @@
-"""A labelled image set: what is known of every image before it is read, and how to read one."""
+"""A labelled image set: its entries, and how to read one."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.image import LabelledImage
 from evalkit.errors import ConfigError, DataError, ImageError
 from evalkit.randomness import generator
 
 __all__ = ["Box", "Entry", "ImageSet"]
-
-Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is known of an image before it is read.
-
-    Attributes:
-        id: unique within the set.
-        path: the photo's file; None for images in memory.
-        class_index: the model's output; None where only the label is known, or nothing.
-        label: the class in words; may be empty.
-        boxes: x0, y0, x1, y1 in pixels of the upright photo, half-open.
-        masks: files whose non-zero pixels are the object.
-        size_bytes: of the photo's file; of the pixels for images in memory.
-        mtime_ns: when the photo's file was last changed; 0 for images in memory.
-        where: the place that names the image, e.g. ``"labels.csv line 7"``, for messages.
-        problem: why the photo cannot be read, where that is known already; else empty.
-        contents: sha256 of pixels and region of images in memory, which have no time of change; else empty.
-    """
-
-    id: str
-    path: Path | None
-    class_index: int | None
-    label: str
-    boxes: tuple[Box, ...] = ()
-    masks: tuple[Path, ...] = ()
-    size_bytes: int = 0
-    mtime_ns: int = 0
-    where: str = ""
-    problem: str = ""
-    contents: str = ""
-
-    @property
-    def truth_digest(self) -> str:
-        """The sha256 of class index, label, boxes, each mask's path, size and time of change, and ``contents``.
-
-        Mask files are looked at whenever this is asked, but not read.
-        """
-        masks = [_mask_stamp(mask) for mask in self.masks]
-        facts = [self.class_index, self.label, [list(map(float, box)) for box in self.boxes], masks, self.contents]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _mask_stamp(mask: Path) -> tuple[str, int, int]:
-    try:
-        found = mask.stat()
-    except OSError:
-        return mask.as_posix(), -1, 0
-    return mask.as_posix(), found.st_size, found.st_mtime_ns
 
 
 class ImageSet:
@@ -75,10 +21,11 @@ class ImageSet:
 
     Attributes:
         name: file or folder name.
-        kind: which reader understood it: ``csv``, ``folder`` or ``arrays``.
-        entries: one an image, in the set's order.
+        kind: which reader understood it, e.g. ``csv``, ``folder``, ``coco`` or ``arrays``.
+        entries: one an image, or one an image and class, in the set's order.
         class_names: names in the order of the class indices; of a folder its sorted class folders, whatever the
             model calls them; None where the set has none.
+        notes: what the reader left out and why, a sentence each.
     """
 
     def __init__(
@@ -88,6 +35,7 @@ class ImageSet:
         entries: Iterable[Entry],
         reader: Callable[[Entry], LabelledImage],
         class_names: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         """See the class.
 
@@ -97,6 +45,7 @@ class ImageSet:
             entries: one an image.
             reader: makes the image of an entry; raises ImageError where it cannot.
             class_names: names of the classes, if the set has any.
+            notes: what was left out.
 
         Raises:
             DataError: two entries share an id.
@@ -105,6 +54,7 @@ class ImageSet:
         self.kind = kind
         self.entries = tuple(entries)
         self.class_names = None if class_names is None else tuple(class_names)
+        self.notes = tuple(notes)
         self._reader = reader
         twice = [entry_id for entry_id, count in Counter(entry.id for entry in self.entries).items() if count > 1]
         if twice:
@@ -138,7 +88,7 @@ class ImageSet:
 
     def with_entries(self, entries: Iterable[Entry]) -> ImageSet:
         """Return the same set with other entries, e.g. fewer of them or with class indices."""
-        return ImageSet(self.name, self.kind, entries, self._reader, self.class_names)
+        return ImageSet(self.name, self.kind, entries, self._reader, self.class_names, self.notes)
 
     def limit(self, count: int, seed: int) -> ImageSet:
         """Return ``count`` images drawn evenly over the classes, in the set's order.

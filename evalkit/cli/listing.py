@@ -120,4 +120,9 @@ def _datasets() -> list[Row]:
             "one row a box",
             "example": "image,label,x0,y0,x1,y1\ncats/1.jpg,cat,12,30,180,200",
         },
+        {
+            "data": "FILE.json",
+            "what it is": "COCO: boxes, polygons or RLE; an entry for each photo and category; crowds are ignored",
+            "example": "annotations/instances_val2017.json\nval2017/000000000139.jpg",
+        },
     ]

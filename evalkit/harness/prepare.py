@@ -78,7 +78,7 @@ def prepare(
     target = options.target or "label"
     names = classifier.class_names
     images, notes = match_classes(images, names, classifier.n_classes, require_labels=target == "label")
-    for note in notes:
+    for note in (*images.notes, *notes):
         say(note)
     if options.limit is not None:
         images = images.limit(options.limit, seed)
