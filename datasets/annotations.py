@@ -12,7 +12,10 @@ from pathlib import Path, PurePosixPath
 from evalkit.datasets.entry import Box
 from evalkit.errors import DataError
 
-__all__ = ["LeftOut", "PhotoFinder", "clipped_box", "is_number", "read_bytes", "relative_name"]
+__all__ = ["PHOTO_ENDINGS", "LeftOut", "PhotoFinder", "clipped_box", "is_number", "read_bytes", "relative_name"]
+
+PHOTO_ENDINGS = ("", ".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+"""What a photo's name may lack in annotations."""
 
 _ROUNDING_PX = 1.0  # boxes are often rounded to a pixel beyond the frame
 _LOOKED_FOR = 50  # photos, to tell which folder they are in
@@ -104,9 +107,10 @@ class PhotoFinder:
             (folder for folder in candidates if any(map(self._in(folder), names[:_LOOKED_FOR]))), candidates[0]
         )
 
-    def path(self, name: str) -> Path:
-        """Return where a photo is, or would be."""
-        return self._in(self.folder)(name) or self.folder / f"{name}{self.endings[0]}"
+    def path(self, *names: str) -> Path:
+        """Return where a photo of one of these names is, the first of them first, or would be."""
+        found = (self._in(self.folder)(name) for name in names)
+        return next(filter(None, found), self.folder / f"{names[0]}{self.endings[0]}")
 
     def _in(self, folder: Path) -> _Search:
         return _Search(folder, self.endings)

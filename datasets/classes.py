@@ -15,7 +15,11 @@ from evalkit.errors import DataError
 __all__ = ["match_classes"]
 
 _NAMED = 5
-_SORTED = {"folder": "folders", "scenes": "classes"}  # kinds of sets whose classes have a sorted order, and its parts
+_SORTED = {
+    "folder": "folders",
+    "masks": "folders",
+    "scenes": "classes",
+}  # kinds of sets whose classes have a sorted order, and its parts
 
 
 def match_classes(
@@ -112,7 +116,7 @@ def _sorted_order_note(images: ImageSet, class_names: Sequence[str] | None) -> s
 def _unmatched_message(
     images: ImageSet, unmatched: list[str], class_names: Sequence[str] | None, n_classes: int
 ) -> str:
-    what = "folders" if images.kind == "folder" else "labels"
+    what = "folders" if images.kind in ("folder", "masks") else "labels"
     listed = ", ".join(_with_nearest(label, class_names or ()) for label in unmatched[:_NAMED])
     more = f" and {len(unmatched) - _NAMED} more" if len(unmatched) > _NAMED else ""
     if class_names is None:

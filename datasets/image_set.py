@@ -90,6 +90,10 @@ class ImageSet:
         """Return the same set with other entries, e.g. fewer of them or with class indices."""
         return ImageSet(self.name, self.kind, entries, self._reader, self.class_names, self.notes)
 
+    def renamed(self, name: str, kind: str, notes: Sequence[str]) -> ImageSet:
+        """Return the same images under another name, as another reader understood them."""
+        return ImageSet(name, kind, self.entries, self._reader, self.class_names, notes)
+
     def limit(self, count: int, seed: int) -> ImageSet:
         """Return ``count`` images drawn evenly over the classes, in the set's order.
 

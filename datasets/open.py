@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from evalkit.datasets.image_set import ImageSet
@@ -10,10 +11,19 @@ from evalkit.errors import ConfigError, DataError, nearest
 
 __all__ = ["FORMATS", "open_image_set"]
 
-FORMATS = ("folder", "csv", "coco")
-"""What ``--data-format`` takes: the readers by name."""
+# By name: what is not asked for is not imported.
+_READERS = {
+    "folder": ("class_folder", "read_class_folder"),
+    "masks": ("mask_folder", "read_mask_folder"),
+    "csv": ("csv_manifest", "read_csv_manifest"),
+    "coco": ("coco", "read_coco"),
+    "voc": ("voc", "read_voc"),
+    "imagenet": ("imagenet_csv", "read_imagenet_csv"),
+}
+FORMATS = tuple(_READERS)
+"""What ``--data-format`` takes."""
 
-_EXPECTED = {"folder": "a folder", "csv": "a .csv file", "coco": "a COCO .json file"}
+_SUFFIXES = {".csv": "csv", ".json": "coco", ".xml": "voc"}
 
 
 def open_image_set(path: str | Path, data_format: str | None = None) -> ImageSet:
@@ -45,26 +55,37 @@ def open_image_set(path: str | Path, data_format: str | None = None) -> ImageSet
 def _recognized(place: Path) -> str:
     """Return the format of what stands there."""
     if place.is_dir():
-        return "folder"
-    found = {".csv": "csv", ".json": "coco"}.get(place.suffix.lower())
+        return _recognized_folder(place)
+    found = _SUFFIXES.get(place.suffix.lower())
     if found is None:
         raise DataError(
-            f"--data '{place}' is neither a folder nor a .csv file, nor {_EXPECTED['coco']}; name a folder with "
+            f"--data '{place}' is neither a folder nor a .csv file, nor a .json or .xml; name a folder with "
             "<class>/<image>, a CSV manifest (image,class_index or image,label), or another of `list datasets`"
         )
+    if found == "csv" and _begins(place).startswith("imageid,"):
+        return "imagenet"
     return found
 
 
+def _recognized_folder(folder: Path) -> str:
+    if (folder / "images").is_dir() and (folder / "masks").is_dir():
+        return "masks"
+    annotated = folder / "Annotations"
+    if annotated.is_dir() or any(child.suffix.lower() == ".xml" for child in folder.glob("*")):
+        return "voc"
+    return "folder"
+
+
+def _begins(path: Path) -> str:
+    """Return the beginning of a file's first line, in small letters without spaces."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            return file.readline(200).replace(" ", "").lower()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 def _reader(data_format: str) -> Callable[[Path], ImageSet]:
-    # Each in its own import: what is not asked for is not loaded.
-    if data_format == "csv":
-        from evalkit.datasets.csv_manifest import read_csv_manifest
-
-        return read_csv_manifest
-    if data_format == "coco":
-        from evalkit.datasets.coco import read_coco
-
-        return read_coco
-    from evalkit.datasets.class_folder import read_class_folder
-
-    return read_class_folder
+    module, function = _READERS[data_format]
+    reader: Callable[[Path], ImageSet] = getattr(import_module(f"evalkit.datasets.{module}"), function)
+    return reader

@@ -146,7 +146,36 @@ def table(text: str) -> None:
     survives(file_of("x.csv", text.encode("utf-8", "surrogatepass")))
 
 
+elements = st.sampled_from(["annotation", "object", "name", "bndbox", "xmin", "xmax", "size", "filename", "x"])
+contents = st.sampled_from(["a.png", "cat", "1", "3", "0", "-1", "nan", "1e999", "../a", "&lt;", "", "9" * 30])
+edges = st.lists(contents, min_size=4, max_size=4).map(
+    lambda texts: "".join(f"<{k}>{v}</{k}>" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), texts, strict=True))
+)
+objects = st.builds("<object><name>{}</name><difficult>{}</difficult><bndbox>{}</bndbox></object>".format, contents,
+                    contents, edges)  # fmt: skip
+trees = st.recursive(
+    contents, lambda inner: st.builds("<{0}>{1}</{0}>".format, elements, st.lists(inner, max_size=4).map("".join))
+)
+markup = st.builds(
+    "<annotation><filename>{}</filename><size><width>{}</width><height>{}</height></size>{}</annotation>".format,
+    contents, contents, contents, st.lists(objects | trees, max_size=4).map("".join),
+)  # fmt: skip
+predictions = st.lists(st.sampled_from(["n02123045", "1", "2", "0", "-5", "nan", "inf", "x"]) | texts, max_size=11)
+solutions = st.lists(
+    st.builds("{},{}".format, contents, predictions.map(" ".join))
+    | st.sampled_from(["a,n02123045 1 1 3 3", "b,n02123045 1 1 99 99"]),
+    max_size=4,
+).map(lambda rows: "\n".join(["ImageId,PredictionString", *rows]))
+
+
+def xml(text: str) -> None:
+    survives(file_of("a.xml", text.encode()))
+
+
 READERS = {
+    "voc": (markup, xml),
+    "voc, any bytes": (st.binary(max_size=60), raw("a.xml")),
+    "imagenet": (solutions, table),
     "coco": (coco_documents, coco),
     "coco, any bytes": (st.binary(max_size=60), raw("x.json")),
     "csv": (tables, table),
