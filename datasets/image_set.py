@@ -134,6 +134,7 @@ class ImageSet:
         class_names: Sequence[str] | None = None,
         ids: Sequence[str] | None = None,
         name: str = "arrays",
+        ignores: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
     ) -> ImageSet:
         """Make a set of images that are in memory already. The arrays are not copied; do not change them afterwards.
 
@@ -146,11 +147,13 @@ class ImageSet:
             class_names: names in the order of the class indices.
             ids: unique names; by default the positions.
             name: of the set, as shown.
+            ignores: bool (N, H, W), or for each image the pixels that are neither the object nor its surroundings
+                (H, W) or None; localization metrics leave them out.
 
         Raises:
             DataError: shapes, dtypes or values that do not fit; the message names the image.
         """
         from evalkit.datasets.arrays import array_entries
 
-        entries, reader = array_entries(pixels, class_indices, regions, boxes, class_names, ids)
+        entries, reader = array_entries(pixels, class_indices, regions, boxes, class_names, ids, ignores)
         return cls(name, "arrays", entries, reader, class_names)

@@ -198,7 +198,7 @@ class _Photo:
         image = self.image
         if image.region is None or image.boxes is None:
             raise TypeError("a region metric was asked for a photo without a region")
-        return Truth(image.region, image.boxes, image.exact, image.pixel_size)
+        return Truth(image.region, image.boxes, image.exact, image.pixel_size, image.ignore)
 
 
 def _map_problem(made: NDArray[np.float32] | None, size: tuple[int, ...]) -> str | None:
