@@ -51,6 +51,7 @@ class Entry:
         segments: the object's outlines, as in ``Places``.
         ignore: places that are neither the object nor its surroundings, e.g. crowds.
         size: height and width in pixels of the upright photo, as the set says; None where it does not.
+        outputs: the model's outputs that the class stands for, where they are several; ``class_index`` is the first.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Entry:
     segments: tuple[str, ...] = ()
     ignore: Places = Places()
     size: tuple[int, int] | None = None
+    outputs: tuple[int, ...] = ()
 
     @property
     def has_region(self) -> bool:
@@ -82,6 +84,8 @@ class Entry:
         facts: list[Any] = [self.class_index, self.label, *_facts(Places(self.boxes, self.masks)), self.contents]
         if self.segments or self.ignore:  # what most sets lack is not in the digest, which older runs hold
             facts += [self.segments, *_facts(self.ignore), self.ignore.segments]
+        if self.outputs:
+            facts.append({"outputs": self.outputs})
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.segments import decode_segment
 from evalkit.errors import ImageError
 
-__all__ = ["file_facts", "read_from_file", "require_inside"]
+__all__ = ["file_facts", "read_from_file", "region_share", "require_inside"]
 
 Pixels = NDArray[np.bool_]
 
@@ -73,6 +74,25 @@ def read_from_file(entry: Entry) -> LabelledImage:
         sha256=hashlib.sha256(data).hexdigest(),
         ignore=_ignored(entry.ignore, void, region, size),
     )
+
+
+def region_share(entry: Entry, read: Callable[[Entry], LabelledImage]) -> float | None:
+    """Return the share of the photo that the object takes, 0..1; None where its place is not known.
+
+    Args:
+        entry: of any set.
+        read: reads the image, where its size or its mask is not known without.
+
+    Raises:
+        ImageError: the image cannot be used.
+    """
+    if entry.problem:
+        raise ImageError(entry.problem)
+    if entry.path is not None and not entry.has_region:
+        return None
+    undecoded = entry.size is not None and not entry.masks
+    region = _truth(entry, entry.size)[0] if entry.size and undecoded else read(entry).region
+    return None if region is None else float(region.mean())
 
 
 def require_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> None:

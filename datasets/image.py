@@ -32,6 +32,7 @@ class LabelledImage:
         sha256: of the photo's file contents; for arrays of the shape and the pixels.
         ignore: bool (H, W), pixels that are neither the object nor its surroundings, none of them in ``region``; None
             where there are none.
+        outputs: the model's outputs that the label stands for, where they are several; ``class_index`` is the first.
     """
 
     id: str
@@ -44,6 +45,12 @@ class LabelledImage:
     pixel_size: tuple[float, float] = (1.0, 1.0)
     sha256: str = ""
     ignore: NDArray[np.bool_] | None = None
+    outputs: tuple[int, ...] = ()
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """Every output of the model that the label stands for: one, unless a class map says otherwise."""
+        return self.outputs or (self.class_index,)
 
     @property
     def place(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,7 +86,8 @@ class ImageSet:
         """
         if entry.problem:
             raise ImageError(entry.problem)
-        return self._reader(entry)
+        image = self._reader(entry)
+        return replace(image, outputs=entry.outputs) if entry.outputs else image
 
     def with_entries(self, entries: Iterable[Entry]) -> ImageSet:
         """Return the same set with other entries, e.g. fewer of them or with class indices."""
@@ -107,22 +110,45 @@ class ImageSet:
         Raises:
             ConfigError: ``count`` is below 1.
         """
+        return self.draw(count, seed, lambda _: True)
+
+    def draw(self, count: int | None, seed: int, wanted: Callable[[Entry], bool]) -> ImageSet:
+        """Return the images that are wanted, or ``count`` of them, drawn as by ``limit``.
+
+        Args:
+            count: images; None = all.
+            seed: the run's seed.
+            wanted: asked of each image until there are enough: it may read the photo.
+
+        Raises:
+            ConfigError: ``count`` is below 1.
+        """
+        if count is None:
+            return self.with_entries(filter(wanted, self.entries))
         if count < 1:
             raise ConfigError(f"--limit {count} is not allowed; it takes 1 or more images")
-        kept = set(self._drawing_order(seed)[:count])
+        kept = {entry.id for entry in islice(self._in_turn(seed, wanted), count)}
         return self.with_entries(entry for entry in self.entries if entry.id in kept)
 
-    def _drawing_order(self, seed: int) -> list[str]:
-        """Return all ids: each class shuffled, then one of every class in turn."""
-        ids: dict[str | int, list[str]] = {}
+    def _in_turn(self, seed: int, wanted: Callable[[Entry], bool]) -> Iterator[Entry]:
+        """Yield every image that is wanted: each class shuffled, then the next of every class in turn."""
+        classes: dict[str | int, list[str]] = {}
         for entry in self.entries:
             key = entry.label or (-1 if entry.class_index is None else entry.class_index)
-            ids.setdefault(key, []).append(entry.id)
-        keys = sorted(ids, key=lambda key: (str(key), isinstance(key, str)))
-        shuffled = [generator(seed, "limit", key).permutation(sorted(ids[key])).tolist() for key in keys]
-        order = generator(seed, "limit").permutation(len(keys))
-        rounds = range(max(map(len, shuffled), default=0))
-        return [shuffled[k][turn] for turn in rounds for k in order if turn < len(shuffled[k])]
+            classes.setdefault(key, []).append(entry.id)
+        by_id = {entry.id: entry for entry in self.entries}
+        keys = sorted(classes, key=lambda key: (str(key), isinstance(key, str)))
+        shuffled = [generator(seed, "limit", key).permutation(sorted(classes[key])).tolist() for key in keys]
+        left = [filter(wanted, map(by_id.__getitem__, ids)) for ids in shuffled]
+        queues = [left[place] for place in generator(seed, "limit").permutation(len(keys))]
+        while queues:
+            going = []
+            for queue in queues:
+                found = next(queue, None)
+                if found is not None:
+                    going.append(queue)
+                    yield found
+            queues = going
 
     @classmethod
     def from_arrays(

@@ -39,7 +39,7 @@ def open_image_set(path: str | Path, data_format: str | None = None) -> ImageSet
     """
     if data_format is not None and data_format not in FORMATS:
         raise ConfigError(f"--data-format '{data_format}' is unknown: {nearest(data_format, FORMATS)}")
-    if path == "scenes":
+    if path == "scenes" and data_format is None:
         from evalkit.datasets.scenes import scenes
 
         return scenes()

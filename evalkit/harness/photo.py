@@ -23,6 +23,7 @@ from evalkit.metrics.spec import (
     Truth,
 )
 from evalkit.models.perturbation import PhotoScores
+from evalkit.models.probabilities import score_of
 
 __all__ = ["Cell", "MadeMap", "PhotoResult", "score_photo"]
 
@@ -55,10 +56,18 @@ class MadeMap:
 
 @dataclass(frozen=True, eq=False)
 class PhotoResult:
-    """Everything found out about one photo."""
+    """Everything found out about one photo.
+
+    Attributes:
+        predicted: the model's first choice; -1 if its scores are not finite.
+        targets: the outputs that were explained and scored together; mostly one.
+        clean_score: their score on the untouched photo.
+        cells: of every explainer and metric asked for.
+        maps: made just now.
+    """
 
     predicted: int
-    target: int
+    targets: tuple[int, ...]
     clean_score: float
     cells: list[Cell] = field(default_factory=list)
     maps: list[MadeMap] = field(default_factory=list)
@@ -83,9 +92,9 @@ def score_photo(
     clean = plan.classifier.probabilities(image.pixels[None])[0]
     finite = bool(np.isfinite(clean).all())
     predicted = int(clean.argmax()) if finite else UNLABELLED
-    target = predicted if plan.target == "predicted" and finite else image.class_index
-    result = PhotoResult(predicted, target, float(clean[target]))
-    scores = PhotoScores(plan.classifier, image.pixels, target, result.clean_score)
+    targets = (predicted,) if plan.target == "predicted" and finite else image.targets
+    result = PhotoResult(predicted, targets, float(score_of(clean, targets)))
+    scores = PhotoScores(plan.classifier, image.pixels, targets, result.clean_score)
     photo = _Photo(plan, image, result, scores, advance)
     for start in range(0, len(cells), _TOGETHER):
         photo.explain_and_score(cells[start : start + _TOGETHER], stored)
@@ -145,7 +154,7 @@ class _Photo:
     def _make(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, str | None]:
         start = perf_counter()
         try:
-            maps = explainer.explain(self.plan.classifier, self.image.pixels[None], [self.result.target])
+            maps = explainer.explain(self.plan.classifier, self.image.pixels[None], [self.result.targets])
         except EvalkitError as error:
             return None, str(error)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -158,17 +167,16 @@ class _Photo:
 
     def _why_not(self, metric: Metric) -> str | None:
         """Say why this photo cannot be scored by this metric, whatever the map; None if it can."""
-        labelled = self.image.class_index
         if isinstance(metric, PerturbationMetric):
             if not np.isfinite(self.result.clean_score):
                 return NOT_FINITE
-            wrong = self.plan.target == "label" and self.result.predicted != labelled
+            wrong = self.plan.target == "label" and self.result.predicted not in self.image.targets
             return MISCLASSIFIED if wrong else None
         if isinstance(metric, MapMetric):
             return None
         if self.image.region is None:
             return "no region"
-        if self.result.target != labelled:
+        if not set(self.result.targets) <= set(self.image.targets):
             return "the class explained is not the region's"
         if not self.image.region.any():
             return "nothing of the region is left at the model's input size"

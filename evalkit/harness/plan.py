@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from importlib.metadata import version
 
 from evalkit import signature
@@ -59,6 +59,7 @@ class Plan:
         limit: images asked for, or None for all.
         criterion: the metric that decides the patch size, by its text. It moves no score, so no key holds it.
         margin: the loss of it that is accepted.
+        chosen: options that chose among the images besides the limit, and their values.
     """
 
     images: ImageSet
@@ -72,6 +73,15 @@ class Plan:
     limit: int | None
     criterion: str = DEFAULT_CRITERION
     margin: float = DEFAULT_MARGIN
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def target_text(self) -> str:
+        """What is explained and scored; with the digest of the classes that stand for several outputs, if any do."""
+        classes = sorted({(entry.label, entry.outputs) for entry in self.images.entries if entry.outputs})
+        if self.target == "predicted" or not classes:
+            return self.target
+        return f"{self.target}({signature.digest(repr(classes), 8)})"
 
     @property
     def subject(self) -> str:
@@ -99,9 +109,10 @@ class Plan:
                 "data": self.images.name,
                 "images": len(self.images),
                 "limit": self.limit,
+                **self.chosen,
                 "geometry": self.geometry,
                 "score": "softmax",
-                "target": self.target,
+                "target": self.target_text,
                 "steps": self.steps,
                 "seed": self.seed,
             },
@@ -110,7 +121,7 @@ class Plan:
     def metric_signature(self, metric: Metric) -> str:
         """Return a metric's line; what asks the model also names the score and the target."""
         if isinstance(metric, PerturbationMetric):
-            return f"{metric.signature}|score:softmax|target:{self.target}"
+            return f"{metric.signature}|score:softmax|target:{self.target_text}"
         return metric.signature
 
     def signatures(self) -> Signatures:
@@ -128,7 +139,7 @@ class Plan:
 
     def map_key(self, explainer: Explainer) -> str:
         """Return what a stored map must match to be used again."""
-        return signature.digest(f"{self.subject}|{self.geometry}|{self.target}|{explainer.signature}", 32)
+        return signature.digest(f"{self.subject}|{self.geometry}|{self.target_text}|{explainer.signature}", 32)
 
     def score_key(self, explainer: Explainer, metric: Metric) -> str:
         """Return what a stored cell must match to be used again."""

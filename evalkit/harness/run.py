@@ -121,7 +121,7 @@ def _do_photo(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, pr
             row,
             sha256=image.sha256,
             problem=None,
-            target=result.target,
+            target=result.targets[0],
             predicted=result.predicted,
             clean_score=result.clean_score,
             place=image.place,
@@ -189,7 +189,7 @@ def _manifest(plan: Plan, folder: RunFolder, created: str, finished: str | None)
         model=_model_facts(plan, rows),
         data=_data_facts(plan, rows),
         settings=Settings(
-            target=plan.target,
+            target=plan.target_text,
             geometry=plan.geometry,
             steps=plan.steps,
             seed=plan.seed,
@@ -210,7 +210,8 @@ def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
     model = plan.classifier
     seen = [row for row in rows if row.predicted is not None]
     labelled = [row for row in seen if row.class_index >= 0]
-    right = sum(row.predicted == row.class_index for row in labelled)
+    stands_for = {entry.id: entry.outputs or (entry.class_index,) for entry in plan.images.entries}
+    right = sum(row.predicted in stands_for[row.image_id] for row in labelled)
     clean = np.array([row.clean_score for row in seen if row.clean_score is not None])
     return ModelFacts(
         name=model.name,

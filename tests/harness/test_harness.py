@@ -277,3 +277,20 @@ def test_localization_leaves_ignored_pixels_out_and_nothing_else_does(make_plan,
             "pointing_game", "energy_pointing_game", "relevance_mass_accuracy", "relevance_rank_accuracy",
         )
     }  # fmt: skip
+
+
+def test_a_class_of_several_outputs_is_scored_by_their_summed_probability(make_plan, tiny, photos):
+    first = tiny.probabilities(photos).argmax(axis=1)
+    other = (first + 1) % 3
+    plan = make_plan(expand("center", [], 0), metrics=["deletion", "average_drop"], labels=other)
+    outputs = tuple(sorted((int(first[0]), int(other[0]))))
+    entries = [replace(entry, class_index=outputs[0], outputs=outputs) for entry in plan.images.entries[:1]]
+    plan = replace(plan, images=plan.images.with_entries(entries))
+    image = fit(plan.images.read(entries[0]), (32, 32), "squash")
+    result = score_photo(plan, image, [(plan.explainers[0], plan.metrics)], {}, lambda *_: None)
+    assert result.targets == outputs
+    assert result.clean_score == tiny.probabilities(photos[:1])[0][list(outputs)].sum()
+    assert [cell.reason for cell in result.cells] == [None, None]  # the first choice is one of the two
+    assert plan.target_text.startswith("label(")
+    assert f"|target:{plan.target_text}" in plan.metric_signature(plan.metrics[0])
+    assert replace(plan, target="predicted").target_text == "predicted"
