@@ -12,11 +12,21 @@ from pathlib import Path, PurePosixPath
 from evalkit.datasets.entry import Box
 from evalkit.errors import DataError
 
-__all__ = ["PHOTO_ENDINGS", "LeftOut", "PhotoFinder", "clipped_box", "is_number", "read_bytes", "relative_name"]
+__all__ = [
+    "OUTSIDE",
+    "PHOTO_ENDINGS",
+    "LeftOut",
+    "PhotoFinder",
+    "clipped_box",
+    "is_number",
+    "read_bytes",
+    "relative_name",
+]
 
 PHOTO_ENDINGS = ("", ".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 """What a photo's name may lack in annotations."""
 
+OUTSIDE = "reaches outside the photo"
 _ROUNDING_PX = 1.0  # boxes are often rounded to a pixel beyond the frame
 _LOOKED_FOR = 50  # photos, to tell which folder they are in
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -42,7 +52,7 @@ def clipped_box(edges: Sequence[object], size: tuple[int, int] | None) -> Box | 
     right, bottom = (size[1], size[0]) if size else (math.inf, math.inf)
     if min(x0, y0) < -_ROUNDING_PX or x1 > right + _ROUNDING_PX or y1 > bottom + _ROUNDING_PX:
         frame = f" of {right} x {bottom}" if size else ""
-        return f"box ({_listed(edges)}) reaches outside the photo{frame}"
+        return f"box ({_listed(edges)}) {OUTSIDE}{frame}"
     x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, right), min(y1, bottom)
     return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else f"box ({_listed(edges)}) has no area inside the photo"
 

@@ -18,7 +18,10 @@ from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.segments import decode_segment
 from evalkit.errors import ImageError
 
-__all__ = ["file_facts", "read_from_file", "region_share", "require_inside"]
+__all__ = ["EMPTY_MASK", "SMALLER", "file_facts", "read_from_file", "region_share", "require_inside"]
+
+EMPTY_MASK = "mask is empty"
+SMALLER = "smaller than its box"
 
 Pixels = NDArray[np.bool_]
 
@@ -100,7 +103,7 @@ def require_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> None:
     height, width = size
     for x0, y0, x1, y1 in boxes:
         if x1 > width or y1 > height:
-            raise ImageError(f"the photo is {width} x {height}, smaller than its box ({x0:g}, {y0:g}, {x1:g}, {y1:g})")
+            raise ImageError(f"the photo is {width} x {height}, {SMALLER} ({x0:g}, {y0:g}, {x1:g}, {y1:g})")
 
 
 def _truth(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[np.float64] | None, Pixels | None]:
@@ -110,7 +113,7 @@ def _truth(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[
         found = [mask.object for mask in masks] + [decode_segment(text, size) for text in entry.segments]
         drawn = [one for one in found if one.any()]
         if not drawn or not all(mask.object.any() for mask in masks):
-            raise ImageError("mask is empty")
+            raise ImageError(EMPTY_MASK)
         boxes = np.array([tight_box(one) for one in drawn], dtype=np.float64)
         return np.logical_or.reduce(drawn), boxes, _union([mask.void for mask in masks])
     if entry.boxes:
