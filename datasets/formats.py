@@ -29,7 +29,7 @@ DATA_FORMATS = (
         "",
         "1,000 images made on the fly: ten shapes, each the only evidence for its class, with exact masks; for --model "
         "vgg16-mini, or any model with ten outputs in the order of their names",
-        "--data scenes --limit 200\n--data scenes --model my.keras",
+        "--data scenes --limit 99\n--data scenes --model x.keras",
     ),
     DataFormat(
         "FOLDER",
@@ -48,24 +48,24 @@ DATA_FORMATS = (
         "csv",
         "a manifest: image, class_index or label; optionally x0,y0,x1,y1 (half-open pixels) or mask, and ignore (masks "
         "of what is neither object nor background); one row a box",
-        "image,label,x0,y0,x1,y1\ncats/1.jpg,cat,12,30,180,200",
+        "image,label,x0,y0,x1,y1\na.jpg,cat,12,30,180,200",
     ),
     DataFormat(
         "FILE.json",
         "coco",
         "COCO: boxes, polygons or RLE; an entry for each photo and category; crowds are ignored",
-        "annotations/instances_val2017.json\nval2017/000000000139.jpg",
+        "annotations/val.json\nval/000000000139.jpg",
     ),
     DataFormat(
-        "FOLDER or FILE.xml",
+        "FOLDER or\nFILE.xml",
         "voc",
         "Pascal VOC or ImageNet XML; an entry for each photo and class; objects marked difficult are ignored",
-        "VOC2012/Annotations/2007_000027.xml\nVOC2012/JPEGImages/2007_000027.jpg",
+        "VOC/Annotations/27.xml\nVOC/JPEGImages/27.jpg",
     ),
     DataFormat(
         "FILE.csv",
         "imagenet",
         "ImageNet's LOC_val_solution.csv, beside ILSVRC/; labels are WordNet ids",
-        "ImageId,PredictionString\nILSVRC2012_val_00048981,n03995372 85 1 499 272",
+        "ImageId,PredictionString\nval_81,n03995372 85 1 499 272",
     ),
 )

@@ -100,6 +100,5 @@ def _datasets() -> list[Row]:
     from evalkit.datasets.formats import DATA_FORMATS
 
     return [
-        {"data": one.data, "--data-format": one.name, "what it is": one.what, "example": one.example}
-        for one in DATA_FORMATS
+        {"data": one.data, "format": one.name, "what it is": one.what, "example": one.example} for one in DATA_FORMATS
     ]

@@ -63,8 +63,7 @@ def validate(  # noqa: PLR0913 - one parameter an option
     format
         How to print the report; json has every class, problem and duplicate.
     """
-    with quiet_native_stderr():
-        from evalkit.harness.validate import validate_data
+    from evalkit.harness.validate import validate_data
     from evalkit.report.validation import render_validation
 
     options = merge(
@@ -81,6 +80,9 @@ def validate(  # noqa: PLR0913 - one parameter an option
             geometry=geometry,
         )
     )
+    if model is not None:
+        with quiet_native_stderr():
+            import evalkit.models.sources  # noqa: F401 - later imports find it there, and say nothing
     found = validate_data(options, _with_progress)
     print_result(render_validation(found, format, width=terminal_width()))
     if found.blocking:

@@ -25,7 +25,7 @@ def render_validation(found: Validation, form: Literal["table", "json"], *, widt
     """
     if form == "json":
         return json.dumps(_document(found), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    parts = [listing_table(found.data.name, ("", ""), list(_facts(found)))]
+    parts = [listing_table(found.data.name, ("what", "found"), list(_facts(found)))]
     parts.append(listing_table(*_classes(found.data)))
     if found.data.problems:
         parts.append(listing_table(*_problems(found.data)))

@@ -5,6 +5,7 @@ A few seconds by default; ``python -m pytest -m slow tests/datasets/test_fuzz.py
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -172,7 +173,53 @@ def xml(text: str) -> None:
     survives(file_of("a.xml", text.encode()))
 
 
+@st.composite
+def damaged_masks(draw: st.DrawFn) -> bytes:
+    """A palette mask with Pascal's void, some of its bytes changed."""
+    image = Image.fromarray(np.array([[0, 15, 255], [255, 0, 1]] * 2, np.uint8).repeat(2, axis=1)).convert("P")
+    image.putpalette([0, 0, 0] + [128, 64, 0] * 254 + [224, 224, 192])
+    file = io.BytesIO()
+    image.save(file, draw(st.sampled_from(["PNG", "GIF", "TIFF", "BMP"])))
+    data = bytearray(file.getvalue())
+    for place in draw(st.lists(st.integers(0, len(data) - 1), max_size=4)):
+        data[place] = draw(st.integers(0, 255))
+    return bytes(data)
+
+
+def masked(data: bytes) -> None:
+    def write(folder: Path) -> Path:
+        for name in ("images/cat", "masks/cat", "ignore/cat"):
+            (folder / name).mkdir(parents=True)
+        (folder / "a.png").rename(folder / "images/cat/a.png")
+        for name in ("masks", "ignore"):
+            (folder / name / "cat" / "a.png").write_bytes(data)
+        return folder
+
+    survives(write)
+
+
+names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=8)
+
+
+def foldered(layout: dict[str, list[str]]) -> None:
+    def write(folder: Path) -> Path:
+        root = folder / "photos"
+        root.mkdir()
+        for name, files in layout.items():
+            try:
+                (root / name).mkdir(exist_ok=True)
+                for file in files:
+                    (root / name / f"{file}.png").write_bytes((folder / "a.png").read_bytes())
+            except OSError:  # a name that the system does not take
+                continue
+        return root
+
+    survives(write)
+
+
 READERS = {
+    "folder": (st.dictionaries(names, st.lists(names, max_size=3), max_size=3), foldered),
+    "masks": (damaged_masks(), masked),
     "voc": (markup, xml),
     "voc, any bytes": (st.binary(max_size=60), raw("a.xml")),
     "imagenet": (solutions, table),
