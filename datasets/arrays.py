@@ -25,6 +25,7 @@ def array_entries(
     boxes: Sequence[ArrayLike | None] | NDArray[np.floating] | None,
     class_names: Sequence[str] | None,
     ids: Sequence[str] | None,
+    ignores: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> tuple[list[Entry], Callable[[Entry], LabelledImage]]:
     """Check the arguments of ``ImageSet.from_arrays``, which documents them.
 
@@ -41,12 +42,16 @@ def array_entries(
     indices = _class_indices(class_indices, class_names, count)
     all_regions = _one_each("regions", regions, count)
     all_boxes = _one_each("boxes", boxes, count)
+    all_ignores = _one_each("ignores", ignores, count)
     entries, held = [], {}
     for position, name in enumerate(names):
         where = f"image '{name}'"
         photo = _pixels(pixels[position], where)
         size = (photo.shape[0], photo.shape[1])
-        region = _region(all_regions[position], size, where)
+        region = _pixels_of("region", all_regions[position], size, where)
+        if region is not None and not region.any():
+            raise DataError(f"{where}: the region has no True pixel; give None if the place is unknown")
+        ignore = _pixels_of("ignored part", all_ignores[position], size, where)
         given = _boxes(all_boxes[position], size, where)
         if region is not None and given:
             raise DataError(f"{where}: both a region and boxes; give one of them")
@@ -54,8 +59,9 @@ def array_entries(
         label = "" if class_names is None or index is None else class_names[index]
         sha256 = _digest(photo)
         contents = sha256 + ("" if region is None else _digest(region))
+        contents += "" if ignore is None else f"ignore{_digest(ignore)}"
         entries.append(Entry(name, None, index, label, given, size_bytes=photo.nbytes, where=where, contents=contents))
-        held[name] = _Held(photo, region, sha256)
+        held[name] = _Held(photo, region, sha256, ignore)
     return entries, _Reader(held)
 
 
@@ -64,6 +70,7 @@ class _Held:
     pixels: NDArray[np.uint8]
     region: NDArray[np.bool_] | None
     sha256: str
+    ignore: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +94,7 @@ class _Reader:
             boxes=boxes,
             exact=found.region is not None,
             sha256=found.sha256,
+            ignore=found.ignore if found.ignore is None or region is None else found.ignore & ~region,
         )
 
 
@@ -135,17 +143,15 @@ def _pixels(given: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
     return view
 
 
-def _region(given: object, size: tuple[int, int], where: str) -> NDArray[np.bool_] | None:
+def _pixels_of(what: str, given: object, size: tuple[int, int], where: str) -> NDArray[np.bool_] | None:
     if given is None:
         return None
-    region = np.asarray(given)
-    if region.dtype != np.bool_ or region.shape != size:
+    pixels = np.asarray(given)
+    if pixels.dtype != np.bool_ or pixels.shape != size:
         raise DataError(
-            f"{where}: the region is {region.dtype} of shape {region.shape}; give bool of the photo's {size}"
+            f"{where}: the {what} is {pixels.dtype} of shape {pixels.shape}; give bool of the photo's {size}"
         )
-    if not region.any():
-        raise DataError(f"{where}: the region has no True pixel; give None if the place is unknown")
-    return region
+    return pixels
 
 
 def _boxes(given: object, size: tuple[int, int], where: str) -> tuple[Box, ...]:

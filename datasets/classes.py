@@ -1,44 +1,59 @@
-"""Which output of the model a label stands for."""
+"""Which output of the model, or which outputs, a label stands for."""
 
 from __future__ import annotations
 
-import difflib
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
+from evalkit.datasets.class_map import ClassMap
+from evalkit.datasets.entry import Entry
 from evalkit.datasets.image import UNLABELLED
-from evalkit.datasets.image_set import Entry, ImageSet
+from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.output_names import OutputNames
 from evalkit.errors import DataError
 
 __all__ = ["match_classes"]
 
 _NAMED = 5
-_SORTED = {"folder": "folders", "scenes": "classes"}  # kinds of sets whose classes have a sorted order, and its parts
+_LISTED = 200
+_SORTED = {"folder": "folders", "masks": "folders", "scenes": "classes"}  # kinds of sets whose classes have an order
+_ANNOTATED = ("coco", "voc", "imagenet")  # kinds of sets that have classes of their own, of which a model knows some
+
+Outputs = tuple[int, ...]
 
 
 def match_classes(
-    images: ImageSet, class_names: Sequence[str] | None, n_classes: int, *, require_labels: bool
+    images: ImageSet,
+    class_names: Sequence[str] | None,
+    n_classes: int,
+    *,
+    require_labels: bool,
+    class_ids: Sequence[str] | None = None,
+    class_map: ClassMap | None = None,
 ) -> tuple[ImageSet, list[str]]:
-    """Give every entry the index of its class.
+    """Give every entry the index of its class, or the indices that its class stands for.
 
-    An entry's own class index comes first. Else its label is looked up in ``class_names``: exactly, then regardless of
-    case and with ``_``, ``-`` and space as equals. Class folders, or the classes of scenes, none of which is one of the
-    model's, or for a model whose names are unknown, are taken in sorted order if there are as many as the model has
-    outputs.
+    An entry's own class index comes first. Else its label is looked up in the class map; then among the model's names
+    and WordNet ids, exactly, then regardless of case and with ``_``, ``-`` and space as equals. Labels none of which is
+    found, and all of which are whole numbers below ``n_classes``, are indices. Class folders, or the classes of scenes,
+    none of which is one of the model's, or for a model whose names are unknown, are taken in sorted order if there are
+    as many as the model has outputs. Labels that are not found are refused; with a class map, and in annotations with
+    classes of their own (COCO, VOC, ImageNet) if others are found, they are left out, and listed.
 
     Args:
         images: the set.
         class_names: the model's, in the order of its outputs; None if unknown.
         n_classes: number of outputs.
         require_labels: refuse unlabelled entries; otherwise they get -1.
+        class_ids: WordNet ids in the order of the outputs; None if unknown.
+        class_map: what classes of the set stand for.
 
     Returns:
         The set with all class indices, and notes for the user.
 
     Raises:
         DataError: an index out of range, a label that is no class or several, or an unlabelled entry.
+        ConfigError: the class map names an output that the model lacks.
     """
     unlabelled = [entry for entry in images.entries if entry.class_index is None and not entry.label]
     if unlabelled and require_labels:
@@ -46,95 +61,94 @@ def match_classes(
             f"{images.name}: {len(unlabelled)} of {len(images)} images have no label (the first: "
             f"{_where(unlabelled[0])}); sort them into class folders, or use --target predicted"
         )
+    names = OutputNames(class_names, class_ids, n_classes)
     labels = list(dict.fromkeys(entry.label for entry in images.entries if entry.class_index is None and entry.label))
-    indices, notes = _indices(images, labels, class_names, n_classes)
-    indices[""] = UNLABELLED
+    found, notes = _found(images, labels, names, class_map)
     entries = []
     for entry in images.entries:
-        class_index = indices[entry.label] if entry.class_index is None else entry.class_index
-        if entry.class_index is not None or entry.label:
-            _require_in_range(entry, class_index, n_classes)
-        entries.append(replace(entry, class_index=class_index))
-    return images.with_entries(entries), notes + _contradictions(images, class_names)
+        if entry.class_index is not None:
+            _require_in_range(entry, entry.class_index, n_classes)
+            entries.append(entry)
+        elif not entry.label:
+            entries.append(replace(entry, class_index=UNLABELLED))
+        elif outputs := found.get(entry.label):
+            entries.append(replace(entry, class_index=outputs[0], outputs=outputs if len(outputs) > 1 else ()))
+    notes += _left_out(images, [label for label in labels if not found.get(label)], len(labels), len(entries))
+    return images.with_entries(entries), notes + _contradictions(images, names)
 
 
-def _indices(
-    images: ImageSet, labels: list[str], class_names: Sequence[str] | None, n_classes: int
-) -> tuple[dict[str, int], list[str]]:
-    """Return each label's class index and what to tell the user."""
-    names = _Names(class_names)
-    found = {label: names.find(label) for label in labels}
-    for label, candidates in found.items():
-        if len(candidates) > 1:
-            raise DataError(
-                f"{images.name}: the label '{label}' is the name of classes {', '.join(map(str, candidates))}; "
-                "use a CSV manifest with class_index"
-            )
-    unmatched = [label for label in labels if not found[label]]
+def _found(
+    images: ImageSet, labels: list[str], names: OutputNames, class_map: ClassMap | None
+) -> tuple[dict[str, Outputs], list[str]]:
+    """Return the outputs of each label that has any, and what to tell the user."""
+    mapped = {} if class_map is None else names.mapped(class_map, labels)
+    found = dict(mapped)
+    for label in labels:
+        if label not in mapped and (candidates := names.find(label)):
+            if len(candidates) > 1:
+                raise DataError(
+                    f"{images.name}: the label '{label}' is the name of classes {', '.join(map(str, candidates))}; "
+                    "use a CSV manifest with class_index, or --class-map FILE"
+                )
+            found[label] = (candidates[0],)
+    unmatched = [label for label in labels if label not in found]
     if not unmatched:
-        return {label: candidates[0] for label, candidates in found.items()}, []
+        return found, []
+    if class_map is None and not found:
+        # All folders are asked, not only those with images: a limited set must not be matched in another way.
+        classes = list(images.class_names or ()) if images.kind in _SORTED else labels
+        if names.all_indices(classes):
+            return {label: (int(label),) for label in labels}, [f"{images.name}: its labels are taken as class indices"]
+        if images.kind in _SORTED and len(classes) == names.count and not any(map(names.find, classes)):
+            return {one: (index,) for index, one in enumerate(classes)}, [_sorted_order_note(images, names)]
+    if class_map is None and not (images.kind in _ANNOTATED and any(found.values())):
+        raise DataError(_unmatched_message(images, unmatched, names))
+    return found, []
+
+
+def _left_out(images: ImageSet, labels: list[str], n_labels: int, n_left: int) -> list[str]:
+    """Return a note that lists the classes that stand for no output."""
+    if not labels:
+        return []
+    listed = ", ".join(f"'{label}'" for label in labels[:_LISTED])
+    more = f" and {len(labels) - _LISTED} more" if len(labels) > _LISTED else ""
+    said = (
+        f"{images.name}: {len(labels)} of {n_labels} classes stand for no output of the model; left out, with "
+        f"{len(images) - n_left} of {len(images)} images: {listed}{more}; --class-map FILE can say what they stand for"
+    )
+    if not n_left:
+        raise DataError(said)
+    return [said]
+
+
+def _sorted_order_note(images: ImageSet, names: OutputNames) -> str:
     folders = images.class_names or ()
-    # All folders are asked, not only those with images: a limited set must not be matched another way than the whole.
-    if images.kind in _SORTED and len(folders) == n_classes and not any(map(names.find, folders)):
-        return {folder: index for index, folder in enumerate(folders)}, [_sorted_order_note(images, class_names)]
-    raise DataError(_unmatched_message(images, unmatched, class_names, n_classes))
-
-
-class _Names:
-    """The model's class names, to be searched by label."""
-
-    def __init__(self, class_names: Sequence[str] | None) -> None:
-        self.exact: dict[str, list[int]] = {}
-        self.plain: dict[str, list[int]] = {}
-        for index, name in enumerate(class_names or ()):
-            self.exact.setdefault(name, []).append(index)
-            self.plain.setdefault(_plain(name), []).append(index)
-
-    def find(self, label: str) -> list[int]:
-        """Return the classes of that name: none, one, or several where the model has namesakes."""
-        return self.exact.get(label) or self.plain.get(_plain(label), [])
-
-
-def _plain(name: str) -> str:
-    """Return the form in which names are compared: case, ``_``, ``-`` and the way accents are encoded do not count."""
-    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()
-
-
-def _sorted_order_note(images: ImageSet, class_names: Sequence[str] | None) -> str:
-    folders = images.class_names or ()
-    why = "the model's class names are unknown" if class_names is None else "none of its classes is one of the model's"
+    why = "the model's class names are unknown" if names.names is None else "none of its classes is one of the model's"
     listed = ", ".join(f"{folder} = {index}" for index, folder in enumerate(folders[:_NAMED]))
     more = ", ..." if len(folders) > _NAMED else ""
     what = f"its {len(folders)} {_SORTED[images.kind]} are the classes in sorted order"
     return f"{images.name}: {why}, so {what}: {listed}{more}"
 
 
-def _unmatched_message(
-    images: ImageSet, unmatched: list[str], class_names: Sequence[str] | None, n_classes: int
-) -> str:
-    what = "folders" if images.kind == "folder" else "labels"
-    listed = ", ".join(_with_nearest(label, class_names or ()) for label in unmatched[:_NAMED])
+def _unmatched_message(images: ImageSet, unmatched: list[str], names: OutputNames) -> str:
+    what = "folders" if _SORTED.get(images.kind) == "folders" else "labels"
+    listed = ", ".join(f"'{label}'{names.nearest(label)}" for label in unmatched[:_NAMED])
     more = f" and {len(unmatched) - _NAMED} more" if len(unmatched) > _NAMED else ""
-    if class_names is None:
-        counted = f", and {len(images.class_names or ())} folders are not {n_classes}" if what == "folders" else ""
+    ways = "use a CSV manifest with class_index, or say what they stand for with --class-map FILE"
+    if names.names is None:
+        counted = f", and {len(images.class_names or ())} folders are not {names.count}" if what == "folders" else ""
         return (
             f"{images.name}: the model's class names are unknown, so {what} cannot be matched{counted}: {listed}{more}"
-            "; name its outputs with --class-names FILE, or use a CSV manifest with class_index"
+            f"; name its outputs with --class-names FILE, {ways}"
         )
     first = next(entry for entry in images.entries if entry.label == unmatched[0])
     count = len({entry.label for entry in images.entries if entry.class_index is None and entry.label})
     where = f" (the first: {first.where})" if first.where else ""
     return (
-        f"{images.name}: {len(unmatched)} of {count} {what} are not among the model's {n_classes} classes{where}: "
-        f"{listed}{more}; rename the {what}, name the outputs with --class-names FILE, "
-        "or use a CSV manifest with class_index"
+        f"{images.name}: {len(unmatched)} of {count} {what} are not among the model's {names.count} classes{where}: "
+        f"{listed}{more}; rename the {what}, name the outputs with --class-names FILE{names.ids_hint(unmatched)}, "
+        f"{ways}"
     )
-
-
-def _with_nearest(label: str, class_names: Sequence[str]) -> str:
-    plain = {_plain(name): name for name in class_names}
-    close = difflib.get_close_matches(_plain(label), plain, n=1)
-    return f"'{label}' (did you mean '{plain[close[0]]}'?)" if close else f"'{label}'"
 
 
 def _require_in_range(entry: Entry, class_index: int, n_classes: int) -> None:
@@ -145,9 +159,8 @@ def _require_in_range(entry: Entry, class_index: int, n_classes: int) -> None:
         )
 
 
-def _contradictions(images: ImageSet, class_names: Sequence[str] | None) -> list[str]:
+def _contradictions(images: ImageSet, names: OutputNames) -> list[str]:
     """Return a note if labels name other classes than the indices beside them: a sign of another class order."""
-    names = _Names(class_names)
     wrong = [
         (entry, named)
         for entry in images.entries

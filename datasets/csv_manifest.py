@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from evalkit.datasets.csv_lines import Line, csv_lines, require_commas
+from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.files import file_facts, read_from_file
-from evalkit.datasets.image_set import Box, Entry, ImageSet
+from evalkit.datasets.image_set import ImageSet
 from evalkit.errors import DataError
 
 __all__ = ["read_csv_manifest"]
 
 _EDGES = ("x0", "y0", "x1", "y1")
-_KNOWN = ("image", "class_index", "label", *_EDGES, "mask")
+_KNOWN = ("image", "class_index", "label", *_EDGES, "mask", "ignore")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 _NEEDED = "needed: image, and class_index or label"
 
@@ -30,7 +30,8 @@ def read_csv_manifest(path: Path) -> ImageSet:
     * ``image``: path of the photo, absolute or relative to the manifest's folder;
     * ``class_index`` (whole number from 0), ``label`` (text) or both;
     * ``x0, y0, x1, y1``: a box in pixels of the upright photo, half-open; all four or none, in the header and in a row;
-    * ``mask``: path of an image of the photo's size whose non-zero pixels are the object.
+    * ``mask``: path of an image of the photo's size whose non-zero pixels are the object;
+    * ``ignore``: path of such an image whose non-zero pixels are neither the object nor its surroundings.
 
     Several rows of one image are several boxes or several masks of it. Wholly empty rows are passed over.
 
@@ -45,7 +46,7 @@ def read_csv_manifest(path: Path) -> ImageSet:
         DataError: the file or a row is wrong; the message names the file and the line.
     """
     images: dict[str, _Image] = {}
-    rows = _rows(path)
+    rows = csv_lines(path)
     header = next(rows, None)
     if header is None:
         raise DataError(f"{path} is empty; write a header line; {_NEEDED}")
@@ -60,41 +61,10 @@ def read_csv_manifest(path: Path) -> ImageSet:
     return ImageSet(path.name, "csv", [image.entry(folder) for image in images.values()], read_from_file)
 
 
-@dataclass(frozen=True)
-class _Line:
-    """The fields of one line of the file, stripped, and the name of the place for messages."""
-
-    fields: list[str]
-    where: str
-
-
-def _rows(path: Path) -> Iterator[_Line]:
-    """Yield every line that is not wholly empty."""
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            for fields in reader:
-                stripped = [value.strip() for value in fields]
-                if any(stripped):
-                    yield _Line(stripped, f"{path.name} line {number + 1}")
-                number = reader.line_num
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist; name a CSV manifest that does") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (after line {number}); save it as UTF-8") from error
-    except csv.Error as error:
-        raise DataError(f"{path.name} line {number + 1}: not CSV ({error}); check the quotes") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _columns(header: _Line, path: Path) -> dict[str, int]:
+def _columns(header: Line, path: Path) -> dict[str, int]:
     """Return the position of each known column, or raise DataError."""
     names = [name.lower() for name in header.fields]
-    for separator, said in ((";", "semicolons"), ("\t", "tabs")):
-        if len(names) == 1 and separator in names[0]:
-            raise DataError(f"{path}: the columns are separated by {said}; save it with commas")
+    require_commas(header, path)
     for name in _KNOWN:
         if names.count(name) > 1:
             raise DataError(f"{header.where}: the column '{name}' stands there twice; keep one")
@@ -111,7 +81,7 @@ def _columns(header: _Line, path: Path) -> dict[str, int]:
     return {name: names.index(name) for name in _KNOWN if name in names}
 
 
-def _missing(what: str, name: str, names: list[str], header: _Line) -> str:
+def _missing(what: str, name: str, names: list[str], header: Line) -> str:
     free = [other for other in names if other and other not in _KNOWN]
     close = difflib.get_close_matches(name, free, n=1, cutoff=0.4)
     if not close and name == "class_index":
@@ -130,9 +100,10 @@ class _Row:
     label: str
     box: Box | None
     mask: str
+    ignore: str
 
     @classmethod
-    def parse(cls, line: _Line, header: _Line, columns: dict[str, int]) -> _Row:
+    def parse(cls, line: Line, header: Line, columns: dict[str, int]) -> _Row:
         if len(line.fields) != len(header.fields):
             raise DataError(
                 f"{line.where}: {len(line.fields)} in place of {len(header.fields)} fields; "
@@ -150,7 +121,9 @@ class _Row:
         mask = cells.get("mask", "")
         if box and mask:
             raise DataError(f"{line.where}: both a box and a mask; keep one of them")
-        return cls(line.where, PurePath(cells["image"]).as_posix(), class_index, label, box, mask)
+        return cls(
+            line.where, PurePath(cells["image"]).as_posix(), class_index, label, box, mask, cells.get("ignore", "")
+        )
 
 
 def _class_index(text: str, where: str) -> int | None:
@@ -195,6 +168,7 @@ class _Image:
     first: _Row
     boxes: list[Box] = field(default_factory=list)
     masks: list[str] = field(default_factory=list)
+    ignores: list[str] = field(default_factory=list)
 
     def add(self, row: _Row) -> None:
         """Take in one row, or raise DataError if it contradicts those before."""
@@ -207,6 +181,8 @@ class _Image:
             self.boxes.append(row.box)
         if row.mask and row.mask not in self.masks:
             self.masks.append(row.mask)
+        if row.ignore and row.ignore not in self.ignores:
+            self.ignores.append(row.ignore)
         if self.boxes and self.masks:
             raise DataError(f"{row.where}: '{row.image}' has both boxes and masks; keep one kind for an image")
 
@@ -226,6 +202,7 @@ class _Image:
             mtime_ns=mtime_ns,
             where=row.where,
             problem=problem,
+            ignore=Places(masks=tuple(folder / mask for mask in self.ignores)),
         )
 
 

@@ -16,11 +16,12 @@ from evalkit.errors import ImageError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["decode_mask", "decode_photo"]
+__all__ = ["decode_mask", "decode_photo", "decode_void"]
 
 # Pillow knows many more; some of them start other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _LONGEST_REASON = 200
+_VOID_INDEX, _VOID_COLOR = 255, (224, 224, 192)  # Pascal VOC's: "do not judge this pixel"
 
 
 def decode_photo(data: bytes) -> NDArray[np.uint8]:
@@ -47,7 +48,8 @@ def decode_mask(data: bytes) -> NDArray[np.bool_]:
     """Decode a mask: every pixel that is neither zero (black) nor fully transparent is the object's.
 
     Masks should be saved without loss: the zeros of a JPEG do not stay zero. A palette must say the same by its index
-    (0 = not the object) as by its color (black = not the object).
+    (0 = not the object) as by its color (black = not the object). Pascal VOC's void is not the object: see
+    ``decode_void``.
 
     Args:
         data: the contents of a file that ``decode_photo`` could read.
@@ -67,7 +69,7 @@ def decode_mask(data: bytes) -> NDArray[np.bool_]:
                 raise ImageError(
                     "the mask's palette is ambiguous: index 0 is not its only black; save the mask as gray"
                 )
-            return np.asarray(by_index, dtype=np.bool_)
+            return np.asarray(by_index & ~_void(image), dtype=np.bool_)
         if image.mode not in ("1", "L", "LA", "RGB", "RGBA") and not _is_wide(image):
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         values = np.asarray(image)
@@ -76,6 +78,32 @@ def decode_mask(data: bytes) -> NDArray[np.bool_]:
         if image.mode in ("LA", "RGBA"):
             return np.asarray((values[..., :-1] != 0).any(axis=2) & (values[..., -1] != 0), dtype=np.bool_)
         return np.asarray((values != 0).any(axis=2), dtype=np.bool_)
+
+
+def decode_void(data: bytes) -> NDArray[np.bool_]:
+    """Decode a mask's void: pixels of palette index 255 in Pascal VOC's own color, (224, 224, 192).
+
+    Any other 255, such as white in a gray mask, is the object.
+
+    Args:
+        data: the contents of a file that ``decode_mask`` could read.
+
+    Returns:
+        bool (H, W).
+
+    Raises:
+        ImageError: as ``decode_photo``.
+    """
+    with _image_errors():
+        return _void(_open_upright(data))
+
+
+def _void(image: Image.Image) -> NDArray[np.bool_]:
+    if image.mode != "P":
+        return np.zeros((image.height, image.width), dtype=np.bool_)
+    palette = image.getpalette("RGB") or []
+    marked = tuple(palette[3 * _VOID_INDEX : 3 * _VOID_INDEX + 3]) == _VOID_COLOR
+    return np.asarray((np.asarray(image) == _VOID_INDEX) & marked, dtype=np.bool_)
 
 
 @contextmanager

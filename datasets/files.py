@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.datasets.decode import decode_mask, decode_photo
+from evalkit.datasets.decode import decode_mask, decode_photo, decode_void
+from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.geometry import rasterize, tight_box
 from evalkit.datasets.image import UNLABELLED, LabelledImage
-from evalkit.datasets.image_set import Box, Entry
+from evalkit.datasets.segments import decode_segment
 from evalkit.errors import ImageError
 
-__all__ = ["file_facts", "read_from_file", "require_inside"]
+__all__ = ["EMPTY_MASK", "SMALLER", "file_facts", "read_from_file", "region_share", "require_inside"]
+
+EMPTY_MASK = "mask is empty"
+SMALLER = "smaller than its box"
+
+Pixels = NDArray[np.bool_]
+
+
+class _Mask(NamedTuple):
+    object: Pixels
+    void: Pixels
 
 
 def file_facts(path: Path) -> tuple[int, int, str]:
@@ -36,8 +49,8 @@ def file_facts(path: Path) -> tuple[int, int, str]:
 def read_from_file(entry: Entry) -> LabelledImage:
     """Read a photo and its truth at the photo's own size.
 
-    With masks the region is their union and exact, and the boxes are the masks' tight boxes; else the region is drawn
-    from the boxes by pixel centers.
+    With masks or outlines the region is their union and exact, and the boxes are their tight boxes; else the region is
+    drawn from the boxes by pixel centers. What is the object is never ignored.
 
     Raises:
         ImageError: the photo or a mask is missing, damaged, empty or of the wrong size, or the photo is smaller than
@@ -48,8 +61,11 @@ def read_from_file(entry: Entry) -> LabelledImage:
     data = _contents(entry.path)
     pixels = decode_photo(data)
     size = (pixels.shape[0], pixels.shape[1])
+    if entry.size not in (None, size):
+        said = f"{entry.size[1]} x {entry.size[0]}" if entry.size else ""
+        raise ImageError(f"the photo is {size[1]} x {size[0]} (width x height, upright), but said to be {said}")
     class_index = UNLABELLED if entry.class_index is None else entry.class_index
-    region, boxes = _truth(entry, size)
+    region, boxes, void = _truth(entry, size)
     return LabelledImage(
         id=entry.id,
         pixels=pixels,
@@ -57,9 +73,29 @@ def read_from_file(entry: Entry) -> LabelledImage:
         label=entry.label,
         region=region,
         boxes=boxes,
-        exact=bool(entry.masks),
+        exact=bool(entry.masks or entry.segments),
         sha256=hashlib.sha256(data).hexdigest(),
+        ignore=_ignored(entry.ignore, void, region, size),
     )
+
+
+def region_share(entry: Entry, read: Callable[[Entry], LabelledImage]) -> float | None:
+    """Return the share of the photo that the object takes, 0..1; None where its place is not known.
+
+    Args:
+        entry: of any set.
+        read: reads the image, where its size or its mask is not known without.
+
+    Raises:
+        ImageError: the image cannot be used.
+    """
+    if entry.problem:
+        raise ImageError(entry.problem)
+    if entry.path is not None and not entry.has_region:
+        return None
+    undecoded = entry.size is not None and not entry.masks
+    region = _truth(entry, entry.size)[0] if entry.size and undecoded else read(entry).region
+    return None if region is None else float(region.mean())
 
 
 def require_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> None:
@@ -67,31 +103,54 @@ def require_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> None:
     height, width = size
     for x0, y0, x1, y1 in boxes:
         if x1 > width or y1 > height:
-            raise ImageError(f"the photo is {width} x {height}, smaller than its box ({x0:g}, {y0:g}, {x1:g}, {y1:g})")
+            raise ImageError(f"the photo is {width} x {height}, {SMALLER} ({x0:g}, {y0:g}, {x1:g}, {y1:g})")
 
 
-def _truth(entry: Entry, size: tuple[int, int]) -> tuple[NDArray[np.bool_] | None, NDArray[np.float64] | None]:
-    if entry.masks:
+def _truth(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[np.float64] | None, Pixels | None]:
+    """Return region, boxes, and the void of the masks."""
+    if entry.masks or entry.segments:
         masks = [_mask(path, size) for path in entry.masks]
-        return np.logical_or.reduce(masks), np.array([tight_box(mask) for mask in masks], dtype=np.float64)
+        found = [mask.object for mask in masks] + [decode_segment(text, size) for text in entry.segments]
+        drawn = [one for one in found if one.any()]
+        if not drawn or not all(mask.object.any() for mask in masks):
+            raise ImageError(EMPTY_MASK)
+        boxes = np.array([tight_box(one) for one in drawn], dtype=np.float64)
+        return np.logical_or.reduce(drawn), boxes, _union([mask.void for mask in masks])
     if entry.boxes:
         require_inside(entry.boxes, size)
         boxes = np.array(entry.boxes, dtype=np.float64)
-        return rasterize(boxes, size), boxes
-    return None, None
+        return rasterize(boxes, size), boxes, None
+    return None, None, None
 
 
-def _mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _ignored(places: Places, void: Pixels | None, region: Pixels | None, size: tuple[int, int]) -> Pixels | None:
+    """Return the pixels to be ignored, or None if there are none."""
+    found = [mask.object for mask in (_mask(path, size) for path in places.masks)]
+    found += [decode_segment(text, size) for text in places.segments]
+    if places.boxes:
+        found.append(rasterize(np.array(places.boxes, dtype=np.float64), size))
+    ignored = _union(found if void is None else [*found, void])
+    if ignored is None:
+        return None
+    ignored = ignored if region is None else ignored & ~region
+    return ignored if ignored.any() else None
+
+
+def _union(parts: list[Pixels]) -> Pixels | None:
+    return np.logical_or.reduce(parts) if parts else None
+
+
+def _mask(path: Path, size: tuple[int, int]) -> _Mask:
     try:
-        mask = decode_mask(_contents(path))
+        data = _contents(path)
+        mask = _Mask(decode_mask(data), decode_void(data))
     except ImageError as error:
         raise ImageError(f"mask: {error}") from error
-    if mask.shape != size:
+    if mask.object.shape != size:
+        found = mask.object.shape
         raise ImageError(
-            f"the mask is {mask.shape[1]} x {mask.shape[0]}, the photo {size[1]} x {size[0]} (width x height, upright)"
+            f"the mask is {found[1]} x {found[0]}, the photo {size[1]} x {size[0]} (width x height, upright)"
         )
-    if not mask.any():
-        raise ImageError("mask is empty")
     return mask
 
 

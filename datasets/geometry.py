@@ -72,8 +72,9 @@ def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry) -> Labe
     a photo that has the size already keeps its bytes.
 
     Boxes are moved as floats and clipped to the frame; those wholly outside it are dropped. The region is drawn anew
-    from the boxes by pixel centers; an exact region is sampled at the pixel centers. If nothing of the region is left,
-    ``region`` is all False and ``boxes`` keeps what is left of the boxes, perhaps no row: neither becomes None.
+    from the boxes by pixel centers; an exact region, and ignored pixels, are sampled at the pixel centers. If nothing
+    of the region is left, ``region`` is all False and ``boxes`` keeps what is left of the boxes, perhaps no row:
+    neither becomes None.
 
     Args:
         image: at any size.
@@ -95,8 +96,13 @@ def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry) -> Labe
         region = region[np.ix_(down.sampled(), across.sampled())]
     elif boxes is not None:
         region = rasterize(boxes, size)
+    ignore = image.ignore
+    if ignore is not None:
+        ignore = ignore[np.ix_(down.sampled(), across.sampled())]
+        # A box is drawn anew, so its border can move by a pixel: what is the object stays the object.
+        ignore = ignore if region is None else ignore & ~region
     pixel_size = (image.pixel_size[0] * down.pixel_size, image.pixel_size[1] * across.pixel_size)
-    return replace(image, pixels=pixels, region=region, boxes=boxes, pixel_size=pixel_size)
+    return replace(image, pixels=pixels, region=region, boxes=boxes, pixel_size=pixel_size, ignore=ignore)
 
 
 def rasterize(boxes: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -30,6 +30,9 @@ class LabelledImage:
         exact: the region is the object's own pixels, not the union of its boxes.
         pixel_size: how many of the photo's own pixels one pixel of ``pixels`` spans, (down, across).
         sha256: of the photo's file contents; for arrays of the shape and the pixels.
+        ignore: bool (H, W), pixels that are neither the object nor its surroundings, none of them in ``region``; None
+            where there are none.
+        outputs: the model's outputs that the label stands for, where they are several; ``class_index`` is the first.
     """
 
     id: str
@@ -41,15 +44,24 @@ class LabelledImage:
     exact: bool = False
     pixel_size: tuple[float, float] = (1.0, 1.0)
     sha256: str = ""
+    ignore: NDArray[np.bool_] | None = None
+    outputs: tuple[int, ...] = ()
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """Every output of the model that the label stands for: one, unless a class map says otherwise."""
+        return self.outputs or (self.class_index,)
 
     @property
     def place(self) -> str:
-        """Where the object is said to be, as 16 hexadecimal digits of boxes and mask; empty without a region."""
+        """Where the object is said to be, as 16 hexadecimal digits of boxes, mask and ignored pixels; may be empty."""
         if self.boxes is None or self.region is None:
             return ""
         digest = hashlib.sha256(repr(self.boxes.tolist()).encode())
         if self.exact:
-            digest.update(repr(self.region.shape).encode() + np.packbits(self.region).tobytes())
+            digest.update(_packed(self.region))
+        if self.ignore is not None:
+            digest.update(b"ignore" + _packed(self.ignore))
         return digest.hexdigest()[:16]
 
     @property
@@ -60,3 +72,7 @@ class LabelledImage:
         height, width = self.pixels.shape[:2]
         sides = np.clip(self.boxes, 0, [width, height, width, height]).reshape(-1, 2, 2)
         return float((sides[:, 1] - sides[:, 0]).prod(axis=1).max(initial=0.0) / (height * width))
+
+
+def _packed(pixels: NDArray[np.bool_]) -> bytes:
+    return repr(pixels.shape).encode() + np.packbits(pixels).tobytes()

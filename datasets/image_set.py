@@ -1,73 +1,21 @@
-"""A labelled image set: what is known of every image before it is read, and how to read one."""
+"""A labelled image set: its entries, and how to read one."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.image import LabelledImage
 from evalkit.errors import ConfigError, DataError, ImageError
 from evalkit.randomness import generator
 
 __all__ = ["Box", "Entry", "ImageSet"]
-
-Box = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What is known of an image before it is read.
-
-    Attributes:
-        id: unique within the set.
-        path: the photo's file; None for images in memory.
-        class_index: the model's output; None where only the label is known, or nothing.
-        label: the class in words; may be empty.
-        boxes: x0, y0, x1, y1 in pixels of the upright photo, half-open.
-        masks: files whose non-zero pixels are the object.
-        size_bytes: of the photo's file; of the pixels for images in memory.
-        mtime_ns: when the photo's file was last changed; 0 for images in memory.
-        where: the place that names the image, e.g. ``"labels.csv line 7"``, for messages.
-        problem: why the photo cannot be read, where that is known already; else empty.
-        contents: sha256 of pixels and region of images in memory, which have no time of change; else empty.
-    """
-
-    id: str
-    path: Path | None
-    class_index: int | None
-    label: str
-    boxes: tuple[Box, ...] = ()
-    masks: tuple[Path, ...] = ()
-    size_bytes: int = 0
-    mtime_ns: int = 0
-    where: str = ""
-    problem: str = ""
-    contents: str = ""
-
-    @property
-    def truth_digest(self) -> str:
-        """The sha256 of class index, label, boxes, each mask's path, size and time of change, and ``contents``.
-
-        Mask files are looked at whenever this is asked, but not read.
-        """
-        masks = [_mask_stamp(mask) for mask in self.masks]
-        facts = [self.class_index, self.label, [list(map(float, box)) for box in self.boxes], masks, self.contents]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _mask_stamp(mask: Path) -> tuple[str, int, int]:
-    try:
-        found = mask.stat()
-    except OSError:
-        return mask.as_posix(), -1, 0
-    return mask.as_posix(), found.st_size, found.st_mtime_ns
 
 
 class ImageSet:
@@ -75,10 +23,11 @@ class ImageSet:
 
     Attributes:
         name: file or folder name.
-        kind: which reader understood it: ``csv``, ``folder`` or ``arrays``.
-        entries: one an image, in the set's order.
+        kind: which reader understood it, e.g. ``csv``, ``folder``, ``coco`` or ``arrays``.
+        entries: one an image, or one an image and class, in the set's order.
         class_names: names in the order of the class indices; of a folder its sorted class folders, whatever the
             model calls them; None where the set has none.
+        notes: what the reader left out and why, a sentence each.
     """
 
     def __init__(
@@ -88,6 +37,7 @@ class ImageSet:
         entries: Iterable[Entry],
         reader: Callable[[Entry], LabelledImage],
         class_names: Sequence[str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         """See the class.
 
@@ -97,6 +47,7 @@ class ImageSet:
             entries: one an image.
             reader: makes the image of an entry; raises ImageError where it cannot.
             class_names: names of the classes, if the set has any.
+            notes: what was left out.
 
         Raises:
             DataError: two entries share an id.
@@ -105,6 +56,7 @@ class ImageSet:
         self.kind = kind
         self.entries = tuple(entries)
         self.class_names = None if class_names is None else tuple(class_names)
+        self.notes = tuple(notes)
         self._reader = reader
         twice = [entry_id for entry_id, count in Counter(entry.id for entry in self.entries).items() if count > 1]
         if twice:
@@ -134,11 +86,16 @@ class ImageSet:
         """
         if entry.problem:
             raise ImageError(entry.problem)
-        return self._reader(entry)
+        image = self._reader(entry)
+        return replace(image, outputs=entry.outputs) if entry.outputs else image
 
     def with_entries(self, entries: Iterable[Entry]) -> ImageSet:
         """Return the same set with other entries, e.g. fewer of them or with class indices."""
-        return ImageSet(self.name, self.kind, entries, self._reader, self.class_names)
+        return ImageSet(self.name, self.kind, entries, self._reader, self.class_names, self.notes)
+
+    def renamed(self, name: str, kind: str, notes: Sequence[str]) -> ImageSet:
+        """Return the same images under another name, as another reader understood them."""
+        return ImageSet(name, kind, self.entries, self._reader, self.class_names, notes)
 
     def limit(self, count: int, seed: int) -> ImageSet:
         """Return ``count`` images drawn evenly over the classes, in the set's order.
@@ -153,22 +110,45 @@ class ImageSet:
         Raises:
             ConfigError: ``count`` is below 1.
         """
+        return self.draw(count, seed, lambda _: True)
+
+    def draw(self, count: int | None, seed: int, wanted: Callable[[Entry], bool]) -> ImageSet:
+        """Return the images that are wanted, or ``count`` of them, drawn as by ``limit``.
+
+        Args:
+            count: images; None = all.
+            seed: the run's seed.
+            wanted: asked of each image until there are enough: it may read the photo.
+
+        Raises:
+            ConfigError: ``count`` is below 1.
+        """
+        if count is None:
+            return self.with_entries(filter(wanted, self.entries))
         if count < 1:
             raise ConfigError(f"--limit {count} is not allowed; it takes 1 or more images")
-        kept = set(self._drawing_order(seed)[:count])
+        kept = {entry.id for entry in islice(self._in_turn(seed, wanted), count)}
         return self.with_entries(entry for entry in self.entries if entry.id in kept)
 
-    def _drawing_order(self, seed: int) -> list[str]:
-        """Return all ids: each class shuffled, then one of every class in turn."""
-        ids: dict[str | int, list[str]] = {}
+    def _in_turn(self, seed: int, wanted: Callable[[Entry], bool]) -> Iterator[Entry]:
+        """Yield every image that is wanted: each class shuffled, then the next of every class in turn."""
+        classes: dict[str | int, list[str]] = {}
         for entry in self.entries:
             key = entry.label or (-1 if entry.class_index is None else entry.class_index)
-            ids.setdefault(key, []).append(entry.id)
-        keys = sorted(ids, key=lambda key: (str(key), isinstance(key, str)))
-        shuffled = [generator(seed, "limit", key).permutation(sorted(ids[key])).tolist() for key in keys]
-        order = generator(seed, "limit").permutation(len(keys))
-        rounds = range(max(map(len, shuffled), default=0))
-        return [shuffled[k][turn] for turn in rounds for k in order if turn < len(shuffled[k])]
+            classes.setdefault(key, []).append(entry.id)
+        by_id = {entry.id: entry for entry in self.entries}
+        keys = sorted(classes, key=lambda key: (str(key), isinstance(key, str)))
+        shuffled = [generator(seed, "limit", key).permutation(sorted(classes[key])).tolist() for key in keys]
+        left = [filter(wanted, map(by_id.__getitem__, ids)) for ids in shuffled]
+        queues = [left[place] for place in generator(seed, "limit").permutation(len(keys))]
+        while queues:
+            going = []
+            for queue in queues:
+                found = next(queue, None)
+                if found is not None:
+                    going.append(queue)
+                    yield found
+            queues = going
 
     @classmethod
     def from_arrays(
@@ -180,6 +160,7 @@ class ImageSet:
         class_names: Sequence[str] | None = None,
         ids: Sequence[str] | None = None,
         name: str = "arrays",
+        ignores: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
     ) -> ImageSet:
         """Make a set of images that are in memory already. The arrays are not copied; do not change them afterwards.
 
@@ -192,11 +173,13 @@ class ImageSet:
             class_names: names in the order of the class indices.
             ids: unique names; by default the positions.
             name: of the set, as shown.
+            ignores: bool (N, H, W), or for each image the pixels that are neither the object nor its surroundings
+                (H, W) or None; localization metrics leave them out.
 
         Raises:
             DataError: shapes, dtypes or values that do not fit; the message names the image.
         """
         from evalkit.datasets.arrays import array_entries
 
-        entries, reader = array_entries(pixels, class_indices, regions, boxes, class_names, ids)
+        entries, reader = array_entries(pixels, class_indices, regions, boxes, class_names, ids, ignores)
         return cls(name, "arrays", entries, reader, class_names)

@@ -141,6 +141,8 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     *,
     preprocess: str | None = None,
     class_names: Sequence[str] | None = None,
+    class_map: str | PathLike[str] | None = None,
+    data_format: str | None = None,
     explainers: str | Sequence[str] | None = None,
     patch_sizes: Sequence[int] | None = None,
     strides: Sequence[int | str] | None = None,
@@ -149,6 +151,8 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     margin: float | None = None,
     steps: int | None = None,
     limit: int | None = None,
+    region_area: str | None = None,
+    only_correct: bool = False,
     target: Literal["label", "predicted"] | None = None,
     geometry: Literal["squash", "center-crop"] | None = None,
     precision: Literal["auto", "float32", "bfloat16"] | None = None,
@@ -169,6 +173,8 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
         preprocess: how the model wants its input: a ``keras.applications`` family, or ``none`` for RGB in 0..255.
             Needed unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
         class_names: names of the model's outputs, in their order.
+        class_map: a file that says what classes of the images stand for.
+        data_format: which reader takes a path; None = the one that fits what stands there.
         explainers: specs such as ``"occlusion(stride=half)"``; None = all that fit the model.
         patch_sizes: pixels, for occlusion without a patch_size of its own.
         strides: ``patch``, ``half`` or pixels, for occlusion without a stride of its own.
@@ -177,6 +183,8 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
         margin: the loss of it that is accepted for fewer passes.
         steps: of deletion and insertion.
         limit: the most images, evenly over the classes.
+        region_area: only images of whose area the object takes such a share, e.g. ``"0.02..0.5"``.
+        only_correct: only images that the model gets right.
         target: explain the labelled class, or the one that the model predicts.
         geometry: how photos are fitted to the model's input.
         precision: auto takes bfloat16 where the processor has units for it and the first photos score alike.
@@ -196,6 +204,8 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
         data=None if _is_image_set(images) else str(images),
         model=model if isinstance(model, str) else None,
         preprocess=preprocess,
+        class_map=None if class_map is None else str(class_map),
+        data_format=data_format,
         explainers=_plain(explainers),
         patch_sizes=_plain(patch_sizes),
         strides=_plain(strides),
@@ -204,6 +214,8 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
         margin=margin,
         steps=steps,
         limit=limit,
+        region_area=region_area,
+        only_correct=only_correct,
         target=target,
         geometry=geometry,
         precision=precision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "merge",
     "patch_sizes_of",
     "read_config",
+    "region_area_of",
     "strides_of",
 ]
 
@@ -35,10 +37,12 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     Attributes:
         data: what ``--data`` points to.
+        data_format: which reader takes it; None = the one that fits what stands there.
         model: a ``.keras`` file, a ``keras.applications`` name or ``module:function``.
         weights: a weights file.
         preprocess: a ``keras.applications`` family, or ``none``.
-        class_names: a JSON list, or one name a line.
+        class_names: a JSON list, one name a line, or Keras' class index.
+        class_map: a JSON or CSV file: class of the images to one or more outputs of the model.
         explainers: specs, as one text or a list.
         patch_sizes: pixels, as one text or a list.
         strides: ``patch``, ``half`` or pixels, as one text or a list.
@@ -47,6 +51,8 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         margin: the loss of it that is accepted.
         steps: of the perturbation metrics.
         limit: the most images.
+        region_area: only images whose object takes such a share of the photo, e.g. ``0.02..0.5``.
+        only_correct: only images that the model gets right.
         target: ``label`` or ``predicted``.
         geometry: ``squash`` or ``center-crop``.
         precision: ``auto``, ``float32`` or ``bfloat16``.
@@ -64,10 +70,12 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """
 
     data: str | None = None
+    data_format: str | None = None
     model: str | None = None
     weights: str | None = None
     preprocess: str | None = None
     class_names: str | None = None
+    class_map: str | None = None
     explainers: str | list[str] | None = None
     patch_sizes: str | list[int] | None = None
     strides: str | list[int | str] | None = None
@@ -76,6 +84,8 @@ class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     margin: float | None = None
     steps: int | None = None
     limit: int | None = None
+    region_area: str | None = None
+    only_correct: bool | None = None
     target: str | None = None
     geometry: str | None = None
     precision: str | None = None
@@ -98,6 +108,7 @@ DEFAULTS = RunOptions(
     geometry="squash",
     precision="auto",
     seed=0,
+    only_correct=False,
     fresh=False,
     margin=DEFAULT_MARGIN,
 )
@@ -200,6 +211,27 @@ def strides_of(options: RunOptions) -> list[int | str] | None:
     if not strides:
         raise ConfigError("--strides is empty; write for example patch,half or 16")
     return list(dict.fromkeys(strides))
+
+
+def region_area_of(options: RunOptions) -> tuple[float, float] | None:
+    """Return the least and the largest share of the photo that the object may take, both included, or None.
+
+    Raises:
+        ConfigError: not two shares of 0..1, the smaller first.
+    """
+    if options.region_area is None:
+        return None
+    low, separator, high = options.region_area.partition("..")
+    try:
+        least, most = float(low or 0), float(high or 1)
+    except ValueError:
+        least, most = math.nan, math.nan
+    if not separator or not 0 <= least <= most <= 1:
+        raise ConfigError(
+            f"--region-area '{options.region_area}' is not allowed; write two shares of the photo's area, for example "
+            "0.02..0.5, or 0.02.. or ..0.5"
+        )
+    return least, most
 
 
 def _option(key: str) -> str:

@@ -35,26 +35,38 @@ def _quantized(saliency_map: Map) -> NDArray[np.uint8]:
     return np.asarray(255 * ((values - values.min()) / (values.max() - values.min())), dtype=np.uint8)
 
 
-def boxes_at(saliency_map: Map, *, largest_only: bool, least_area: float = 0.0) -> Iterator[NDArray[np.float64]]:
+def boxes_at(
+    saliency_map: Map, *, largest_only: bool, least_area: float = 0.0, ignore: Flags | None = None
+) -> Iterator[NDArray[np.float64]]:
     """Yield for each threshold 0, 0.01 ... 0.99 of the maximum the boxes of what exceeds it.
 
     Args:
         saliency_map: finite float (H, W). A constant map has one box, the whole image: its pixels are equal.
         largest_only: only the box of the contour with the largest area.
         least_area: boxes of a smaller area, both ends counted, may be left out; of pixel noise, nearly all are.
+        ignore: bool (H, W), pixels that exceed no threshold and do not scale the map; of a constant map, the box is
+            that around all others.
 
     Yields:
         float64 (K, 4), x0, y0, x0 + width, y0 + height; K may be 0.
     """
-    if is_constant(saliency_map):
-        height, width = saliency_map.shape
-        yield from [np.array([[0, 0, width - 1, height - 1]], dtype=np.float64)] * len(THRESHOLDS)
+    counted = np.ones(saliency_map.shape, dtype=np.bool_) if ignore is None else ~ignore
+    if is_constant(saliency_map[counted]):
+        yield from [_box_around(counted)] * len(THRESHOLDS)
         return
-    gray = _quantized(saliency_map)
+    gray = np.zeros(saliency_map.shape, dtype=np.uint8)
+    gray[counted] = _quantized(saliency_map[counted])
     boxes = _boxes_of(gray.tobytes(), gray.shape, least_area)
     for threshold in THRESHOLDS:
         found, largest = boxes[int(threshold * gray.max())]
         yield found[largest : largest + 1] if largest_only else found
+
+
+def _box_around(pixels: Flags) -> NDArray[np.float64]:
+    """Return the box around some pixels as a contour's box is told: it ends one late, but inside the image."""
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    last_row, last_column = min(rows[-1] + 1, pixels.shape[0] - 1), min(columns[-1] + 1, pixels.shape[1] - 1)
+    return np.array([[columns[0], rows[0], last_column, last_row]], dtype=np.float64)
 
 
 # MaxBoxAccV1 and V2 look at one map in turn; following its contours is most of their work.
@@ -147,14 +159,14 @@ def _best_overlaps(saliency_map: Map, truth: Truth, *, largest_only: bool) -> ND
 
     One under 0.3, the least that any metric here asks for, may be given as 0.
     """
-    if not np.isfinite(saliency_map).all():
+    if not np.isfinite(truth.counted(saliency_map)).all():
         return np.full(len(THRESHOLDS), np.nan)
     truths = np.trunc(truth.boxes)
     least_area = min(_IOU_LEVELS) * float(np.prod(truths[:, 2:] - truths[:, :2] + 1, axis=1).min(initial=np.inf))
     return np.array(
         [
             intersection_over_union(boxes, truths).max(initial=0.0)
-            for boxes in boxes_at(saliency_map, largest_only=largest_only, least_area=least_area)
+            for boxes in boxes_at(saliency_map, largest_only=largest_only, least_area=least_area, ignore=truth.ignore)
         ]
     )
 
@@ -217,8 +229,8 @@ def pixel_histograms(saliency_map: Map, region: NDArray[np.bool_]) -> NDArray[np
     """Count the object's and the other pixels at each of 256 values of the scaled map.
 
     Args:
-        saliency_map: float (H, W). A constant map stands in one bin.
-        region: bool (H, W).
+        saliency_map: float (H, W), or the pixels that count in a row, (N,). A constant map stands in one bin.
+        region: bool of the same shape.
 
     Returns:
         float64 (512,): the object's 256 counts, then the others'; NaN if the map is not finite.
@@ -247,7 +259,7 @@ class PxAP(DatasetMetric):
 
     def statistics(self, saliency_map: Map, truth: Truth) -> NDArray[np.float64]:
         """Return ``pixel_histograms``."""
-        return pixel_histograms(saliency_map, truth.region)
+        return pixel_histograms(truth.counted(saliency_map), truth.counted(truth.region))
 
     def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum over the 256 thresholds of precision x gained recall, 0..1; NaN without object pixels."""

@@ -31,10 +31,10 @@ def level_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]
     """Rank pixels by level, most relevant first.
 
     Args:
-        saliency_map: finite float (H, W).
+        saliency_map: finite float (H, W), or some of its pixels in a row, (N,).
 
     Returns:
-        rank: int64 (H, W), read-only, the number of pixels in strictly higher levels.
+        rank: int64 of the same shape, read-only, the number of pixels in strictly higher levels.
         boundaries: int64 (L + 1,), read-only, the numbers of pixels in the L highest levels, from 0 to H * W.
     """
     values = np.asarray(saliency_map, dtype=np.float64)

@@ -28,7 +28,12 @@ Region = NDArray[np.bool_]
 
 
 def pointing_game(
-    saliency_map: Map, region: Region, *, tolerance_px: float = 15.0, pixel_size: tuple[float, float] = (1.0, 1.0)
+    saliency_map: Map,
+    region: Region,
+    *,
+    tolerance_px: float = 15.0,
+    pixel_size: tuple[float, float] = (1.0, 1.0),
+    ignore: Region | None = None,
 ) -> float:
     """Return the share of the tied maxima that lie in the region or closer to it than the tolerance.
 
@@ -37,18 +42,21 @@ def pointing_game(
         region: bool (H, W), at least one pixel.
         tolerance_px: in the photo's own pixels, strict.
         pixel_size: photo pixels that one map pixel spans, (down, across).
+        ignore: bool (H, W), pixels among which no maximum is looked for; None = all are looked at.
 
     Returns:
         0..1; NaN if the map is not finite or the region is empty.
 
     Reference: Zhang et al., IJCV 2018; TorchRay's pointing game. A tie is shared, not decided by its order.
     """
-    if not (np.isfinite(saliency_map).all() and region.any()):
+    counted = slice(None) if ignore is None else ~ignore
+    values = saliency_map[counted]
+    if not (np.isfinite(values).all() and region.any()):
         return np.nan
     from scipy.ndimage import distance_transform_edt
 
-    distance_px = distance_transform_edt(~region, sampling=pixel_size)
-    return float((distance_px[top_level(saliency_map)] < tolerance_px).mean())
+    distance_px = distance_transform_edt(~region, sampling=pixel_size)[counted]
+    return float((distance_px[top_level(values)] < tolerance_px).mean())
 
 
 def mass_inside(saliency_map: Map, region: Region) -> float:
@@ -57,8 +65,8 @@ def mass_inside(saliency_map: Map, region: Region) -> float:
     A constant map, of any sign, is spread evenly: it scores the region's share of the area.
 
     Args:
-        saliency_map: float (H, W).
-        region: bool (H, W).
+        saliency_map: float (H, W), or the pixels that count in a row, (N,).
+        region: bool of the same shape.
 
     Returns:
         0..1; NaN if the map is not finite or varies without being positive anywhere.
@@ -93,6 +101,10 @@ def relevance_rank_accuracy(saliency_map: Map, region: Region) -> float:
     """Return the share of the K highest pixels that lie in the region, K being its size.
 
     The level that straddles K counts in proportion: its pixels are equal.
+
+    Args:
+        saliency_map: float (H, W), or the pixels that count in a row, (N,).
+        region: bool of the same shape.
 
     Returns:
         0..1; NaN if the map is not finite or the region is empty.
@@ -137,7 +149,13 @@ class PointingGame(RegionMetric):
 
     def score(self, saliency_map: Map, truth: Truth) -> float:
         """Return ``pointing_game``."""
-        return pointing_game(saliency_map, truth.region, tolerance_px=self.tolerance_px, pixel_size=truth.pixel_size)
+        return pointing_game(
+            saliency_map,
+            truth.region,
+            tolerance_px=self.tolerance_px,
+            pixel_size=truth.pixel_size,
+            ignore=truth.ignore,
+        )
 
 
 @dataclass(frozen=True)
@@ -158,7 +176,8 @@ class EnergyPointingGame(RegionMetric):
 
     def score(self, saliency_map: Map, truth: Truth) -> float:
         """Return ``mass_inside`` of the union of the boxes."""
-        return mass_inside(saliency_map, box_region(truth.boxes, saliency_map.shape))
+        inside = box_region(truth.boxes, saliency_map.shape)
+        return mass_inside(truth.counted(saliency_map), truth.counted(inside))
 
 
 @dataclass(frozen=True)
@@ -180,7 +199,7 @@ class RelevanceMassAccuracy(RegionMetric):
 
     def score(self, saliency_map: Map, truth: Truth) -> float:
         """Return ``mass_inside`` of the region."""
-        return mass_inside(saliency_map, truth.region)
+        return mass_inside(truth.counted(saliency_map), truth.counted(truth.region))
 
 
 @dataclass(frozen=True)
@@ -200,4 +219,4 @@ class RelevanceRankAccuracy(RegionMetric):
 
     def score(self, saliency_map: Map, truth: Truth) -> float:
         """Return ``relevance_rank_accuracy``."""
-        return relevance_rank_accuracy(saliency_map, truth.region)
+        return relevance_rank_accuracy(truth.counted(saliency_map), truth.counted(truth.region))

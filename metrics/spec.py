@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,12 +74,18 @@ class Truth:
         boxes: float (K, 4), x0, y0, x1, y1 half-open pixels, K >= 1.
         exact: the region is the object's own pixels.
         pixel_size: how many of the photo's own pixels one map pixel spans, (down, across).
+        ignore: bool (H, W), pixels that no metric looks at, none of them in ``region``; None = every pixel counts.
     """
 
     region: NDArray[np.bool_]
     boxes: NDArray[np.float64]
     exact: bool
     pixel_size: tuple[float, float] = (1.0, 1.0)
+    ignore: NDArray[np.bool_] | None = None
+
+    def counted(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return what is not ignored of an array (H, W): the array itself, or its counted pixels in a row, (N,)."""
+        return pixels if self.ignore is None else pixels[~self.ignore]
 
 
 @dataclass(frozen=True, eq=False)

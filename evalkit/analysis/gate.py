@@ -38,9 +38,11 @@ def require_comparable(baseline: Baseline, target: str, geometry: str) -> None:
         ("geometry", baseline.geometry, geometry),
     ):
         if before != now:
+            word, same = before.partition("(")[0], now.partition("(")[0]
+            what_next = f"run with --{setting} {word}" if word != same else "run with the --class-map of before"
             raise NotComparableError(
-                f"run and baseline are not comparable: {setting} was {before} and is {now}; run with --{setting} "
-                f"{before}, or write a new baseline"
+                f"run and baseline are not comparable: {setting} was {before} and is {now}; {what_next}, or write a "
+                "new baseline"
             )
 
 

@@ -17,6 +17,7 @@ from evalkit.cli.gate import baseline, check
 from evalkit.cli.listing import list_
 from evalkit.cli.run import run
 from evalkit.cli.show import show
+from evalkit.cli.validate import validate
 from evalkit.errors import EvalkitError
 
 __all__ = ["build_app", "main"]
@@ -30,6 +31,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "baseline": baseline,
     "check": check,
     "list": list_,
+    "validate": validate,
 }
 
 

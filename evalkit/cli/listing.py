@@ -97,27 +97,8 @@ def _models() -> list[Row]:
 
 
 def _datasets() -> list[Row]:
+    from evalkit.datasets.formats import DATA_FORMATS
+
     return [
-        {
-            "data": "scenes",
-            "what it is": "1,000 images made on the fly: ten shapes, each the only evidence for its class, with exact "
-            "masks; for --model vgg16-mini, or any model with ten outputs in the order of their names",
-            "example": "--data scenes --limit 200",
-        },
-        {
-            "data": "FOLDER",
-            "what it is": "class folders: FOLDER/<class>/<image>",
-            "example": "photos/cat/1.jpg\nphotos/dog/2.png",
-        },
-        {
-            "data": "FOLDER",
-            "what it is": "a flat folder of unlabelled images, with --target predicted",
-            "example": "photos/1.jpg\nphotos/2.png",
-        },
-        {
-            "data": "FILE.csv",
-            "what it is": "a manifest: image, class_index or label; optionally x0,y0,x1,y1 (half-open pixels) or mask; "
-            "one row a box",
-            "example": "image,label,x0,y0,x1,y1\ncats/1.jpg,cat,12,30,180,200",
-        },
+        {"data": one.data, "format": one.name, "what it is": one.what, "example": one.example} for one in DATA_FORMATS
     ]

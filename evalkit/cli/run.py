@@ -21,6 +21,7 @@ These were scenes and a small model made for them. With your own photos, one fol
 With your own model, and boxes or masks (python -m evalkit list datasets):
   python -m evalkit run --model my_model.keras --preprocess vgg16 --data labels.csv"""
 
+DataFormat = Literal["folder", "masks", "csv", "coco", "voc", "imagenet"]
 Flag = Annotated[bool | None, Parameter(negative="")]
 
 
@@ -29,10 +30,12 @@ def run(  # noqa: PLR0913 - one parameter an option
     /,
     *,
     data: str | None = None,
+    data_format: DataFormat | None = None,
     model: str | None = None,
     weights: str | None = None,
     preprocess: str | None = None,
     class_names: str | None = None,
+    class_map: str | None = None,
     explainers: str | None = None,
     patch_sizes: str | None = None,
     strides: str | None = None,
@@ -41,6 +44,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     margin: float | None = None,
     steps: int | None = None,
     limit: int | None = None,
+    region_area: str | None = None,
+    only_correct: Flag = None,
     target: Literal["label", "predicted"] | None = None,
     geometry: Literal["squash", "center-crop"] | None = None,
     precision: Literal["auto", "float32", "bfloat16"] | None = None,
@@ -69,7 +74,10 @@ def run(  # noqa: PLR0913 - one parameter an option
         A TOML file with these options, underscores for dashes; the command line wins.
     data
         A folder of class folders; a CSV manifest: image, class_index or label, and optionally x0,y0,x1,y1 or mask;
-        or scenes, which are built in. [default: scenes]
+        COCO JSON; Pascal VOC or ImageNet XML (`list datasets` has them all); or scenes, which are built in.
+        [default: scenes]
+    data_format
+        Which reader takes the data. [default: the one that fits what stands there]
     model
         A .keras file, vgg16 or any other keras.applications name, module:function, or vgg16-mini, which is built in.
         [default for scenes: vgg16-mini]
@@ -78,7 +86,11 @@ def run(  # noqa: PLR0913 - one parameter an option
     preprocess
         How a .keras file wants its input: vgg16, resnet, mobilenet_v2 ... (any keras.applications family), or none.
     class_names
-        The names of the model's outputs: a JSON list, or one name a line.
+        The names of the model's outputs: a JSON list, one name a line, Keras' imagenet_class_index.json, or ImageNet's
+        LOC_synset_mapping.txt.
+    class_map
+        What classes of the images stand for: JSON {"dog": [151, "beagle"]} or CSV class,output; outputs by index, name
+        or WordNet id. The score of several is their summed probability; classes that stand for none are left out.
     explainers
         For example: gradcam,occlusion(stride=half),random. Default: all of `list explainers` that fit the model.
     patch_sizes
@@ -97,6 +109,10 @@ def run(  # noqa: PLR0913 - one parameter an option
         Steps of deletion and insertion. [default: 28]
     limit
         Take at most so many photos, evenly over the classes. [default: all; of scenes 24]
+    region_area
+        Take only photos of whose area the object takes such a share, for example 0.02..0.5.
+    only_correct
+        Take only photos that the model gets right.
     target
         Explain and score the labelled class, or the one that the model predicts. [default: label]
     geometry
@@ -133,10 +149,12 @@ def run(  # noqa: PLR0913 - one parameter an option
     """
     given = RunOptions(
         data=data,
+        data_format=data_format,
         model=model,
         weights=weights,
         preprocess=preprocess,
         class_names=class_names,
+        class_map=class_map,
         explainers=explainers,
         patch_sizes=patch_sizes,
         strides=strides,
@@ -145,6 +163,8 @@ def run(  # noqa: PLR0913 - one parameter an option
         margin=margin,
         steps=steps,
         limit=limit,
+        region_area=region_area,
+        only_correct=only_correct,
         target=target,
         geometry=geometry,
         precision=precision,
@@ -172,7 +192,7 @@ def run(  # noqa: PLR0913 - one parameter an option
 
     plan = prepare(options, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
     if gating:
-        gating.require_comparable(plan.target, plan.geometry)
+        gating.require_comparable(plan.target_text, plan.geometry)
     path = Path(options.output) if options.output else default_output(plan)
     manifest, results = run_plan(plan, path, fresh=bool(options.fresh), console=console)
     gate = gating.gate_of(path) if gating else None

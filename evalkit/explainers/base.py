@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.models.probabilities import Outputs
 from evalkit.registry import Component
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
 
-__all__ = ["Explainer", "Maps", "Photos", "enlarge"]
+__all__ = ["Explainer", "Maps", "Outputs", "Photos", "enlarge"]
 
 Maps = NDArray[np.float64]
 Photos = NDArray[np.uint8]
@@ -38,13 +39,14 @@ class Explainer(Component, ABC):
     reference: ClassVar[str]
 
     @abstractmethod
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
         """Return one map an image.
 
         Args:
             classifier: the model under explanation.
             images: uint8 (B, H, W, 3) RGB at the classifier's input size.
-            class_indices: (B,), the class to explain in each image.
+            class_indices: (B,), the output of the model to explain in each image, or the outputs that stand for one
+                class together.
 
         Returns:
             float (B, H, W), higher = more important.

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evalkit.errors import ModelError
-from evalkit.explainers.base import Explainer, Maps, Photos, enlarge
+from evalkit.explainers.base import Explainer, Maps, Outputs, Photos, enlarge
+from evalkit.models.probabilities import outputs_of, softmax
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
@@ -34,7 +36,7 @@ class GradCam(Explainer):
     reference: ClassVar[str] = "Selvaraju et al., Grad-CAM, ICCV 2017, section 3"
     layer: str | None = None
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
         """Return ReLU(sum of mean gradient x feature map), float64 (B, H, W), at least 0."""
         features, gradients = classifier.features.activations_and_gradients(
             images, class_indices, self._layer(classifier)
@@ -73,12 +75,15 @@ class Cam(Explainer):
     summary: ClassVar[str] = "class weights on the tensor that enters global average pooling (GAP + dense models only)"
     reference: ClassVar[str] = "Zhou et al., CVPR 2016, equation 2"
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
         """Return the sum of class weight x feature map, float64 (B, H, W), of either sign."""
         end = self._end(classifier)
         features = classifier.features.activations(images, end.features)
-        weights = np.asarray(end.dense.kernel, dtype=np.float64)[:, list(class_indices)]
-        return enlarge(np.einsum("kb,bhwk->bhw", weights, features), images.shape[1:3])
+        kernel = np.asarray(end.dense.kernel, dtype=np.float64)
+        bias = np.zeros(kernel.shape[1]) if end.dense.bias is None else np.asarray(end.dense.bias, dtype=np.float64)
+        logits = features.mean(axis=(1, 2), dtype=np.float64) @ kernel + bias
+        weights = [_weights(kernel, row, target) for row, target in zip(logits, class_indices, strict=True)]
+        return enlarge(np.einsum("bk,bhwk->bhw", np.stack(weights), features), images.shape[1:3])
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
         """Return 1."""
@@ -96,3 +101,9 @@ class Cam(Explainer):
                 "use gradcam, which generalizes it"
             )
         return end
+
+
+def _weights(kernel: NDArray[np.float64], logits: NDArray[np.float64], target: Outputs) -> NDArray[np.float64]:
+    """Return the class weights; of several outputs their mean, each by its share of the summed probability."""
+    outputs = outputs_of(target)
+    return np.asarray(kernel[:, outputs] @ softmax(logits[outputs]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from evalkit.explainers.base import Explainer, Maps, Photos
+from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
 from evalkit.randomness import generator
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Uniform(Control):
     summary: ClassVar[str] = "control: a constant map; prints every metric's chance level"
     reference: ClassVar[str] = "the tie rule in docs/metrics.md"
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:  # noqa: ARG002
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
         """Return ones, float64 (B, H, W)."""
         return np.ones(images.shape[:3])
 
@@ -56,7 +56,7 @@ class Random(Control):
     reference: ClassVar[str] = "RISE (Petsiuk et al., 2018) compares against it"
     seed: int = 0
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:  # noqa: ARG002
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
         """Return noise, float64 (B, H, W) in 0..1."""
         return np.stack(
             [
@@ -74,7 +74,7 @@ class Center(Control):
     summary: ClassVar[str] = "control: a Gaussian about the middle, sigma a quarter of the side"
     reference: ClassVar[str] = "Choe et al., CVPR 2020 (center baseline); TorchRay's center"
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:  # noqa: ARG002
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
         """Return the Gaussian, float64 (B, H, W) in 0..1."""
         across = [np.exp(-(((np.arange(side) - (side - 1) / 2) / (side / 4)) ** 2) / 2) for side in images.shape[1:3]]
         return np.broadcast_to(np.outer(*across), images.shape[:3]).copy()
@@ -88,7 +88,7 @@ class Edges(Control):
     summary: ClassVar[str] = "control: Sobel edges of the photo"
     reference: ClassVar[str] = "Adebayo et al., NeurIPS 2018 (edge detector); skimage.filters.sobel"
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:  # noqa: ARG002
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
         """Return edge strength, float64 (B, H, W), at least 0."""
         from skimage.color import rgb2gray
         from skimage.filters import sobel

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.errors import ConfigError
-from evalkit.explainers.base import Explainer, Maps, Photos
+from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
@@ -111,19 +111,19 @@ class Occlusion(Explainer):
     def _grid(self, size: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return tuple(corners(side, self.patch_size, self.stride_px) for side in size)  # type: ignore[return-value]
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
         """Return the mean drop over each pixel, float64 (B, H, W) in -1..1."""
         return np.stack(
             [self._one(classifier, image, index) for image, index in zip(images, class_indices, strict=True)]
         )
 
-    def _one(self, classifier: Classifier, image: NDArray[np.uint8], class_index: int) -> NDArray[np.float64]:
+    def _one(self, classifier: Classifier, image: NDArray[np.uint8], target: Outputs) -> NDArray[np.float64]:
         from evalkit.models.probabilities import log_complement
 
         size, clean = image.shape[:2], image.astype(np.float32)
         rows, columns = self._grid(size)
         logits = classifier.occluded.logits(clean, self._filled(clean), rows, columns, self.patch_size)
-        complement = np.exp(log_complement(logits, class_index))
+        complement = np.exp(log_complement(logits, target))
         # The untouched photo comes first.
         return paint(complement[1:] - complement[0], rows, columns, self.patch_size, size)
 

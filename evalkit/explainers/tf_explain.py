@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from evalkit.errors import ConfigError, ModelError
-from evalkit.explainers.base import Explainer, Maps, Photos, enlarge
+from evalkit.explainers.base import Explainer, Maps, Outputs, Photos, enlarge
+from evalkit.models.probabilities import outputs_of
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
@@ -45,16 +46,17 @@ class TfExplainGradCam(Explainer):
     layer: str | None = None
     guided: bool = True
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
         """Return the weighted feature maps, float64 (B, H, W), of either sign."""
         from tf_explain.core.grad_cam import GradCAM
 
-        layer, model, maps = self._layer(classifier), classifier.functional, []
-        for photo, class_index in zip(classifier.preprocessed(images), class_indices, strict=True):
+        layer, maps = self._layer(classifier), []
+        for photo, target in zip(classifier.preprocessed(images), class_indices, strict=True):
+            model, class_index = _summed(classifier.functional, outputs_of(target))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Keras on the library's nested list of inputs
                 outputs, gradients = GradCAM.get_gradients_and_filters(
-                    model, photo[None], layer, int(class_index), self.guided
+                    model, photo[None], layer, class_index, self.guided
                 )
             classifier.passes += 1
             maps.append(GradCAM.generate_ponderated_output(outputs, gradients)[0].numpy())
@@ -77,15 +79,27 @@ class TfExplainGradCam(Explainer):
         return layer
 
 
-class _Quiet:
-    """Lends the library a model whose ``predict`` prints no progress."""
+def _summed(model: Any, outputs: Sequence[int]) -> tuple[Any, int]:  # noqa: ANN401 - a keras.Model
+    """Return the model and the output that the library explains; several are summed in a layer of their own."""
+    if len(outputs) == 1:
+        return model, outputs[0]
+    import keras
 
-    def __init__(self, classifier: Classifier) -> None:
+    several = keras.ops.take(model.outputs[0], list(outputs), axis=1)
+    return keras.Model(model.inputs, keras.ops.sum(several, axis=1, keepdims=True)), 0
+
+
+class _Quiet:
+    """Lends the library a model with one output, a target's score, whose ``predict`` prints no progress."""
+
+    def __init__(self, classifier: Classifier, target: Outputs) -> None:
         self._classifier = classifier
+        self._outputs = outputs_of(target)
 
     def predict(self, images: Any, batch_size: int | None = None) -> Any:  # noqa: ANN401 - what the library passes
         self._classifier.passes += len(images)
-        return self._classifier.model.predict(images, batch_size=batch_size, verbose=0)
+        scores = self._classifier.model.predict(images, batch_size=batch_size, verbose=0)
+        return scores[:, self._outputs].sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -111,16 +125,17 @@ class TfExplainOcclusion(Explainer):
         if self.patch_size < 1:
             raise ConfigError(f"{self.name}: patch_size={self.patch_size} is not allowed; at least 1 pixel")
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[int]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
         """Return 1 - p(occluded), float64 (B, H, W) in 0..1, as the library stretches it over the photo."""
         from tf_explain.core.occlusion_sensitivity import OcclusionSensitivity
 
         library = OcclusionSensitivity(batch_size=classifier.batch_size)
-        quiet = _Quiet(classifier)
         return np.stack(
             [
-                np.asarray(library.get_sensitivity_map(quiet, photo, int(index), self.patch_size), dtype=np.float64)
-                for photo, index in zip(classifier.preprocessed(images), class_indices, strict=True)
+                np.asarray(
+                    library.get_sensitivity_map(_Quiet(classifier, target), photo, 0, self.patch_size), dtype=np.float64
+                )
+                for photo, target in zip(classifier.preprocessed(images), class_indices, strict=True)
             ]
         )
 

@@ -34,7 +34,7 @@ def manifest_of(plan: Plan, folder: RunFolder, created: str, finished: str | Non
         model=_model_facts(plan, rows),
         data=_data_facts(plan, rows),
         settings=Settings(
-            target=plan.target,
+            target=plan.target_text,
             geometry=plan.geometry,
             steps=plan.steps,
             seed=plan.seed,
@@ -55,7 +55,8 @@ def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
     model = plan.classifier
     seen = [row for row in rows if row.predicted is not None]
     labelled = [row for row in seen if row.class_index >= 0]
-    right = sum(row.predicted == row.class_index for row in labelled)
+    stands_for = {entry.id: entry.outputs or (entry.class_index,) for entry in plan.images.entries}
+    right = sum(row.predicted in stands_for[row.image_id] for row in labelled)
     clean = np.array([row.clean_score for row in seen if row.clean_score is not None])
     return ModelFacts(
         name=model.name,

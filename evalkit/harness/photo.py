@@ -23,6 +23,7 @@ from evalkit.metrics.spec import (
     Truth,
 )
 from evalkit.models.perturbation import PhotoScores
+from evalkit.models.probabilities import score_of
 
 __all__ = ["Cell", "MadeMap", "PhotoResult", "score_photo", "unscored", "why_failed"]
 
@@ -56,10 +57,18 @@ class MadeMap:
 
 @dataclass(frozen=True, eq=False)
 class PhotoResult:
-    """Everything found out about one photo."""
+    """Everything found out about one photo.
+
+    Attributes:
+        predicted: the model's first choice; -1 if its scores are not finite.
+        targets: the outputs that were explained and scored together; mostly one.
+        clean_score: their score on the untouched photo.
+        cells: of every explainer and metric asked for.
+        maps: made just now.
+    """
 
     predicted: int
-    target: int
+    targets: tuple[int, ...]
     clean_score: float
     cells: list[Cell] = field(default_factory=list)
     maps: list[MadeMap] = field(default_factory=list)
@@ -84,9 +93,9 @@ def score_photo(
     clean = plan.classifier.probabilities(image.pixels[None])[0]
     finite = bool(np.isfinite(clean).all())
     predicted = int(clean.argmax()) if finite else UNLABELLED
-    target = predicted if plan.target == "predicted" and finite else image.class_index
-    result = PhotoResult(predicted, target, float(clean[target]))
-    scores = PhotoScores(plan.classifier, image.pixels, target, result.clean_score)
+    targets = (predicted,) if plan.target == "predicted" and finite else image.targets
+    result = PhotoResult(predicted, targets, float(score_of(clean, targets)))
+    scores = PhotoScores(plan.classifier, image.pixels, targets, result.clean_score)
     photo = _Photo(plan, image, result, scores, advance)
     for start in range(0, len(cells), _TOGETHER):
         photo.explain_and_score(cells[start : start + _TOGETHER], stored)
@@ -158,7 +167,7 @@ class _Photo:
     def _make(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, str | None]:
         start = perf_counter()
         try:
-            maps = explainer.explain(self.plan.classifier, self.image.pixels[None], [self.result.target])
+            maps = explainer.explain(self.plan.classifier, self.image.pixels[None], [self.result.targets])
             made = np.asarray(maps[0], dtype=np.float32)
         except EvalkitError as error:
             return None, str(error)
@@ -175,17 +184,16 @@ class _Photo:
 
     def _why_not(self, metric: Metric) -> str | None:
         """Say why this photo cannot be scored by this metric, whatever the map; None if it can."""
-        labelled = self.image.class_index
         if isinstance(metric, PerturbationMetric):
             if not np.isfinite(self.result.clean_score):
                 return self.not_finite
-            wrong = self.plan.target == "label" and self.result.predicted != labelled
+            wrong = self.plan.target == "label" and self.result.predicted not in self.image.targets
             return MISCLASSIFIED if wrong else None
         if isinstance(metric, MapMetric):
             return None
         if self.image.region is None:
             return "no region"
-        if self.result.target != labelled:
+        if not set(self.result.targets) <= set(self.image.targets):
             return "the class explained is not the region's"
         if not self.image.region.any():
             return "nothing of the region is left at the model's input size"
@@ -215,7 +223,7 @@ class _Photo:
         image = self.image
         if image.region is None or image.boxes is None:
             raise TypeError("a region metric was asked for a photo without a region")
-        return Truth(image.region, image.boxes, image.exact, image.pixel_size)
+        return Truth(image.region, image.boxes, image.exact, image.pixel_size, image.ignore)
 
 
 def _map_problem(made: NDArray[np.float32] | None, size: tuple[int, ...]) -> str | None:
@@ -231,7 +239,7 @@ def _map_problem(made: NDArray[np.float32] | None, size: tuple[int, ...]) -> str
 def unscored(cells: Sequence[tuple[Explainer, Sequence[Metric]]], reason: str) -> PhotoResult:
     """Return the result of a photo on which something failed before any map could be scored."""
     failed = [Cell(explainer, metric, reason=reason, failed=True) for explainer, metrics in cells for metric in metrics]
-    return PhotoResult(UNLABELLED, UNLABELLED, float("nan"), failed)
+    return PhotoResult(UNLABELLED, (UNLABELLED,), float("nan"), failed)
 
 
 def why_failed(name: str, error: Exception) -> str:

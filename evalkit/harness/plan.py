@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 
@@ -61,6 +61,7 @@ class Plan:
         margin: the loss of it that is accepted.
         batch_size: the most images in one pass, as asked for; None = that of the run folder, if it holds a run already.
         fail_on_error: stop at the first photo, explainer or metric that fails.
+        chosen: options that chose among the images besides the limit, and their values.
     """
 
     images: ImageSet
@@ -76,6 +77,15 @@ class Plan:
     margin: float = DEFAULT_MARGIN
     batch_size: int | None = None
     fail_on_error: bool = False
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def target_text(self) -> str:
+        """What is explained and scored; with the digest of the classes that stand for several outputs, if any do."""
+        classes = sorted({(entry.label, entry.outputs) for entry in self.images.entries if entry.outputs})
+        if self.target == "predicted" or not classes:
+            return self.target
+        return f"{self.target}({signature.digest(repr(classes), 8)})"
 
     @property
     def subject(self) -> str:
@@ -103,9 +113,10 @@ class Plan:
                 "data": self.images.name,
                 "images": len(self.images),
                 "limit": self.limit,
+                **self.chosen,
                 "geometry": self.geometry,
                 "score": "softmax",
-                "target": self.target,
+                "target": self.target_text,
                 "steps": self.steps,
                 "seed": self.seed,
             },
@@ -114,7 +125,7 @@ class Plan:
     def metric_signature(self, metric: Metric) -> str:
         """Return a metric's line; what asks the model also names the score and the target."""
         if isinstance(metric, PerturbationMetric):
-            return f"{metric.signature}|score:softmax|target:{self.target}"
+            return f"{metric.signature}|score:softmax|target:{self.target_text}"
         return metric.signature
 
     def signatures(self) -> Signatures:
@@ -133,7 +144,9 @@ class Plan:
     def map_key(self, explainer: Explainer) -> str:
         """Return what a stored map must match to be used again."""
         libraries = "|".join(f"{name}:{version}" for name, version in _versions())
-        return signature.digest(f"{self.subject}|{libraries}|{self.geometry}|{self.target}|{explainer.signature}", 32)
+        return signature.digest(
+            f"{self.subject}|{libraries}|{self.geometry}|{self.target_text}|{explainer.signature}", 32
+        )
 
     def score_key(self, explainer: Explainer, metric: Metric) -> str:
         """Return what a stored cell must match to be used again."""

@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.config import DEFAULT_CRITERION, DEFAULT_MARGIN, RunOptions, completed, patch_sizes_of, strides_of
+from evalkit.config import (
+    DEFAULT_CRITERION,
+    DEFAULT_MARGIN,
+    RunOptions,
+    completed,
+    patch_sizes_of,
+    region_area_of,
+    strides_of,
+)
+from evalkit.datasets.class_map import read_class_map
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image_set import ImageSet
@@ -17,6 +26,7 @@ from evalkit.errors import ConfigError, EvalkitError, ImageError, ModelError
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand
 from evalkit.harness.plan import Plan
+from evalkit.harness.select import chosen_by, select
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS, find_criterion
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
@@ -74,16 +84,23 @@ def prepare(
         say=say,
     )
     criterion = _criterion(options.criterion, metrics)
-    images = open_image_set(options.data or "") if images is None else images
+    class_map = read_class_map(Path(options.class_map)) if options.class_map else None
+    region_area_of(options)
+    images = open_image_set(options.data or "", options.data_format) if images is None else images
     classifier = model or _loaded(options, class_names)
     target = options.target or "label"
-    names = classifier.class_names
-    images, notes = match_classes(images, names, classifier.n_classes, require_labels=target == "label")
-    for note in notes:
+    images, notes = match_classes(
+        images,
+        classifier.class_names,
+        classifier.n_classes,
+        require_labels=target == "label" or bool(options.only_correct),
+        class_ids=classifier.class_ids,
+        class_map=class_map,
+    )
+    for note in (*images.notes, *notes):
         say(note)
-    if options.limit is not None:
-        images = images.limit(options.limit, seed)
     geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
+    images = select(images, options, classifier, geometry, say)
     precision = _precision(options, classifier)
     classifier = _in_precision(classifier, precision, _checked(images), geometry, say)
     return Plan(
@@ -102,6 +119,7 @@ def prepare(
         margin=DEFAULT_MARGIN if options.margin is None else options.margin,
         batch_size=options.batch_size,
         fail_on_error=bool(options.fail_on_error),
+        chosen=chosen_by(options),
     )
 
 

@@ -188,7 +188,7 @@ class _Run:
             row,
             sha256=image.sha256,
             problem=None,
-            target=result.target,
+            target=result.targets[0],
             predicted=result.predicted,
             clean_score=result.clean_score,
             place=image.place,

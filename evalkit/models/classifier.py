@@ -42,6 +42,7 @@ class Classifier:
         input_size: (height, width) in pixels.
         n_classes: number of outputs.
         class_names: names in output order, or None if unknown.
+        class_ids: WordNet ids in output order, or None if unknown.
         target_layer: the layer that CAM methods look at by default; None without a convolution.
         preprocess: the ``keras.applications`` family whose ``preprocess_input`` is applied, or ``none``.
         precision: the dtype that the model computes in; ``bfloat16`` is a copy of the model.
@@ -59,6 +60,7 @@ class Classifier:
         name: str | None = None,
         preprocess: str = "none",
         class_names: Sequence[str] | None = None,
+        class_ids: Sequence[str] | None = None,
         target_layer: str | None = None,
         batch_size: int | None = None,
         precision: Literal["float32", "bfloat16"] = "float32",
@@ -76,6 +78,7 @@ class Classifier:
         self.input_size = _input_size(model)
         self.n_classes = _n_classes(model)
         self.class_names = _checked_names(class_names, self.n_classes, self.name)
+        self.class_ids = _checked_names(class_ids, self.n_classes, self.name)
         self.computed = in_bfloat16(model, graph.scoring_operations(model)) if precision == "bfloat16" else model
         self.precision = precision if precision == "bfloat16" else str(model.compute_dtype)
         self._replaced = graph.linear_end(self.computed)
@@ -96,6 +99,7 @@ class Classifier:
             name=self.name,
             preprocess=self.preprocess,
             class_names=self.class_names,
+            class_ids=self.class_ids,
             target_layer=self.target_layer,
             batch_size=self.batch_size,
             precision=precision,

@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from evalkit.models import graph
+from evalkit.models.probabilities import Outputs, outputs_of
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
@@ -57,26 +58,30 @@ class FeaturePass:
         return trace
 
     def activations_and_gradients(
-        self, images: Pixels, class_indices: Sequence[int] | NDArray[np.integer], layer: str
+        self, images: Pixels, targets: Sequence[Outputs] | NDArray[np.integer], layer: str
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return a layer's output and the gradient of each image's class **logit** with respect to it.
+        """Return a layer's output and the gradient of each image's target **logit** with respect to it.
+
+        The logit of several outputs is their log-sum-exp: the softmax over it and the others sums their probabilities.
 
         Args:
             images: RGB (N, H, W, 3) in 0..255.
-            class_indices: (N,), the class whose logit is differentiated.
+            targets: (N,), the output or outputs whose logit is differentiated.
             layer: a layer's path, from ``resolve_layer``.
 
         Returns:
             Two float32 arrays (N, h, w, K).
         """
         if layer not in self._gradients:
-            signature = [self._images, tf.TensorSpec([None], tf.int32)]
+            signature = [self._images, tf.TensorSpec([None, self._classifier.n_classes], tf.bool)]
             self._gradients[layer] = tf.function(self._gradient_tracer(layer), input_signature=signature)
-        classes = np.asarray(class_indices, dtype=np.int32)
+        chosen = np.zeros((len(images), self._classifier.n_classes), dtype=np.bool_)
+        for row, target in zip(chosen, targets, strict=True):
+            row[outputs_of(target)] = True
         both = self._classifier.in_batches(
             len(images),
             lambda start, stop: np.stack(
-                self._gradients[layer](as_tensor(images[start:stop]), classes[start:stop]), axis=1
+                self._gradients[layer](as_tensor(images[start:stop]), chosen[start:stop]), axis=1
             ),
         ).astype(np.float32)
         return both[:, 0], both[:, 1]
@@ -84,7 +89,7 @@ class FeaturePass:
     def _gradient_tracer(self, layer: str) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
         wanted = graph.TensorAt(layer)
 
-        def trace(images: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def trace(images: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             seen: list[tf.Tensor] = []
             # Only what lies behind the layer is recorded: the convolutions before it need no gradient.
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -95,8 +100,9 @@ class FeaturePass:
                         seen.append(tensor)
 
                 logits = self._classifier.run_graph(self._classifier.preprocess_tensor(images), look=look)
-                chosen = tf.gather(logits, classes, axis=1, batch_dims=1)
-            gradient = tape.gradient(chosen, seen[-1], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+                # Of one output this is its logit itself, and the gradient is exactly 1 there and 0 elsewhere.
+                target = tf.reduce_logsumexp(tf.where(chosen, logits, -np.inf), axis=1)
+            gradient = tape.gradient(target, seen[-1], unconnected_gradients=tf.UnconnectedGradients.ZERO)
             return tf.cast(seen[-1], tf.float32), tf.cast(gradient, tf.float32)
 
         return trace

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from evalkit.metrics.spec import Blend, Canvas, Composition, Perturbation
 from evalkit.models.classifier import Classifier
-from evalkit.models.probabilities import softmax
+from evalkit.models.probabilities import Outputs, score_of, softmax
 
 __all__ = ["MEAN_COLOR", "PhotoScores", "blurred", "rise_kernel"]
 
@@ -63,21 +63,21 @@ class PhotoScores:
 
     Attributes:
         pixels: float32 (H, W, 3) RGB in 0..255.
-        class_index: the class whose score is asked for.
+        target: the output whose score is asked for, or the outputs whose sum is.
     """
 
-    def __init__(self, classifier: Classifier, pixels: NDArray[np.uint8], class_index: int, clean: float) -> None:
+    def __init__(self, classifier: Classifier, pixels: NDArray[np.uint8], target: Outputs, clean: float) -> None:
         """See the class.
 
         Args:
             classifier: asked.
             pixels: uint8 (H, W, 3) RGB, at the classifier's input size.
-            class_index: the class.
+            target: one output or several.
             clean: its score on the untouched photo, already known.
         """
         self._classifier = classifier
         self.pixels: Image = pixels.astype(np.float32)
-        self.class_index = class_index
+        self.target = target
         self._pure: dict[Canvas, float] = {"image": clean}
 
     @cached_property
@@ -122,7 +122,7 @@ class PhotoScores:
         logits = self._classifier.composed.logits(
             self._all_canvases, np.stack([*ranks.values()]).astype(np.int32), _as_rows(rows), tick
         )
-        answers = np.split(softmax(logits)[:, self.class_index], np.cumsum([*map(len, inside)])[:-1])
+        answers = np.split(self._scores_of(logits), np.cumsum([*map(len, inside)])[:-1])
         return [self._whole(one, scores) for one, scores in zip(curves, answers, strict=True)]
 
     def _whole(self, one: Perturbation, inside: Floats) -> Floats:
@@ -138,7 +138,7 @@ class PhotoScores:
             made = weight * self.canvas(one.start) + (1.0 - weight) * self.canvas(one.end)
             return made.astype(np.float32)
 
-        answers = softmax(self._classifier.logits_from(len(blends), mixed))[:, self.class_index]
+        answers = self._scores_of(self._classifier.logits_from(len(blends), mixed))
         tick(len(blends))
         return [answers[number : number + 1] for number in range(len(blends))]
 
@@ -149,7 +149,10 @@ class PhotoScores:
             wanted += [one.end] if one.cuts[-1] == one.rank.size else []
         missing = [name for name in dict.fromkeys(wanted) if name not in self._pure]
         logits = self._classifier.logits_from(len(missing), lambda number: self.canvas(missing[number]))
-        self._pure.update(zip(missing, softmax(logits)[:, self.class_index].tolist(), strict=True))
+        self._pure.update(zip(missing, self._scores_of(logits).tolist(), strict=True))
+
+    def _scores_of(self, logits: Floats) -> Floats:
+        return score_of(softmax(logits), self.target)
 
     @cached_property
     def _all_canvases(self) -> Image:

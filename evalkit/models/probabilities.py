@@ -6,12 +6,16 @@ map comes out flat. Everything here starts from float64 logits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["log_complement", "softmax"]
+__all__ = ["Outputs", "log_complement", "outputs_of", "score_of", "softmax"]
 
 Floats = NDArray[np.float64]
+Outputs = int | Sequence[int]
+"""What is explained and scored: one output of the model, or several that stand for one class together."""
 
 
 def _log_sum_exp(values: Floats) -> Floats:
@@ -29,15 +33,33 @@ def softmax(logits: Floats) -> Floats:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
-def log_complement(logits: Floats, class_index: int) -> Floats:
-    """Return log(1 - p) of one class: log-sum-exp over the others minus log-sum-exp over all.
+def outputs_of(target: Outputs) -> list[int]:
+    """Return the outputs of a target as a list."""
+    return [int(target)] if isinstance(target, int | np.integer) else [int(one) for one in target]
+
+
+def score_of(probabilities: Floats, target: Outputs) -> Floats:
+    """Return a target's score: the probability of its output, or the sum over its outputs.
+
+    Args:
+        probabilities: float64 (..., C).
+        target: outputs, 0..C-1.
+
+    Returns:
+        float64 (...).
+    """
+    return np.asarray(np.take(probabilities, outputs_of(target), axis=-1).sum(axis=-1))
+
+
+def log_complement(logits: Floats, target: Outputs) -> Floats:
+    """Return log(1 - p) of a target: log-sum-exp over the other outputs minus log-sum-exp over all.
 
     Args:
         logits: float64 (..., C), C >= 2.
-        class_index: the class, 0..C-1.
+        target: outputs, 0..C-1, not all of them.
 
     Returns:
         float64 (...), at most 0; exact where ``1 - p`` itself would round to 0.
     """
-    others = np.delete(logits, class_index, axis=-1)
+    others = np.delete(logits, outputs_of(target), axis=-1)
     return np.asarray(_log_sum_exp(others) - _log_sum_exp(logits))

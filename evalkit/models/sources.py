@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +20,9 @@ from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROC
 from evalkit.models.classifier import Classifier
 from evalkit.registry import simplify
 
-__all__ = ["as_classifier", "load_classifier", "read_class_names"]
+__all__ = ["as_classifier", "load_classifier", "read_class_names", "read_classes"]
 
+_SYNSET = re.compile(r"(n[0-9]{8})\b\s*(.*)")
 _FILE_ENDINGS = (".keras", ".h5", ".hdf5")
 
 
@@ -40,7 +42,7 @@ def load_classifier(
         weights: a weights file, instead of ImageNet's or on top of the file's own.
         preprocess: a family of ``keras.applications``, or ``none``. Needed for a file and for ``module:function``
             unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
-        class_names: a JSON list, or one name a line; or the names themselves.
+        class_names: a file as ``read_classes`` reads it, or the names themselves.
         batch_size: the most images in one pass; None: 32, or fewer where memory is short.
 
     Raises:
@@ -48,7 +50,9 @@ def load_classifier(
     """
     if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
         raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
-    names = read_class_names(class_names) if isinstance(class_names, Path) else class_names
+    names: Sequence[str] | None
+    ids: Sequence[str] | None
+    names, ids = read_classes(class_names) if isinstance(class_names, Path) else (class_names, None)
     application = APPLICATIONS.get(simplify(source))
     if source.lower().endswith(_FILE_ENDINGS):
         model, name = _from_file(Path(source)), Path(source).name
@@ -60,7 +64,7 @@ def load_classifier(
         model, name = _from_application(application.function, weights, names), source
         preprocess = preprocess or application.family
         weights = None
-        names = names or _imagenet_names(model)
+        names, ids = (names, ids) if names else _imagenet_classes(model)
     elif ":" in source:
         model, name = _from_function(source), source
     else:
@@ -75,6 +79,7 @@ def load_classifier(
         name=name,
         preprocess=_preprocessing(model, preprocess, source),
         class_names=names,
+        class_ids=ids,
         batch_size=batch_size,
     )
 
@@ -194,17 +199,22 @@ def _from_function(source: str) -> keras.Model:
     return model
 
 
-def _imagenet_names(model: keras.Model) -> list[str] | None:
-    """Return ImageNet's class names where Keras has them in its cache; never fetched for the names alone."""
+def _imagenet_classes(model: keras.Model) -> tuple[Sequence[str] | None, Sequence[str] | None]:
+    """Return ImageNet's names and WordNet ids where Keras has them in its cache; never fetched for them alone."""
     path = _keras_cache() / "imagenet_class_index.json"
     if model.output_shape[-1] != 1000 or not path.is_file():
-        return None
-    index = json.loads(path.read_text(encoding="utf-8"))
-    return [index[str(position)][1] for position in range(1000)]
+        return None, None
+    return read_classes(path)
 
 
-def read_class_names(path: Path) -> list[str]:
-    """Read class names in output order: a JSON list of strings, or one name a line.
+def read_classes(path: Path) -> tuple[list[str], list[str] | None]:
+    """Read the names of a model's outputs in their order, and their WordNet ids where the file has them.
+
+    A JSON list of names; one name a line; Keras' ``imagenet_class_index.json``, {"0": ["n01440764", "tench"], ...};
+    or ImageNet's ``LOC_synset_mapping.txt``, ``n01440764 tench, Tinca tinca`` a line, of which the first name counts.
+
+    Returns:
+        Names and ids.
 
     Raises:
         ModelError: the file is missing, empty, or JSON of another kind.
@@ -218,13 +228,35 @@ def read_class_names(path: Path) -> list[str]:
             names = json.loads(text)
         except json.JSONDecodeError as error:
             raise ModelError(f"--class-names '{path}' is not valid JSON: {error}") from error
+        if isinstance(names, dict):
+            return _from_class_index(names, path)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ModelError(f"--class-names '{path}': a JSON list of strings is needed")
+            raise ModelError(f"--class-names '{path}': a JSON list of strings is needed, or Keras' class index")
     else:
         names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
         raise ModelError(f"--class-names '{path}' holds no names; give a JSON list, or one name a line")
-    return names
+    pairs = [_SYNSET.fullmatch(name) for name in names]
+    found = [(pair[1], pair[2].partition(",")[0].strip() or pair[1]) for pair in pairs if pair]
+    if len(found) < len(names):
+        return names, None
+    return [name for _, name in found], [wordnet_id for wordnet_id, _ in found]
+
+
+def read_class_names(path: Path) -> list[str]:
+    """Return the names of ``read_classes``."""
+    return read_classes(path)[0]
+
+
+def _from_class_index(index: dict[str, Any], path: Path) -> tuple[list[str], list[str]]:
+    pairs = [index.get(str(position)) for position in range(len(index))]
+    if not pairs or not all(isinstance(pair, list) and [type(one) for one in pair] == [str, str] for pair in pairs):
+        raise ModelError(
+            f'--class-names \'{path}\': Keras\' class index is {{"0": ["n01440764", "tench"], "1": ...}}; '
+            "give it, or a JSON list of strings"
+        )
+    ids, names = zip(*pairs, strict=True)
+    return list(names), list(ids)
 
 
 def _first_line(error: BaseException) -> str:

@@ -120,3 +120,16 @@ def test_arrays_that_do_not_fit_are_refused(arguments: dict[str, Any], message: 
     with pytest.raises(DataError) as caught:
         ImageSet.from_arrays(**{"pixels": PIXELS, "class_indices": [0, 1], **arguments})
     assert message in str(caught.value)
+
+
+def test_ignored_pixels_are_kept_apart_from_the_region(photo: np.ndarray) -> None:
+    region, ignore = np.zeros((4, 6), bool), np.zeros((4, 6), bool)
+    region[0, :2] = ignore[0, 1:3] = True
+    images = ImageSet.from_arrays([photo, photo], [0, 0], regions=[region, None], ignores=[ignore, None])
+    first, second = images
+    assert np.argwhere(first.ignore).tolist() == [[0, 2]]
+    assert second.ignore is None
+    (plain,) = ImageSet.from_arrays([photo], [0], regions=[region])
+    assert first.place != plain.place
+    with pytest.raises(DataError, match=r"the ignored part is bool of shape \(2, 6\); give bool of the photo's"):
+        ImageSet.from_arrays([photo], [0], ignores=[ignore[:2]])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,40 @@ def test_the_set_given_is_unchanged_and_images_carry_the_index(photo: np.ndarray
     found, _ = match_classes(images, None, 2, require_labels=True)
     assert images.entries is before
     assert [image.class_index for image in found] == [1]
+
+
+def test_wordnet_ids_are_matched_where_the_model_has_them(folders: Folders) -> None:
+    images = folders("n02012849", "n03126707")
+    found, notes = match_classes(
+        images, ["crane", "dog", "crane"], 3, require_labels=True, class_ids=["n02012849", "n02084071", "n03126707"]
+    )
+    assert [entry.class_index for entry in found.entries] == [0, 2]
+    assert notes == []
+
+
+def test_where_wordnet_ids_are_listed_is_said(folders: Folders) -> None:
+    assert "LOC_synset_mapping.txt name WordNet ids" in refusal(folders("n02012849"), ["crane", "dog"], 2)
+
+
+def test_labels_that_are_all_whole_numbers_are_indices(folders: Folders) -> None:
+    indices, notes = matched(folders("0", "2", "11"), None, n_classes=12)
+    assert indices == {"0": 0, "2": 2, "11": 11}
+    assert notes[0].endswith("its labels are taken as class indices")
+    assert "labels cannot be matched" in refusal(folders_of_csv("0", "12"), None, 12)
+
+
+def folders_of_csv(*labels: str) -> ImageSet:
+    photo = np.zeros((2, 2, 3), np.uint8)
+    images = ImageSet.from_arrays([photo] * len(labels), None)
+    entries = [replace(entry, label=label) for entry, label in zip(images.entries, labels, strict=True)]
+    return images.with_entries(entries)
+
+
+def test_annotated_classes_that_the_model_lacks_are_listed_and_left_out() -> None:
+    images = folders_of_csv("dog", "person", "cat").renamed("val.json", "coco", [])
+    found, notes = match_classes(images, ["cat", "dog"], 2, require_labels=True)
+    assert [entry.class_index for entry in found.entries] == [1, 0]
+    assert (
+        "val.json: 1 of 3 classes stand for no output of the model; left out, with 1 of 3 images: 'person'" in notes[0]
+    )
+    assert "2 of 2 labels are not among" in refusal(folders_of_csv("a", "b").renamed("x", "voc", []), ["cat"], 1)

@@ -212,3 +212,15 @@ def test_an_unknown_geometry_names_the_known_ones(photo: np.ndarray) -> None:
 def test_an_empty_size_is_refused(photo: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="0 x 4"):
         fit(image_of(photo), (0, 4), "squash")
+
+
+def test_ignored_pixels_go_where_a_mask_would_and_never_onto_the_object() -> None:
+    image = image_of(np.zeros((4, 8, 3), np.uint8), (2.2, 0, 4, 4))
+    ignore = np.zeros((4, 8), bool)
+    ignore[:, 0:2] = ignore[1, 6] = True
+    fitted = fit(replace(image, ignore=ignore), (4, 8), "squash")
+    assert np.array_equal(fitted.ignore, ignore)
+    doubled = fit(replace(image, ignore=ignore), (8, 16), "squash")
+    assert np.array_equal(doubled.ignore, ignore.repeat(2, axis=0).repeat(2, axis=1) & ~doubled.region)
+    cropped = fit(replace(image, ignore=ignore), (4, 4), "center-crop")
+    assert not cropped.ignore.any()

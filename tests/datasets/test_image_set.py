@@ -156,3 +156,20 @@ def test_two_manifests_with_one_mask_differ_only_in_name(tmp_path: Path, manifes
     other.write_text(text)
     first, second = read_csv_manifest(manifest(text)), read_csv_manifest(other)
     assert first.entries[0].truth_digest == second.entries[0].truth_digest
+
+
+def test_a_draw_looks_at_no_more_images_than_it_needs_and_is_even_and_nested(photo: np.ndarray) -> None:
+    images = ImageSet.from_arrays([photo] * 60, [number % 3 for number in range(60)])
+    for count in (1, 10, 20, 60, 99):
+        assert images.draw(count, 5, lambda _: True).entries == images.limit(count, 5).entries
+    looked_at: list[str] = []
+
+    def wanted(entry: Entry) -> bool:
+        looked_at.append(entry.id)
+        return int(entry.id) % 2 == 0
+
+    twenty, ten = images.draw(20, 5, wanted), images.draw(10, 5, lambda entry: int(entry.id) % 2 == 0)
+    assert len(looked_at) < 55
+    assert {entry.id for entry in ten.entries} < {entry.id for entry in twenty.entries}
+    assert sorted(Counter(entry.class_index for entry in twenty.entries).values()) == [6, 7, 7]
+    assert len(images.draw(None, 5, wanted)) == 30

@@ -256,3 +256,41 @@ def test_peak_memory_does_not_grow_with_the_number_of_photos(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks[count] = int(done.stdout)
     assert peaks[40] < 1.1 * peaks[10], peaks
+
+
+def test_localization_leaves_ignored_pixels_out_and_nothing_else_does(make_plan, tiny, photos):
+    region, ignore = np.zeros((2, 32, 32), dtype=bool)
+    region[8:20, 10:24] = ignore[20:, :] = True
+    names = tiny.probabilities(photos).argmax(axis=1)
+    plan = make_plan(expand("uniform", [], 0), labels=names)
+    whole = cells_of(plan)
+    ignoring = ImageSet.from_arrays(photos, names, regions=[region] * 4, ignores=[ignore] * 4)
+    left = cells_of(replace(plan, images=ignoring))
+    for metric in ("energy_pointing_game", "relevance_mass_accuracy", "relevance_rank_accuracy"):
+        assert whole["uniform", metric].value == pytest.approx(region.mean())
+        assert left["uniform", metric].value == pytest.approx(region.sum() / (32 * 20))
+    assert left["uniform", "pxap"].statistics.sum() == 32 * 20
+    changed = {key for key, cell in left.items() if cell.value != whole[key].value}
+    assert changed == {
+        ("uniform", metric)
+        for metric in (
+            "pointing_game", "energy_pointing_game", "relevance_mass_accuracy", "relevance_rank_accuracy",
+        )
+    }  # fmt: skip
+
+
+def test_a_class_of_several_outputs_is_scored_by_their_summed_probability(make_plan, tiny, photos):
+    first = tiny.probabilities(photos).argmax(axis=1)
+    other = (first + 1) % 3
+    plan = make_plan(expand("center", [], 0), metrics=["deletion", "average_drop"], labels=other)
+    outputs = tuple(sorted((int(first[0]), int(other[0]))))
+    entries = [replace(entry, class_index=outputs[0], outputs=outputs) for entry in plan.images.entries[:1]]
+    plan = replace(plan, images=plan.images.with_entries(entries))
+    image = fit(plan.images.read(entries[0]), (32, 32), "squash")
+    result = score_photo(plan, image, [(plan.explainers[0], plan.metrics)], {}, lambda *_: None)
+    assert result.targets == outputs
+    assert result.clean_score == tiny.probabilities(photos[:1])[0][list(outputs)].sum()
+    assert [cell.reason for cell in result.cells] == [None, None]  # the first choice is one of the two
+    assert plan.target_text.startswith("label(")
+    assert f"|target:{plan.target_text}" in plan.metric_signature(plan.metrics[0])
+    assert replace(plan, target="predicted").target_text == "predicted"

@@ -135,3 +135,36 @@ def test_a_small_contour_of_more_area_than_a_long_thin_one_is_not_lost():
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(boxes, "_SPECKLED", speckled)
             assert len(boxes._contours(mask, 200.0)) == 2
+
+
+def test_ignored_pixels_exceed_no_threshold_and_do_not_scale_the_map():
+    size, crowd, near = (32, 32), (14, 14, 30, 30), (2, 2, 8, 8)
+    saliency_map = blob(size, crowd, near, values=[9.0, 1.0])
+    plain = truth_of(size, near)
+    truth = Truth(plain.region, plain.boxes, exact=True, ignore=blob(size, crowd) > 0)
+    # The crowd is the largest contour; without it the object is found at every threshold, as if it were not there.
+    assert MaxBoxAccV1().statistics(saliency_map, plain).tolist() == [0.0] * 100
+    for metric in (MaxBoxAccV1(), MaxBoxAccV2()):
+        found = metric.statistics(saliency_map, truth)
+        assert found.min() == 1.0
+        np.testing.assert_array_equal(found, metric.statistics(blob(size, near), plain))
+
+
+def test_a_map_that_is_constant_where_it_counts_has_the_box_around_that():
+    ignore = np.zeros((8, 10), dtype=bool)
+    ignore[:, 6:] = True
+    ignore[:2] = True
+    boxes = list(boxes_at(np.where(ignore, 3.0, 1.0), largest_only=True, ignore=ignore))
+    assert len(boxes) == len(THRESHOLDS)
+    assert all(one.tolist() == [[0, 2, 6, 7]] for one in boxes)
+
+
+def test_pxap_leaves_ignored_pixels_out():
+    region = np.array([[True, False, True, False, False]])
+    ignore = np.array([[False, True, False, False, True]])
+    truth = Truth(region, np.array([[0.0, 0, 3, 1]]), exact=True, ignore=ignore)
+    statistics = PxAP().statistics(np.array([[4.0, 3.0, 2.0, 0.0, 99.0]]), truth)
+    # 4, 2 and 0 are left: hit, hit, miss. The 99 does not press the others into the lowest bins.
+    assert statistics.sum() == 3.0
+    assert statistics[255] == 1.0
+    assert float(PxAP().aggregate(statistics)) == 1.0

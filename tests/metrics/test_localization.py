@@ -10,6 +10,7 @@ from evalkit.metrics.localization import (
     EnergyPointingGame,
     PointingGame,
     RelevanceMassAccuracy,
+    RelevanceRankAccuracy,
     box_region,
     mass_inside,
     pointing_game,
@@ -97,3 +98,58 @@ def test_energy_looks_at_the_boxes_and_mass_at_the_mask():
     saliency_map = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 1.0]])
     assert EnergyPointingGame().score(saliency_map, truth) == 4 / 5
     assert RelevanceMassAccuracy().score(saliency_map, truth) == 2 / 5
+
+
+LAST = region_of((2, 4), slice(None), 3)  # the last column of 2 x 4
+
+
+def ignoring(region=LEFT, boxes=((0.0, 0.0, 2.0, 2.0),), ignore=LAST):
+    return Truth(region, np.array(boxes), exact=True, ignore=ignore)
+
+
+def test_no_maximum_is_looked_for_among_ignored_pixels():
+    region = region_of((40, 40), slice(0, 10), slice(0, 10))
+    saliency_map = peak((40, 40), (2, 2)) + 5 * peak((40, 40), (39, 39))
+    assert pointing_game(saliency_map, region) == 0.0
+    assert pointing_game(saliency_map, region, ignore=region_of((40, 40), 39, 39)) == 1.0
+    # Ties are told by the largest magnitude that counts: 1 and 1 + 1e-5 are equal beside 100, not without it.
+    saliency_map = np.array([[1.0, 1.0 + 1e-5, 0.0, 100.0]])
+    here, far = region_of((1, 4), 0, 1), region_of((1, 4), 0, 3)
+    assert pointing_game(saliency_map, here, tolerance_px=0.5, ignore=far) == 1.0
+
+
+def test_ignored_pixels_have_no_mass_and_no_area():
+    saliency_map = np.array([[3.0, 1.0, 2.0, 9.0], [0.0, 0.0, 0.0, 2.0]])
+    # Inside 4 of the 6 that are left.
+    assert EnergyPointingGame().score(saliency_map, ignoring()) == 4 / 6
+    assert RelevanceMassAccuracy().score(saliency_map, ignoring()) == 4 / 6
+    # A constant map: 4 of 6 pixels are the object's; a map that varies among ignored pixels alone is constant.
+    flat = np.where(LAST, 7.0, 1.0)
+    assert EnergyPointingGame().score(flat, ignoring()) == 4 / 6
+    assert RelevanceMassAccuracy().score(flat, ignoring()) == 4 / 6
+    assert np.isnan(RelevanceMassAccuracy().score(np.where(LAST, 7.0, saliency_map - 4), ignoring()))
+
+
+def test_a_box_loses_the_ignored_pixels_inside_it():
+    mask, border = region_of((2, 4), 0, 0), region_of((2, 4), 0, 1)
+    saliency_map = np.array([[1.0, 5.0, 0.0, 2.0], [1.0, 0.0, 0.0, 0.0]])
+    assert EnergyPointingGame().score(saliency_map, ignoring(mask, ignore=border)) == 2 / 4
+
+
+def test_the_k_highest_are_sought_among_counted_pixels():
+    saliency_map = np.array([[8.0, 7.0, 6.0, 9.0], [2.0, 3.0, 5.0, 4.0]])
+    # K = 4 of 8, 7, 6, 5: two inside; with the last column they are 9, 8, 7, 6, and two inside as well.
+    assert RelevanceRankAccuracy().score(saliency_map, ignoring()) == 2 / 4
+    # K = 4 of 8, 7, 5, 3 once the third column is ignored in place of the last: 9, 8, 7, 4.
+    third = region_of((2, 4), slice(None), 2)
+    assert RelevanceRankAccuracy().score(saliency_map, ignoring(ignore=third)) == 2 / 4
+    both = region_of((2, 4), slice(None), slice(2, 4))
+    assert RelevanceRankAccuracy().score(saliency_map, ignoring(ignore=both)) == 1.0
+
+
+def test_what_an_ignored_pixel_shows_means_nothing():
+    rng = np.random.default_rng(0)
+    for metric in (PointingGame(), EnergyPointingGame(), RelevanceMassAccuracy(), RelevanceRankAccuracy()):
+        saliency_map = rng.random((2, 4))
+        other = np.where(LAST, [[1e9, 1e9, 1e9, np.nan]] * 2, saliency_map)
+        assert metric.score(other, ignoring()) == metric.score(saliency_map, ignoring())

@@ -8,7 +8,13 @@ import pytest
 from evalkit.metrics.boxes import MaxBoxAccV1, MaxBoxAccV2, PxAP
 from evalkit.metrics.complexity import gini_index
 from evalkit.metrics.levels import cuts, level_ranks
-from evalkit.metrics.localization import box_region, mass_inside, pointing_game, relevance_rank_accuracy
+from evalkit.metrics.localization import (
+    EnergyPointingGame,
+    PointingGame,
+    RelevanceMassAccuracy,
+    RelevanceRankAccuracy,
+    box_region,
+)
 from evalkit.metrics.perturbation import (
     AverageDrop,
     Deletion,
@@ -97,14 +103,29 @@ def same(found, expected):
     assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
+def ignore_of(rng, region):
+    """A block of ignored pixels and some scattered ones, none of them the object's."""
+    ignore = rng.random(SIZE) < 0.15
+    ignore[7:, 9:] = True
+    return ignore & ~region
+
+
+@pytest.mark.parametrize("ignoring", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_localization(draw, kind):
+def test_localization(draw, kind, ignoring):
     saliency_map, region = maps_of(draw)[kind], region_of(draw)
+    ignore = ignore_of(draw, region) if ignoring else None
+    boxes = boxes_of(draw, 2)
     for tolerance_px, pixel_size in ((15.0, (1.0, 1.0)), (3.0, (1.7, 0.9)), (0.5, (1.0, 1.0))):
-        found = pointing_game(saliency_map, region, tolerance_px=tolerance_px, pixel_size=pixel_size)
-        same(found, twins.pointing_game(saliency_map, region, tolerance_px, pixel_size))
-    same(mass_inside(saliency_map, region), twins.mass_inside(saliency_map, region))
-    same(relevance_rank_accuracy(saliency_map, region), twins.relevance_rank_accuracy(saliency_map, region))
+        truth = Truth(region, boxes, exact=True, pixel_size=pixel_size, ignore=ignore)
+        found = PointingGame(tolerance_px=tolerance_px).score(saliency_map, truth)
+        same(found, twins.pointing_game(saliency_map, region, tolerance_px, pixel_size, ignore))
+    same(RelevanceMassAccuracy().score(saliency_map, truth), twins.mass_inside(saliency_map, region, ignore))
+    same(
+        RelevanceRankAccuracy().score(saliency_map, truth), twins.relevance_rank_accuracy(saliency_map, region, ignore)
+    )
+    in_boxes = twins.box_union(boxes, SIZE)
+    same(EnergyPointingGame().score(saliency_map, truth), twins.mass_inside(saliency_map, in_boxes, ignore))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -118,19 +139,21 @@ def boxes_of(rng, count):
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
 
-def test_boxes_and_pixels_over_a_set(draw):
+@pytest.mark.parametrize("ignoring", [False, True])
+def test_boxes_and_pixels_over_a_set(draw, ignoring):
     maps = list(maps_of(draw).values())
     truths = [boxes_of(draw, 1 + number % 2) for number in range(len(maps))]
     regions = [region_of(draw) for _ in maps]
+    ignores = [ignore_of(draw, region) if ignoring else None for region in regions]
     for metric, twin, what in (
         (MaxBoxAccV1(), twins.max_box_acc_v1, truths),
         (MaxBoxAccV2(), twins.max_box_acc_v2, truths),
         (PxAP(), twins.pxap, regions),
     ):
         statistics = [
-            metric.statistics(saliency_map, Truth(region, boxes, exact=True))
-            for saliency_map, region, boxes in zip(maps, regions, truths, strict=True)
+            metric.statistics(saliency_map, Truth(region, boxes, exact=True, ignore=ignore))
+            for saliency_map, region, boxes, ignore in zip(maps, regions, truths, ignores, strict=True)
         ]
-        same(float(metric.aggregate(np.mean(statistics, axis=0))), twin(maps, what))
+        same(float(metric.aggregate(np.mean(statistics, axis=0))), twin(maps, what, ignores))
     for boxes in truths:
         np.testing.assert_array_equal(box_region(boxes, SIZE), twins.box_union(boxes, SIZE))

@@ -17,15 +17,22 @@ Box = tuple[int, int, int, int]
 THRESHOLDS = [hundredth / 100 for hundredth in range(100)]
 
 
-def is_finite(saliency_map: Floats) -> bool:
-    """Whether no pixel is NaN or infinite."""
-    return all(math.isfinite(value) for value in saliency_map.ravel().tolist())
-
-
-def levels(saliency_map: Floats) -> list[list[tuple[int, int]]]:
-    """Groups of equal pixels, highest first; neighbors within 1e-6 of the largest magnitude are equal."""
+def counted_pixels(saliency_map: Floats, ignore: Bools | None = None) -> list[tuple[int, int]]:
+    """Row and column of every pixel that is not ignored."""
     height, width = saliency_map.shape
-    pixels = [(row, column) for row in range(height) for column in range(width)]
+    return [
+        (row, column) for row in range(height) for column in range(width) if ignore is None or not ignore[row, column]
+    ]
+
+
+def is_finite(saliency_map: Floats, ignore: Bools | None = None) -> bool:
+    """Whether no counted pixel is NaN or infinite."""
+    return all(math.isfinite(saliency_map[pixel]) for pixel in counted_pixels(saliency_map, ignore))
+
+
+def levels(saliency_map: Floats, ignore: Bools | None = None) -> list[list[tuple[int, int]]]:
+    """Groups of equal pixels, highest first; neighbors within 1e-6 of the largest magnitude are equal."""
+    pixels = counted_pixels(saliency_map, ignore)
     value = {pixel: float(saliency_map[pixel]) for pixel in pixels}
     largest_magnitude = max(abs(number) for number in value.values())
     in_order = sorted(pixels, key=lambda pixel: value[pixel], reverse=True)
@@ -38,15 +45,18 @@ def levels(saliency_map: Floats) -> list[list[tuple[int, int]]]:
     return groups
 
 
-def is_constant(saliency_map: Floats) -> bool:
+def is_constant(saliency_map: Floats, ignore: Bools | None = None) -> bool:
     """Whether all pixels are equal, that is, share one level."""
-    return len(levels(saliency_map)) == 1
+    return len(levels(saliency_map, ignore)) == 1
 
 
-def min_max_scaled(saliency_map: Floats) -> Floats:
-    """The map, which must not be constant, stretched to 0..1."""
-    values = saliency_map.astype(np.float64)
-    return (values - values.min()) / (values.max() - values.min())
+def min_max_scaled(saliency_map: Floats, ignore: Bools | None = None) -> Floats:
+    """The map, which must not be constant, its counted pixels stretched to 0..1; ignored ones are 0."""
+    values = [float(saliency_map[pixel]) for pixel in counted_pixels(saliency_map, ignore)]
+    stretched = np.zeros(saliency_map.shape)
+    for pixel in counted_pixels(saliency_map, ignore):
+        stretched[pixel] = (float(saliency_map[pixel]) - min(values)) / (max(values) - min(values))
+    return stretched
 
 
 def cut_counts(saliency_map: Floats, steps: int) -> list[int]:
@@ -144,14 +154,18 @@ def increase_in_confidence(model: Model, image: Floats, saliency_map: Floats, me
 
 
 def pointing_game(
-    saliency_map: Floats, region: Bools, tolerance_px: float, pixel_size: tuple[float, float] = (1.0, 1.0)
+    saliency_map: Floats,
+    region: Bools,
+    tolerance_px: float,
+    pixel_size: tuple[float, float] = (1.0, 1.0),
+    ignore: Bools | None = None,
 ) -> float:
     """Share of the tied maxima strictly nearer to the region than the tolerance."""
     height, width = saliency_map.shape
     inside = [(row, column) for row in range(height) for column in range(width) if region[row, column]]
-    if not is_finite(saliency_map) or not inside:
+    if not is_finite(saliency_map, ignore) or not inside:
         return math.nan
-    maxima = levels(saliency_map)[0]
+    maxima = levels(saliency_map, ignore)[0]
     hits = 0
     for row, column in maxima:
         squared_distances = []
@@ -164,20 +178,19 @@ def pointing_game(
     return hits / len(maxima)
 
 
-def mass_inside(saliency_map: Floats, region: Bools) -> float:
-    """Share of the positive part that is inside the region."""
-    if not is_finite(saliency_map):
+def mass_inside(saliency_map: Floats, region: Bools, ignore: Bools | None = None) -> float:
+    """Share of the positive part that is inside the region; ignored pixels are not there."""
+    if not is_finite(saliency_map, ignore):
         return math.nan
-    height, width = saliency_map.shape
-    if is_constant(saliency_map):
-        return int(region.sum()) / (height * width)
+    pixels = counted_pixels(saliency_map, ignore)
+    if is_constant(saliency_map, ignore):
+        return sum(1 for pixel in pixels if region[pixel]) / len(pixels)
     inside, everywhere = 0.0, 0.0
-    for row in range(height):
-        for column in range(width):
-            positive_part = max(0.0, float(saliency_map[row, column]))
-            everywhere += positive_part
-            if region[row, column]:
-                inside += positive_part
+    for pixel in pixels:
+        positive_part = max(0.0, float(saliency_map[pixel]))
+        everywhere += positive_part
+        if region[pixel]:
+            inside += positive_part
     return math.nan if everywhere == 0 else inside / everywhere
 
 
@@ -193,14 +206,14 @@ def box_union(boxes: Floats, size: tuple[int, int]) -> Bools:
     return union
 
 
-def relevance_rank_accuracy(saliency_map: Floats, region: Bools) -> float:
-    """Share of the top K pixels, K = region size, in the region; ties in proportion."""
+def relevance_rank_accuracy(saliency_map: Floats, region: Bools, ignore: Bools | None = None) -> float:
+    """Share of the top K counted pixels, K = region size, in the region; ties in proportion."""
     k = int(region.sum())
-    if not is_finite(saliency_map) or k == 0:
+    if not is_finite(saliency_map, ignore) or k == 0:
         return math.nan
     inside = Fraction(0)
     places_left = k
-    for group in levels(saliency_map):
+    for group in levels(saliency_map, ignore):
         taken = min(places_left, len(group))
         group_inside = sum(1 for pixel in group if region[pixel])
         inside += Fraction(taken, len(group)) * group_inside
@@ -226,19 +239,21 @@ def gini(saliency_map: Floats) -> float:
     return differences / (2 * n**2 * mean)
 
 
-def gray_values(saliency_map: Floats) -> npt.NDArray[np.uint8]:
-    """The map min-max scaled, times 255, cast to uint8; zeros for a constant map."""
-    if is_constant(saliency_map):
+def gray_values(saliency_map: Floats, ignore: Bools | None = None) -> npt.NDArray[np.uint8]:
+    """The map min-max scaled, times 255, cast to uint8; zeros for a constant map and for ignored pixels."""
+    if is_constant(saliency_map, ignore):
         return np.zeros(saliency_map.shape, dtype=np.uint8)
-    return (min_max_scaled(saliency_map) * 255).astype(np.uint8)
+    return (min_max_scaled(saliency_map, ignore) * 255).astype(np.uint8)
 
 
-def contour_boxes(saliency_map: Floats, threshold: float, largest_only: bool) -> list[Box]:
-    """Boxes of the contours of the map binarized at the threshold, both ends counted."""
+def contour_boxes(saliency_map: Floats, threshold: float, largest_only: bool, ignore: Bools | None = None) -> list[Box]:
+    """Boxes of the contours of the map binarized at the threshold, both ends counted; ignored pixels stay below."""
     height, width = saliency_map.shape
-    if is_constant(saliency_map):
-        return [(0, 0, width - 1, height - 1)]
-    gray = gray_values(saliency_map)
+    if is_constant(saliency_map, ignore):
+        rows = [row for row, _ in counted_pixels(saliency_map, ignore)]
+        columns = [column for _, column in counted_pixels(saliency_map, ignore)]
+        return [(min(columns), min(rows), min(max(columns) + 1, width - 1), min(max(rows) + 1, height - 1))]
+    gray = gray_values(saliency_map, ignore)
     binary = np.zeros((height, width), dtype=np.uint8)
     binary[gray > int(threshold * int(gray.max()))] = 255
     contours, _ = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
@@ -270,37 +285,44 @@ def best_iou(boxes: Sequence[Box], truth: Floats) -> float:
     return best
 
 
-def best_share_right(maps: Sequence[Floats], truths: Sequence[Floats], least_iou: float, largest_only: bool) -> float:
+def best_share_right(
+    maps: Sequence[Floats],
+    truths: Sequence[Floats],
+    least_iou: float,
+    largest_only: bool,
+    ignores: Sequence[Bools | None],
+) -> float:
     """Maximum over the thresholds of the share of right images; max outside the mean."""
-    scored = [(m, t) for m, t in zip(maps, truths, strict=True) if is_finite(m) and len(t) > 0]
+    scored = [(m, t, i) for m, t, i in zip(maps, truths, ignores, strict=True) if is_finite(m, i) and len(t) > 0]
     if not scored:
         return math.nan
     shares = []
     for threshold in THRESHOLDS:
         right = 0
-        for saliency_map, truth in scored:
-            if best_iou(contour_boxes(saliency_map, threshold, largest_only), truth) >= least_iou:
+        for saliency_map, truth, ignore in scored:
+            if best_iou(contour_boxes(saliency_map, threshold, largest_only, ignore), truth) >= least_iou:
                 right += 1
         shares.append(right / len(scored))
     return max(shares)
 
 
-def max_box_acc_v1(maps: Sequence[Floats], truths: Sequence[Floats]) -> float:
+def max_box_acc_v1(maps: Sequence[Floats], truths: Sequence[Floats], ignores: Sequence[Bools | None]) -> float:
     """MaxBoxAcc: the box of the largest contour, right where IoU >= 0.5."""
-    return best_share_right(maps, truths, 0.5, largest_only=True)
+    return best_share_right(maps, truths, 0.5, True, ignores)
 
 
-def max_box_acc_v2(maps: Sequence[Floats], truths: Sequence[Floats]) -> float:
+def max_box_acc_v2(maps: Sequence[Floats], truths: Sequence[Floats], ignores: Sequence[Bools | None]) -> float:
     """MaxBoxAccV2: the best of all contours; mean over IoU >= 0.3, 0.5, 0.7, each at its best."""
-    return sum(best_share_right(maps, truths, least_iou, largest_only=False) for least_iou in (0.3, 0.5, 0.7)) / 3
+    return sum(best_share_right(maps, truths, least_iou, False, ignores) for least_iou in (0.3, 0.5, 0.7)) / 3
 
 
-def pxap(maps: Sequence[Floats], regions: Sequence[Bools]) -> float:
-    """PxAP in 0..1: all images' pixels pooled, sum of precision times gained recall."""
+def pxap(maps: Sequence[Floats], regions: Sequence[Bools], ignores: Sequence[Bools | None]) -> float:
+    """PxAP in 0..1: all images' counted pixels pooled, sum of precision times gained recall."""
     pooled = []
-    for saliency_map, region in zip(maps, regions, strict=True):
-        if is_finite(saliency_map):
-            pooled += list(zip(gray_values(saliency_map).ravel().tolist(), region.ravel().tolist(), strict=True))
+    for saliency_map, region, ignore in zip(maps, regions, ignores, strict=True):
+        if is_finite(saliency_map, ignore):
+            gray = gray_values(saliency_map, ignore)
+            pooled += [(int(gray[pixel]), bool(region[pixel])) for pixel in counted_pixels(saliency_map, ignore)]
     objects = sum(1 for _, is_object in pooled if is_object)
     if objects == 0:
         return math.nan

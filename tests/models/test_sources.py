@@ -15,7 +15,7 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from evalkit.errors import ModelError
 from evalkit.models.applications import APPLICATIONS, PREPROCESS_FAMILIES
-from evalkit.models.sources import load_classifier, read_class_names
+from evalkit.models.sources import load_classifier, read_class_names, read_classes
 
 
 @pytest.fixture
@@ -160,3 +160,23 @@ def test_class_names_must_fit_the_outputs(tmp_path, tiny_model):
     (tmp_path / "names.json").write_text('["cat", "dog"]')
     with pytest.raises(ModelError, match=r"2 class names were given, but model 'tiny.keras' has 3 outputs"):
         load_classifier(str(tmp_path / "tiny.keras"), class_names=tmp_path / "names.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}',
+        "n01440764 tench, Tinca tinca\r\nn01443537 goldfish, Carassius auratus\r\n",
+    ],
+)
+def test_wordnet_ids_come_with_the_names_where_a_file_has_them(tmp_path, text):
+    (tmp_path / "names").write_text(text, newline="")
+    assert read_classes(tmp_path / "names") == (["tench", "goldfish"], ["n01440764", "n01443537"])
+
+
+def test_names_without_wordnet_ids_have_none(tmp_path):
+    (tmp_path / "names").write_text("tench\nn01443537 goldfish\n")
+    assert read_classes(tmp_path / "names") == (["tench", "n01443537 goldfish"], None)
+    (tmp_path / "names").write_text('{"0": "tench"}')
+    with pytest.raises(ModelError, match="Keras' class index is"):
+        read_classes(tmp_path / "names")

@@ -1,0 +1,108 @@
+"""``--class-map FILE``: which outputs of the model a class of the images stands for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.datasets.csv_lines import csv_lines, require_commas
+from evalkit.errors import ConfigError, DataError
+
+__all__ = ["ClassMap", "read_class_map"]
+
+Named = int | str
+_EXPECTED = (
+    'expected: JSON {"dog": [151, "n02085620", "beagle"], "cat": 281}, or CSV with the columns class,output, one row '
+    "an output"
+)
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """What each class of a set stands for.
+
+    Attributes:
+        name: of the file, for messages.
+        outputs: class to outputs, each an index, a name or a WordNet id; none = leave the class out.
+    """
+
+    name: str
+    outputs: Mapping[str, tuple[Named, ...]]
+
+
+def read_class_map(path: Path) -> ClassMap:
+    """Read a class map: JSON (an object of indices, names or lists of them), or CSV (``class,output``).
+
+    In a CSV an output of digits alone is an index; an empty one leaves the class out.
+
+    Args:
+        path: UTF-8, with or without byte order mark.
+
+    Raises:
+        ConfigError: the file is missing, neither of the two, or names a class twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--class-map '{path}' cannot be read: {error}") from error
+    outputs = _from_json(text, path) if text.lstrip()[:1] in ("{", "[") else _from_csv(path)
+    if not outputs:
+        raise ConfigError(f"--class-map '{path}' maps no class; {_EXPECTED}")
+    return ClassMap(path.name, outputs)
+
+
+def _from_json(text: str, path: Path) -> dict[str, tuple[Named, ...]]:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(key for key, _ in pairs if [name for name, _ in pairs].count(key) > 1)
+            raise ConfigError(f"--class-map '{path}': the class '{twice}' stands there twice; keep one")
+        return found
+
+    try:
+        document = json.loads(text, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"--class-map '{path}' line {error.lineno} is not valid JSON: {error.msg}") from error
+    except (RecursionError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"--class-map '{path}' is not valid JSON: {str(error)[:200]}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"--class-map '{path}' holds a {type(document).__name__}; {_EXPECTED}")
+    return {name: _listed(name, given, path) for name, given in document.items()}
+
+
+def _listed(name: str, given: object, path: Path) -> tuple[Named, ...]:
+    values = given if isinstance(given, list) else [given]
+    for value in values:
+        if not isinstance(value, int | str) or isinstance(value, bool) or value == "":
+            raise ConfigError(
+                f"--class-map '{path}': class '{name}' stands for {str(value)[:40]!r}; give an index, "
+                "a name or a WordNet id"
+            )
+    return tuple(dict.fromkeys(values))
+
+
+def _from_csv(path: Path) -> dict[str, tuple[Named, ...]]:
+    found: dict[str, list[Named]] = {}
+    try:
+        lines = csv_lines(path)
+        header = next(lines, None)
+        if header is None:
+            raise ConfigError(f"--class-map '{path}' is empty; {_EXPECTED}")
+        require_commas(header, path)
+        if [name.lower() for name in header.fields] != ["class", "output"]:
+            raise ConfigError(f"--class-map '{path}': the columns are {', '.join(header.fields)}; {_EXPECTED}")
+        for line in lines:
+            if len(line.fields) != 2 or not line.fields[0]:
+                raise ConfigError(f"--class-map: {line.where} is not a class and an output; {_EXPECTED}")
+            name, output = line.fields
+            outputs = found.setdefault(name, [])
+            if output:
+                short = output.isascii() and output.isdigit() and len(output) < 10
+                outputs.append(int(output) if short else output)
+    except DataError as error:
+        raise ConfigError(f"--class-map: {error}") from error
+    return {name: tuple(dict.fromkeys(outputs)) for name, outputs in found.items()}

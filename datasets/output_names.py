@@ -1,0 +1,106 @@
+"""The names of a model's outputs, to be searched by label, WordNet id or index."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from evalkit.datasets.class_map import ClassMap
+from evalkit.errors import ConfigError
+
+__all__ = ["OutputNames"]
+
+_WORDNET_ID = re.compile(r"n[0-9]{8}")
+
+
+class OutputNames:
+    """What a model's outputs are called.
+
+    Attributes:
+        names: in the order of the outputs, or None if unknown.
+        count: number of outputs.
+    """
+
+    def __init__(self, names: Sequence[str] | None, ids: Sequence[str] | None, count: int) -> None:
+        """See the class.
+
+        Args:
+            names: in the order of the outputs.
+            ids: WordNet ids in the order of the outputs.
+            count: number of outputs.
+        """
+        self.names = names
+        self.count = count
+        self._ids = {name: index for index, name in enumerate(ids or ())}
+        self._exact: dict[str, list[int]] = {}
+        self._plain: dict[str, list[int]] = {}
+        for index, name in enumerate(names or ()):
+            self._exact.setdefault(name, []).append(index)
+            self._plain.setdefault(_plain(name), []).append(index)
+
+    def find(self, label: str) -> list[int]:
+        """Return the outputs of that name or WordNet id: none, one, or several where the model has namesakes."""
+        if label in self._ids:
+            return [self._ids[label]]
+        return self._exact.get(label) or self._plain.get(_plain(label), [])
+
+    def all_indices(self, labels: Iterable[str]) -> bool:
+        """Tell whether all labels, one at least, are whole numbers that the outputs can have."""
+        texts = list(labels)
+        return bool(texts) and all(
+            text.isascii() and text.isdigit() and len(text) < 10 and int(text) < self.count for text in texts
+        )
+
+    def mapped(self, class_map: ClassMap, labels: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Return the outputs of the labels that a class map names, by exact name or else regardless of case.
+
+        Raises:
+            ConfigError: the map names an output that there is not, several at once, or all of them.
+        """
+        resolved = {name: self._outputs(class_map, name) for name in class_map.outputs}
+        plain = {_plain(name): outputs for name, outputs in resolved.items()}
+        found = {label: resolved.get(label, plain.get(_plain(label))) for label in labels}
+        return {label: outputs for label, outputs in found.items() if outputs is not None}
+
+    def _outputs(self, class_map: ClassMap, name: str) -> tuple[int, ...]:
+        outputs: dict[int, None] = {}
+        for given in class_map.outputs[name]:
+            said = f"--class-map '{class_map.name}': class '{name}' stands for '{given}'"
+            if isinstance(given, int):
+                if not 0 <= given < self.count:
+                    raise ConfigError(f"{said}; the model has {self.count} outputs, 0..{self.count - 1}")
+                outputs[given] = None
+                continue
+            candidates = self.find(given)
+            if not candidates:
+                known = "" if self.names else "; its outputs have no names: give indices, or --class-names FILE"
+                raise ConfigError(f"{said}, which is no output of the model{self.nearest(given)}{known}")
+            if len(candidates) > 1:
+                listed = ", ".join(map(str, candidates))
+                raise ConfigError(f"{said}, the name of outputs {listed}; give the index or the WordNet id")
+            outputs[candidates[0]] = None
+        if len(outputs) >= self.count:
+            raise ConfigError(
+                f"--class-map '{class_map.name}': class '{name}' stands for every output of the model; there must be "
+                "another, or its score is always 1"
+            )
+        return tuple(sorted(outputs))
+
+    def nearest(self, label: str) -> str:
+        """Return a hint at the nearest name, or nothing."""
+        plain = {_plain(name): name for name in self.names or ()}
+        close = difflib.get_close_matches(_plain(label), plain, n=1)
+        return f" (did you mean '{plain[close[0]]}'?)" if close else ""
+
+    def ids_hint(self, labels: Iterable[str]) -> str:
+        """Say where WordNet ids are listed, if labels look like them and none is known."""
+        if self._ids or not all(map(_WORDNET_ID.fullmatch, labels)):
+            return ""
+        return " (Keras' imagenet_class_index.json or ImageNet's LOC_synset_mapping.txt name WordNet ids)"
+
+
+def _plain(name: str) -> str:
+    """Return the form in which names are compared: case, ``_``, ``-`` and the way accents are encoded do not count."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()

@@ -1,0 +1,141 @@
+"""Outlines as COCO writes them - polygons and run-length encodings - checked, and turned into pixels by pycocotools.
+
+pycocotools computes in C and trusts what it is given; nothing unchecked reaches it.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.datasets.annotations import is_number
+from evalkit.errors import ImageError
+
+__all__ = ["check_segment", "decode_segment", "polygon_box"]
+
+Size = tuple[int, int]
+_LONGEST_COUNT = 7  # characters of one compressed count: 35 bits, more than any photo has pixels
+
+
+def check_segment(segment: object, size: Size | None) -> str:
+    """Return what is wrong with an outline that can be told without drawing it; empty if nothing is.
+
+    Args:
+        segment: from JSON: a list of polygons (x, y, x, y ... in pixels, three corners at least), or a run-length
+            encoding {"size": [height, width], "counts": text or list}.
+        size: height and width of the photo, if they are known.
+    """
+    if isinstance(segment, dict):
+        return _check_runs(segment, size)
+    if not isinstance(segment, list):
+        return f"the segmentation is {_kind(segment)}; a list of polygons or a run-length encoding is needed"
+    for polygon in segment:
+        if problem := _check_polygon(polygon, size):
+            return problem
+    return ""
+
+
+def decode_segment(text: str, size: Size) -> NDArray[np.bool_]:
+    """Draw one outline.
+
+    Args:
+        text: the outline as JSON.
+        size: height and width of the photo in pixels.
+
+    Returns:
+        bool (height, width).
+
+    Raises:
+        ImageError: the outline does not fit a photo of this size.
+    """
+    from pycocotools import mask
+
+    segment = json.loads(text)
+    if problem := check_segment(segment, size):
+        raise ImageError(problem)
+    height, width = size
+    if isinstance(segment, list):
+        encoded = mask.merge(mask.frPyObjects(segment, height, width))
+    else:
+        counts = _counts(segment["counts"])
+        if sum(counts) != height * width:
+            raise ImageError(
+                f"the run-length encoding covers {sum(counts)} pixels, the photo of {width} x {height} has "
+                f"{height * width}"
+            )
+        encoded = mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools against a newer NumPy
+        return np.asarray(mask.decode(encoded), dtype=np.bool_)
+
+
+def polygon_box(segment: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:
+    """Return the box x0, y0, x1, y1 around polygons."""
+    xs = [x for polygon in segment for x in polygon[0::2]]
+    ys = [y for polygon in segment for y in polygon[1::2]]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _check_polygon(polygon: object, size: Size | None) -> str:
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        return "a polygon is not a list of x, y, x, y ... with three corners or more"
+    for value in polygon:
+        if not is_number(value):
+            return f"a polygon's corner is {value!r}; allowed: pixels"
+    # The drawing takes time and memory with the length of the outline, so corners may not lie just anywhere.
+    reach = max(size) if size else 65536
+    if min(polygon) < -reach or max(polygon) > 2 * reach:
+        return "a polygon's corner lies far outside the photo"
+    return ""
+
+
+def _check_runs(segment: dict[str, Any], size: Size | None) -> str:
+    if not isinstance(segment.get("counts"), str | list):
+        return "the run-length encoding has no counts; a text or a list of whole numbers is needed"
+    found = segment.get("size")
+    if not isinstance(found, list) or len(found) != 2 or not all(type(side) is int and side > 0 for side in found):
+        return f"the run-length encoding has size {found!r}; [height, width] is needed"
+    if size is not None and found != list(size):
+        return f"the run-length encoding is {found[1]} x {found[0]}, the photo {size[1]} x {size[0]} (width x height)"
+    return ""
+
+
+def _counts(given: str | list[Any]) -> list[int]:
+    """Return the lengths of the runs, the first of them outside the object."""
+    counts = _decompressed(given) if isinstance(given, str) else given
+    if not all(type(count) is int and 0 <= count < 2**32 for count in counts):
+        raise ImageError("the run-length encoding's counts are not whole numbers of 0 or more")
+    return counts
+
+
+def _decompressed(text: str) -> list[int]:
+    """Return the counts of a compressed encoding: 5 bits a character from '0' on, the sixth says that more follow.
+
+    From the third count on, each is the difference to the one before the last.
+    """
+    counts: list[int] = []
+    value, length = 0, 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or length == _LONGEST_COUNT:
+            raise ImageError("the run-length encoding's counts are damaged")
+        value |= (bits & 31) << 5 * length
+        length += 1
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << 5 * length
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value, length = 0, 0
+    if length:
+        raise ImageError("the run-length encoding's counts break off")
+    return counts
+
+
+def _kind(value: object) -> str:
+    return "missing" if value is None else f"{type(value).__name__} in place of a list"

@@ -1,0 +1,120 @@
+"""Whether a run could start, and on what: the data looked through, the model asked once about each photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evalkit.config import RunOptions
+from evalkit.datasets.class_map import read_class_map
+from evalkit.datasets.classes import match_classes
+from evalkit.datasets.entry import Entry
+from evalkit.datasets.geometry import Geometry, fit
+from evalkit.datasets.image import LabelledImage
+from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.open import open_image_set
+from evalkit.datasets.output_names import OutputNames
+from evalkit.datasets.validation import ModelReport, Validation, inspect
+from evalkit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
+
+__all__ = ["validate_data"]
+
+Watch = Callable[[Iterable[Entry]], Iterable[Entry]]
+
+
+def validate_data(options: RunOptions, watch: Watch = lambda entries: entries) -> Validation:
+    """Look through the data, and with a model ask it about every photo; nothing is explained or written.
+
+    Args:
+        options: those of ``run`` that concern data and model. Without ``model``, none is loaded.
+        watch: passes the entries on, e.g. to show progress.
+
+    Raises:
+        EvalkitError: the data cannot be opened or the model cannot be loaded.
+    """
+    if not options.data:
+        raise ConfigError("--data is missing; name what `list datasets` shows")
+    images = open_image_set(options.data, options.data_format)
+    if options.limit is not None:
+        images = images.limit(options.limit, options.seed or 0)
+    if options.model is None:
+        data = inspect(images, watch)
+        return Validation(data, None, _unreadable(data.name, data.n_images, data.n_read))
+    asked = _Asked(images, options)
+    data = inspect(images, watch, asked.look)
+    return Validation(data, asked.report(), (*_unreadable(data.name, data.n_images, data.n_read), *asked.blocking))
+
+
+def _unreadable(name: str, n_images: int, n_read: int) -> tuple[str, ...]:
+    return () if n_read else (f"{name}: none of its {n_images} photos can be read",)
+
+
+class _Asked:
+    """A model, what it makes of the classes, and how often it is right."""
+
+    def __init__(self, images: ImageSet, options: RunOptions) -> None:
+        self.classifier = _loaded(options)
+        self.geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
+        self.blocking: tuple[str, ...] = ()
+        self.notes: Sequence[str] = ()
+        self.n_asked = self.n_right = 0
+        model = self.classifier
+        class_map = read_class_map(Path(options.class_map)) if options.class_map else None
+        labels = dict.fromkeys(entry.label for entry in images.entries if entry.label and entry.class_index is None)
+        try:
+            matched, self.notes = match_classes(
+                images,
+                model.class_names,
+                model.n_classes,
+                require_labels=(options.target or "label") == "label",
+                class_ids=model.class_ids,
+                class_map=class_map,
+            )
+        except DataError as error:
+            self.blocking = (str(error),)
+            names = OutputNames(model.class_names, model.class_ids, model.n_classes)
+            self.matched: dict[str, Entry] = {}
+            self.unknown = tuple(label for label in labels if not names.find(label))
+        else:
+            self.matched = {entry.id: entry for entry in matched.entries}
+            known = {entry.label for entry in matched.entries}
+            self.unknown = tuple(label for label in labels if label not in known)
+
+    def look(self, entry: Entry, image: LabelledImage) -> None:
+        """Ask about one image, if its class is known."""
+        found = self.matched.get(entry.id)
+        if found is None or found.class_index is None or found.class_index < 0:
+            return
+        pixels = fit(image, self.classifier.input_size, self.geometry).pixels
+        scores = self.classifier.probabilities(pixels[None])[0]
+        self.n_asked += 1
+        targets = found.outputs or (found.class_index,)
+        self.n_right += bool(np.isfinite(scores).all()) and int(scores.argmax()) in targets
+
+    def report(self) -> ModelReport:
+        """Return what was found."""
+        return ModelReport(
+            name=self.classifier.name,
+            n_classes=self.classifier.n_classes,
+            unknown_labels=self.unknown,
+            n_asked=self.n_asked,
+            n_right=self.n_right,
+            notes=tuple(self.notes),
+        )
+
+
+def _loaded(options: RunOptions) -> Classifier:
+    from evalkit.models.sources import load_classifier
+
+    return load_classifier(
+        options.model or "",
+        weights=Path(options.weights) if options.weights else None,
+        preprocess=options.preprocess,
+        class_names=Path(options.class_names) if options.class_names else None,
+    )

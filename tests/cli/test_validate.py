@@ -1,0 +1,141 @@
+"""``validate``: what it says of good and bad data, without and with a model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def found_in(done):
+    return json.loads(done.out, parse_constant=pytest.fail)
+
+
+@pytest.fixture
+def mixed(workplace):
+    """Six good photos; a copy, a damaged file, a missing one, a box outside and an empty mask."""
+    lines = (workplace / "labels.csv").read_text().replace("\n", ",\n").replace("y1,\n", "y1,mask\n").splitlines()
+    shutil.copy(workplace / "photo0.png", workplace / "copy.png")
+    (workplace / "damaged.png").write_bytes(b"no picture")
+    Image.fromarray(np.zeros((40, 48), np.uint8)).save(workplace / "empty.png")
+    shutil.copy(workplace / "photo1.png", workplace / "masked.png")
+    lines += [
+        "copy.png,0,class0,8,6,30,28,",
+        "damaged.png,1,class1,,,,,",
+        "missing.png,1,class1,,,,,",
+        "photo6.png,1,class1,0,0,300,20,",
+        "masked.png,2,class2,,,,,empty.png",
+    ]
+    Image.fromarray(np.full((40, 48, 3), 9, np.uint8)).save(workplace / "photo6.png")
+    (workplace / "labels.csv").write_text("\n".join(lines) + "\n")
+    return workplace
+
+
+def test_everything_that_is_there_is_counted(evalkit, mixed):
+    done = evalkit("validate", "--data", "labels.csv", "--format", "json")
+    assert done.code == 0, done.err
+    data = found_in(done)["data"]
+    assert (data["kind"], data["n_images"], data["n_photos"], data["n_read"]) == ("csv", 11, 11, 7)
+    assert (data["n_regions"], data["n_exact"], data["n_unlabelled"]) == (7, 0, 0)
+    assert data["widths"] == {"smallest": 48.0, "median": 48.0, "largest": 48.0}
+    assert data["heights"]["median"] == 40.0
+    assert data["region_areas"]["median"] == pytest.approx(22 * 22 / (40 * 48))
+    assert data["classes"] == [
+        {"label": "class0", "n_images": 3, "n_regions": 3},
+        {"label": "class1", "n_images": 5, "n_regions": 2},
+        {"label": "class2", "n_images": 3, "n_regions": 2},
+    ]
+    assert data["duplicates"] == [["photo0.png", "copy.png"]]
+    assert {problem["image"]: problem["kind"] for problem in data["problems"]} == {
+        "damaged.png": "cannot be used",
+        "missing.png": "cannot be used",
+        "photo6.png": "box outside the photo",
+        "masked.png": "empty mask",
+    }
+    assert found_in(done)["model"] is None
+    assert found_in(done)["could_start"] is True
+
+
+def test_the_table_says_the_same(evalkit, mixed):
+    done = evalkit("validate", "--data", "labels.csv")
+    assert done.code == 0, done.err
+    for said in (
+        "11",
+        "photo0.png, copy.png",
+        "box outside the photo",
+        "empty mask",
+        "class1",
+        "48 to 48 pixels",
+        "yes",
+    ):
+        assert said in done.out
+
+
+def test_a_model_says_what_it_lacks_and_how_often_it_is_right(evalkit, workplace):
+    run = evalkit(
+        "run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "out", "--explainers", "uniform",
+        "--metrics", "sparseness", "--precision", "float32", "--format", "json",
+    )  # fmt: skip
+    done = evalkit("validate", "--data", "labels.csv", "--model", "tiny.keras", "--format", "json")
+    assert done.code == 0, done.err
+    model = found_in(done)["model"]
+    assert (model["n_asked"], model["n_right"]) == (6, json.loads(run.out)["model"]["n_right"])
+    assert model["share_right"] == pytest.approx(model["n_right"] / 6)
+    assert model["unknown_labels"] == []
+
+
+def test_labels_that_the_model_lacks_block_a_run(evalkit, workplace):
+    (workplace / "names.txt").write_text("cat\ndog\nemu\n")
+    (workplace / "animals.csv").write_text("image,label\nphoto0.png,cat\nphoto1.png,yak\n")
+    options = ("--data", "animals.csv", "--model", "tiny.keras", "--class-names", "names.txt")
+    done = evalkit("validate", *options, "--format", "json")
+    assert done.code == 2
+    assert found_in(done)["model"]["unknown_labels"] == ["yak"]
+    assert found_in(done)["could_start"] is False
+    assert "A run could not start: animals.csv: 1 of 2 labels" in evalkit("validate", *options).out.replace("\n", " ")
+    assert evalkit("run", *options).code == 2
+    (workplace / "map.csv").write_text("class,output\ncat,cat\n")
+    done = evalkit("validate", *options, "--class-map", "map.csv", "--format", "json")
+    assert done.code == 0
+    assert found_in(done)["model"]["unknown_labels"] == ["yak"]
+    assert found_in(done)["model"]["n_asked"] == 1
+
+
+def test_unlabelled_images_are_fine_for_the_models_own_choice(evalkit, workplace):
+    shutil.copytree(workplace, workplace / "flat", ignore=shutil.ignore_patterns("*.csv", "*.keras", "flat"))
+    options = ("--data", "flat", "--model", "tiny.keras")
+    assert evalkit("validate", *options).code == 2
+    done = evalkit("validate", *options, "--target", "predicted", "--format", "json")
+    assert done.code == 0
+    assert found_in(done)["data"]["n_unlabelled"] == 6
+    assert found_in(done)["model"]["share_right"] is None
+
+
+def test_data_of_which_nothing_can_be_read_could_not_start(evalkit, workplace):
+    (workplace / "gone.csv").write_text("image,label\ngone.png,cat\n")
+    done = evalkit("validate", "--data", "gone.csv")
+    assert done.code == 2
+    assert "A run could not start: gone.csv: none of its 1 photos can be read" in done.out
+    done = evalkit("validate", "--data", "nowhere")
+    assert done.code == 2
+    assert "--data 'nowhere' does not exist" in done.err
+
+
+def test_without_a_model_tensorflow_is_not_imported(mixed):
+    code = (
+        "import sys; from evalkit.cli.app import main\n"
+        "try:\n    main(['validate', '--data', 'labels.csv'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=mixed)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_limit_looks_at_no_more(evalkit, workplace):
+    done = evalkit("validate", "--data", "labels.csv", "--limit", "3", "--format", "json")
+    assert [one["n_images"] for one in found_in(done)["data"]["classes"]] == [1, 1, 1]

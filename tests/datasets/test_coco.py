@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from evalkit.datasets.coco import read_coco
+from evalkit.datasets.open import open_image_set
+from evalkit.errors import DataError, ImageError
+
+Save = Callable[[str, np.ndarray], Path]
+Write = Callable[..., Path]
+HEIGHT, WIDTH = 30, 40
+
+
+@pytest.fixture
+def write(tmp_path: Path, save: Save) -> Write:
+    """Write val.json over one photo a.png of 40 x 30, with categories 3 = cat and 7 = dog."""
+
+    def make(*annotations: dict[str, Any], **changed: Any) -> Path:
+        save("a.png", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+        document = {
+            "images": [{"id": 5, "file_name": "a.png", "height": HEIGHT, "width": WIDTH}],
+            "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}],
+            "annotations": [
+                {"id": number, "image_id": 5, "category_id": 3, "iscrowd": 0, **one}
+                for number, one in enumerate(annotations)
+            ],
+            **changed,
+        }
+        path = tmp_path / "val.json"
+        path.write_text(json.dumps(document))
+        return path
+
+    return make
+
+
+def boxed(x: float, y: float, width: float, height: float, **more: Any) -> dict[str, Any]:
+    return {"bbox": [x, y, width, height], **more}
+
+
+def drawn(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def runs_of(mask: np.ndarray) -> dict[str, Any]:
+    encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
+
+
+def plain_runs_of(mask: np.ndarray) -> dict[str, Any]:
+    flat = np.concatenate([[False], mask.ravel(order="F"), [False]])
+    ends = np.flatnonzero(flat[1:] != flat[:-1])
+    counts = np.diff(np.concatenate([[0], ends, [mask.size]])).tolist()
+    return {"size": list(mask.shape), "counts": [int(count) for count in counts]}
+
+
+def reason(path: Path, number: int = 0) -> str:
+    images = read_coco(path)
+    with pytest.raises(ImageError) as caught:
+        images.read(images.entries[number])
+    return str(caught.value)
+
+
+def test_a_category_of_a_photo_is_an_entry(write: Write) -> None:
+    images = read_coco(write(boxed(1, 2, 3, 4), boxed(5, 6, 7, 8, category_id=7), boxed(9, 9, 2, 2)))
+    assert [(entry.id, entry.label, entry.class_index) for entry in images.entries] == [
+        ("a.png#cat", "cat", None),
+        ("a.png#dog", "dog", None),
+    ]
+    assert images.entries[0].boxes == ((1, 2, 4, 6), (9, 9, 11, 11))
+    assert (images.name, images.kind, images.class_names) == ("val.json", "coco", ("cat", "dog"))
+    first = images.read(images.entries[0])
+    assert np.array_equal(first.region, drawn(1, 2, 4, 6) | drawn(9, 9, 11, 11))
+    assert (first.exact, first.ignore) == (False, None)
+
+
+@pytest.mark.parametrize("encode", [runs_of, plain_runs_of])
+def test_runs_come_back_pixel_by_pixel(write: Write, encode: Callable[..., dict[str, Any]]) -> None:
+    mask = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.4
+    (image,) = read_coco(write({"segmentation": encode(mask)}))
+    assert image.exact
+    assert np.array_equal(image.region, mask)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools against a newer NumPy
+def test_outlines_are_what_pycocotools_draws(write: Write) -> None:
+    rng = np.random.default_rng(1)
+    annotations = [
+        {"segmentation": [(rng.random(2 * corners) * np.tile([WIDTH, HEIGHT], corners)).round(2).tolist()], "area": 1}
+        for corners in (3, 4, 5, 9)
+    ]
+    annotations.append({"segmentation": runs_of(drawn(3, 3, 9, 7)), "area": 1})
+    path = write(*annotations)
+    theirs = COCO(str(path))
+    expected = np.logical_or.reduce([theirs.annToMask(one) for one in theirs.anns.values()])
+    (image,) = read_coco(path)
+    assert np.array_equal(image.region, expected)
+    assert image.boxes.shape == (5, 4)
+
+
+def test_a_polygon_around_pixels_is_near_what_opencv_fills(write: Write) -> None:
+    corners = np.array([[5, 4], [33, 8], [25, 26], [9, 22]])
+    filled = cv2.fillPoly(np.zeros((HEIGHT, WIDTH), np.uint8), [corners], 1).astype(bool)
+    (image,) = read_coco(write({"segmentation": [corners.ravel().tolist()]}))
+    apart = image.region != filled
+    # OpenCV fills its outline, COCO ends at it: they differ on the border alone.
+    border = cv2.dilate(filled.astype(np.uint8), np.ones((3, 3))) != cv2.erode(filled.astype(np.uint8), np.ones((3, 3)))
+    assert not (apart & ~border).any()
+    assert image.region.sum() > 300
+
+
+def test_crowds_are_ignored_and_the_object_is_not(write: Write) -> None:
+    images = read_coco(
+        write(
+            boxed(10, 10, 5, 5),
+            {"segmentation": runs_of(drawn(12, 12, 30, 20)), "iscrowd": 1},
+            boxed(0, 0, 2, 2, iscrowd=1),
+        )
+    )
+    image = images.read(images.entries[0])
+    assert np.array_equal(image.region, drawn(10, 10, 15, 15))
+    assert np.array_equal(image.ignore, (drawn(12, 12, 30, 20) | drawn(0, 0, 2, 2)) & ~drawn(10, 10, 15, 15))
+
+
+def test_a_crowd_alone_or_another_categorys_is_no_object(write: Write) -> None:
+    images = read_coco(write(boxed(1, 1, 2, 2), boxed(5, 5, 9, 9, category_id=7, iscrowd=1)))
+    assert [entry.id for entry in images.entries] == ["a.png#cat"]
+    assert images.read(images.entries[0]).ignore is None
+    note = "val.json: left out: 1 categories that have only crowds in a photo (the first: annotation 1)"
+    assert images.notes == (note,)
+
+
+def test_a_category_with_outlines_and_boxes_counts_by_its_boxes(write: Write) -> None:
+    images = read_coco(write({"segmentation": [[2, 2, 8, 2, 8, 6]]}, boxed(20, 20, 3, 3)))
+    assert images.entries[0].boxes == ((2, 2, 8, 6), (20, 20, 23, 23))
+    assert not images.read(images.entries[0]).exact
+    path = write({"segmentation": runs_of(drawn(1, 1, 3, 3))}, boxed(20, 20, 3, 3))
+    assert "some objects have only a bbox, others only a run-length encoding" in reason(path)
+
+
+def test_nothing_is_decoded_before_it_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise AssertionError
+
+    path = write({"segmentation": runs_of(drawn(1, 1, 3, 3))})
+    monkeypatch.setattr("evalkit.datasets.files.decode_photo", forbidden)
+    monkeypatch.setattr("evalkit.datasets.files.decode_segment", forbidden)
+    assert len(read_coco(path)) == 1
+
+
+@pytest.mark.parametrize("layout", ["a.png", "images/a.png", "val/a.png", "../val/a.png", "../images/val/a.png"])
+def test_photos_are_found_where_coco_keeps_them(write: Write, tmp_path: Path, save: Save, layout: str) -> None:
+    text = write(boxed(1, 2, 3, 4)).read_bytes()
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "annotations").mkdir()
+    path = tmp_path / "annotations" / "instances_val.json"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace(b", ", b",\r\n"))
+    file = save(f"annotations/{layout}" if not layout.startswith("..") else layout[3:], np.zeros((30, 40, 3), np.uint8))
+    images = open_image_set(path)
+    assert images.entries[0].path == file
+    assert not images.entries[0].problem
+
+
+BAD_ENTRIES = [
+    (boxed(1, 2, 0, 4), "val.json annotation 0: box (1, 2, 1, 6) has no area"),
+    (boxed(1, 2, -3, 4), "val.json annotation 0: box (1, 2, -2, 6) has no area"),
+    (boxed(float("nan"), 2, 3, 4), "val.json annotation 0: bbox [nan, 2, 3, 4] is not x, y, width, height in pixels"),
+    ({"bbox": [1, 2, 3]}, "bbox [1, 2, 3] is not x, y, width, height in pixels"),
+    (boxed(30, 2, 30, 4), "box (30, 2, 60, 6) reaches outside the photo of 40 x 30"),
+    ({}, "val.json annotation 0: neither a segmentation nor a bbox"),
+    ({"segmentation": [[1, 2, 3, 4]]}, "a polygon is not a list of x, y, x, y ... with three corners or more"),
+    ({"segmentation": [[1, 2, 3, float("nan"), 5, 6]]}, "a polygon's corner is nan; allowed: pixels"),
+    ({"segmentation": [[1, 2, 3, 1e9, 5, 6]]}, "a polygon's corner lies far outside the photo"),
+    ({"segmentation": "x"}, "the segmentation is str in place of a list"),
+    (
+        {"segmentation": {"size": [40, 30], "counts": [1200]}},
+        "the run-length encoding is 30 x 40, the photo 40 x 30 (width x height)",
+    ),
+    ({"segmentation": {"size": [30, 40], "counts": [1, 2]}}, "covers 3 pixels, the photo of 40 x 30 has 1200"),
+    ({"segmentation": {"size": [30, 40], "counts": "~~~"}}, "the run-length encoding's counts are damaged"),
+    ({"segmentation": {"size": [30, 40], "counts": "P"}}, "the run-length encoding's counts break off"),
+    ({"segmentation": {"size": [30, 40], "counts": [1300, -100]}}, "counts are not whole numbers of 0 or more"),
+    ({"segmentation": {"size": [30, 40]}}, "the run-length encoding has no counts"),
+    ({"segmentation": {"size": [30], "counts": ""}}, "the run-length encoding has size [30]"),
+    ({"segmentation": {"size": [30, 40], "counts": [1200]}}, "mask is empty"),
+    (boxed(1, 2, 3, 4, iscrowd="yes"), "iscrowd 'yes' is not allowed; 0 or 1"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "message"), BAD_ENTRIES, ids=[message for _, message in BAD_ENTRIES])
+def test_an_annotation_that_cannot_be_used_is_its_entrys_problem(
+    write: Write, annotation: dict[str, Any], message: str
+) -> None:
+    path = write(annotation, boxed(1, 2, 3, 4, category_id=7))
+    assert message in reason(path)
+    images = read_coco(path)
+    assert images.read(images.entries[1]).region.sum() == 12
+
+
+def test_what_has_no_entry_is_counted(write: Write) -> None:
+    images = read_coco(
+        write(
+            boxed(1, 1, 2, 2),
+            boxed(1, 1, 2, 2, image_id=99),
+            boxed(1, 1, 2, 2, image_id=[1]),
+            boxed(1, 1, 2, 2, category_id=99),
+            images=[
+                {"id": 5, "file_name": "a.png", "height": HEIGHT, "width": WIDTH},
+                {"id": 6, "file_name": "b.png"},
+            ],
+        )
+    )
+    assert images.notes == (
+        "val.json: left out: 2 annotations of images that are not listed (the first: annotation 1, image_id 99)",
+        "val.json: left out: 1 annotations of categories that are not listed (the first: annotation 3, category 99)",
+        "val.json: left out: 1 photos without an object (the first: b.png)",
+    )
+
+
+def test_a_photo_of_another_size_or_missing_is_said(write: Write, save: Save) -> None:
+    path = write(boxed(1, 2, 3, 4))
+    save("a.png", np.zeros((WIDTH, HEIGHT, 3), np.uint8))
+    assert reason(path) == "the photo is 30 x 40 (width x height, upright), but said to be 40 x 30"
+    (path.parent / "a.png").unlink()
+    assert reason(path) == "file is missing"
+
+
+def test_a_rounding_pixel_beyond_the_photo_is_cut_off(write: Write) -> None:
+    assert read_coco(write(boxed(-0.4, 0, 40.6, 30.5))).entries[0].boxes == ((0, 0, 40, 30),)
+
+
+IMAGE = {"id": 5, "file_name": "a.png"}
+BAD_FILES = [
+    ({"images": [IMAGE, IMAGE]}, "val.json: the image id 5 stands there twice"),
+    ({"images": [IMAGE, {**IMAGE, "id": 6}]}, "val.json image 6 is the same file as image 5: 'a.png'"),
+    ({"images": [{"id": 5, "file_name": "/etc/passwd"}]}, "val.json image 5: the photo's file name '/etc/passwd' lea"),
+    ({"images": [{"id": 5, "file_name": "../a.png"}]}, "'../a.png' leads out of the photos' folder"),
+    ({"images": [{"id": 5, "file_name": "x\\..\\..\\a.png"}]}, "leads out of the photos' folder"),
+    ({"images": [{"id": 5, "file_name": "C:\\a.png"}]}, "leads out of the photos' folder"),
+    ({"images": [{"id": 5}]}, "val.json image 5: the photo's file name is None"),
+    ({"images": [{"id": 5, "file_name": "\ud800"}]}, "is not valid text"),
+    ({"images": [{"id": 5, "file_name": "a", "width": 0, "height": 4}]}, "val.json image 5: height x width is 4 x 0"),
+    ({"images": [{"file_name": "a"}]}, "val.json images[0]: id None is not a whole number"),
+    ({"images": [3]}, "val.json images[0] is a int"),
+    ({"images": None}, "the list 'images' is missing"),
+    ({"categories": [{"id": 1, "name": "x"}, {"id": 2, "name": "x"}]}, "val.json category 2: another category is ca"),
+    ({"categories": [{"id": 1, "name": ""}]}, "val.json category 1: name '' is not allowed"),
+    ({"annotations": [boxed(1, 1, 2, 2, id=4), boxed(1, 1, 2, 2, id=4)]}, "the annotation id 4 stands there twice"),
+    ({"annotations": []}, "val.json has no annotation that can be used"),
+]
+
+
+@pytest.mark.parametrize(("changed", "message"), BAD_FILES, ids=[message for _, message in BAD_FILES])
+def test_a_file_that_cannot_be_used_is_said_with_the_id(write: Write, changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_coco(write(boxed(1, 2, 3, 4), **changed))
+    assert message in str(caught.value)
+    assert "val.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "line 1 is not valid JSON"),
+        (b"{\r\n\r\n'a'}", "line 3 is not valid JSON"),
+        (b"[" * 100_000, "is not valid JSON"),
+        (b"\xff\xfe\xfa", "is not valid JSON"),
+        (b"[]", "holds a list; needed: an object with the lists images, categories and annotations"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "is not valid JSON"),
+    ],
+)
+def test_another_file_is_said(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "val.json").write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        read_coco(tmp_path / "val.json")

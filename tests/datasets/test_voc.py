@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evalkit.datasets.open import open_image_set
+from evalkit.datasets.voc import read_voc
+from evalkit.errors import DataError, ImageError
+
+Save = Callable[[str, np.ndarray], Path]
+Write = Callable[..., Path]
+
+
+def thing(name: str, *box: object, more: str = "") -> str:
+    edges = "".join(
+        f"<{edge}>{value}</{edge}>" for edge, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+    )
+    return f"<object><name>{name}</name>{more}<bndbox>{edges}</bndbox></object>"
+
+
+def annotation(*objects: str, filename: str = "a.png", size: tuple[int, int] | None = (6, 4)) -> str:
+    said = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>" if size else ""
+    return f"<annotation><filename>{filename}</filename>{said}{''.join(objects)}</annotation>"
+
+
+@pytest.fixture
+def write(tmp_path: Path, save: Save) -> Write:
+    """Write VOC/Annotations/<name>.xml beside VOC/JPEGImages/a.png of 6 x 4."""
+
+    def make(text: str, name: str = "a.xml") -> Path:
+        save("VOC/JPEGImages/a.png", np.zeros((4, 6, 3), np.uint8))
+        path = tmp_path / "VOC" / "Annotations" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+        return tmp_path / "VOC"
+
+    return make
+
+
+def test_boxes_count_from_one_with_both_ends_inside(write: Write) -> None:
+    images = open_image_set(write(annotation(thing("cat", 1, 1, 6, 4), thing("dog", 2, 3, 2, 3))))
+    assert (images.name, images.kind, images.class_names) == ("VOC", "voc", ("cat", "dog"))
+    assert [(entry.id, entry.label, entry.boxes) for entry in images.entries] == [
+        ("a.png#cat", "cat", ((0, 0, 6, 4),)),
+        ("a.png#dog", "dog", ((1, 2, 2, 3),)),
+    ]
+    cat, dog = images
+    assert cat.region.all()
+    assert np.argwhere(dog.region).tolist() == [[2, 1]]
+
+
+def test_difficult_objects_are_never_the_object(write: Write) -> None:
+    hard = "<difficult>1</difficult>"
+    images = read_voc(
+        write(
+            annotation(
+                thing("cat", 1, 1, 2, 2, more="<difficult>0</difficult>"),
+                thing("cat", 2, 2, 4, 4, more=hard),
+                thing("dog", 5, 1, 6, 2, more=hard),
+            )
+        )
+    )
+    (cat,) = images
+    assert np.argwhere(cat.region).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert np.argwhere(cat.ignore).tolist() == [[1, 2], [1, 3], [2, 1], [2, 2], [2, 3], [3, 1], [3, 2], [3, 3]]
+    (note,) = images.notes
+    assert note == ("VOC: left out: 1 classes that have only difficult objects in a photo (the first: a.xml, dog)")
+
+
+def test_imagenets_layout_names_and_folders(tmp_path: Path, save: Save) -> None:
+    photo = save("ILSVRC/Data/CLS-LOC/train/n01440764/n01440764_10040.png", np.zeros((4, 6, 3), np.uint8))
+    photo = photo.rename(photo.with_suffix(".JPEG"))
+    folder = tmp_path / "ILSVRC" / "Annotations" / "CLS-LOC" / "train"
+    (folder / "n01440764").mkdir(parents=True)
+    text = annotation(thing("n01440764", 1, 1, 3, 3), filename="%s")
+    (folder / "n01440764" / "n01440764_10040.xml").write_text(text)
+    images = read_voc(folder)
+    assert [(entry.path, entry.label, entry.problem) for entry in images.entries] == [(photo, "n01440764", "")]
+    assert len(list(images)) == 1
+
+
+def test_one_file_and_files_beside_their_photos(tmp_path: Path, save: Save) -> None:
+    save("b.png", np.zeros((4, 6, 3), np.uint8))
+    path = tmp_path / "b.xml"
+    path.write_bytes(
+        b"\xef\xbb\xbf" + annotation(thing("cat", 1, 1, 3, 3), filename="b.jpg").replace("><", ">\r\n<").encode()
+    )
+    assert [image.id for image in open_image_set(path)] == ["b.jpg#cat"]
+    assert [image.id for image in open_image_set(tmp_path)] == ["b.jpg#cat"]
+
+
+BOMB = '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;">]><annotation><filename>&y;</filename></annotation>'
+OUTSIDE = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation><filename>&x;</filename></annotation>'
+WRONG_FILES = [
+    (BOMB, "a.xml: a document type, entities or external references are not allowed"),
+    (OUTSIDE, "a.xml: a document type, entities or external references are not allowed"),
+    ("", "a.xml is not well-formed XML"),
+    ("<annotation><object></annotation>", "a.xml is not well-formed XML: mismatched tag: line 1"),
+    ("<?xml version='1.0' encoding='none'?><annotation/>", "a.xml is not well-formed XML"),
+    ("<html/>", "a.xml: the outermost element is <html>"),
+    (annotation(thing("cat", 1, 1, 2, 2), filename="/etc/passwd"), "a.xml: the photo's file name '/etc/passwd' leads"),
+    (annotation(thing("cat", 1, 1, 2, 2), filename="../../a.png"), "leads out of the photos' folder"),
+    (annotation(thing("", 1, 1, 2, 2)), "a.xml object 1: name '' is not allowed"),
+    (annotation(), "none of its 1 XML files names an object"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG_FILES, ids=range(len(WRONG_FILES)))
+def test_a_file_that_cannot_be_used_is_named(write: Write, text: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_voc(write(text))
+    assert message in str(caught.value)
+
+
+WRONG_BOXES = [
+    (("nan", 1, 2, 2), "a.xml object 1: box (nan, 0, 2, 2) is not four finite numbers"),
+    ((3, 1, 2, 2), "a.xml object 1: box (2, 0, 2, 2) has no area"),
+    ((1, 1, 9, 2), "a.xml object 1: box (0, 0, 9, 2) reaches outside the photo of 6 x 4"),
+    (("one", 1, 2, 2), "a.xml object 1: bndbox (one, 1, 2, 2) is not xmin, ymin, xmax, ymax in pixels"),
+    (("", 1, 2, 2), "is not xmin, ymin, xmax, ymax in pixels"),
+]
+
+
+@pytest.mark.parametrize(("box", "message"), WRONG_BOXES)
+def test_a_box_that_cannot_be_used_costs_its_own_entry(write: Write, box: tuple[object, ...], message: str) -> None:
+    images = read_voc(write(annotation(thing("cat", *box), thing("dog", 1, 1, 2, 2))))
+    assert message in images.entries[0].problem
+    assert images.read(images.entries[1]).region.sum() == 4
+
+
+def test_a_box_that_begins_at_zero_is_cut_to_the_photo(write: Write) -> None:
+    assert read_voc(write(annotation(thing("cat", 0, 0, 3, 3)))).entries[0].boxes == ((0, 0, 3, 3),)
+
+
+def test_a_size_that_is_not_the_photos_is_said_and_zeros_are_no_size(write: Write) -> None:
+    images = read_voc(write(annotation(thing("cat", 1, 1, 3, 3), size=(7, 4))))
+    with pytest.raises(ImageError, match=r"the photo is 6 x 4 .* but said to be 7 x 4"):
+        images.read(images.entries[0])
+    assert len(list(read_voc(write(annotation(thing("cat", 1, 1, 3, 3), size=(0, 0)))))) == 1
+
+
+def test_two_files_for_one_photo_are_refused(write: Write) -> None:
+    write(annotation(thing("cat", 1, 1, 3, 3)))
+    path = write(annotation(thing("cat", 1, 1, 3, 3)), name="b.xml")
+    with pytest.raises(DataError, match=r"b\.xml and a\.xml name the same photo and class"):
+        read_voc(path)
+
+
+def test_a_folder_without_files_is_said(tmp_path: Path) -> None:
+    (tmp_path / "Annotations").mkdir()
+    with pytest.raises(DataError, match="has no XML file"):
+        open_image_set(tmp_path)
