@@ -139,7 +139,7 @@ def _unmatched_message(images: ImageSet, unmatched: list[str], names: OutputName
         counted = f", and {len(images.class_names or ())} folders are not {names.count}" if what == "folders" else ""
         return (
             f"{images.name}: the model's class names are unknown, so {what} cannot be matched{counted}: {listed}{more}"
-            f"; name its outputs with --class-names FILE, {ways}"
+            f"; name its outputs with --class-names FILE{names.ids_hint(unmatched)}, {ways}"
         )
     first = next(entry for entry in images.entries if entry.label == unmatched[0])
     count = len({entry.label for entry in images.entries if entry.class_index is None and entry.label})

@@ -28,6 +28,7 @@ _VERSIONED = (
     "numpy",
     "opencv-python",
     "pillow",
+    "pycocotools",
     "scipy",
     "scikit-image",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,21 @@ def test_localization_prefers_the_object_to_its_surroundings(name, score, truth)
         assert chance < worst < best
     else:
         assert worst <= chance < best
+
+
+@pytest.mark.parametrize("name", [name for name in ON_THE_MAP if METRICS.get(name).spec.needs == "map+region"])
+def test_what_an_ignored_pixel_shows_means_nothing(name, truth, rng):
+    metric, ignore = build(name), np.zeros((SIDE, SIDE), dtype=bool)
+    ignore[9:, 4:] = ignore[0] = True
+    ignoring = replace(truth, ignore=ignore)
+    call = metric.statistics if isinstance(metric, DatasetMetric) else metric.score
+    for _ in range(3):
+        saliency_map = rng.random((SIDE, SIDE)).astype(np.float32)
+        for shown in (0.0, 1e6, -1e6, rng.random((SIDE, SIDE)).astype(np.float32)):
+            other = np.where(ignore, np.float32(shown), saliency_map)
+            np.testing.assert_array_equal(call(other, ignoring), call(saliency_map, ignoring))
+        nothing = replace(truth, ignore=np.zeros_like(ignore))
+        np.testing.assert_array_equal(call(saliency_map, nothing), call(saliency_map, truth))
 
 
 @pytest.mark.parametrize("name", ON_THE_MAP)

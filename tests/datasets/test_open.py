@@ -4,12 +4,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from evalkit.datasets.open import open_image_set
-from evalkit.errors import DataError
+from evalkit.cli.run import DataFormat
+from evalkit.datasets.formats import DATA_FORMATS
+from evalkit.datasets.open import FORMATS, open_image_set
+from evalkit.errors import ConfigError, DataError
 
 
 def test_a_csv_file_is_a_manifest_and_a_folder_a_class_folder(
@@ -20,6 +23,56 @@ def test_a_csv_file_is_a_manifest_and_a_folder_a_class_folder(
     table.write_text("image,class_index\ncat/a.png,0\n")
     assert open_image_set(str(table)).kind == "csv"
     assert open_image_set(tmp_path).kind == "folder"
+
+
+LAYOUTS = {
+    "folder": ("", {"cat/a.png": ""}),
+    "masks": ("", {"images/cat/a.png": "", "masks/cat/a.png": ""}),
+    "csv": ("x.csv", {"x.csv": "image,label\na.png,cat\n"}),
+    "coco": (
+        "x.JSON",
+        {
+            "x.JSON": '{"images": [{"id": 1, "file_name": "a"}], "categories": [{"id": 1, "name": "cat"}], '
+            '"annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}]}'
+        },
+    ),
+    "voc": (
+        "",
+        {
+            "Annotations/a.xml": "<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin>"
+            "<xmax>2</xmax><ymax>2</ymax></bndbox></object></annotation>"
+        },
+    ),
+    "imagenet": ("x.csv", {"x.csv": "\ufeffImageId, PredictionString\r\na,n02123045 1 1 2 2\r\n"}),
+}
+
+
+@pytest.mark.parametrize("forced", [False, True])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_is_recognized_and_can_be_forced(tmp_path: Path, kind: str, forced: bool) -> None:
+    name, files = LAYOUTS[kind]
+    for file, text in files.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text, encoding="utf-8", newline="")
+    images = open_image_set(tmp_path / name, kind if forced else None)
+    assert (images.kind, len(images)) == (kind, 1)
+
+
+def test_another_format_than_the_data_have_is_refused_by_its_reader(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("image,label\na.png,cat\n")
+    for kind in FORMATS:
+        if kind != "csv":
+            with pytest.raises(DataError):
+                open_image_set(tmp_path / "x.csv", kind)
+    with pytest.raises(ConfigError, match="--data-format 'foldr' is unknown: did you mean 'folder'"):
+        open_image_set(tmp_path, "foldr")
+
+
+def test_lists_documentation_and_options_name_every_format() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    assert {one.name for one in DATA_FORMATS if one.name} == set(FORMATS) == set(get_args(DataFormat))
+    assert all(f"| `{name}` |" in text for name in FORMATS)
+    assert all(one.example.count("\n") == 1 for one in DATA_FORMATS)
 
 
 def test_the_folder_with_a_dot_is_named(
@@ -48,8 +101,8 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
 
 
 def test_importing_the_readers_imports_nothing_slow() -> None:
-    modules = "open, csv_manifest, class_folder, classes, geometry, arrays"
-    slow = "{'PIL', 'tensorflow', 'scipy', 'cv2', 'skimage'}"
+    modules = "open, csv_manifest, class_folder, classes, geometry, arrays, coco, voc, imagenet_csv, mask_folder"
+    slow = "{'PIL', 'pycocotools', 'defusedxml', 'tensorflow', 'scipy', 'cv2', 'skimage'}"
     code = f"import sys; from evalkit.datasets import {modules}; print(sorted({slow} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"

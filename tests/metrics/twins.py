@@ -1,4 +1,7 @@
-"""Slow, obvious twins of the metrics, written from their definitions by someone who had not seen the fast code."""
+"""Slow, obvious twins of the metrics, written from their definitions by someone who had not seen the fast code.
+
+Ignored pixels came later, from docs/metrics.md.
+"""
 
 import math
 from collections.abc import Callable, Sequence

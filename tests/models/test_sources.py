@@ -61,12 +61,13 @@ def test_imagenet_weights_come_from_keras_own_cache(tmp_path):
     (models / "imagenet_class_index.json").write_text(json.dumps(index))
     code = (
         "from evalkit.models.sources import load_classifier; one = load_classifier('mobilenetv2');"
-        "print(one.preprocess, one.class_names[17], one.target_layer, float(one.model.get_weights()[-2].sum()))"
+        "print(one.preprocess, one.class_names[17], one.class_ids[17], one.target_layer, "
+        "float(one.model.get_weights()[-2].sum()))"
     )
     environment = {**os.environ, "KERAS_HOME": str(tmp_path)}
     command = [sys.executable, "-c", code]
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    expected = f"mobilenet_v2 class 17 out_relu {float(built.get_weights()[-2].sum())}"
+    expected = f"mobilenet_v2 class 17 n00000017 out_relu {float(built.get_weights()[-2].sum())}"
     assert printed.strip() == expected
 
 
