@@ -13,6 +13,7 @@ import cyclopts
 
 import evalkit
 from evalkit.cli.compare import compare
+from evalkit.cli.explain import explain
 from evalkit.cli.gate import baseline, check
 from evalkit.cli.listing import list_
 from evalkit.cli.run import run
@@ -25,6 +26,7 @@ _BAD_INPUT, _INTERNAL, _INTERRUPTED, _TERMINATED = 2, 4, 130, 143
 
 _VERBS: dict[str, Callable[..., None]] = {
     "run": run,
+    "explain": explain,
     "show": show,
     "compare": compare,
     "baseline": baseline,

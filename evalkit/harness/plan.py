@@ -59,6 +59,7 @@ class Plan:
         limit: images asked for, or None for all.
         criterion: the metric that decides the patch size, by its text. It moves no score, so no key holds it.
         margin: the loss of it that is accepted.
+        source: where the images can be read again, ``scenes`` or an absolute path; empty where they cannot.
     """
 
     images: ImageSet
@@ -72,6 +73,7 @@ class Plan:
     limit: int | None
     criterion: str = DEFAULT_CRITERION
     margin: float = DEFAULT_MARGIN
+    source: str = ""
 
     @property
     def subject(self) -> str:

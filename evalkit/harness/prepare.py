@@ -73,6 +73,7 @@ def prepare(
         say=say,
     )
     criterion = _criterion(options.criterion, metrics)
+    source = "" if images is not None else _source(options.data or "")
     images = open_image_set(options.data or "") if images is None else images
     classifier = model or _loaded(options, class_names)
     target = options.target or "label"
@@ -98,7 +99,12 @@ def prepare(
         limit=options.limit,
         criterion=criterion,
         margin=DEFAULT_MARGIN if options.margin is None else options.margin,
+        source=source,
     )
+
+
+def _source(data: str) -> str:
+    return data if data == "scenes" else str(Path(data).expanduser().absolute())
 
 
 def _loaded(options: RunOptions, class_names: Sequence[str] | None) -> Classifier:

@@ -157,6 +157,7 @@ def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow) -
             cell.reason,
             cell.statistics,
             plan.score_key(cell.explainer, cell.metric),
+            cell.curve,
         )
         for cell in result.cells
     ]
@@ -239,6 +240,7 @@ def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
         n_regions=sum(row.object_share is not None for row in rows),
         fingerprint=sha256("\n".join(contents).encode()).hexdigest() if complete and contents else None,
         unreadable=tuple(problems[:_NAMED]),
+        source=plan.source,
     )
 
 

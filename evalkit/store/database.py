@@ -51,6 +51,16 @@ CREATE TABLE scores (
 """
 
 
+# Beside the schema, whose version it leaves alone: a run without the table, or with it, is read all the same.
+_CURVES = """
+CREATE TABLE IF NOT EXISTS curves (
+    image_id TEXT NOT NULL, explainer TEXT NOT NULL, metric TEXT NOT NULL,
+    points BLOB NOT NULL,        -- float64, little-endian: the shares of the pixels turned, then the scores there
+    PRIMARY KEY (image_id, explainer, metric)
+) WITHOUT ROWID
+"""
+
+
 @dataclass(frozen=True)
 class ImageRow:
     """What is known of one image."""
@@ -94,6 +104,7 @@ class ScoreRow:
     reason: str | None
     statistics: NDArray[np.float64] | None
     key: str
+    curve: NDArray[np.float64] | None = None  # (2, S)
 
 
 def _to_read(path: Path) -> sqlite3.Connection:
@@ -144,6 +155,7 @@ class Database:
                 self._connection = _to_read(path)
             self._prepare(create)
             if create:
+                self._connection.execute(_CURVES)
                 # Others may look on while a run is written.
                 self._connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.Error as error:
@@ -223,6 +235,7 @@ class Database:
         """Forget every map and score of one image: it is not the image it was."""
         self._connection.execute("DELETE FROM scores WHERE image_id = ?", (image_id,))
         self._connection.execute("DELETE FROM maps WHERE image_id = ?", (image_id,))
+        self._connection.execute("DELETE FROM curves WHERE image_id = ?", (image_id,))
 
     def maps_of(self, image_id: str) -> dict[str, MapRow]:
         """Return the maps of one image, by explainer."""
@@ -243,8 +256,20 @@ class Database:
             [(row.image_id, row.explainer, row.key, row.file, row.sha256, row.seconds) for row in rows],
         )
 
-    def put_scores(self, rows: Iterable[ScoreRow]) -> None:
-        """Insert or replace cells."""
+    def put_scores(self, rows: Sequence[ScoreRow]) -> None:
+        """Insert or replace cells, and their curves."""
+        self._connection.executemany(
+            "DELETE FROM curves WHERE image_id = ? AND explainer = ? AND metric = ?",
+            [(row.image_id, row.explainer, row.metric) for row in rows],
+        )
+        self._connection.executemany(
+            "INSERT INTO curves VALUES (?, ?, ?, ?)",
+            [
+                (row.image_id, row.explainer, row.metric, row.curve.astype("<f8").tobytes())
+                for row in rows
+                if row.curve is not None
+            ],
+        )
         self._connection.executemany(
             "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
@@ -260,6 +285,19 @@ class Database:
                 for row in rows
             ],
         )
+
+    def curves(self, explainer: str, metric: str) -> dict[str, NDArray[np.float64]]:
+        """Return the curves of an explainer under a metric, by image id: float64 (2, S), shares turned and scores.
+
+        A run that was made before curves were kept has none.
+        """
+        known = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'curves'").fetchone()
+        if not known:
+            return {}
+        rows = self._connection.execute(
+            "SELECT image_id, points FROM curves WHERE explainer = ? AND metric = ?", (explainer, metric)
+        )
+        return {image_id: np.frombuffer(points, dtype="<f8").reshape(2, -1) for image_id, points in rows}
 
     def planned_images(self) -> list[ImageRow]:
         """Return the images of the current run, in its order."""

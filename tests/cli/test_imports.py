@@ -29,6 +29,7 @@ def python(code, cwd=None):
     [
         ["--help"],
         ["run", "--help"],
+        ["explain", "--help"],
         ["list", "explainers"],
         ["list", "metrics"],
         ["list", "models"],
