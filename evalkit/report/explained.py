@@ -16,6 +16,7 @@ __all__ = ["Explained", "TopClass", "render_explained"]
 
 SCHEMA_VERSION = 1
 _NOTHING = "-"
+_LONGEST = 16  # letters of a photo's name
 
 
 class TopClass(msgspec.Struct, frozen=True):
@@ -69,14 +70,26 @@ def render_explained(rows: Sequence[Explained], form: OutputFormat, *, width: in
         fields = [field for field in Explained.__struct_fields__ if field not in ("maximum", "top")]
         table = [[*(getattr(row, field) for field in fields), *(row.maximum or (None, None))] for row in rows]
         return to_csv([*fields, "maximum_x", "maximum_y"], table)
-    header = ["explainer", "image", "class", "probability", "maximum (x, y)", "seconds"]
+    header = ["explainer", "image", "class", "probability", "maximum", "seconds"]
     cells = [
-        [row.explainer, row.image, row.class_name, number(row.probability), _place(row), number(row.seconds, 2)]
+        [
+            row.explainer,
+            _short(row.image) if form == "table" else row.image,
+            row.class_name,
+            number(row.probability),
+            _place(row),
+            number(row.seconds, 2),
+        ]
         for row in rows
     ]
     return render_boards(
         [Board("Explanations", header, cells, range(3, 6))], _notes(rows), form, width=width, color=color
     )
+
+
+def _short(name: str) -> str:
+    """Keep both ends of a long name: a table of 80 columns has no more room."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2 - 1]}..{name[-(_LONGEST // 2 - 1) :]}"
 
 
 def _place(row: Explained) -> str:
@@ -88,5 +101,5 @@ def _notes(rows: Sequence[Explained]) -> list[str]:
     for image, row in {row.image: row for row in rows if row.chosen}.items():
         classes = ", ".join(f"{one.class_name} {number(one.probability)}" for one in row.top)
         lines.append(f"{image}: the model's first choices are {classes}.")
-    lines.append("The maximum is given in the photo's own pixels, from its upper left corner.")
+    lines.append("Maximum: x, y in the photo's own pixels, from its upper left corner.")
     return lines

@@ -70,12 +70,12 @@ def map_picture(
     return to_png(figure)
 
 
-def to_png(figure: Figure) -> bytes:
+def to_png(figure: Figure, dpi: int = _DPI) -> bytes:
     """Return a figure as a PNG file, the same bytes each time."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for what the font lacks
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
