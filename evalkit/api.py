@@ -93,6 +93,21 @@ class Run:
         finally:
             folder.close()
 
+    def report(self, path: str | PathLike[str] | None = None, images: ImageSet | None = None) -> Path:
+        """Write everything as one HTML page, as ``python -m evalkit report`` does, and return its path.
+
+        Args:
+            path: the file; None = ``report.html`` in the run folder.
+            images: the photos, where the run was made of images in memory; others are read where the run read them.
+        """
+        from evalkit.report.written import write_report
+
+        folder = RunFolder.read(self.path)
+        try:
+            return write_report(folder, None if path is None else Path(path), images)
+        finally:
+            folder.close()
+
     def render(self, form: OutputFormat = "table", *, width: int = _WIDTH) -> str:
         """Return everything that ``python -m evalkit show`` prints.
 

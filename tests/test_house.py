@@ -102,6 +102,7 @@ def test_the_wheel_holds_evalkit_with_both_linked_folders_and_nothing_else(wheel
         } == sources
     assert "evalkit/py.typed" in names
     assert "evalkit/models/weights/vgg16-mini.npz" in names
+    assert {f"evalkit/report/templates/report.{kind}" for kind in ("html", "css", "js")} <= set(names)
 
 
 def test_the_wheel_runs_beside_hugging_face_datasets(wheel, tmp_path):

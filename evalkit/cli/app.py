@@ -16,6 +16,7 @@ from evalkit.cli.compare import compare
 from evalkit.cli.explain import explain
 from evalkit.cli.gate import baseline, check
 from evalkit.cli.listing import list_
+from evalkit.cli.report import report
 from evalkit.cli.run import run
 from evalkit.cli.show import show
 from evalkit.errors import EvalkitError
@@ -31,6 +32,7 @@ _VERBS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "baseline": baseline,
     "check": check,
+    "report": report,
     "list": list_,
 }
 

@@ -131,7 +131,7 @@ def outlined(pixels: Picture, region: NDArray[np.bool_]) -> Picture:
     height, width = pixels.shape[:2]
     mask = cv2.resize(region.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    line = max(1, round(max(height, width) / 240))
+    line = max(2, round(max(height, width) / 240))
     drawn = np.ascontiguousarray(pixels)
     cv2.drawContours(drawn, contours, -1, _BLACK, line + 2)
     cv2.drawContours(drawn, contours, -1, _WHITE, line)
@@ -144,7 +144,7 @@ def _ring(pixels: Picture, at: tuple[float, float]) -> None:
 
     side = max(pixels.shape[:2])
     center = (int(at[0]), int(at[1]))
-    radius, line = max(6, round(side / 40)), max(1, round(side / 240))
+    radius, line = max(8, round(side / 40)), max(2, round(side / 240))
     cv2.circle(pixels, center, radius, _BLACK, line + 2, cv2.LINE_AA)
     cv2.circle(pixels, center, radius, _WHITE, line, cv2.LINE_AA)
 

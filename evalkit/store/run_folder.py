@@ -1,4 +1,4 @@
-"""A run folder: ``manifest.json``, ``results.sqlite``, ``analysis.json`` and ``maps/``."""
+"""A run folder: ``manifest.json``, ``results.sqlite``, ``analysis.json``, ``maps/`` and ``report.html``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from evalkit.store.database import Database, is_results_database
 from evalkit.store.files import write_bytes
 from evalkit.store.manifest import SCHEMA_VERSION, Manifest
 
-__all__ = ["RunFolder"]
+__all__ = ["REPORT", "RunFolder"]
+
+REPORT = "report.html"
 
 _MANIFEST, _DATABASE, _ANALYSIS, _MAPS, _LOCK = "manifest.json", "results.sqlite", "analysis.json", "maps", ".lock"
 _JOURNALS = tuple(f"{_DATABASE}-{kind}" for kind in ("wal", "shm", "journal"))
-_OWN = (_MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, _LOCK)
+_OWN = (_MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, REPORT, _LOCK)
 
 R = TypeVar("R")
 

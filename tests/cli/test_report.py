@@ -1,0 +1,73 @@
+"""``report``: what it writes, where it finds the photos, and what is said of bad input."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+
+import pytest
+
+from evalkit.report.page import rerun_command
+from evalkit.store.run_folder import RunFolder
+
+
+def text_of(path):
+    return path.read_text(encoding="utf-8")
+
+
+def test_photos_are_read_where_the_run_read_them_and_only_if_they_are_the_same(evalkit, workplace):
+    done = evalkit(
+        "run", "--data", "labels.csv", "--model", "tiny.keras", "--target", "predicted", "--output", "out",
+        "--explainers", "gradcam,center", "--metrics", "deletion,sparseness",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    done = evalkit("report", "out", "--figures", "plots")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0] == "out/report.html"
+    assert {path.name for path in (workplace / "plots").iterdir()} == {"curves_gradcam.png", "curves_center.png"}
+    whole = text_of(workplace / "out" / "report.html")
+    assert "are gone" not in whole
+    # One photo is another, one is lost; then all are.
+    (workplace / "photo0.png").write_bytes((workplace / "photo1.png").read_bytes())
+    (workplace / "photo5.png").unlink()
+    evalkit("report", "out")
+    parts = text_of(workplace / "out" / "report.html")
+    assert "of the photos below are gone or no longer what was explained" in parts
+    assert parts.count("<img") < whole.count("<img")
+    shutil.move("labels.csv", "elsewhere.csv")
+    assert evalkit("report", "out", "--output", "page.html").code == 0
+    assert "does not exist" in text_of(workplace / "page.html")
+    # --fresh takes the report along: it is of scores that are forgotten.
+    shutil.move("elsewhere.csv", "labels.csv")
+    evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--explainers", "uniform", "--metrics",
+            "sparseness", "--output", "out", "--fresh")  # fmt: skip
+    assert not (workplace / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "'nowhere' is not a run folder"),
+        (["out", "--output", "."], "--output '.' is a folder; name a file"),
+        (["out", "--figures", "labels.csv"], "--figures 'labels.csv' is a file; name a folder"),
+    ],
+)
+def test_bad_input_is_one_sentence(evalkit, workplace, arguments, said):
+    done = evalkit("report", *arguments)
+    assert (done.code, said in done.err) == (2, True)
+
+
+def test_the_command_makes_the_run_again(evalkit, workplace):
+    options = ["--data", "labels.csv", "--model", "tiny.keras", "--explainers", "center,occlusion(patch_size=8)"]
+    evalkit("run", *options, "--metrics", "deletion", "--limit", "3", "--seed", "4", "--steps", "7", "--output", "out")
+    folder = RunFolder.read(workplace / "out")
+    command, notes = rerun_command(folder.read_manifest())
+    folder.close()
+    assert "Put the path before" in notes[0]
+    done = evalkit(*shlex.split(command)[3:], "--output", "again", "--format", "json")
+    assert done.code == 0, done.err
+    first = json.loads(evalkit("show", "out", "--format", "json").out)
+    again = json.loads(done.out)
+    assert again["leaderboard"] == first["leaderboard"]
+    assert again["signature"] == first["signature"]
