@@ -157,6 +157,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     preprocess: str | None = None,
     class_names: Sequence[str] | None = None,
     explainers: str | Sequence[str] | None = None,
+    maps: Sequence[str | PathLike[str]] = (),
     patch_sizes: Sequence[int] | None = None,
     strides: Sequence[int | str] | None = None,
     metrics: str | Sequence[str] | None = None,
@@ -184,6 +185,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
             Needed unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
         class_names: names of the model's outputs, in their order.
         explainers: specs such as ``"occlusion(stride=half)"``; None = all that fit the model.
+        maps: folders of maps made elsewhere, scored beside the explainers: see ``python -m evalkit score --help``.
         patch_sizes: pixels, for occlusion without a patch_size of its own.
         strides: ``patch``, ``half`` or pixels, for occlusion without a stride of its own.
         metrics: specs such as ``"deletion"``; None = all.
@@ -231,6 +233,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
             model=None if isinstance(model, str) else _classifier(model, preprocess, class_names, batch_size),
             images=images if _is_image_set(images) else None,  # type: ignore[arg-type]
             class_names=class_names,
+            maps=[Path(folder) for folder in maps],
         )
         temporary = Path(tempfile.mkdtemp(prefix="evalkit-")) if output is None else None
         path = temporary / "run" if temporary else Path(str(output))

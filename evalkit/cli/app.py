@@ -18,6 +18,7 @@ from evalkit.cli.gate import baseline, check
 from evalkit.cli.listing import list_
 from evalkit.cli.report import report
 from evalkit.cli.run import run
+from evalkit.cli.score import score
 from evalkit.cli.show import show
 from evalkit.errors import EvalkitError
 
@@ -28,6 +29,7 @@ _BAD_INPUT, _INTERNAL, _INTERRUPTED, _TERMINATED = 2, 4, 130, 143
 _VERBS: dict[str, Callable[..., None]] = {
     "run": run,
     "explain": explain,
+    "score": score,
     "show": show,
     "compare": compare,
     "baseline": baseline,

@@ -149,7 +149,7 @@ class _Photo:
     def _make(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, str | None]:
         start = perf_counter()
         try:
-            maps = explainer.explain(self.plan.classifier, self.image.pixels[None], [self.result.target])
+            maps = explainer.explain_photo(self.plan.classifier, self.image, self.result.target)
         except EvalkitError as error:
             return None, str(error)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:

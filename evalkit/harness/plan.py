@@ -130,7 +130,9 @@ class Plan:
 
     def map_key(self, explainer: Explainer) -> str:
         """Return what a stored map must match to be used again."""
-        return signature.digest(f"{self.subject}|{self.geometry}|{self.target}|{explainer.signature}", 32)
+        return signature.digest(
+            f"{self.subject}|{self.geometry}|{self.target}|{explainer.signature}{explainer.contents}", 32
+        )
 
     def score_key(self, explainer: Explainer, metric: Metric) -> str:
         """Return what a stored cell must match to be used again."""

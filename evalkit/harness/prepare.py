@@ -16,6 +16,7 @@ from evalkit.datasets.open import open_image_set
 from evalkit.errors import ConfigError, EvalkitError, ImageError, ModelError
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand
+from evalkit.explainers.supplied import supplied_maps, tell_missing
 from evalkit.harness.plan import Plan
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS, find_criterion
 from evalkit.metrics.spec import Metric
@@ -37,6 +38,7 @@ def prepare(
     model: Classifier | None = None,
     images: ImageSet | None = None,
     class_names: Sequence[str] | None = None,
+    maps: Sequence[Path] = (),
 ) -> Plan:
     """Open the images and the model, build explainers and metrics, and check that they fit each other.
 
@@ -46,6 +48,7 @@ def prepare(
         model: instead of ``options.model``.
         images: instead of ``options.data``.
         class_names: instead of the file of ``options.class_names``.
+        maps: folders of maps made elsewhere, entered before the explainers.
 
     Raises:
         EvalkitError: whatever does not fit, in one sentence.
@@ -75,6 +78,7 @@ def prepare(
     criterion = _criterion(options.criterion, metrics)
     source = "" if images is not None else _source(options.data or "")
     images = open_image_set(options.data or "") if images is None else images
+    supplied = supplied_maps(maps, [entry.id for entry in images.entries])
     classifier = model or _loaded(options, class_names)
     target = options.target or "label"
     names = classifier.class_names
@@ -83,14 +87,17 @@ def prepare(
         say(note)
     if options.limit is not None:
         images = images.limit(options.limit, seed)
+    for one in supplied:
+        tell_missing(one, [entry.id for entry in images.entries], say)
     geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
     classifier = _in_precision(classifier, options.precision or "auto", _checked(images), geometry, say)
     return Plan(
         images=images,
         classifier=classifier,
-        explainers=_fitting(
-            explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say
-        ),
+        explainers=[
+            *supplied,
+            *_fitting(explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say),
+        ],
         metrics=metrics,
         target=target,
         geometry=geometry,

@@ -39,6 +39,7 @@ __all__ = ["report_page", "rerun_command"]
 _TEMPLATES = Path(__file__).parent / "templates"
 _SWEEP_METRICS = 5
 _KEY_STEPS = 13
+_SUPPLIED = "maps"  # made elsewhere
 
 
 def report_page(folder: RunFolder, images: ImageSet | None = None) -> str:
@@ -257,8 +258,11 @@ def _key() -> str:
 def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:
     """Return the command line that makes this run again, and what has to be filled in by hand."""
     settings, model, data = manifest.settings, manifest.model, manifest.data
-    parts = ["python", "-m", "evalkit", "run", "--data", data.source or data.name, "--model", model.name]
-    parts += ["--preprocess", model.preprocess, "--explainers", ",".join(one.text for one in manifest.explainers)]
+    own = [one.text for one in manifest.explainers if one.name != _SUPPLIED]
+    folders = [str(one.parameters.get("folder")) for one in manifest.explainers if one.name == _SUPPLIED]
+    verb = ["score", *folders] if folders else ["run"]
+    parts = ["python", "-m", "evalkit", *verb, "--data", data.source or data.name, "--model", model.name]
+    parts += ["--preprocess", model.preprocess, "--explainers", ",".join(own)]
     parts += ["--metrics", ",".join(manifest.metrics)]
     parts += ["--criterion", settings.criterion] if settings.criterion in manifest.metrics else []
     parts += ["--margin", f"{settings.margin:g}", "--steps", str(settings.steps), "--seed", str(settings.seed)]

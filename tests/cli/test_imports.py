@@ -31,6 +31,7 @@ def python(code, cwd=None):
         ["run", "--help"],
         ["explain", "--help"],
         ["report", "--help"],
+        ["score", "--help"],
         ["list", "explainers"],
         ["list", "metrics"],
         ["list", "models"],
