@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -132,3 +133,12 @@ def test_the_checkout_does_not_shadow_hugging_face_datasets(tmp_path):
 def test_the_links_are_relative():
     assert (ROOT / "evalkit" / "metrics").readlink() == Path("../metrics")
     assert (ROOT / "evalkit" / "datasets").readlink() == Path("../datasets")
+
+
+def test_the_pages_show_pictures_that_are_there_and_small():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = {
+        (page.parent / name).resolve() for page in pages for name in re.findall(r"\]\(([^)]+\.png)\)", page.read_text())
+    }
+    assert shown == {path.resolve() for path in (ROOT / "docs" / "images").iterdir()}
+    assert sum(path.stat().st_size for path in shown) < 1_000_000

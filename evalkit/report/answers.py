@@ -65,6 +65,6 @@ def _against_controls(manifest: Manifest, results: Results, metric: str) -> Answ
     said += f" Not shown for {', '.join(missing)}." if missing and beating else ""
     weak = {text: len(losers) for text, losers in results.not_beating_controls.items() if losers and text != metric}
     if weak:
-        counts = ", ".join(f"{text} ({count} of {len(own)})" for text, count in weak.items())
-        said += f" Other metrics in which means are no better than a control's: {counts}."
+        counts = ", ".join(f"{text} ({count})" for text, count in weak.items())
+        said += f" Means no better than a control's, by how many: {counts}."
     return Answer("Do they beat maps that know nothing?", f"{len(beating)} of {len(own)} do", said)
