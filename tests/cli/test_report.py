@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import sqlite3
 
 import pytest
 
@@ -38,6 +39,8 @@ def test_photos_are_read_where_the_run_read_them_and_only_if_they_are_the_same(e
     shutil.move("labels.csv", "elsewhere.csv")
     assert evalkit("report", "out", "--output", "page.html").code == 0
     assert "does not exist" in text_of(workplace / "page.html")
+    assert evalkit("report", "out", "--data", "elsewhere.csv").code == 0
+    assert "cannot be shown" not in text_of(workplace / "out" / "report.html")
     # --fresh takes the report along: it is of scores that are forgotten.
     shutil.move("elsewhere.csv", "labels.csv")
     evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--explainers", "uniform", "--metrics",
@@ -49,6 +52,7 @@ def test_photos_are_read_where_the_run_read_them_and_only_if_they_are_the_same(e
     ("arguments", "said"),
     [
         (["nowhere"], "'nowhere' is not a run folder"),
+        (["out", "--data", "nowhere.csv"], "--data 'nowhere.csv' does not exist"),
         (["out", "--output", "."], "--output '.' is a folder; name a file"),
         (["out", "--figures", "labels.csv"], "--figures 'labels.csv' is a file; name a folder"),
     ],
@@ -56,6 +60,43 @@ def test_photos_are_read_where_the_run_read_them_and_only_if_they_are_the_same(e
 def test_bad_input_is_one_sentence(evalkit, workplace, arguments, said):
     done = evalkit("report", *arguments)
     assert (done.code, said in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--explainers", "uniform", "--metrics", "pxap"],
+        ["--explainers", "uniform,random", "--metrics", "sparseness", "--limit", "1"],
+        ["--explainers", "occlusion(patch_size=8),occlusion(patch_size=16)", "--metrics", "deletion", "--limit", "2"],
+        ["--explainers", "gradcam", "--metrics", "relevance_mass_accuracy"],
+    ],
+)
+def test_runs_with_little_in_them_have_a_report_too(evalkit, workplace, options):
+    done = evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "out", *options)
+    assert done.code == 0, done.err
+    done = evalkit("report", "out", "--figures", "plots")
+    assert done.code == 0, done.err
+    assert 'id="leaderboard"' in text_of(workplace / "out" / "report.html")
+
+
+def test_a_run_made_before_curves_were_kept_says_so(evalkit, workplace):
+    evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--target", "predicted", "--output", "out",
+            "--explainers", "center", "--metrics", "deletion")  # fmt: skip
+    connection = sqlite3.connect("out/results.sqlite")
+    connection.execute("DROP TABLE curves")
+    connection.commit()
+    connection.close()
+    assert evalkit("report", "out").code == 0
+    assert "No curves were kept" in text_of(workplace / "out" / "report.html")
+
+
+def test_an_unfinished_run_has_no_report(evalkit, workplace):
+    evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "out", "--explainers", "center",
+            "--metrics", "sparseness")  # fmt: skip
+    manifest = json.loads(text_of(workplace / "out" / "manifest.json"))
+    (workplace / "out" / "manifest.json").write_text(json.dumps({**manifest, "finished": None}))
+    done = evalkit("report", "out")
+    assert (done.code, "is not finished; repeat the command" in done.err) == (2, True)
 
 
 def test_the_command_makes_the_run_again(evalkit, workplace):
