@@ -108,6 +108,16 @@ class Run:
         finally:
             folder.close()
 
+    def figures(self, folder: str | PathLike[str]) -> list[Path]:
+        """Write the plots as PNG files, as ``python -m evalkit report --figures`` does, and return their paths."""
+        from evalkit.report.written import write_figures
+
+        opened = RunFolder.read(self.path)
+        try:
+            return write_figures(opened, Path(folder))
+        finally:
+            opened.close()
+
     def render(self, form: OutputFormat = "table", *, width: int = _WIDTH) -> str:
         """Return everything that ``python -m evalkit show`` prints.
 
