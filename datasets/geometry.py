@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evalkit.datasets.image import LabelledImage
 from evalkit.errors import ConfigError, nearest
 
-__all__ = ["Geometry", "fit", "rasterize", "tight_box"]
+__all__ = ["Geometry", "fit", "rasterize", "seen_window", "tight_box"]
 
 Geometry = Literal["squash", "center-crop"]
 
@@ -103,6 +103,26 @@ def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry) -> Labe
         ignore = ignore if region is None else ignore & ~region
     pixel_size = (image.pixel_size[0] * down.pixel_size, image.pixel_size[1] * across.pixel_size)
     return replace(image, pixels=pixels, region=region, boxes=boxes, pixel_size=pixel_size, ignore=ignore)
+
+
+def seen_window(
+    photo_size: tuple[int, ...], size: tuple[int, ...], geometry: Geometry
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the part of a photo that ``fit`` shows the model.
+
+    Args:
+        photo_size: height and width of the photo in pixels.
+        size: height and width of the model's input in pixels.
+        geometry: ``squash`` or ``center-crop``.
+
+    Returns:
+        (top, bottom), (left, right), in photo pixels, half-open.
+
+    Raises:
+        ConfigError: as ``fit``.
+    """
+    down, across = _axes(photo_size, (size[0], size[1]), geometry)
+    return down.window(), across.window()
 
 
 def rasterize(boxes: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """How good is a visual explanation? Scores saliency maps of Keras image classifiers.
 
-From Python: ``evaluate`` and ``ImageSet.from_arrays``, or ``open_run`` for a run made before. The command line is
+From Python: ``explain`` and ``save`` for a photo; ``evaluate`` and ``ImageSet.from_arrays`` for a labelled set, or
+``open_run`` for a run made before. The command line is
 ``python -m evalkit``; docs/architecture.md says how the package is laid out.
 """
 
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from evalkit.api import Run, evaluate, open_run
     from evalkit.datasets.image_set import ImageSet
+    from evalkit.explaining import explain, save
 
-__all__ = ["ImageSet", "Run", "__version__", "evaluate", "open_run"]
+__all__ = ["ImageSet", "Run", "__version__", "evaluate", "explain", "open_run", "save"]
 
 __version__ = _version("evalkit")
 
@@ -22,7 +24,9 @@ _FOUND_IN = {
     "ImageSet": "evalkit.datasets.image_set",
     "Run": "evalkit.api",
     "evaluate": "evalkit.api",
+    "explain": "evalkit.explaining",
     "open_run": "evalkit.api",
+    "save": "evalkit.explaining",
 }
 
 

@@ -93,6 +93,31 @@ class Run:
         finally:
             folder.close()
 
+    def report(self, path: str | PathLike[str] | None = None, images: ImageSet | None = None) -> Path:
+        """Write everything as one HTML page, as ``python -m evalkit report`` does, and return its path.
+
+        Args:
+            path: the file; None = ``report.html`` in the run folder.
+            images: the photos, where the run was made of images in memory; others are read where the run read them.
+        """
+        from evalkit.report.written import write_report
+
+        folder = RunFolder.read(self.path)
+        try:
+            return write_report(folder, None if path is None else Path(path), images)
+        finally:
+            folder.close()
+
+    def figures(self, folder: str | PathLike[str]) -> list[Path]:
+        """Write the plots as PNG files, as ``python -m evalkit report --figures`` does, and return their paths."""
+        from evalkit.report.written import write_figures
+
+        opened = RunFolder.read(self.path)
+        try:
+            return write_figures(opened, Path(folder))
+        finally:
+            opened.close()
+
     def render(self, form: OutputFormat = "table", *, width: int = _WIDTH) -> str:
         """Return everything that ``python -m evalkit show`` prints.
 
@@ -144,6 +169,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
     class_map: str | PathLike[str] | None = None,
     data_format: str | None = None,
     explainers: str | Sequence[str] | None = None,
+    maps: Sequence[str | PathLike[str]] = (),
     patch_sizes: Sequence[int] | None = None,
     strides: Sequence[int | str] | None = None,
     metrics: str | Sequence[str] | None = None,
@@ -176,6 +202,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
         class_map: a file that says what classes of the images stand for.
         data_format: which reader takes a path; None = the one that fits what stands there.
         explainers: specs such as ``"occlusion(stride=half)"``; None = all that fit the model.
+        maps: folders of maps made elsewhere, scored beside the explainers: see ``python -m evalkit score --help``.
         patch_sizes: pixels, for occlusion without a patch_size of its own.
         strides: ``patch``, ``half`` or pixels, for occlusion without a stride of its own.
         metrics: specs such as ``"deletion"``; None = all.
@@ -233,6 +260,7 @@ def evaluate(  # noqa: PLR0913 - one parameter an option
             model=None if isinstance(model, str) else _classifier(model, preprocess, class_names, batch_size),
             images=images if _is_image_set(images) else None,  # type: ignore[arg-type]
             class_names=class_names,
+            maps=[Path(folder) for folder in maps],
         )
         temporary = Path(tempfile.mkdtemp(prefix="evalkit-")) if output is None else None
         path = temporary / "run" if temporary else Path(str(output))

@@ -125,3 +125,18 @@ def test_importing_evalkit_or_opening_a_run_imports_no_tensorflow(run):
     assert done.returncode == 0, done.stderr
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = evalkit.nothing
+
+
+def test_a_run_draws_itself(run, images, tmp_path):
+    assert run.report(tmp_path / "page.html", images).read_text(encoding="utf-8").startswith("<!doctype html>")
+    names = {path.name for path in run.figures(tmp_path / "plots")}
+    assert "curves_gradcam.png" in names
+
+
+def test_maps_made_elsewhere_are_scored_beside_the_explainers(tiny_model, images, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for place in range(6):
+        np.save(tmp_path / "mine" / f"{place}.npy", np.eye(32))
+    run = evalkit.evaluate(tiny_model, images, explainers="uniform", maps=[tmp_path / "mine"], **QUICK)
+    assert [one.text for one in run.manifest.explainers] == ["maps(mine)", "uniform"]
+    assert run.leaderboard("pxap")[0].n_scored > 0

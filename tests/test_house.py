@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -102,6 +103,7 @@ def test_the_wheel_holds_evalkit_with_both_linked_folders_and_nothing_else(wheel
         } == sources
     assert "evalkit/py.typed" in names
     assert "evalkit/models/weights/vgg16-mini.npz" in names
+    assert {f"evalkit/report/templates/report.{kind}" for kind in ("html", "css", "js")} <= set(names)
 
 
 def test_the_wheel_runs_beside_hugging_face_datasets(wheel, tmp_path):
@@ -131,3 +133,12 @@ def test_the_checkout_does_not_shadow_hugging_face_datasets(tmp_path):
 def test_the_links_are_relative():
     assert (ROOT / "evalkit" / "metrics").readlink() == Path("../metrics")
     assert (ROOT / "evalkit" / "datasets").readlink() == Path("../datasets")
+
+
+def test_the_pages_show_pictures_that_are_there_and_small():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = {
+        (page.parent / name).resolve() for page in pages for name in re.findall(r"\]\(([^)]+\.png)\)", page.read_text())
+    }
+    assert shown == {path.resolve() for path in (ROOT / "docs" / "images").iterdir()}
+    assert sum(path.stat().st_size for path in shown) < 1_000_000

@@ -21,10 +21,10 @@ from evalkit.metrics.spec import DatasetMetric, Metric
 from evalkit.store.manifest import ExplainerFacts
 from evalkit.store.scores import ScoreTable
 
-__all__ = ["Sweep", "sweep"]
+__all__ = ["OBJECT_SIZES", "Sweep", "sweep"]
 
 Floats = NDArray[np.float64]
-_OBJECT_SIZES = (("small", 0.0, 0.1), ("medium", 0.1, 0.3), ("large", 0.3, np.inf))
+OBJECT_SIZES = (("small", 0.0, 0.1), ("medium", 0.1, 0.3), ("large", 0.3, np.inf))
 _FEWEST_OF_A_SIZE = 30
 
 
@@ -138,7 +138,7 @@ def _by_object_size(
     if not (np.isfinite(shares) & scored).any():
         return ()
     found = []
-    for name, low, high in _OBJECT_SIZES:
+    for name, low, high in OBJECT_SIZES:
         within = values[scored & (shares >= low) & (shares < high)]
         n_images = len(within)
         enough = n_images >= _FEWEST_OF_A_SIZE

@@ -13,9 +13,12 @@ import cyclopts
 
 import evalkit
 from evalkit.cli.compare import compare
+from evalkit.cli.explain import explain
 from evalkit.cli.gate import baseline, check
 from evalkit.cli.listing import list_
+from evalkit.cli.report import report
 from evalkit.cli.run import run
+from evalkit.cli.score import score
 from evalkit.cli.show import show
 from evalkit.cli.validate import validate
 from evalkit.errors import EvalkitError
@@ -26,10 +29,13 @@ _BAD_INPUT, _INTERNAL, _INTERRUPTED, _TERMINATED = 2, 4, 130, 143
 
 _VERBS: dict[str, Callable[..., None]] = {
     "run": run,
+    "explain": explain,
+    "score": score,
     "show": show,
     "compare": compare,
     "baseline": baseline,
     "check": check,
+    "report": report,
     "list": list_,
     "validate": validate,
 }

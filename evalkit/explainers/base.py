@@ -14,6 +14,7 @@ from evalkit.models.probabilities import Outputs
 from evalkit.registry import Component
 
 if TYPE_CHECKING:
+    from evalkit.datasets.image import LabelledImage
     from evalkit.models.classifier import Classifier
 
 __all__ = ["Explainer", "Maps", "Outputs", "Photos", "enlarge"]
@@ -51,6 +52,21 @@ class Explainer(Component, ABC):
         Returns:
             float (B, H, W), higher = more important.
         """
+
+    def explain_photo(self, classifier: Classifier, image: LabelledImage, target: Outputs) -> Maps:
+        """Return the map of one photo of a set, float (1, H, W): for those that know a photo by its name.
+
+        Args:
+            classifier: the model under explanation.
+            image: fitted to the classifier's input.
+            target: the class to explain, or the several that stand for it.
+        """
+        return self.explain(classifier, image.pixels[None], [target])
+
+    @property
+    def contents(self) -> str:
+        """What beside the signature a stored map depends on; nothing, unless maps come from files."""
+        return ""
 
     @abstractmethod
     def forward_passes(self, input_size: tuple[int, int]) -> int:

@@ -42,6 +42,7 @@ def manifest_of(plan: Plan, folder: RunFolder, created: str, finished: str | Non
             limit=plan.limit,
             criterion=plan.criterion,
             margin=plan.margin,
+            chosen=dict(plan.chosen),
         ),
         explainers=tuple(_explainer_facts(plan, explainer, folder) for explainer in plan.explainers),
         metrics=tuple(metric.text for metric in plan.metrics),
@@ -85,6 +86,7 @@ def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
         n_regions=sum(row.object_share is not None for row in rows),
         fingerprint=sha256("\n".join(contents).encode()).hexdigest() if complete and contents else None,
         unreadable=tuple(problems[:_NAMED]),
+        source=plan.source,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
@@ -18,6 +18,7 @@ from evalkit.metrics.spec import (
     DatasetMetric,
     MapMetric,
     Metric,
+    Perturbation,
     PerturbationMetric,
     RegionMetric,
     Truth,
@@ -44,6 +45,7 @@ class Cell:
     statistics: NDArray[np.float64] | None = None
     reason: str | None = None
     failed: bool = False
+    curve: NDArray[np.float64] | None = None  # (2, S): shares of the pixels turned, and the scores there
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,10 +158,12 @@ class _Photo:
         if reason is not None or asked.saliency_map is None:
             return Cell(asked.explainer, metric, reason=reason, failed=bool(broken) or reason == self.not_finite)
         try:
-            answer = None
+            answer, curve = None, None
             if isinstance(metric, PerturbationMetric) and scores is not None:
-                answer = metric.integrate(asked.plans[metric.text], scores, self.result.clean_score)
-            return self._score(asked.explainer, metric, asked.saliency_map, answer)
+                plan = asked.plans[metric.text]
+                answer = metric.integrate(plan, scores, self.result.clean_score)
+                curve = _only_curve(plan, scores)
+            return replace(self._score(asked.explainer, metric, asked.saliency_map, answer), curve=curve)
         except Exception as error:
             # One metric that fails on one map costs its own cell, not the run.
             return Cell(asked.explainer, metric, reason=why_failed(metric.name, error), failed=True)
@@ -167,7 +171,7 @@ class _Photo:
     def _make(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, str | None]:
         start = perf_counter()
         try:
-            maps = explainer.explain(self.plan.classifier, self.image.pixels[None], [self.result.targets])
+            maps = explainer.explain_photo(self.plan.classifier, self.image, self.result.targets)
             made = np.asarray(maps[0], dtype=np.float32)
         except EvalkitError as error:
             return None, str(error)
@@ -224,6 +228,13 @@ class _Photo:
         if image.region is None or image.boxes is None:
             raise TypeError("a region metric was asked for a photo without a region")
         return Truth(image.region, image.boxes, image.exact, image.pixel_size, image.ignore)
+
+
+def _only_curve(plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
+    """Return the curve of a metric that follows a single one."""
+    if len(plan) != 1 or not isinstance(plan[0], Perturbation):
+        return None
+    return np.stack([plan[0].fractions, scores[0]])
 
 
 def _map_problem(made: NDArray[np.float32] | None, size: tuple[int, ...]) -> str | None:

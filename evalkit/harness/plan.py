@@ -63,6 +63,7 @@ class Plan:
         batch_size: the most images in one pass, as asked for; None = that of the run folder, if it holds a run already.
         fail_on_error: stop at the first photo, explainer or metric that fails.
         chosen: options that chose among the images besides the limit, and their values.
+        source: where the images can be read again, ``scenes`` or an absolute path; empty where they cannot.
     """
 
     images: ImageSet
@@ -79,6 +80,7 @@ class Plan:
     batch_size: int | None = None
     fail_on_error: bool = False
     chosen: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
 
     @cached_property
     def target_text(self) -> str:
@@ -145,9 +147,8 @@ class Plan:
     def map_key(self, explainer: Explainer) -> str:
         """Return what a stored map must match to be used again."""
         libraries = "|".join(f"{name}:{version}" for name, version in _versions())
-        return signature.digest(
-            f"{self.subject}|{libraries}|{self.geometry}|{self.target_text}|{explainer.signature}", 32
-        )
+        made_by = f"{explainer.signature}{explainer.contents}"
+        return signature.digest(f"{self.subject}|{libraries}|{self.geometry}|{self.target_text}|{made_by}", 32)
 
     def score_key(self, explainer: Explainer, metric: Metric) -> str:
         """Return what a stored cell must match to be used again."""

@@ -25,6 +25,7 @@ from evalkit.datasets.open import open_image_set
 from evalkit.errors import ConfigError, EvalkitError, ImageError, ModelError
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand
+from evalkit.explainers.supplied import supplied_maps, tell_missing
 from evalkit.harness.plan import Plan
 from evalkit.harness.select import chosen_by, select
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS, find_criterion
@@ -48,6 +49,7 @@ def prepare(
     model: Classifier | None = None,
     images: ImageSet | None = None,
     class_names: Sequence[str] | None = None,
+    maps: Sequence[Path] = (),
 ) -> Plan:
     """Open the images and the model, build explainers and metrics, and check that they fit each other.
 
@@ -57,6 +59,7 @@ def prepare(
         model: instead of ``options.model``.
         images: instead of ``options.data``.
         class_names: instead of the file of ``options.class_names``.
+        maps: folders of maps made elsewhere, entered before the explainers.
 
     Raises:
         EvalkitError: whatever does not fit, in one sentence.
@@ -86,7 +89,9 @@ def prepare(
     criterion = _criterion(options.criterion, metrics)
     class_map = read_class_map(Path(options.class_map)) if options.class_map else None
     region_area_of(options)
+    source = "" if images is not None else _source(options.data or "")
     images = open_image_set(options.data or "", options.data_format) if images is None else images
+    supplied = supplied_maps(maps, [entry.id for entry in images.entries])
     classifier = model or _loaded(options, class_names)
     target = options.target or "label"
     images, notes = match_classes(
@@ -101,14 +106,17 @@ def prepare(
         say(note)
     geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
     images = select(images, options, classifier, geometry, say)
+    for one in supplied:
+        tell_missing(one, [entry.id for entry in images.entries], say)
     precision = _precision(options, classifier)
     classifier = _in_precision(classifier, precision, _checked(images), geometry, say)
     return Plan(
         images=images,
         classifier=classifier,
-        explainers=_fitting(
-            explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say
-        ),
+        explainers=[
+            *supplied,
+            *_fitting(explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say),
+        ],
         metrics=metrics,
         target=target,
         geometry=geometry,
@@ -120,7 +128,12 @@ def prepare(
         batch_size=options.batch_size,
         fail_on_error=bool(options.fail_on_error),
         chosen=chosen_by(options),
+        source=source,
     )
+
+
+def _source(data: str) -> str:
+    return data if data == "scenes" else str(Path(data).expanduser().absolute())
 
 
 def _loaded(options: RunOptions, class_names: Sequence[str] | None) -> Classifier:

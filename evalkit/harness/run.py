@@ -230,6 +230,7 @@ def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow) -
             cell.statistics,
             # What failed is tried again by the next run: its key is that of no plan.
             "" if cell.failed else plan.score_key(cell.explainer, cell.metric),
+            cell.curve,
         )
         for cell in result.cells
     ]

@@ -118,8 +118,8 @@ class Database:
 
     def drop_cells(self, image_id: str) -> None:
         """Forget every map and score of one image: it is not the image it was."""
-        self._connection.do("DELETE FROM scores WHERE image_id = ?", (image_id,))
-        self._connection.do("DELETE FROM maps WHERE image_id = ?", (image_id,))
+        for table in ("scores", "maps", "curves"):
+            self._connection.do(f"DELETE FROM {table} WHERE image_id = ?", (image_id,))  # noqa: S608 - our own names
 
     def maps_of(self, image_id: str) -> dict[str, MapRow]:
         """Return the maps of one image, by explainer."""
@@ -138,6 +138,7 @@ class Database:
         """Forget one map and what was scored of it."""
         self._connection.do("DELETE FROM scores WHERE image_id = ? AND explainer = ?", (image_id, explainer))
         self._connection.do("DELETE FROM maps WHERE image_id = ? AND explainer = ?", (image_id, explainer))
+        self._connection.do("DELETE FROM curves WHERE image_id = ? AND explainer = ?", (image_id, explainer))
 
     def score_keys_of(self, image_id: str) -> dict[tuple[str, str], str]:
         """Return the keys of one image's cells, by (explainer, metric)."""
@@ -151,8 +152,20 @@ class Database:
             [astuple(row) for row in rows],
         )
 
-    def put_scores(self, rows: Iterable[ScoreRow]) -> None:
-        """Insert or replace cells."""
+    def put_scores(self, rows: Sequence[ScoreRow]) -> None:
+        """Insert or replace cells, and their curves."""
+        self._connection.do_many(
+            "DELETE FROM curves WHERE image_id = ? AND explainer = ? AND metric = ?",
+            [(row.image_id, row.explainer, row.metric) for row in rows],
+        )
+        self._connection.do_many(
+            "INSERT INTO curves VALUES (?, ?, ?, ?)",
+            [
+                (row.image_id, row.explainer, row.metric, row.curve.astype("<f8").tobytes())
+                for row in rows
+                if row.curve is not None
+            ],
+        )
         self._connection.do_many(
             "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
@@ -168,6 +181,13 @@ class Database:
                 for row in rows
             ],
         )
+
+    def curves(self, explainer: str, metric: str) -> dict[str, NDArray[np.float64]]:
+        """Return the curves of an explainer under a metric, by image id: float64 (2, S), shares turned and scores."""
+        rows = self._connection.rows(
+            "SELECT image_id, points FROM curves WHERE explainer = ? AND metric = ?", (explainer, metric)
+        )
+        return {image_id: np.frombuffer(points, dtype="<f8").reshape(2, -1) for image_id, points in rows}
 
     def planned_images(self) -> list[ImageRow]:
         """Return the images of the current run, in its order."""

@@ -74,6 +74,7 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         n_regions: how many come with a region.
         fingerprint: sha256 over the contents of all images read, in order; None until every image was read.
         unreadable: image id and reason of each that could not be used, the first hundred.
+        source: where the images were read, ``scenes`` or an absolute path, for the report; empty if in memory.
     """
 
     name: str
@@ -83,6 +84,7 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     n_regions: int = 0
     fingerprint: str | None = None
     unreadable: tuple[tuple[str, str], ...] = ()
+    source: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         criterion: the metric that decides the patch size, by its text.
         margin: the loss of it that is accepted.
+        chosen: options that chose among the images besides the limit, and their values.
     """
 
     target: str
@@ -101,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limit: int | None
     criterion: str = DEFAULT_CRITERION
     margin: float = DEFAULT_MARGIN
+    chosen: dict[str, str] = {}
 
 
 class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,6 +38,11 @@ CREATE TABLE scores (
     value REAL, reason TEXT, statistics BLOB, key TEXT NOT NULL,
     PRIMARY KEY (image_id, explainer, metric)
 ) WITHOUT ROWID;
+CREATE TABLE curves (
+    image_id TEXT NOT NULL, explainer TEXT NOT NULL, metric TEXT NOT NULL,
+    points BLOB NOT NULL,        -- float64, little-endian: the shares of the pixels turned, then the scores there
+    PRIMARY KEY (image_id, explainer, metric)
+) WITHOUT ROWID;
 """
 
 
@@ -86,3 +91,4 @@ class ScoreRow:
     reason: str | None
     statistics: NDArray[np.float64] | None
     key: str
+    curve: NDArray[np.float64] | None = None  # (2, S)

@@ -1,4 +1,4 @@
-"""A run folder: ``manifest.json``, ``results.sqlite``, ``analysis.json`` and ``maps/``."""
+"""A run folder: ``manifest.json``, ``results.sqlite``, ``analysis.json``, ``maps/`` and ``report.html``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from evalkit.store.files import write_bytes
 from evalkit.store.manifest import SCHEMA_VERSION, Manifest
 from evalkit.store.maps import PARTIAL
 
-__all__ = ["RunFolder", "require_outside_runs", "writing"]
+__all__ = ["REPORT", "RunFolder", "require_outside_runs", "writing"]
+
+REPORT = "report.html"
 
 _MANIFEST, _DATABASE, _ANALYSIS, _MAPS, _LOCK = "manifest.json", "results.sqlite", "analysis.json", "maps", ".lock"
 _JOURNALS = tuple(f"{_DATABASE}-{kind}" for kind in ("wal", "shm", "journal"))
-_OWN = (_MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, _LOCK)
+_OWN = (_MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, REPORT, _LOCK)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 # TensorFlow takes seconds to import, each of the others a large part of the half second in which show answers.
-SLOW = ("tensorflow", "keras", "tf_explain", "scipy", "cv2", "skimage", "matplotlib", "PIL")
+SLOW = ("tensorflow", "keras", "tf_explain", "scipy", "cv2", "skimage", "matplotlib", "jinja2", "PIL")
 
 
 def without_slow_imports(arguments):
@@ -30,6 +30,9 @@ def python(code, cwd=None):
         ["--help"],
         ["run", "--help"],
         ["validate", "--help"],
+        ["explain", "--help"],
+        ["report", "--help"],
+        ["score", "--help"],
         ["list", "explainers"],
         ["list", "metrics"],
         ["list", "models"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import evalkit as package
 from evalkit.analysis.analyse import analyse
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.metrics.spec import DatasetMetric
@@ -94,3 +95,34 @@ def scored(manifest, object_shares=None):
         object_shares,
     )
     return analyse(table, metrics, explainers, seed=0, n_resamples=300, n_flips=300)
+
+
+NAMES = ['<script>alert("x")</script>', 'it\'s "quoted" & <b>bold</b>', "🐟 emoji", "שלום עולם", "{{ 7*7 }} {% raw %}"]
+PAGE_EXPLAINERS = ["gradcam", "occlusion(patch_size=8)", "occlusion(patch_size=16)", "uniform", "random"]
+
+
+@pytest.fixture(scope="session")
+def images():
+    rng = np.random.default_rng(8)
+    regions = np.zeros((10, 32, 32), bool)
+    for place in range(10):
+        regions[place, 4 : 8 + 2 * place, 6 : 10 + 2 * place] = True
+    pixels = rng.integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)
+    names = [f"{NAMES[place % 5]} {place}" for place in range(10)]
+    return package.ImageSet.from_arrays(
+        pixels, [0, 1, 2, 0, 1, 2, 0, 1, 2, 0], regions, class_names=NAMES[:3], ids=names, name=NAMES[0]
+    )
+
+
+@pytest.fixture(scope="session")
+def tricky_run(tiny_model, images, tmp_path_factory):
+    return package.evaluate(
+        tiny_model, images, explainers=PAGE_EXPLAINERS, class_names=NAMES[:3], steps=4, target="predicted",
+        progress=False,
+        output=tmp_path_factory.mktemp("page") / "run",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def written(tricky_run, images):
+    return tricky_run.report(images=images)

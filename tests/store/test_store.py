@@ -277,3 +277,18 @@ def test_a_finished_database_is_read_where_nothing_can_be_written(tmp_path, monk
     assert database.images() == {}
     assert sorted(one.name for one in (tmp_path / "run").iterdir()) == before
     database.close()
+
+
+def test_curves_are_kept_beside_their_cells_and_go_with_them(folder):
+    curve = np.array([[0.0, 0.5, 1.0], [0.9, 0.4, 0.1]])
+    database = folder.database
+    with database:
+        database.plan_images([image("a"), image("b", 1)])
+        database.put_scores([replace(score(name, "e", "deletion", 0.4), curve=curve) for name in "ab"])
+    assert set(database.curves("e", "deletion")) == {"a", "b"}
+    np.testing.assert_array_equal(database.curves("e", "deletion")["a"], curve)
+    assert database.curves("e", "insertion") == {}
+    with database:
+        database.put_scores([score("a", "e", "deletion", reason="misclassified")])
+        database.drop_cells("b")
+    assert database.curves("e", "deletion") == {}

@@ -1,0 +1,153 @@
+"""``explain``: a map of one photo or a few, as a picture and as numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from evalkit.cli.output import color_wanted, print_result, quiet_native_stderr, stderr_console, terminal_width
+from evalkit.errors import ConfigError
+from evalkit.report.formats import OutputFormat
+
+if TYPE_CHECKING:
+    from evalkit.harness.explain import Explanation
+    from evalkit.report.explained import Explained
+
+__all__ = ["explain"]
+
+
+def explain(  # noqa: PLR0913 - one parameter an option
+    *images: str,
+    explainer: str = "gradcam",
+    model: str | None = None,
+    weights: Path | None = None,
+    preprocess: str | None = None,
+    class_names: Path | None = None,
+    class_: Annotated[str | None, Parameter(name="--class")] = None,
+    geometry: Literal["squash", "center-crop"] = "squash",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    batch_size: int | None = None,
+    seed: int = 0,
+    output: Path = Path("explanations"),
+    name: str | None = None,
+    format: OutputFormat = "table",  # noqa: A002 - the option's name
+) -> None:
+    """Explain the model's decision on photos: each map as a picture (PNG) and as raw numbers (.npy).
+
+    For example: python -m evalkit explain cat.jpg --model vgg16 --explainer "gradcam,occlusion(patch_size=40)"
+
+    Parameters
+    ----------
+    images
+        Photos, of any size; or embedded scenes, for example scene-00003.
+    explainer
+        One or several of `list explainers`, with their parameters.
+    model
+        A .keras file, vgg16 or any other keras.applications name, module:function, or vgg16-mini, which is built in.
+        [default for scenes: vgg16-mini]
+    weights
+        A weights file, instead of ImageNet's.
+    preprocess
+        How a .keras file wants its input: vgg16, resnet, mobilenet_v2 ... (any keras.applications family), or none.
+    class_names
+        The names of the model's outputs: a JSON list, or one name a line.
+    class_
+        The class to explain, by number or name. [default: the model's first choice]
+    geometry
+        How photos are fitted to the model's input.
+    precision
+        What the model computes in.
+    batch_size
+        The most images in one pass. [default: what 1 GB holds, 32 or fewer; less where memory is short]
+    seed
+        Of everything random.
+    output
+        The folder for the files; files of the same name are replaced.
+    name
+        Of the files, without ending. With several photos or explainers it comes before photo and explainer.
+        [default: PHOTO_EXPLAINER]
+    format
+        How to print the result.
+    """
+    if not images:
+        raise ConfigError("IMAGE is missing; name a photo, or an embedded scene such as scene-00003")
+    if name is not None and (not name or Path(name).name != name):
+        raise ConfigError(f"--name '{name}' is not allowed; write a file's name without folder and ending")
+    if output.exists() and not output.is_dir():
+        raise ConfigError(f"--output '{output}' is a file; name a folder")
+    with quiet_native_stderr():
+        from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, is_scene, read_photo
+        from evalkit.models.sources import load_classifier
+    from evalkit.explaining import save
+    from evalkit.models.applications import MINI
+    from evalkit.report.explained import render_explained
+
+    photos = [read_photo(image) for image in images]
+    if model is None and not all(map(is_scene, images)):
+        raise ConfigError(
+            "--model is missing; give a .keras file, vgg16 or another keras.applications name, or module:function"
+        )
+    classifier = load_classifier(
+        model or MINI, weights=weights, preprocess=preprocess, class_names=class_names, batch_size=batch_size
+    )
+    if precision == "bfloat16":
+        classifier = classifier.in_precision(precision)
+    explainers = build_explainers(explainer, classifier, seed)
+    made = explain_photos(
+        classifier, photos, explainers, class_index=class_index_of(classifier, class_), geometry=geometry
+    )
+    several = len(photos) * len(explainers) > 1
+    rows: list[Explained] = []
+    console, taken = stderr_console(), set[str]()
+    for one in made:
+        file = _unused(_file_name(name, Path(one.image).stem, one.explainer, several=several), taken)
+        saved = save(one, output, file)
+        rows.append(_row(one, saved))
+        console.print(f"{saved.picture}", markup=False, highlight=False, soft_wrap=True)
+    print_result(render_explained(rows, format, width=terminal_width(), color=color_wanted()))
+
+
+def _file_name(name: str | None, stem: str, explainer: str, *, several: bool) -> str:
+    if name is not None and not several:
+        return name
+    parts = [stem, explainer] if name is None else [name, stem, explainer]
+    return re.sub(r"[^\w.=-]+", "_", "_".join(parts)).strip("_")
+
+
+def _unused(file: str, taken: set[str]) -> str:
+    """Return the name, numbered if another photo of the same name has it."""
+    number, found = 1, file
+    while found in taken:
+        number += 1
+        found = f"{file}-{number}"
+    taken.add(found)
+    return found
+
+
+def _row(one: Explanation, saved: Sequence[Path]) -> Explained:
+    from evalkit.report.explained import Explained, TopClass
+    from evalkit.report.heat import peak_of, scale_of
+    from evalkit.report.overlay import point_in_photo
+
+    peak = peak_of(one.saliency_map)
+    place = None
+    if peak is not None:
+        place = point_in_photo(peak, one.saliency_map.shape, one.photo.shape[:2], one.geometry)
+    return Explained(
+        image=one.image,
+        explainer=one.explainer,
+        class_index=one.class_index,
+        class_name=one.class_name,
+        probability=one.probability,
+        maximum=place,
+        note=scale_of(one.saliency_map).note,
+        seconds=one.seconds,
+        picture=str(saved[0]),
+        values=str(saved[1]),
+        chosen=one.chosen,
+        top=tuple(TopClass(top.class_index, top.name, top.probability) for top in one.top),
+    )

@@ -1,0 +1,55 @@
+"""``report``: a run as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evalkit.cli.output import print_result
+from evalkit.errors import ConfigError
+
+__all__ = ["report"]
+
+
+def report(
+    run_folder: Path,
+    /,
+    *,
+    data: str | None = None,
+    output: Path | None = None,
+    figures: Path | None = None,
+) -> None:
+    """Write a run as one HTML page that needs no network: leaderboards, patch size, curves, a gallery, the signature.
+
+    The photos of the gallery are read again and must still be what was explained; where they are gone, the maps are
+    shown alone.
+
+    Parameters
+    ----------
+    run_folder
+        Made by `run` or `score`.
+    data
+        Where the photos are now, if they have moved. [default: where the run read them]
+    output
+        The page. [default: report.html in the run folder]
+    figures
+        A folder for the plots as PNG files: curves, patch sizes, object sizes.
+    """
+    from evalkit.report.written import write_figures, write_report
+    from evalkit.store.run_folder import RunFolder
+
+    if output is not None and output.is_dir():
+        raise ConfigError(f"--output '{output}' is a folder; name a file, for example {output / 'report.html'}")
+    if figures is not None and figures.exists() and not figures.is_dir():
+        raise ConfigError(f"--figures '{figures}' is a file; name a folder")
+    images = None
+    if data is not None:
+        from evalkit.datasets.open import open_image_set
+
+        images = open_image_set(data)
+    folder = RunFolder.read(run_folder)
+    try:
+        written = [write_report(folder, output, images)]
+        written += write_figures(folder, figures) if figures is not None else []
+    finally:
+        folder.close()
+    print_result("\n".join(map(str, written)))

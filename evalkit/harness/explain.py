@@ -1,0 +1,218 @@
+"""One photo, one explanation: what ``explain`` computes, without a labelled set and without scores."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.datasets.files import read_from_file
+from evalkit.datasets.geometry import Geometry, fit
+from evalkit.datasets.image import UNLABELLED, LabelledImage
+from evalkit.datasets.image_set import Entry
+from evalkit.datasets.scenes import scenes
+from evalkit.errors import ConfigError, DataError, EvalkitError, ImageError, ModelError
+from evalkit.explainers.base import Explainer
+from evalkit.explainers.catalog import EXPLAINERS
+from evalkit.models.classifier import Classifier
+from evalkit.registry import split_specs
+
+__all__ = [
+    "ClassScore",
+    "Explanation",
+    "build_explainers",
+    "class_index_of",
+    "explain_photos",
+    "is_scene",
+    "read_photo",
+]
+
+_TOP = 5
+_SCENE = "scene-"
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """A class and the model's softmax score for it, 0..1."""
+
+    class_index: int
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """A map, and everything needed to draw it and to say what it explains.
+
+    Attributes:
+        image: the photo's file name or id.
+        photo: uint8 (H, W, 3) RGB, at its own size.
+        region: bool (H, W), where the object is; None = not known.
+        saliency_map: float32 (h, w) of the model's input, raw values, higher = more important; may hold NaN.
+        explainer: its short spec, e.g. ``occlusion(patch_size=40)``.
+        class_index: the class explained.
+        class_name: its name; its index in words where the model's classes have no names.
+        probability: the model's softmax score for it, 0..1.
+        chosen: the model chose the class; else it was asked for.
+        top: the five likeliest classes.
+        geometry: how the photo was fitted to the model's input.
+        seconds: that the map took.
+    """
+
+    image: str
+    photo: NDArray[np.uint8]
+    region: NDArray[np.bool_] | None
+    saliency_map: NDArray[np.float32]
+    explainer: str
+    class_index: int
+    class_name: str
+    probability: float
+    chosen: bool
+    top: tuple[ClassScore, ...]
+    geometry: Geometry
+    seconds: float
+
+
+def is_scene(text: str) -> bool:
+    """Tell whether ``scene-00003`` and the like is meant: no file, but one of the embedded scenes."""
+    return text.startswith(_SCENE) and text.removeprefix(_SCENE).isdecimal() and not Path(text).exists()
+
+
+def read_photo(source: str | Path | NDArray[np.uint8], name: str = "image") -> LabelledImage:
+    """Read a photo from its file, or take it as it is.
+
+    Args:
+        source: a file, the id of an embedded scene, or uint8 (H, W, 3) RGB.
+        name: of an array, as shown.
+
+    Raises:
+        DataError: there is no such photo, it cannot be decoded, or the array is something else.
+    """
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
+            raise DataError(f"{name} is {source.dtype} {source.shape}; uint8 (height, width, 3), RGB, is needed")
+        return LabelledImage(name, source, UNLABELLED, "", sha256=hashlib.sha256(source.tobytes()).hexdigest())
+    if is_scene(str(source)):
+        return _scene(str(source))
+    path = Path(source).expanduser()
+    try:
+        return read_from_file(Entry(path.name, path, None, ""))
+    except ImageError as error:
+        raise DataError(f"IMAGE '{source}': {error}; name a photo, or one of scene-00000 to scene-00999") from error
+
+
+def _scene(name: str) -> LabelledImage:
+    made = scenes()
+    for entry in made.entries:
+        if entry.id == name:
+            return made.read(entry)
+    raise DataError(f"IMAGE '{name}' does not exist; the embedded scenes are scene-00000 to {made.entries[-1].id}")
+
+
+def build_explainers(specs: str | Sequence[str], classifier: Classifier, seed: int = 0) -> list[Explainer]:
+    """Build explainers and check that they fit the model.
+
+    Raises:
+        ConfigError: none, an unknown one, or a parameter that is not allowed.
+        ModelError: the model lacks what one looks at.
+    """
+    texts = split_specs(specs) if isinstance(specs, str) else [one for spec in specs for one in split_specs(spec)]
+    if not texts:
+        raise ConfigError(f"--explainer is empty; name one of: {', '.join(EXPLAINERS.names())}")
+    explainers = list(dict.fromkeys(EXPLAINERS.build(text, seed=seed) for text in texts))
+    for explainer in explainers:
+        explainer.check(classifier)
+    return explainers
+
+
+def class_index_of(classifier: Classifier, given: int | str | None) -> int | None:
+    """Return the index of a class given by number or name; None = the model is to choose.
+
+    Raises:
+        ConfigError: the model has no such class, or several of that name.
+    """
+    if given is None:
+        return None
+    names, text = classifier.class_names or (), str(given)
+    if names.count(text) > 1:
+        raise ConfigError(f"--class '{text}' names {names.count(text)} of the model's classes; give its number instead")
+    if text in names and not isinstance(given, int):
+        return names.index(text)
+    if text.isdecimal() and int(text) < classifier.n_classes:
+        return int(text)
+    close = difflib.get_close_matches(text, names, n=3)
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    unnamed = "" if names else "; --class-names FILE lets you use names"
+    raise ConfigError(
+        f"--class '{text}' is unknown to model '{classifier.name}': {hint}Allowed: a name, or 0 to "
+        f"{classifier.n_classes - 1}{unnamed}"
+    )
+
+
+def explain_photos(
+    classifier: Classifier,
+    photos: Sequence[LabelledImage],
+    explainers: Sequence[Explainer],
+    *,
+    class_index: int | None = None,
+    geometry: Geometry = "squash",
+) -> Iterator[Explanation]:
+    """Explain every photo by every explainer.
+
+    Args:
+        classifier: the model.
+        photos: at their own size.
+        explainers: checked against the model.
+        class_index: the class to explain; None = the model's first choice, photo by photo.
+        geometry: how photos are fitted to the model's input.
+
+    Raises:
+        ModelError: the model's scores are not finite, or an explainer fails.
+    """
+    for photo in photos:
+        fitted = fit(photo, classifier.input_size, geometry)
+        scores = classifier.probabilities(fitted.pixels[None])[0]
+        if not np.isfinite(scores).all():
+            raise ModelError(f"model '{classifier.name}' gives scores that are not finite for '{photo.id}'")
+        order = np.argsort(-scores, kind="stable")[:_TOP].tolist()
+        target = order[0] if class_index is None else class_index
+        for explainer in explainers:
+            saliency_map, seconds = _made(classifier, explainer, fitted, target)
+            yield Explanation(
+                image=photo.id,
+                photo=photo.pixels,
+                region=photo.region,
+                saliency_map=saliency_map,
+                explainer=explainer.text,
+                class_index=target,
+                class_name=_named(classifier, target),
+                probability=float(scores[target]),
+                chosen=class_index is None,
+                top=tuple(ClassScore(index, _named(classifier, index), float(scores[index])) for index in order),
+                geometry=geometry,
+                seconds=seconds,
+            )
+
+
+def _made(
+    classifier: Classifier, explainer: Explainer, fitted: LabelledImage, target: int
+) -> tuple[NDArray[np.float32], float]:
+    start = perf_counter()
+    try:
+        maps = explainer.explain(classifier, fitted.pixels[None], [target])
+    except EvalkitError:
+        raise
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        said = str(error).strip().partition("\n")[0][:200]
+        raise ModelError(f"{explainer.text} failed on '{fitted.id}': {type(error).__name__}: {said}") from error
+    return np.asarray(maps[0], dtype=np.float32), perf_counter() - start
+
+
+def _named(classifier: Classifier, class_index: int) -> str:
+    return classifier.class_names[class_index] if classifier.class_names else f"class {class_index}"

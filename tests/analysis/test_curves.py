@@ -1,0 +1,71 @@
+"""What plots are made of: mean curves, and scores by object size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import evalkit
+from evalkit.analysis.curves import by_object_size, curves_of, mean_curve
+from evalkit.analysis.intervals import Resampling
+from evalkit.store.run_folder import RunFolder
+from evalkit.store.scores import ScoreTable
+
+RESAMPLING = Resampling(0, 500)
+
+
+def test_a_mean_curve_goes_between_its_curves_and_its_area_is_the_metric():
+    straight = np.array([[0.0, 1.0], [1.0, 0.0]])
+    bent = np.array([[0.0, 0.25, 1.0], [1.0, 0.0, 0.0]])
+    made = mean_curve("e", "deletion", [straight, bent], 4, RESAMPLING)
+    np.testing.assert_allclose(made.fractions, [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(made.mean, [1, 0.375, 0.25, 0.125, 0])
+    assert made.area == pytest.approx((0.5 + 0.125) / 2)
+    assert (made.low <= made.mean).all()
+    assert (made.mean <= made.high).all()
+    assert (made.low[1], made.high[1]) == pytest.approx((0.0, 0.75))
+
+
+def test_one_image_has_no_width():
+    made = mean_curve("e", "deletion", [np.array([[0.0, 1.0], [0.8, 0.2]])], 2, RESAMPLING)
+    np.testing.assert_allclose(made.low, made.high)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_model, tmp_path_factory):
+    rng = np.random.default_rng(3)
+    images = evalkit.ImageSet.from_arrays(rng.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8), [0, 1, 2, 0])
+    return evalkit.evaluate(
+        tiny_model, images, explainers=["gradcam", "uniform"], metrics="insertion,deletion,symmetric_relevance_gain",
+        target="predicted", progress=False, output=tmp_path_factory.mktemp("curves") / "run",
+    )  # fmt: skip
+
+
+def test_the_area_of_the_kept_curves_is_the_score_of_the_leaderboard(run):
+    folder = RunFolder.read(run.path)
+    curves = curves_of(folder, run.manifest)
+    folder.close()
+    assert list(curves) == ["gradcam", "uniform"]
+    for explainer, found in curves.items():
+        assert [one.metric for one in found] == ["deletion", "insertion"]
+        for one in found:
+            (cell,) = [cell for cell in run.leaderboard(one.metric) if cell.explainer == explainer]
+            assert (one.area, one.n_images) == (pytest.approx(cell.mean, abs=1e-12), 4)
+
+
+def test_curves_do_not_change_what_analysis_reads(run):
+    assert set(run.scores().statistics) == set()
+
+
+def test_scores_by_object_size_have_means_and_intervals():
+    values = np.array([[0.1], [0.3], [0.8], [np.nan], [0.9]])[:, :, None]
+    shares = np.array([0.05, 0.06, 0.5, 0.5, np.nan])
+    table = ScoreTable(tuple("abcde"), ("e",), ("deletion",), values, {}, {}, shares)
+    small, medium, large = by_object_size(table, "deletion", 0)
+    assert (small.object_size, small.mean, small.n_images) == ("small", pytest.approx(0.2), 2)
+    assert small.low < 0.2 < small.high
+    assert (medium.mean, medium.n_images) == (None, 0)
+    assert (large.mean, large.low, large.n_images) == (0.8, None, 1)
+    assert by_object_size(table, "insertion", 0) == []
+    nowhere = ScoreTable(("a",), ("e",), ("deletion",), values[:1], {}, {}, np.array([np.nan]))
+    assert by_object_size(nowhere, "deletion", 0) == []

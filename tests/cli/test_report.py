@@ -1,0 +1,112 @@
+"""``report``: what it writes, where it finds the photos, and what is said of bad input."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+
+import pytest
+
+from evalkit.report.page import rerun_command
+from evalkit.store.run_folder import RunFolder
+
+
+def text_of(path):
+    return path.read_text(encoding="utf-8")
+
+
+def test_photos_are_read_where_the_run_read_them_and_only_if_they_are_the_same(evalkit, workplace):
+    done = evalkit(
+        "run", "--data", "labels.csv", "--model", "tiny.keras", "--target", "predicted", "--output", "out",
+        "--explainers", "gradcam,center", "--metrics", "deletion,sparseness",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    done = evalkit("report", "out", "--figures", "plots")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0] == "out/report.html"
+    assert {path.name for path in (workplace / "plots").iterdir()} == {"curves_gradcam.png", "curves_center.png"}
+    whole = text_of(workplace / "out" / "report.html")
+    assert "are gone" not in whole
+    # One photo is another, then one is lost, then all are.
+    (workplace / "photo0.png").write_bytes((workplace / "photo1.png").read_bytes())
+    evalkit("report", "out")
+    other = text_of(workplace / "out" / "report.html")
+    (workplace / "photo5.png").unlink()
+    evalkit("report", "out")
+    parts = text_of(workplace / "out" / "report.html")
+    assert "of the photos below are gone or no longer what was explained" in parts
+    assert parts.count("<img") < other.count("<img") < whole.count("<img")
+    shutil.move("labels.csv", "elsewhere.csv")
+    assert evalkit("report", "out", "--output", "page.html").code == 0
+    assert "does not exist" in text_of(workplace / "page.html")
+    assert evalkit("report", "out", "--data", "elsewhere.csv").code == 0
+    assert "cannot be shown" not in text_of(workplace / "out" / "report.html")
+    # --fresh takes the report along: it is of scores that are forgotten.
+    shutil.move("elsewhere.csv", "labels.csv")
+    evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--explainers", "uniform", "--metrics",
+            "sparseness", "--output", "out", "--fresh")  # fmt: skip
+    assert not (workplace / "out" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "'nowhere' is not a run folder"),
+        (["out", "--data", "nowhere.csv"], "--data 'nowhere.csv' does not exist"),
+        (["out", "--output", "."], "--output '.' is a folder; name a file"),
+        (["out", "--figures", "labels.csv"], "--figures 'labels.csv' is a file; name a folder"),
+    ],
+)
+def test_bad_input_is_one_sentence(evalkit, workplace, arguments, said):
+    done = evalkit("report", *arguments)
+    assert (done.code, said in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--explainers", "uniform", "--metrics", "pxap"],
+        ["--explainers", "uniform,random", "--metrics", "sparseness", "--limit", "1"],
+        ["--explainers", "occlusion(patch_size=8),occlusion(patch_size=16)", "--metrics", "deletion", "--limit", "2"],
+        ["--explainers", "gradcam", "--metrics", "relevance_mass_accuracy"],
+    ],
+)
+def test_runs_with_little_in_them_have_a_report_too(evalkit, workplace, options):
+    done = evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "out", *options)
+    assert done.code == 0, done.err
+    done = evalkit("report", "out", "--figures", "plots")
+    assert done.code == 0, done.err
+    assert 'id="leaderboard"' in text_of(workplace / "out" / "report.html")
+
+
+def test_a_run_without_deletion_and_insertion_says_that_it_has_no_curves(evalkit, workplace):
+    evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "out", "--explainers", "center",
+            "--metrics", "sparseness")  # fmt: skip
+    assert evalkit("report", "out").code == 0
+    assert "No curves were kept" in text_of(workplace / "out" / "report.html")
+
+
+def test_an_unfinished_run_has_no_report(evalkit, workplace):
+    evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "out", "--explainers", "center",
+            "--metrics", "sparseness")  # fmt: skip
+    manifest = json.loads(text_of(workplace / "out" / "manifest.json"))
+    (workplace / "out" / "manifest.json").write_text(json.dumps({**manifest, "finished": None}))
+    done = evalkit("report", "out")
+    assert (done.code, "is not finished; repeat the command" in done.err) == (2, True)
+
+
+def test_the_command_makes_the_run_again(evalkit, workplace):
+    options = ["--data", "labels.csv", "--model", "tiny.keras", "--explainers", "center,occlusion(patch_size=8)",
+               "--region-area", "0.1..0.9", "--only-correct"]  # fmt: skip
+    evalkit("run", *options, "--metrics", "deletion", "--limit", "3", "--seed", "4", "--steps", "7", "--output", "out")
+    folder = RunFolder.read(workplace / "out")
+    command, notes = rerun_command(folder.read_manifest())
+    folder.close()
+    assert "Put the path before" in notes[0]
+    done = evalkit(*shlex.split(command)[3:], "--output", "again", "--format", "json")
+    assert done.code == 0, done.err
+    first = json.loads(evalkit("show", "out", "--format", "json").out)
+    again = json.loads(done.out)
+    assert again["leaderboard"] == first["leaderboard"]
+    assert again["signature"] == first["signature"]

@@ -1,0 +1,183 @@
+"""``score``: maps made by anyone, under the same rules as ours."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COMMON = ["--data", "labels.csv", "--model", "tiny.keras", "--target", "predicted", "--steps", "4"]
+
+
+def cells(folder, explainer):
+    connection = sqlite3.connect(folder / "results.sqlite")
+    rows = connection.execute(
+        "SELECT image_id, metric, value, reason, hex(statistics) FROM scores WHERE explainer = ? ORDER BY 1, 2",
+        (explainer,),
+    ).fetchall()
+    connection.close()
+    return rows
+
+
+def means(printed, explainer):
+    found = json.loads(printed)["leaderboard"]
+    return {cell["metric"]: cell["mean"] for cell in found if cell["explainer"] == explainer}
+
+
+@pytest.fixture
+def maps(workplace, rng):
+    """A folder of one map of noise for each of the six photos."""
+    (workplace / "mine").mkdir()
+    for number in range(6):
+        np.save(workplace / "mine" / f"photo{number}.npy", rng.random((32, 32)))
+    return workplace / "mine"
+
+
+@pytest.mark.parametrize("explainer", ["gradcam", "occlusion(patch_size=8)"])
+def test_maps_from_a_runs_own_folder_give_exactly_the_same_numbers(evalkit, workplace, explainer):
+    done = evalkit("run", *COMMON, "--explainers", f"{explainer},uniform", "--output", "ours")
+    assert done.code == 0, done.err
+    done = evalkit("score", f"ours/maps/{explainer}", *COMMON, "--explainers", "uniform", "--output", "theirs")
+    assert done.code == 0, done.err
+    first, again = cells(workplace / "ours", explainer), cells(workplace / "theirs", f"maps({explainer})")
+    assert len(first) == 6 * 13
+    assert again == first
+    assert "not scored" not in done.err
+
+
+def test_they_stand_beside_ours_and_nothing_of_ours_is_computed_again(evalkit, workplace, maps):
+    evalkit("run", *COMMON, "--explainers", "gradcam,uniform", "--output", "out")
+    before = cells(workplace / "out", "gradcam")
+    done = evalkit("score", "mine", *COMMON, "--explainers", "gradcam,uniform", "--output", "out", "--format", "json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert [one["explainer"] for one in found["cost"]] == ["maps(mine)", "gradcam", "uniform"]
+    assert found["cost"][0]["method"] == "made elsewhere"
+    assert cells(workplace / "out", "gradcam") == before
+    # What is made of it works on.
+    assert evalkit("report", "out").code == 0
+    page = (workplace / "out" / "report.html").read_text(encoding="utf-8")
+    assert "maps<wbr>(mine)" in page
+    assert "python -m evalkit score" in page
+    assert evalkit("show", "out").code == 0
+
+
+def test_a_changed_map_is_scored_anew(evalkit, workplace, maps, rng):
+    arguments = ["score", "mine", *COMMON, "--explainers", "uniform", "--output", "out", "--metrics", "sparseness"]
+    evalkit(*arguments)
+    first = cells(workplace / "out", "maps(mine)")
+    evalkit(*arguments)
+    assert cells(workplace / "out", "maps(mine)") == first
+    np.save(maps / "photo3.npy", rng.random((32, 32)) ** 3)
+    evalkit(*arguments)
+    changed = [one != two for one, two in zip(first, cells(workplace / "out", "maps(mine)"), strict=True)]
+    assert changed == [number == 3 for number in range(6)]
+
+
+def test_any_resolution_is_brought_to_the_models_bilinearly(evalkit, workplace, maps):
+    (workplace / "large").mkdir()
+    ramp = np.linspace(0, 1, 32)[None] * np.linspace(1, 2, 32)[:, None]
+    for number in range(6):
+        np.save(maps / f"photo{number}.npy", ramp)
+        # Every pixel twice, four and a half times ...: the same ramp after bilinear reduction.
+        np.save(workplace / "large" / f"photo{number}.npy", np.kron(ramp, np.ones((2, 2))).astype(np.float16)[None])
+    done = evalkit(
+        "score", "mine", "large", *COMMON, "--explainers", "uniform", "--output", "out", "--format", "json",
+        "--metrics", "sparseness,relevance_rank_accuracy,pointing_game",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    own, large = means(done.out, "maps(mine)"), means(done.out, "maps(large)")
+    assert large == pytest.approx(own, abs=0.02)
+    kept = sorted((workplace / "out" / "maps" / "maps(large)").glob("*.npy"))
+    assert np.load(kept[0]).shape == (32, 32)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_gray_png_counts_as_its_numbers(evalkit, workplace, maps, rng, bits):
+    (workplace / "png").mkdir()
+    for number in range(6):
+        values = rng.integers(0, 2**bits, (32, 32)).astype(np.uint8 if bits == 8 else np.uint16)
+        Image.fromarray(values).save(workplace / "png" / f"photo{number}.png")
+        np.save(maps / f"photo{number}.npy", values.astype(np.float32))
+    done = evalkit(
+        "score", "png", "mine", *COMMON, "--explainers", "uniform", "--output", "out", "--format", "json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert means(done.out, "maps(png)") == means(done.out, "maps(mine)")
+    assert means(done.out, "maps(png)")["deletion"] is not None
+
+
+def test_what_is_missing_or_broken_is_listed_and_not_scored(evalkit, workplace, maps):
+    (maps / "photo0.npy").unlink()
+    np.save(maps / "photo1.npy", np.full((32, 32), np.nan))
+    np.save(maps / "photo2.npy", np.zeros((4, 32, 32)))
+    np.save(maps / "photo3.npy", np.array([["a"]]))
+    (maps / "photo4.npy").write_bytes(b"nothing")
+    np.save(maps / "stranger.npy", np.ones((2, 2)))
+    done = evalkit(
+        "score", "mine", *COMMON, "--explainers", "uniform", "--output", "out", "--format", "json", "--metrics",
+        "sparseness",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    for line in (
+        "1 not scored, no map was given: photo0.png",
+        "1 not scored, the map has NaN or infinite values: photo1.png",
+        "1 not scored, the map file has shape (4, 32, 32); (height, width) is needed: photo2.png",
+        "1 not scored, the map file holds <U1; numbers are needed: photo3.png",
+        "1 not scored, the map file is no NumPy array of numbers: photo4.png",
+        "1 not scored, no image is called so: stranger.npy",
+    ):
+        assert f"maps(mine): {line}" in done.err
+    reasons = {one["reason"] for one in json.loads(done.out)["unscored"] if one["explainer"] == "maps(mine)"}
+    assert len(reasons) == 5
+    assert means(done.out, "maps(mine)")["sparseness"] is not None
+
+
+def test_a_color_picture_is_no_map(evalkit, workplace, maps):
+    shutil.copy(workplace / "photo0.png", maps / "photo0.png")
+    (maps / "photo0.npy").unlink()
+    done = evalkit("score", "mine", *COMMON, "--explainers", "uniform", "--output", "out", "--metrics", "sparseness")
+    assert "the map file is a color picture; a gray one, or the numbers as .npy, is needed: photo0.png" in done.err
+
+
+def test_images_of_one_name_in_two_folders_need_the_folder(evalkit, workplace, tiny_model, rng):
+    for name in ("a", "b", "c"):
+        (workplace / "photos" / name).mkdir(parents=True)
+        (workplace / "maps" / name).mkdir(parents=True)
+        shutil.copy(workplace / "photo0.png", workplace / "photos" / name / "1.png")
+        np.save(workplace / "maps" / name / "1.npy", np.full((4, 4), float(ord(name))))
+    options = ["--data", "photos", "--model", "tiny.keras", "--explainers", "uniform", "--metrics", "sparseness"]
+    done = evalkit("score", "maps", *options, "--output", "out")
+    assert done.code == 0, done.err
+    kept = {np.load(path).flat[0] for path in (workplace / "out" / "maps" / "maps(maps)").glob("*.npy")}
+    assert kept == {97.0, 98.0, 99.0}
+    shutil.move(workplace / "maps" / "a" / "1.npy", workplace / "maps" / "1.npy")
+    assert "1 not scored, no map was given: a/1.png" in evalkit("score", "maps", *options, "--output", "out").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "MAPS_DIR is missing"),
+        (["nowhere"], "MAPS_DIR 'nowhere' is not a folder"),
+        (["empty"], "none of its 0 .npy and .png files is called like an image; the first image's map would be"),
+        (["mine", "x/mine"], "two folders are called 'mine'"),
+        (["mine", "--explainers", "nothing"], "unknown explainer 'nothing'"),
+    ],
+)
+def test_bad_input_is_one_sentence_before_anything_is_computed(evalkit, workplace, maps, arguments, said):
+    (workplace / "empty").mkdir()
+    (workplace / "x" / "mine").mkdir(parents=True)
+    done = evalkit("score", *arguments, *COMMON, "--output", "out")
+    assert (done.code, said in done.err) == (2, True), done.err
+    assert not (workplace / "out").exists()
+
+
+def test_two_maps_of_one_image_are_refused(evalkit, workplace, maps):
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(maps / "photo0.png")
+    done = evalkit("score", "mine", *COMMON, "--output", "out")
+    assert (done.code, "'photo0.npy' and 'photo0.png' are both maps of image 'photo0.png'" in done.err) == (2, True)

@@ -1,0 +1,77 @@
+"""Plots: the numbers stand in them, names are shown as they are, and the page's colors replace the file's."""
+
+from __future__ import annotations
+
+import io
+import xml.dom.minidom
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evalkit.analysis.curves import MeanCurve, SizeScore
+from evalkit.report.picture import to_png
+from evalkit.report.plots import VARIABLES, curve_plot, object_size_plot, sweep_plot, to_svg
+
+TRICKY = '<script>alert("x")</script> $y$ & שלום 🐟'
+
+
+def curve(metric, explainer="gradcam"):
+    fractions = np.linspace(0, 1, 5)
+    mean = fractions if metric == "insertion" else 1 - fractions
+    return MeanCurve(explainer, metric, fractions, mean, mean - 0.1, mean + 0.1, 0.5, 7)
+
+
+def parsed(svg):
+    return xml.dom.minidom.parseString(svg.replace("<svg ", '<svg xmlns:xlink="x" ', 1))  # noqa: S318 - our own
+
+
+def texts(svg):
+    return [node.firstChild.data for node in parsed(svg).getElementsByTagName("text") if node.firstChild]
+
+
+def test_curves_say_their_areas_and_mark_mean_area_and_interval():
+    figure = curve_plot([curve("deletion"), curve("insertion")])
+    assert {"gradcam", "deletion 0.500", "insertion 0.500"} <= set(texts(to_svg(figure, "curves")))
+    axes = figure.axes[0]
+    assert len(axes.lines) == 2
+    assert len(axes.collections) == 4  # for each an area and an interval
+    # Not by color alone.
+    assert {line.get_linestyle() for line in axes.lines} == {"--", "-"}
+
+
+def test_the_sweep_shows_score_interval_cost_and_choice(results, manifest):
+    criterion = manifest.settings.criterion
+    figure = sweep_plot(results, criterion)
+    above, below = figure.axes
+    scored = [row for row in results.patch_sweep if row.metrics[criterion].mean is not None]
+    assert {x for line in below.lines for x in line.get_xdata()} == {row.patch_size for row in scored}
+    assert {y for line in below.lines for y in line.get_ydata()} == {row.forward_passes for row in scored}
+    intervals = {tuple(line.get_ydata()) for line in above.lines if line.get_solid_capstyle() == "butt"}
+    assert intervals == {(row.metrics[criterion].ci_low, row.metrics[criterion].ci_high) for row in scored}
+    assert {"best so far", "recommended"} & set(texts(to_svg(figure, "sweep")))
+    assert sweep_plot(results, "nothing") is None
+
+
+def test_object_sizes_are_drawn_where_there_are_several():
+    scores = [SizeScore("e", size, 0.5, 0.4, 0.6, 9) for size in ("small", "medium", "large")]
+    drawn = to_svg(object_size_plot(scores, ["e"], "symmetric_relevance_gain"), "sizes")
+    assert "small" in texts(drawn)
+    assert "9 images" in texts(drawn)
+    assert object_size_plot(scores[:1], ["e"], "deletion") is None
+
+
+def test_svg_takes_the_pages_colors_and_reaches_for_nothing():
+    svg = to_svg(curve_plot([curve("deletion", TRICKY), curve("insertion", TRICKY)]), TRICKY)
+    assert not [color for color in VARIABLES if color in svg.lower()]
+    assert "var(--ink)" in svg
+    for banned in ("http", "<script", "<style", "font-family", "<?xml", "<!DOCTYPE"):
+        assert banned not in svg
+    assert TRICKY in texts(svg)
+    assert svg == to_svg(curve_plot([curve("deletion", TRICKY), curve("insertion", TRICKY)]), TRICKY)
+
+
+@pytest.mark.parametrize("name", ["gradcam", TRICKY])
+def test_png_is_the_same_drawing(name):
+    with Image.open(io.BytesIO(to_png(curve_plot([curve("deletion", name)]), 144))) as picture:
+        assert picture.size == (518, 360)
