@@ -19,6 +19,7 @@ __all__ = ["read_coco"]
 
 _NEEDED = "needed: an object with the lists images, categories and annotations"
 _LARGEST_SIDE = 2**20
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 Key = int | str
 
@@ -227,7 +228,7 @@ def _take(item: Mapping[str, Any], pair: _Pair) -> str:
     if segment not in (None, [], {}):
         if problem := check_segment(segment, size):
             return problem
-        text = json.dumps(segment, separators=(",", ":"))
+        text = _COMPACT.encode(segment)
         if box is None and isinstance(segment, list):
             box = _box_around(segment, size)
     if not text and box is None:

@@ -84,9 +84,9 @@ def polygon_box(segment: Sequence[Sequence[float]]) -> tuple[float, float, float
 def _check_polygon(polygon: object, size: Size | None) -> str:
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         return "a polygon is not a list of x, y, x, y ... with three corners or more"
-    for value in polygon:
-        if not is_number(value):
-            return f"a polygon's corner is {value!r}; allowed: pixels"
+    if not all(map(is_number, polygon)):
+        wrong = next(value for value in polygon if not is_number(value))
+        return f"a polygon's corner is {str(wrong)[:40]}; allowed: pixels"
     # The drawing takes time and memory with the length of the outline, so corners may not lie just anywhere.
     reach = max(size) if size else 65536
     if min(polygon) < -reach or max(polygon) > 2 * reach:
