@@ -1,12 +1,13 @@
 """Whatever a file holds, a reader answers with a set or with one of evalkit's own errors; so does every photo of it.
 
-A few seconds by default; ``python -m pytest -m slow tests/datasets/test_fuzz.py`` takes minutes.
+A few seconds by default; ``FUZZ_EXAMPLES=4000 python -m pytest tests/datasets/test_fuzz.py`` takes ten minutes.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +24,9 @@ from evalkit.datasets.open import open_image_set
 from evalkit.errors import EvalkitError, ImageError
 
 Write = Callable[[Path], Path]
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-LONG = settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
+LIMITS = settings(
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "150")), deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 odd_texts = st.sampled_from(
     ["", "a.png", "b.png", "../a.png", "/a.png", "C:\\a.png", "a\0.png", "\ud800", "ä", "nan", "-1", "1e9", "9" * 400]
@@ -230,17 +232,7 @@ READERS = {
 }
 
 
-def check(reader: str, limits: settings) -> None:
-    drawn, run = READERS[reader]
-    limits(given(drawn)(lambda drawing: run(drawing)))()  # noqa: PLW0108 - hypothesis wants a name of an argument
-
-
 @pytest.mark.parametrize("reader", READERS)
 def test_nothing_but_evalkits_own_errors(reader: str) -> None:
-    check(reader, QUICK)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("reader", READERS)
-def test_nothing_but_evalkits_own_errors_for_minutes(reader: str) -> None:
-    check(reader, LONG)
+    drawn, run = READERS[reader]
+    LIMITS(given(drawn)(lambda drawing: run(drawing)))()  # noqa: PLW0108 - hypothesis wants a name of an argument

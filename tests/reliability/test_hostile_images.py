@@ -57,6 +57,7 @@ def unusable(photo):
         "script.gif": b"#!/bin/sh\nrm -rf /\n",
         "postscript.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
         "huge.png": png_of(20_000, 20_000),
+        "wide.png": png_of(200_000, 2_000, n_rows=10),
         "bomb.png": png_of(60_000, 60_000, n_rows=10),
         "float.tiff": encoded(Image.fromarray(photo[..., 0].astype(np.float32)), "TIFF"),
     }
@@ -67,8 +68,11 @@ def usable(photo):
     gray = photo[..., 0]
     wide = gray.astype(np.uint16) * 257
     palette = Image.fromarray(photo).quantize(32)
-    turned = Image.Exif()
-    turned[0x0112] = 6
+    turned = {orientation: Image.Exif() for orientation in (3, 6, 8)}
+    for orientation, exif in turned.items():
+        exif[0x0112] = orientation
+    jpeg_cmyk = encoded(Image.fromarray(photo).convert("CMYK"), "JPEG")
+    second = [Image.new("RGB", (48, 40), "red")]
     animated = encoded(Image.fromarray(photo), "PNG", save_all=True, append_images=[Image.new("RGB", (48, 40), "red")])
     cmyk = Image.fromarray(photo).convert("CMYK")
     return {
@@ -82,7 +86,14 @@ def usable(photo):
         "sixteen_bit.png": (encoded(Image.fromarray(wide), "PNG"), np.repeat(gray[..., None], 3, 2)),
         "sixteen_bit.tiff": (encoded(Image.fromarray(wide), "TIFF"), np.repeat(gray[..., None], 3, 2)),
         "cmyk.tiff": (encoded(cmyk, "TIFF"), np.asarray(cmyk.convert("RGB"))),
-        "rotated.png": (encoded(photo, "PNG", exif=turned), np.rot90(photo, -1)),
+        "cmyk.jpg": (jpeg_cmyk, np.asarray(Image.open(io.BytesIO(jpeg_cmyk)).convert("RGB"))),
+        "upside_down.png": (encoded(photo, "PNG", exif=turned[3]), np.rot90(photo, 2)),
+        "rotated_right.png": (encoded(photo, "PNG", exif=turned[6]), np.rot90(photo, -1)),
+        "rotated_left.tiff": (encoded(photo, "TIFF", exif=turned[8]), np.rot90(photo, 1)),
+        "animated.webp": (
+            encoded(photo, "WEBP", lossless=True, save_all=True, append_images=second),
+            photo,
+        ),
         "animated.png": (animated, photo),
         "ünï cödé 😀 (1).png": (encoded(photo, "PNG"), photo),
         "  spaces  and 'quotes\".png": (encoded(photo, "PNG"), photo),
@@ -101,8 +112,8 @@ def photos(tmp_path, monkeypatch, tiny_model, rng):
     for number, (name, (data, pixels)) in enumerate(usable(photo).items()):
         put(tmp_path / "photos" / f"class{number % 3}" / name, data)
         put(tmp_path / "plain" / f"class{number % 3}" / f"{name}.png", encoded(np.ascontiguousarray(pixels), "PNG"))
-    loop = tmp_path / "photos" / "class0" / "loop.png"
-    loop.symlink_to(loop)
+    for name, target in (("loop.png", "loop.png"), ("there.png", "back.png"), ("back.png", "there.png")):
+        (tmp_path / "photos" / "class0" / name).symlink_to(tmp_path / "photos" / "class0" / target)
     (tmp_path / "photos" / "class1" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "photos" / "class2" / "a_folder.png").mkdir()
     return tmp_path, photo
@@ -131,7 +142,8 @@ def test_no_image_stops_a_run_and_none_is_scored_as_something_else(evalkit, phot
     good = {Path(image).name for image, *_, value, _ in cells(folder / "out") if value is not None}
     bad = {Path(image).name: reason for image, *_, value, reason in cells(folder / "out") if value is None}
     assert good == set(usable(photo))
-    assert {name for name in bad if name not in ("loop.png", "gone.png", "a_folder.png")} == set(unusable(photo))
+    links = ("loop.png", "there.png", "back.png", "gone.png", "a_folder.png")
+    assert {name for name in bad if name not in links} == set(unusable(photo))
     assert all(reason for reason in bad.values())
     for name in unusable(photo):
         assert name in done.err
