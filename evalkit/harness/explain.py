@@ -208,7 +208,7 @@ def _made(
         maps = explainer.explain(classifier, fitted.pixels[None], [target])
     except EvalkitError:
         raise
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
         said = str(error).strip().partition("\n")[0][:200]
         raise ModelError(f"{explainer.text} failed on '{fitted.id}': {type(error).__name__}: {said}") from error
     return np.asarray(maps[0], dtype=np.float32), perf_counter() - start

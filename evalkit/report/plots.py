@@ -258,6 +258,8 @@ def _pass_ticks(passes: Sequence[int]) -> tuple[list[int], list[str]]:
     ticks = [
         base * 10**power for power in range(6) for base in (1, 2, 5) if low * 0.6 <= base * 10**power <= high * 1.7
     ]
+    if sum(low <= tick <= high for tick in ticks) < 2:
+        ticks = sorted({low, high})
     return ticks, [f"{tick:,}" for tick in ticks]
 
 

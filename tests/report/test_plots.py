@@ -11,7 +11,7 @@ from PIL import Image
 
 from evalkit.analysis.curves import MeanCurve, SizeScore
 from evalkit.report.picture import to_png
-from evalkit.report.plots import VARIABLES, curve_plot, object_size_plot, sweep_plot, to_svg
+from evalkit.report.plots import VARIABLES, _pass_ticks, curve_plot, object_size_plot, sweep_plot, to_svg
 
 TRICKY = '<script>alert("x")</script> $y$ & שלום 🐟'
 
@@ -75,3 +75,13 @@ def test_svg_takes_the_pages_colors_and_reaches_for_nothing():
 def test_png_is_the_same_drawing(name):
     with Image.open(io.BytesIO(to_png(curve_plot([curve("deletion", name)]), 144))) as picture:
         assert picture.size == (518, 360)
+
+
+@pytest.mark.parametrize(
+    ("passes", "ticks"),
+    [([37, 50], [37, 50]), ([50], [50]), ([17, 197], [20, 50, 100, 200]), ([17, 785], [20, 50, 100, 200, 500, 1000])],
+)
+def test_the_passes_axis_has_two_ticks_or_more_where_there_are_two_costs(passes, ticks):
+    found, labels = _pass_ticks(passes)
+    assert [tick for tick in found if min(passes) * 0.9 <= tick] == ticks
+    assert len(labels) == len(found)
