@@ -45,8 +45,9 @@ def read_class_map(path: Path) -> ClassMap:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--class-map '{path}' cannot be read: {error}") from error
+    except (OSError, ValueError) as error:  # bytes that are no text, or a name with a zero byte, are ValueErrors
+        said = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--class-map '{path}' cannot be read: {said}; {_EXPECTED}") from error
     outputs = _from_json(text, path) if text.lstrip()[:1] in ("{", "[") else _from_csv(path)
     if not outputs:
         raise ConfigError(f"--class-map '{path}' maps no class; {_EXPECTED}")

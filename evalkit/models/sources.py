@@ -221,12 +221,15 @@ def read_classes(path: Path) -> tuple[list[str], list[str] | None]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"--class-names '{path}' cannot be read: {error}") from error
+    except (OSError, ValueError) as error:  # bytes that are no text, or a name with a zero byte, are ValueErrors
+        said = getattr(error, "strerror", None) or error
+        raise ModelError(
+            f"--class-names '{path}' cannot be read: {said}; name a JSON list, or one name a line"
+        ) from error
     if text.lstrip().startswith(("[", "{")):
         try:
             names = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(f"--class-names '{path}' is not valid JSON: {error}") from error
         if isinstance(names, dict):
             return _from_class_index(names, path)
