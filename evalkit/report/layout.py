@@ -235,8 +235,11 @@ def facts(manifest: Manifest, results: Results) -> list[str]:
         else f"; clean scores: median {model.median_clean_score:.3f}, {100 * model.saturated_share:.0f} % above 0.999"
     )
     lost = f", {data.n_unreadable} not usable" if data.n_unreadable else ""
+    counted = f"{data.n_images} images"
+    if results.n_images != data.n_images:
+        counted = f"{data.n_images} entries of {results.n_images} photos (a photo counts once, by their mean)"
     about = (
-        f"{results.n_images} images of {data.name} ({data.n_regions} with a region{lost}); "
+        f"{counted} of {data.name} ({data.n_regions} with a region{lost}); "
         f"{model.name}, {model.precision}, {model.n_classes} classes{right}{clean}."
     )
     return [
