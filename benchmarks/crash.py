@@ -25,7 +25,7 @@ from PIL import Image
 
 from evalkit.randomness import generator
 
-LONGEST_S = 1.2  # after a process has begun to compute
+LONGEST_S = 0.3  # after a process has begun to compute
 MODEL = """
 import keras
 keras.utils.set_random_seed(7)
@@ -119,7 +119,7 @@ def main() -> None:
     """Kill, go on, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--photos", type=int, default=800)
+    parser.add_argument("--photos", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     given = parser.parse_args()
     moments = generator(given.seed, "kills").uniform(0, LONGEST_S, given.kills)

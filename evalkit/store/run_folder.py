@@ -223,8 +223,9 @@ def _clear(path: Path) -> None:
     for name in _OWN:
         if name != _LOCK:
             (path / name).unlink(missing_ok=True)
-    for saliency_map in (path / _MAPS).glob("*/**/*.npy"):
-        saliency_map.unlink(missing_ok=True)
+    for saliency_map in (path / _MAPS).glob("*/*.npy"):
+        if saliency_map.resolve().parent.parent == (path / _MAPS).resolve():  # never through a link
+            saliency_map.unlink(missing_ok=True)
     for folder in sorted((path / _MAPS).glob("**/"), reverse=True):
         with contextlib.suppress(OSError):  # something else stands in it
             folder.rmdir()

@@ -205,4 +205,4 @@ def test_thirty_kills_at_random_moments_lose_nothing():
         capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith("30 kills over 800 photos; ")
+    assert done.stdout.startswith("30 kills over 1200 photos; ")
