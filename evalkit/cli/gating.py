@@ -144,6 +144,9 @@ def gating_of(options: RunOptions) -> Gating | None:
 
 
 def _require_writable(junit: Path) -> None:
+    from evalkit.store.run_folder import require_outside_runs
+
+    require_outside_runs(junit)
     folder = junit.absolute().parent
     wanted = junit if junit.exists() else folder
     if junit.is_dir() or not folder.is_dir() or not os.access(wanted, os.W_OK):

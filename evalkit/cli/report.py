@@ -35,10 +35,12 @@ def report(
         A folder for the plots as PNG files: curves, patch sizes, object sizes.
     """
     from evalkit.report.written import write_figures, write_report
-    from evalkit.store.run_folder import RunFolder
+    from evalkit.store.run_folder import RunFolder, require_outside_runs
 
     if output is not None and output.is_dir():
         raise ConfigError(f"--output '{output}' is a folder; name a file, for example {output / 'report.html'}")
+    if output is not None:
+        require_outside_runs(output)
     if figures is not None and figures.exists() and not figures.is_dir():
         raise ConfigError(f"--figures '{figures}' is a file; name a folder")
     images = None

@@ -215,7 +215,7 @@ def read_map_file(data: bytes, ending: str) -> NDArray[np.float32]:
 def _from_npy(data: bytes) -> NDArray[np.generic]:
     try:
         return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # a damaged header raises nearly anything
         raise ImageError("the map file is no NumPy array of numbers") from error
 
 
@@ -227,7 +227,7 @@ def _from_png(data: bytes) -> NDArray[np.generic]:
             if image.mode not in _GRAY_MODES:
                 raise ImageError("the map file is a color picture; a gray one, or the numbers as .npy, is needed")
             return np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError("the map file cannot be decoded as PNG") from error

@@ -106,9 +106,9 @@ class RunFolder:
     def close(self) -> None:
         """Close the database and let others write."""
         self.database.close()
-        with contextlib.suppress(OSError):  # empty, or not there
-            (self.path / PARTIAL).rmdir()
         if self._lock is not None:
+            with contextlib.suppress(OSError):  # empty, or not there
+                (self.path / PARTIAL).rmdir()
             self._lock.close()
 
     def read_manifest(self) -> Manifest:
@@ -203,7 +203,7 @@ def _locked(path: Path) -> IO[str]:
 
 def require_outside_runs(path: Path) -> None:
     """Raise StoreError if a file to be written is one of a run folder's own."""
-    if path.name in _OWN and _is_run(path.parent):
+    if path.name in _OWN and path.name != REPORT and _is_run(path.parent):
         raise StoreError(f"--output '{path}' is a file of the run folder '{path.parent}'; name another file")
 
 
