@@ -137,7 +137,6 @@ class _Photo:
 
     def _planned(self, explainer: Explainer, metrics: Sequence[Metric], stored: NDArray[np.float32] | None) -> _Asked:
         made, problem = (stored, None) if stored is not None else self._make(explainer)
-        problem = problem or _map_problem(made, self.image.pixels.shape[:2])
         if problem == _NOT_NUMBERS and not np.isfinite(self.result.clean_score):
             problem = self.not_finite  # the cause, not its consequence
         plans: dict[str, Sequence[Composition]] = {}
@@ -146,8 +145,8 @@ class _Photo:
             if made is None or problem or not isinstance(metric, PerturbationMetric) or self._why_not(metric):
                 continue
             try:
-                plans[metric.text] = metric.plan(made)
-            except Exception as error:
+                plans[metric.text] = tuple(metric.plan(made))
+            except (Exception, SystemExit) as error:
                 broken[metric.text] = why_failed(metric.name, error)
         self.advance(explainer.text, explainer.forward_passes(self.plan.classifier.input_size))
         return _Asked(explainer, metrics, made, problem, plans, broken)
@@ -164,7 +163,7 @@ class _Photo:
                 answer = metric.integrate(plan, scores, self.result.clean_score)
                 curve = _only_curve(plan, scores)
             return replace(self._score(asked.explainer, metric, asked.saliency_map, answer), curve=curve)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # One metric that fails on one map costs its own cell, not the run.
             return Cell(asked.explainer, metric, reason=why_failed(metric.name, error), failed=True)
 
@@ -175,9 +174,12 @@ class _Photo:
             made = np.asarray(maps[0], dtype=np.float32)
         except EvalkitError as error:
             return None, str(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # One explainer that fails on one photo costs its own cells, not the run.
             return None, why_failed(explainer.name, error)
+        problem = _map_problem(made, self.image.pixels.shape[:2])
+        if problem:  # not kept: the next run makes it anew
+            return None, problem
         self.result.maps.append(MadeMap(explainer, made, perf_counter() - start))
         return made, None
 
@@ -237,14 +239,11 @@ def _only_curve(plan: Sequence[Composition], scores: Sequence[NDArray[np.float64
     return np.stack([plan[0].fractions, scores[0]])
 
 
-def _map_problem(made: NDArray[np.float32] | None, size: tuple[int, ...]) -> str | None:
-    if made is None:
-        return None
+def _map_problem(made: NDArray[np.float32], size: tuple[int, ...]) -> str | None:
     if made.shape != size:
-        return f"the map is {made.shape[0]} x {made.shape[1]}, the photo {size[0]} x {size[1]}"
-    if not np.isfinite(made).all():
-        return _NOT_NUMBERS
-    return None
+        shape = f"{made.shape[0]} x {made.shape[1]}" if made.ndim == 2 else f"of shape {made.shape}"
+        return f"the map is {shape}, the photo {size[0]} x {size[1]}"
+    return None if np.isfinite(made).all() else _NOT_NUMBERS
 
 
 def unscored(cells: Sequence[tuple[Explainer, Sequence[Metric]]], reason: str) -> PhotoResult:
@@ -253,7 +252,10 @@ def unscored(cells: Sequence[tuple[Explainer, Sequence[Metric]]], reason: str) -
     return PhotoResult(UNLABELLED, (UNLABELLED,), float("nan"), failed)
 
 
-def why_failed(name: str, error: Exception) -> str:
+def why_failed(name: str, error: BaseException) -> str:
     """Return the reason of a cell: what raised, and what it said."""
-    said = str(error).strip().partition("\n")[0][:200]
+    try:
+        said = str(error).strip().partition("\n")[0][:200].encode("utf-8", "replace").decode()
+    except Exception:  # an error may fail to say what it is
+        said = ""
     return f"{name} failed: {type(error).__name__}" + (f": {said}" if said else "")

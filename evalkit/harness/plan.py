@@ -144,11 +144,20 @@ class Plan:
         lines = self.signatures()
         return signature.digest("\n".join([lines.run, *lines.metrics.values(), *lines.explainers.values()]), 8)
 
+    @cached_property
+    def asked(self) -> str:
+        """The model, the libraries, and what they were asked: all that a photo's own facts depend on."""
+        libraries = "|".join(f"{name}:{version}" for name, version in _versions())
+        return f"{self.subject}|{libraries}|{self.geometry}|{self.target_text}"
+
+    @cached_property
+    def facts_key(self) -> str:
+        """What a photo's stored facts (class explained, clean score) must match to be used again."""
+        return signature.digest(self.asked, 32)
+
     def map_key(self, explainer: Explainer) -> str:
         """Return what a stored map must match to be used again."""
-        libraries = "|".join(f"{name}:{version}" for name, version in _versions())
-        made_by = f"{explainer.signature}{explainer.contents}"
-        return signature.digest(f"{self.subject}|{libraries}|{self.geometry}|{self.target_text}|{made_by}", 32)
+        return signature.digest(f"{self.asked}|{explainer.signature}{explainer.contents}", 32)
 
     def score_key(self, explainer: Explainer, metric: Metric) -> str:
         """Return what a stored cell must match to be used again."""

@@ -80,7 +80,9 @@ def compute(plan: Plan, folder: RunFolder, console: Console) -> Manifest:
         known[entry.id] = _look_again(plan, folder, entry, known[entry.id])
     _forget_lost_maps(folder, say)
     folder.write_manifest(manifest_of(plan, folder, created, finished=None))
-    missing = [one for entry in plan.images.entries if (one := missing_cells(plan, entry, database)).cells]
+    planned = (missing_cells(plan, entry, database) for entry in plan.images.entries)
+    # A run of another model into the same folder leaves its own facts of a photo.
+    missing = [one for one in planned if one.cells or known[one.entry.id].facts_key != plan.facts_key]
     n_kept = len(plan.images) - len(missing)
     if n_kept:
         say(f"{n_kept} of {len(plan.images)} images are taken as the run folder has them; --fresh computes them again")
@@ -181,19 +183,22 @@ class _Run:
             result = score_photo(plan, fitted, missing.cells, self._stored_maps(missing), self.progress.advance)
         except EvalkitError:
             raise
-        except Exception as error:
-            # One photo on which the model fails costs its own cells, not the run.
+        except (Exception, SystemExit) as error:
+            # One photo on which the model fails costs its own cells, not the run; what was known of it stays.
             result = unscored(missing.cells, why_failed("the model", error))
-        seen = replace(
-            row,
-            sha256=image.sha256,
-            problem=None,
-            target=result.targets[0],
-            predicted=result.predicted,
-            clean_score=result.clean_score,
-            place=image.place,
-            object_share=fitted.object_share,
-        )
+            seen = replace(row, sha256=image.sha256, problem=None, place=image.place)
+        else:
+            seen = replace(
+                row,
+                sha256=image.sha256,
+                problem=None,
+                target=result.targets[0],
+                predicted=result.predicted,
+                clean_score=result.clean_score,
+                place=image.place,
+                object_share=fitted.object_share,
+                facts_key=plan.facts_key,
+            )
         with uninterrupted(), writing(folder.path):
             _commit(plan, folder, result, seen)
         self.failures.add_cells(entry.id, result.cells)
@@ -234,7 +239,11 @@ def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow) -
         )
         for cell in result.cells
     ]
+    before = folder.database.maps_of(row.image_id)
     with folder.database as database:
+        for one in maps:
+            if one.explainer in before and before[one.explainer].key != one.key:
+                database.drop_map(row.image_id, one.explainer)  # what was scored of another map goes with it
         database.put_maps(maps)
         database.put_scores(cells)
         database.put_images([row])

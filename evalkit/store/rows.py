@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "ImageRow", "MapRow", "ScoreRow"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -25,7 +25,8 @@ CREATE TABLE images (
     problem TEXT,                -- why the photo cannot be used; NULL = it can
     target INTEGER, predicted INTEGER, clean_score REAL,
     place TEXT,                  -- digest of where the object is in the photo; empty = not known
-    object_share REAL            -- of the image, taken by its largest box; NULL = no region
+    object_share REAL,           -- of the image, taken by its largest box; NULL = no region
+    facts_key TEXT               -- what target, predicted, clean_score and object_share were found with
 ) WITHOUT ROWID;
 CREATE TABLE maps (
     image_id TEXT NOT NULL, explainer TEXT NOT NULL, key TEXT NOT NULL,
@@ -64,6 +65,7 @@ class ImageRow:
     clean_score: float | None = None
     place: str | None = None
     object_share: float | None = None
+    facts_key: str | None = None
 
 
 @dataclass(frozen=True)

@@ -116,3 +116,34 @@ def test_a_damaged_analysis_is_made_again(evalkit, kept):
     path.write_bytes(whole[: len(whole) // 2])
     assert evalkit("show", "out").out == shown
     assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(whole).digest()
+
+
+def contents(run):
+    """Every score, map and fact of the photos of the current run."""
+    database = sqlite3.connect(run / "results.sqlite")
+    found = [
+        database.execute(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3").fetchall()  # noqa: S608 - ours
+        for table, columns in (
+            ("scores", "image_id, explainer, metric, value, reason"),
+            ("maps", "image_id, explainer, key, sha256, rank_hash"),
+            ("images", "image_id, target, predicted, clean_score, object_share"),
+        )
+    ]
+    database.close()
+    return found
+
+
+@pytest.mark.parametrize("between", [("gradcam,random", "pointing_game"), ("center", "sparseness")])
+def test_another_model_in_the_same_folder_leaves_no_maps_or_facts_behind(evalkit, kept, tiny_model, between):
+    import keras
+
+    keras.utils.set_random_seed(99)
+    keras.models.clone_model(tiny_model).save("other.keras")
+    explainers, metrics = between
+    other = [one.replace("tiny", "other").replace("gradcam,random", explainers) for one in RUN]
+    assert evalkit(*other, "--metrics", metrics).code == 0
+    assert evalkit(*RUN, *FIRST).code == 0
+    mine = [
+        [row for row in rows if "center" not in row and "pointing_game" not in row] for rows in contents(kept / "out")
+    ]
+    assert mine == contents(kept / "whole")

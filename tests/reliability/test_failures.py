@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evalkit.explainers.cam import GradCam
@@ -111,3 +114,48 @@ def test_a_model_that_gives_nan_is_named(evalkit, workplace, tiny_model):
     done = evalkit(*RUN)
     assert done.code == 0
     assert "the score of model 'tiny.keras' is not finite" in done.err
+
+
+class DumbError(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), ValueError("bad \udcff name"), DumbError()])
+def test_whatever_an_explainer_raises_costs_its_own_cells(evalkit, cells, monkeypatch, error):
+    failing_once(monkeypatch, GradCam, "explain", error)
+    done = evalkit(*RUN)
+    assert done.code == 0, done.err
+    lost = {key for key, (value, reason) in cells().items() if value is None and "gradcam failed" in reason}
+    assert lost == {("photo1.png", "gradcam", "deletion"), ("photo1.png", "gradcam", "sparseness")}
+
+
+@pytest.mark.parametrize(
+    "made", [np.ones((32, 32)), np.ones((1, 32, 32, 1)), [None], 3.0, np.full((1, 32, 32), np.nan)]
+)
+def test_whatever_an_explainer_returns_costs_its_own_cells_and_is_made_anew(evalkit, cells, monkeypatch, made):
+    with monkeypatch.context() as patched:
+        whole, calls = GradCam.explain, []
+
+        def odd(*arguments):
+            calls.append(1)
+            return made if len(calls) == 2 else whole(*arguments)
+
+        patched.setattr(GradCam, "explain", odd)
+        done = evalkit(*RUN)
+    assert done.code == 0, done.err
+    lost = {key[:2] for key, (value, reason) in cells().items() if value is None and "positive" not in reason}
+    assert lost == {("photo1.png", "gradcam")}
+    again = evalkit(*RUN)
+    assert "failed: " not in again.err
+    assert not any("map is" in (reason or "") for _, reason in cells().values() if "positive" not in (reason or ""))
+
+
+def test_a_failing_engine_leaves_what_is_known_of_a_photo(evalkit, cells, monkeypatch):
+    path = Path("out/manifest.json")
+    assert evalkit(*RUN).code == 0
+    before = json.loads(path.read_text())["model"]
+    with monkeypatch.context() as patched:
+        failing_once(patched, PhotoScores, "scores", RuntimeError("no luck"), at=1)
+        assert evalkit(*RUN[:-1], "deletion,sparseness,insertion").code == 0
+    assert json.loads(path.read_text())["model"] == before
