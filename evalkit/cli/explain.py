@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from evalkit.cli.options import Geometry, ModelParameters
 from evalkit.cli.output import color_wanted, print_result, quiet_native_stderr, stderr_console, terminal_width
 from evalkit.errors import ConfigError
 from evalkit.report.formats import OutputFormat
@@ -23,12 +24,9 @@ __all__ = ["explain"]
 def explain(  # noqa: PLR0913 - one parameter an option
     *images: str,
     explainer: str = "gradcam",
-    model: str | None = None,
-    weights: Path | None = None,
-    preprocess: str | None = None,
-    class_names: Path | None = None,
+    model: ModelParameters = ModelParameters(),
     class_: Annotated[str | None, Parameter(name="--class")] = None,
-    geometry: Literal["squash", "center-crop"] = "squash",
+    geometry: Geometry = "squash",
     precision: Literal["float32", "bfloat16"] = "float32",
     batch_size: int | None = None,
     seed: int = 0,
@@ -46,15 +44,6 @@ def explain(  # noqa: PLR0913 - one parameter an option
         Photos, of any size; or embedded scenes, for example scene-00003.
     explainer
         One or several of `list explainers`, with their parameters.
-    model
-        A .keras file, vgg16 or any other keras.applications name, module:function, or vgg16-mini, which is built in.
-        [default for scenes: vgg16-mini]
-    weights
-        A weights file, instead of ImageNet's.
-    preprocess
-        How a .keras file wants its input: vgg16, resnet, mobilenet_v2 ... (any keras.applications family), or none.
-    class_names
-        The names of the model's outputs: a JSON list, or one name a line.
     class_
         The class to explain, by number or name. [default: the model's first choice]
     geometry
@@ -87,12 +76,16 @@ def explain(  # noqa: PLR0913 - one parameter an option
     from evalkit.report.explained import render_explained
 
     photos = [read_photo(image) for image in images]
-    if model is None and not all(map(is_scene, images)):
+    if model.model is None and not all(map(is_scene, images)):
         raise ConfigError(
             "--model is missing; give a .keras file, vgg16 or another keras.applications name, or module:function"
         )
     classifier = load_classifier(
-        model or MINI, weights=weights, preprocess=preprocess, class_names=class_names, batch_size=batch_size
+        model.model or MINI,
+        weights=Path(model.weights) if model.weights else None,
+        preprocess=model.preprocess,
+        class_names=Path(model.class_names) if model.class_names else None,
+        batch_size=batch_size,
     )
     if precision == "bfloat16":
         classifier = classifier.in_precision(precision)

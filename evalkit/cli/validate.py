@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
+from evalkit.cli.options import DataFormat, DataParameters, Geometry, ModelParameters, Target, given
 from evalkit.cli.output import print_result, quiet_native_stderr, stderr_console, terminal_width
-from evalkit.cli.run import DataFormat
 from evalkit.config import RunOptions, merge
 
 if TYPE_CHECKING:
@@ -18,25 +18,22 @@ __all__ = ["validate"]
 _COULD_NOT_START = 2
 
 
-def validate(  # noqa: PLR0913 - one parameter an option
+def validate(
     *,
     data: str,
     data_format: DataFormat | None = None,
-    model: str | None = None,
-    weights: str | None = None,
-    preprocess: str | None = None,
-    class_names: str | None = None,
     class_map: str | None = None,
+    model: ModelParameters = ModelParameters(),
     limit: int | None = None,
-    target: Literal["label", "predicted"] | None = None,
-    geometry: Literal["squash", "center-crop"] | None = None,
+    target: Target | None = None,
+    geometry: Geometry | None = None,
     format: Literal["table", "json"] = "table",  # noqa: A002 - the option's name
 ) -> None:
     """Look through labelled images without explaining any: exit 0 if a run could start, 2 if not.
 
     Says how many images, classes and regions there are, of what sizes and how evenly; which files have the same
     content, cannot be read, have boxes outside or empty masks; and with --model which classes it lacks and how many
-    photos it gets right.
+    photos it gets right. Without --model no model is loaded.
 
     Parameters
     ----------
@@ -44,14 +41,6 @@ def validate(  # noqa: PLR0913 - one parameter an option
         What `list datasets` shows.
     data_format
         Which reader takes the data. [default: the one that fits what stands there]
-    model
-        As for `run`; asked once about each photo. Without it no model is loaded.
-    weights
-        A weights file, instead of ImageNet's.
-    preprocess
-        How a .keras file wants its input, as for `run`.
-    class_names
-        The names of the model's outputs, as for `run`.
     class_map
         What classes of the images stand for, as for `run`.
     limit
@@ -66,21 +55,9 @@ def validate(  # noqa: PLR0913 - one parameter an option
     from evalkit.harness.validate import validate_data
     from evalkit.report.validation import render_validation
 
-    options = merge(
-        RunOptions(
-            data=data,
-            data_format=data_format,
-            model=model,
-            weights=weights,
-            preprocess=preprocess,
-            class_names=class_names,
-            class_map=class_map,
-            limit=limit,
-            target=target,
-            geometry=geometry,
-        )
-    )
-    if model is not None:
+    images = DataParameters(data, data_format, class_map)
+    options = merge(given(images, model), RunOptions(limit=limit, target=target, geometry=geometry))
+    if model.model is not None:
         with quiet_native_stderr():
             import evalkit.models.sources  # noqa: F401 - later imports find it there, and say nothing
     found = validate_data(options, _with_progress)

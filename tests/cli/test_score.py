@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sqlite3
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from evalkit.report.page import rerun_command
+from evalkit.store.run_folder import RunFolder
 
 COMMON = ["--data", "labels.csv", "--model", "tiny.keras", "--target", "predicted", "--steps", "4"]
 
@@ -181,3 +185,17 @@ def test_two_maps_of_one_image_are_refused(evalkit, workplace, maps):
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(maps / "photo0.png")
     done = evalkit("score", "mine", *COMMON, "--output", "out")
     assert (done.code, "'photo0.npy' and 'photo0.png' are both maps of image 'photo0.png'" in done.err) == (2, True)
+
+
+def test_score_takes_what_run_takes_and_the_report_says_how_to_score_again(evalkit, workplace):
+    options = ("--data", "labels.csv", "--data-format", "csv", "--model", "tiny.keras", "--target", "predicted")
+    few = ("--explainers", "center", "--metrics", "sparseness", "--region-area", "0.01..0.9")
+    assert evalkit("run", *options, *few, "--output", "out").code == 0
+    assert evalkit("score", "out/maps/center", *options, *few, "--output", "scored", "--fail-on-error").code == 0
+    assert evalkit("baseline", "scored", "--output", "b.json", "--metrics", "sparseness").code == 0
+    folder = RunFolder.read(workplace / "scored")
+    command, _ = rerun_command(folder.read_manifest())
+    folder.close()
+    again = evalkit(*shlex.split(command)[3:], "--output", "again", "--baseline", "b.json")
+    assert again.code == 0, again.err
+    assert "1 unchanged" in again.err
