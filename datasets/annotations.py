@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from evalkit.datasets.entry import Box
+from evalkit.datasets.entry import Box, Entry
 from evalkit.errors import DataError
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "is_number",
     "read_bytes",
     "relative_name",
+    "require_unique",
 ]
 
 PHOTO_ENDINGS = ("", ".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -113,8 +114,15 @@ class PhotoFinder:
         """
         candidates = list(dict.fromkeys(folders))
         self.endings = endings
+        # The first names tell nearly always; of a set that is half there perhaps only the last.
         self.folder = next(
-            (folder for folder in candidates if any(map(self._in(folder), names[:_LOOKED_FOR]))), candidates[0]
+            (
+                folder
+                for some in (names[:_LOOKED_FOR], names[_LOOKED_FOR:])
+                for folder in candidates
+                if any(map(self._in(folder), some))
+            ),
+            candidates[0],
         )
 
     def path(self, *names: str) -> Path:
@@ -137,6 +145,16 @@ class _Search:
         except ValueError:  # a zero byte in the name
             return None
         return None if found is None else Path(found)
+
+
+def require_unique(entries: Iterable[Entry]) -> None:
+    """Raise DataError if two entries are the same class in the same photo, whatever the annotations call it."""
+    first: dict[tuple[Path | None, str], str] = {}
+    for entry in entries:
+        same = entry.path, entry.label
+        if same in first:
+            raise DataError(f"{entry.where} and {first[same]} name the same photo and class; keep one of them")
+        first[same] = entry.where
 
 
 class LeftOut:

@@ -109,13 +109,24 @@ def require_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> None:
 def _truth(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[np.float64] | None, Pixels | None]:
     """Return region, boxes, and the void of the masks."""
     if entry.masks or entry.segments:
-        masks = [_mask(path, size) for path in entry.masks]
-        found = [mask.object for mask in masks] + [decode_segment(text, size) for text in entry.segments]
-        drawn = [one for one in found if one.any()]
-        if not drawn or not all(mask.object.any() for mask in masks):
+        # One after the other: outlines may be many, and photos large.
+        region, void = np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
+        tight = []
+        for path in entry.masks:
+            mask = _mask(path, size)
+            if not mask.object.any():
+                raise ImageError(EMPTY_MASK)
+            region |= mask.object
+            void |= mask.void
+            tight.append(tight_box(mask.object))
+        for text in entry.segments:
+            drawn = decode_segment(text, size)
+            if drawn.any():
+                region |= drawn
+                tight.append(tight_box(drawn))
+        if not tight:
             raise ImageError(EMPTY_MASK)
-        boxes = np.array([tight_box(one) for one in drawn], dtype=np.float64)
-        return np.logical_or.reduce(drawn), boxes, _union([mask.void for mask in masks])
+        return region, np.array(tight, dtype=np.float64), void if entry.masks else None
     if entry.boxes:
         require_inside(entry.boxes, size)
         boxes = np.array(entry.boxes, dtype=np.float64)
@@ -125,19 +136,16 @@ def _truth(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[
 
 def _ignored(places: Places, void: Pixels | None, region: Pixels | None, size: tuple[int, int]) -> Pixels | None:
     """Return the pixels to be ignored, or None if there are none."""
-    found = [mask.object for mask in (_mask(path, size) for path in places.masks)]
-    found += [decode_segment(text, size) for text in places.segments]
+    ignored = np.zeros(size, dtype=np.bool_) if void is None else void.copy()
+    for path in places.masks:
+        ignored |= _mask(path, size).object
+    for text in places.segments:
+        ignored |= decode_segment(text, size)
     if places.boxes:
-        found.append(rasterize(np.array(places.boxes, dtype=np.float64), size))
-    ignored = _union(found if void is None else [*found, void])
-    if ignored is None:
-        return None
-    ignored = ignored if region is None else ignored & ~region
+        ignored |= rasterize(np.array(places.boxes, dtype=np.float64), size)
+    if region is not None:
+        ignored &= ~region
     return ignored if ignored.any() else None
-
-
-def _union(parts: list[Pixels]) -> Pixels | None:
-    return np.logical_or.reduce(parts) if parts else None
 
 
 def _mask(path: Path, size: tuple[int, int]) -> _Mask:

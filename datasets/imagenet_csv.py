@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from evalkit.datasets.annotations import PHOTO_ENDINGS, PhotoFinder, clipped_box, relative_name
+from evalkit.datasets.annotations import PHOTO_ENDINGS, PhotoFinder, clipped_box, relative_name, require_unique
 from evalkit.datasets.csv_lines import Line, csv_lines, require_commas
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.files import file_facts, read_from_file
@@ -48,10 +48,11 @@ def read_imagenet_csv(path: Path) -> ImageSet:
     rows = [_Row(line) for line in lines]
     if not rows:
         raise DataError(f"{path} has a header but no rows; {_EXPECTED}")
-    _require_unique(rows)
+    _require_one_row_a_photo(rows)
     names = [name for row in rows for label in row.boxes for name in (row.image, f"{label}/{row.image}")]
     finder = PhotoFinder(_folders(path), names, PHOTO_ENDINGS)
     entries = [entry for row in rows for entry in row.entries(finder)]
+    require_unique(entries)
     return ImageSet(path.name, "imagenet", entries, read_from_file)
 
 
@@ -101,7 +102,7 @@ class _Row:
             )
 
 
-def _require_unique(rows: list[_Row]) -> None:
+def _require_one_row_a_photo(rows: list[_Row]) -> None:
     first: dict[str, str] = {}
     for row in rows:
         if row.image in first:

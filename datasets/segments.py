@@ -19,6 +19,7 @@ from evalkit.errors import ImageError
 __all__ = ["check_segment", "decode_segment", "polygon_box"]
 
 Size = tuple[int, int]
+_LONGEST_OUTLINE = 64  # of height and width together
 _LONGEST_COUNT = 7  # characters of one compressed count: 35 bits, more than any photo has pixels
 
 
@@ -91,7 +92,15 @@ def _check_polygon(polygon: object, size: Size | None) -> str:
     reach = max(size) if size else 65536
     if min(polygon) < -reach or max(polygon) > 2 * reach:
         return "a polygon's corner lies far outside the photo"
+    if _length(polygon) > _LONGEST_OUTLINE * (sum(size) if size else 2 * reach):
+        return f"a polygon's outline is over {_LONGEST_OUTLINE} times as long as the photo is wide and high"
     return ""
+
+
+def _length(polygon: Sequence[float]) -> float:
+    """Return how many pixels the drawing goes along the outline."""
+    corners = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
 
 
 def _check_runs(segment: dict[str, Any], size: Size | None) -> str:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from evalkit.datasets.annotations import PHOTO_ENDINGS, LeftOut, PhotoFinder, clipped_box, read_bytes, relative_name
+from evalkit.datasets.annotations import (
+    PHOTO_ENDINGS,
+    LeftOut,
+    PhotoFinder,
+    clipped_box,
+    read_bytes,
+    relative_name,
+    require_unique,
+)
 from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.files import file_facts, read_from_file
 from evalkit.datasets.image_set import ImageSet
@@ -59,7 +67,7 @@ def read_voc(path: Path) -> ImageSet:
     name = path.resolve().name or str(path)
     if not entries:
         raise DataError(f"{path}: none of its {len(files)} XML files names an object that can be used")
-    _require_unique(entries)
+    require_unique(entries)
     return ImageSet(
         name, "voc", entries, read_from_file, sorted({entry.label for entry in entries}), left_out.notes(name)
     )
@@ -180,14 +188,6 @@ def _entries(photo: _Photo, finder: PhotoFinder, left_out: LeftOut) -> Iterator[
             ignore=Places(boxes=tuple(found.difficult)),
             size=photo.size,
         )
-
-
-def _require_unique(entries: Sequence[Entry]) -> None:
-    first: dict[str, str] = {}
-    for entry in entries:
-        if entry.id in first:
-            raise DataError(f"{entry.where} and {first[entry.id]} name the same photo and class; keep one of the files")
-        first[entry.id] = entry.where
 
 
 def _folders(base: Path) -> Iterator[Path]:

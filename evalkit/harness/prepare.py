@@ -105,11 +105,11 @@ def prepare(
     for note in (*images.notes, *notes):
         say(note)
     geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
-    images = select(images, options, classifier, geometry, say)
-    for one in supplied:
-        tell_missing(one, [entry.id for entry in images.entries], say)
     precision = _precision(options, classifier)
     classifier = _in_precision(classifier, precision, _checked(images), geometry, say)
+    images = _checked(select(images, options, classifier, geometry, say))  # asks the model as the run will
+    for one in supplied:
+        tell_missing(one, [entry.id for entry in images.entries], say)
     return Plan(
         images=images,
         classifier=classifier,

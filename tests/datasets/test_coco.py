@@ -283,3 +283,21 @@ def test_another_file_is_said(tmp_path: Path, data: bytes, message: str) -> None
     (tmp_path / "val.json").write_bytes(data)
     with pytest.raises(DataError, match=message):
         read_coco(tmp_path / "val.json")
+
+
+def test_an_outline_that_would_take_gigabytes_to_draw_costs_its_entry(write: Write) -> None:
+    zigzag = [corner for _ in range(50_000) for corner in (-5, -5, 11, 11)]
+    assert "outline is over 64 times as long" in reason(write(boxed(1, 1, 2, 2, segmentation=[zigzag])))
+
+
+def test_photos_are_found_where_only_the_last_are_there(tmp_path: Path, save: Save) -> None:
+    save("val2017/59.png", np.zeros((4, 6, 3), np.uint8))
+    document = {
+        "images": [{"id": number, "file_name": f"{number}.png"} for number in range(60)],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [boxed(1, 1, 2, 2, id=number, image_id=number, category_id=1) for number in range(60)],
+    }
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(document))
+    assert [entry.id for entry in read_coco(path).entries if not entry.problem] == ["59.png#cat"]

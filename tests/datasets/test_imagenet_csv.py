@@ -76,3 +76,9 @@ def test_what_is_wrong_is_said_with_file_and_line(write: Callable[[str], Path], 
         read_imagenet_csv(write(text))
     assert "LOC_val_solution.csv" in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_a_photo_named_with_and_without_its_ending_is_one_photo(write: Callable[[str], Path], save: Save) -> None:
+    save("val/a.png", np.zeros((4, 6, 3), np.uint8))
+    with pytest.raises(DataError, match=r"line 3 and .* line 2 name the same photo and class; keep one of them"):
+        read_imagenet_csv(write(f"{HEADER}\na,{DOG} 1 1 2 2\na.png,{DOG} 1 1 2 2\n"))

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from evalkit.cli.run import DataFormat
+from evalkit.cli.options import DataFormat
 from evalkit.datasets.formats import DATA_FORMATS
 from evalkit.datasets.open import FORMATS, open_image_set
 from evalkit.errors import ConfigError, DataError
