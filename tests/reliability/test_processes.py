@@ -61,6 +61,8 @@ def begin(place, output, **options):
     """Begin a run in a process of its own."""
     command = [sys.executable, "-m", "evalkit", *RUN, str(output)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    # Who starts the tests in the background may have had Ctrl-C ignored, and children inherit that.
+    options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     process = subprocess.Popen(
         command, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
