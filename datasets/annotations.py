@@ -24,7 +24,8 @@ __all__ = [
     "require_unique",
 ]
 
-PHOTO_ENDINGS = ("", ".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+PHOTO_ENDINGS = ("", ".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG", ".bmp", ".gif", ".tif", ".tiff", ".webp",
+                 ".ppm", ".pgm", ".pbm")  # fmt: skip
 """What a photo's name may lack in annotations."""
 
 OUTSIDE = "reaches outside the photo"

@@ -11,7 +11,7 @@ from evalkit.errors import DataError
 
 __all__ = ["EXTENSIONS", "read_class_folder"]
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 _Identity = tuple[int, int]  # device and inode
 
 

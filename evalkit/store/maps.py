@@ -34,12 +34,14 @@ def map_path(explainer: str, image_id: str) -> str:
     >>> map_path("occlusion(patch_size=40)", "cats/a b.jpg")
     'maps/occlusion(patch_size=40)/cats_a_b.jpg-c297773c.npy'
     """
-    return f"maps/{_safe(explainer)}/{_safe(image_id)}-{digest(image_id, 8)}.npy"
+    folder = _safe(explainer)
+    if folder != explainer.replace(", ", ",_"):  # another text may be as safe
+        folder = f"{folder}-{digest(explainer, 8)}"
+    return f"maps/{folder}/{_safe(image_id)}-{digest(image_id, 8)}.npy"
 
 
 def _safe(text: str) -> str:
-    cleaned = re.sub(r"[^\w.,=()-]+", "_", text).strip("._") or "_"
-    return cleaned if len(cleaned) <= _NAME_LIMIT else f"{cleaned[:_NAME_LIMIT]}-{digest(text, 8)}"
+    return (re.sub(r"[^\w.,=()-]+", "_", text).strip("._") or "_")[:_NAME_LIMIT]
 
 
 def save_map(root: Path, relative: str, saliency_map: NDArray[np.floating]) -> SavedMap:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evalkit.errors import ConfigError
+from evalkit.explainers.supplied import supplied_maps
 from evalkit.report.page import rerun_command
 from evalkit.store.run_folder import RunFolder
 
@@ -199,3 +201,17 @@ def test_score_takes_what_run_takes_and_the_report_says_how_to_score_again(evalk
     again = evalkit(*shlex.split(command)[3:], "--output", "again", "--baseline", "b.json")
     assert again.code == 0, again.err
     assert "1 unchanged" in again.err
+
+
+@pytest.mark.parametrize(
+    "ids", [("cat.jpg", "cat.png"), ("1.jpg#dog", "1.jpg#cat"), ("img.1", "img.2"), ("d/1.a", "d/1.b")]
+)
+def test_one_map_is_never_two_images(tmp_path, ids):
+    stem = ids[0].rpartition(".")[0]
+    path = tmp_path / f"{stem}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, np.ones((4, 4)))
+    with pytest.raises(ConfigError, match="is called like an image"):
+        supplied_maps([tmp_path], ids)
+    np.save(tmp_path / f"{ids[0]}.npy", np.ones((4, 4)))
+    assert list(supplied_maps([tmp_path], ids)[0].files) == [ids[0]]

@@ -292,3 +292,10 @@ def test_curves_are_kept_beside_their_cells_and_go_with_them(folder):
         database.put_scores([score("a", "e", "deletion", reason="misclassified")])
         database.drop_cells("b")
     assert database.curves("e", "deletion") == {}
+
+
+def test_explainers_that_look_alike_as_files_have_folders_of_their_own():
+    texts = ("maps(m a b)", "maps(m_a_b)", "maps(m a+b)", "a, b", "a,_b ", "é" * 90, "é" * 91)
+    folders = {map_path(text, "a.jpg").split("/")[1] for text in texts}
+    assert len(folders) == len(texts)
+    assert map_path("occlusion(patch_size=16, stride=8)", "a").split("/")[1] == "occlusion(patch_size=16,_stride=8)"
