@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from evalkit.signature import digest
 from evalkit.store.files import sha256_of, write_bytes
 
-__all__ = ["PARTIAL", "SavedMap", "load_map", "map_is_there", "map_path", "save_map"]
+__all__ = ["PARTIAL", "SavedMap", "is_map_name", "load_map", "map_is_there", "map_path", "save_map"]
 
 PARTIAL = ".partial"  # where maps are written before they are renamed: all that a killed process can leave behind
 _NAME_LIMIT = 80
@@ -38,6 +38,11 @@ def map_path(explainer: str, image_id: str) -> str:
     if folder != explainer.replace(", ", ",_"):  # another text may be as safe
         folder = f"{folder}-{digest(explainer, 8)}"
     return f"maps/{folder}/{_safe(image_id)}-{digest(image_id, 8)}.npy"
+
+
+def is_map_name(name: str) -> bool:
+    """Tell whether a file is called as evalkit calls maps."""
+    return re.search(r"-[0-9a-f]{8}\.npy$", name) is not None
 
 
 def _safe(text: str) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from evalkit.errors import StoreError
 from evalkit.store.database import Database, is_results_database
 from evalkit.store.files import write_bytes
 from evalkit.store.manifest import SCHEMA_VERSION, Manifest
-from evalkit.store.maps import PARTIAL
+from evalkit.store.maps import PARTIAL, is_map_name
 
 __all__ = ["REPORT", "RunFolder", "require_outside_runs", "writing"]
 
@@ -68,7 +67,8 @@ class RunFolder:
     def check_writable(cls, path: Path) -> None:
         """Raise StoreError if ``path`` is something else than a run folder, or cannot be made; makes nothing."""
         if path.is_dir():
-            found = sorted(entry.name for entry in path.iterdir() if entry.name not in (_LOCK, PARTIAL))
+            own = (_LOCK, PARTIAL) if _only_partial_files(path / PARTIAL) else (_LOCK,)
+            found = sorted(entry.name for entry in path.iterdir() if entry.name not in own)
             if found and not _is_run(path):
                 raise StoreError(
                     f"--output '{path}' holds '{found[0]}' and is no run folder; name a new or empty folder"
@@ -97,7 +97,7 @@ class RunFolder:
         try:
             if fresh:
                 _clear(path)
-            shutil.rmtree(path / PARTIAL, ignore_errors=True)
+            _clear_partial(path / PARTIAL)
             return cls(path, Database(path / _DATABASE, create=True), lock)
         except BaseException:
             lock.close()
@@ -220,13 +220,29 @@ def _is_run(path: Path) -> bool:
 
 def _clear(path: Path) -> None:
     """Remove what evalkit wrote, and nothing else."""
+    for saliency_map in (path / _MAPS).glob("*/*.npy"):
+        within = saliency_map.resolve().parent.parent == (path / _MAPS).resolve()  # never through a link
+        if within and is_map_name(saliency_map.name):
+            saliency_map.unlink(missing_ok=True)
+    for folder in sorted((path / _MAPS).glob("**/"), reverse=True):
+        with contextlib.suppress(OSError):  # something else stands in it
+            folder.rmdir()
+    # What says that this is a run goes last: one that is killed here can be cleared again.
     for name in _OWN:
         if name != _LOCK:
             (path / name).unlink(missing_ok=True)
-    for saliency_map in (path / _MAPS).glob("*/*.npy"):
-        if saliency_map.resolve().parent.parent == (path / _MAPS).resolve():  # never through a link
-            saliency_map.unlink(missing_ok=True)
-    for folder in sorted((path / _MAPS).glob("**/"), reverse=True):
+
+
+def _only_partial_files(folder: Path) -> bool:
+    """Tell whether a folder holds nothing but files that were being written, which begin with a dot."""
+    return not folder.is_dir() or all(one.name.startswith(".") and one.is_file() for one in folder.iterdir())
+
+
+def _clear_partial(folder: Path) -> None:
+    """Remove what a killed process left behind."""
+    if folder.is_dir() and not folder.is_symlink():
+        for file in folder.glob(".*"):
+            file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something else stands in it
             folder.rmdir()
 

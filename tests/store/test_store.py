@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -209,7 +210,7 @@ def test_fresh_forgets_everything_that_evalkit_wrote(tmp_path):
     first = RunFolder.write(tmp_path / "run")
     with first.database as database:
         database.put_scores([score("a", "e", "m", 1.0)])
-    save_map(first.path, "maps/e/a.npy", np.ones((2, 2)))
+    save_map(first.path, map_path("e", "a"), np.ones((2, 2)))
     first.write_manifest(manifest())
     first.close()
     kept = RunFolder.write(tmp_path / "run")
@@ -258,7 +259,7 @@ def test_fresh_removes_only_what_evalkit_wrote(tmp_path):
     run = tmp_path / "run"
     RunFolder.write(run).close()
     (run / "maps" / "gradcam").mkdir(parents=True)
-    (run / "maps" / "gradcam" / "a.npy").write_bytes(b"")
+    (run / "maps" / "gradcam" / "a-01234567.npy").write_bytes(b"")
     (run / "maps" / "notes.txt").write_text("mine")
     RunFolder.write(run, fresh=True).close()
     assert sorted(one.name for one in run.rglob("*")) == [".lock", "maps", "notes.txt", "results.sqlite"]
@@ -299,3 +300,52 @@ def test_explainers_that_look_alike_as_files_have_folders_of_their_own():
     folders = {map_path(text, "a.jpg").split("/")[1] for text in texts}
     assert len(folders) == len(texts)
     assert map_path("occlusion(patch_size=16, stride=8)", "a").split("/")[1] == "occlusion(patch_size=16,_stride=8)"
+
+
+def test_fresh_follows_no_link_and_leaves_maps_of_others(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "y-01234567.npy").write_text("mine")
+    run = tmp_path / "run"
+    RunFolder.write(run).close()
+    for name in ("maps/mine/x.npy", "maps/mine/deep/x-01234567.npy"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("mine")
+    (run / "maps" / "link").symlink_to(tmp_path / "precious")
+    RunFolder.write(run, fresh=True).close()
+    assert (tmp_path / "precious" / "y-01234567.npy").exists()
+    assert (run / "maps/mine/x.npy").exists()
+    assert (run / "maps/mine/deep/x-01234567.npy").exists()
+
+
+def test_a_folder_with_somebody_elses_partial_folder_is_refused(tmp_path):
+    (tmp_path / "theirs" / ".partial").mkdir(parents=True)
+    (tmp_path / "theirs" / ".partial" / "thesis.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"holds '.partial' and is no run folder"):
+        RunFolder.write(tmp_path / "theirs")
+    assert (tmp_path / "theirs" / ".partial" / "thesis.txt").exists()
+
+
+def test_a_fresh_start_that_was_killed_can_be_repeated(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    first = RunFolder.write(run)
+    for name in "abc":
+        save_map(run, map_path("e", name), np.ones((2, 2)))
+    first.close()
+
+    class KilledError(BaseException):
+        pass
+
+    whole, seen = Path.unlink, []
+
+    def unlink(self, missing_ok=False):
+        seen.append(self)
+        if len(seen) == 2:
+            raise KilledError
+        whole(self, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", unlink)
+        with pytest.raises(KilledError):
+            RunFolder.write(run, fresh=True)
+    RunFolder.write(run, fresh=True).close()
+    assert not list(run.glob("maps/*/*"))
