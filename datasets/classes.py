@@ -9,10 +9,10 @@ from evalkit.datasets.class_map import ClassMap
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.image import UNLABELLED
 from evalkit.datasets.image_set import ImageSet
-from evalkit.datasets.output_names import OutputNames
+from evalkit.datasets.output_names import OutputNames, unused_classes
 from evalkit.errors import DataError
 
-__all__ = ["match_classes"]
+__all__ = ["match_classes", "require_labelled"]
 
 _NAMED = 5
 _LISTED = 200
@@ -55,12 +55,8 @@ def match_classes(
         DataError: an index out of range, a label that is no class or several, or an unlabelled entry.
         ConfigError: the class map names an output that the model lacks.
     """
-    unlabelled = [entry for entry in images.entries if entry.class_index is None and not entry.label]
-    if unlabelled and require_labels:
-        raise DataError(
-            f"{images.name}: {len(unlabelled)} of {len(images)} images have no label (the first: "
-            f"{_where(unlabelled[0])}); sort them into class folders, or use --target predicted"
-        )
+    if require_labels:
+        require_labelled(images)
     names = OutputNames(class_names, class_ids, n_classes)
     labels = list(dict.fromkeys(entry.label for entry in images.entries if entry.class_index is None and entry.label))
     found, notes = _found(images, labels, names, class_map)
@@ -74,7 +70,29 @@ def match_classes(
         elif outputs := found.get(entry.label):
             entries.append(replace(entry, class_index=outputs[0], outputs=outputs if len(outputs) > 1 else ()))
     notes += _left_out(images, [label for label in labels if not found.get(label)], len(labels), len(entries))
+    if class_map is not None:
+        notes += _unused(images, class_map, labels)
     return images.with_entries(entries), notes + _contradictions(images, names)
+
+
+def _unused(images: ImageSet, class_map: ClassMap, labels: list[str]) -> list[str]:
+    """Return a note that lists what the map says of classes that no image has: they may be misspelt."""
+    unused = unused_classes(class_map, [*labels, *(images.class_names or ())])
+    if not unused:
+        return []
+    listed = ", ".join(f"'{name}'" for name in unused[:_LISTED])
+    more = f" and {len(unused) - _LISTED} more" if len(unused) > _LISTED else ""
+    return [f"--class-map '{class_map.name}': {len(unused)} classes are of no image of {images.name}: {listed}{more}"]
+
+
+def require_labelled(images: ImageSet) -> None:
+    """Raise DataError if an entry has neither a class index nor a label."""
+    unlabelled = [entry for entry in images.entries if entry.class_index is None and not entry.label]
+    if unlabelled:
+        raise DataError(
+            f"{images.name}: {len(unlabelled)} of {len(images)} images have no label (the first: "
+            f"{_where(unlabelled[0])}); sort them into class folders, or use --target predicted"
+        )
 
 
 def _found(

@@ -60,7 +60,13 @@ class OutputNames:
             ConfigError: the map names an output that there is not, several at once, or all of them.
         """
         resolved = {name: self._outputs(class_map, name) for name in class_map.outputs}
-        plain = {_plain(name): outputs for name, outputs in resolved.items()}
+        plain: dict[str, tuple[int, ...]] = {}
+        for name, outputs in resolved.items():
+            if plain.setdefault(_plain(name), outputs) != outputs:
+                raise ConfigError(
+                    f"--class-map '{class_map.name}': '{name}' is written in two ways that differ in nothing but case, "
+                    "'_', '-' or blanks, and stand for different outputs; keep one"
+                )
         found = {label: resolved.get(label, plain.get(_plain(label))) for label in labels}
         return {label: outputs for label, outputs in found.items() if outputs is not None}
 
@@ -99,6 +105,12 @@ class OutputNames:
         if self._ids or not all(map(_WORDNET_ID.fullmatch, labels)):
             return ""
         return " (Keras' imagenet_class_index.json or ImageNet's LOC_synset_mapping.txt name WordNet ids)"
+
+
+def unused_classes(class_map: ClassMap, labels: Iterable[str]) -> list[str]:
+    """Return the classes of the map that no image has."""
+    known = {_plain(label) for label in labels}
+    return [name for name in class_map.outputs if _plain(name) not in known]
 
 
 def _plain(name: str) -> str:

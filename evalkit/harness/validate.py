@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalkit.config import RunOptions
-from evalkit.datasets.class_map import read_class_map
-from evalkit.datasets.classes import match_classes
+from evalkit.datasets.class_map import ClassMap, read_class_map
+from evalkit.datasets.classes import match_classes, require_labelled
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image import LabelledImage
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.datasets.output_names import OutputNames
-from evalkit.datasets.validation import ModelReport, Validation, inspect
+from evalkit.datasets.validation import DataReport, ModelReport, Validation, inspect
 from evalkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -41,31 +41,48 @@ def validate_data(options: RunOptions, watch: Watch = lambda entries: entries) -
     if not options.data:
         raise ConfigError("--data is missing; name what `list datasets` shows")
     images = open_image_set(options.data, options.data_format)
-    if options.limit is not None:
-        images = images.limit(options.limit, options.seed or 0)
+    class_map = read_class_map(Path(options.class_map)) if options.class_map else None
     if options.model is None:
+        images = _limited(images, images, options)
         data = inspect(images, watch)
-        return Validation(data, None, _unreadable(data.name, data.n_images, data.n_read))
-    asked = _Asked(images, options)
-    data = inspect(images, watch, asked.look)
-    return Validation(data, asked.report(), (*_unreadable(data.name, data.n_images, data.n_read), *asked.blocking))
+        return Validation(data, None, (*_unreadable(data), *_unlabelled(images, options)))
+    asked = _Asked(images, options, class_map)
+    # As in a run, the limit counts images whose class the model knows.
+    data = inspect(_limited(images, asked.known or images, options), watch, asked.look)
+    return Validation(data, asked.report(), (*_unreadable(data), *asked.blocking))
 
 
-def _unreadable(name: str, n_images: int, n_read: int) -> tuple[str, ...]:
-    return () if n_read else (f"{name}: none of its {n_images} photos can be read",)
+def _limited(images: ImageSet, known: ImageSet, options: RunOptions) -> ImageSet:
+    """Return those of the images that a run would take of the known ones."""
+    if options.limit is None:
+        return images
+    taken = {entry.id for entry in known.limit(options.limit, options.seed or 0).entries}
+    return images.with_entries(entry for entry in images.entries if entry.id in taken)
+
+
+def _unlabelled(images: ImageSet, options: RunOptions) -> tuple[str, ...]:
+    try:
+        require_labelled(images)
+    except DataError as error:
+        return () if options.target == "predicted" else (str(error),)
+    return ()
+
+
+def _unreadable(data: DataReport) -> tuple[str, ...]:
+    return () if data.n_read else (f"{data.name}: none of its {data.n_images} photos can be read",)
 
 
 class _Asked:
     """A model, what it makes of the classes, and how often it is right."""
 
-    def __init__(self, images: ImageSet, options: RunOptions) -> None:
+    def __init__(self, images: ImageSet, options: RunOptions, class_map: ClassMap | None) -> None:
         self.classifier = _loaded(options)
         self.geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
         self.blocking: tuple[str, ...] = ()
         self.notes: Sequence[str] = ()
         self.n_asked = self.n_right = 0
+        self.known: ImageSet | None = None
         model = self.classifier
-        class_map = read_class_map(Path(options.class_map)) if options.class_map else None
         labels = dict.fromkeys(entry.label for entry in images.entries if entry.label and entry.class_index is None)
         try:
             matched, self.notes = match_classes(
@@ -82,6 +99,7 @@ class _Asked:
             self.matched: dict[str, Entry] = {}
             self.unknown = tuple(label for label in labels if not names.find(label))
         else:
+            self.known = matched
             self.matched = {entry.id: entry for entry in matched.entries}
             known = {entry.label for entry in matched.entries}
             self.unknown = tuple(label for label in labels if label not in known)

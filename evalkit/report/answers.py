@@ -38,7 +38,8 @@ def answers(manifest: Manifest, results: Results, boards: Sequence[Leaderboard])
         rest = [text for text in tied if text not in {cell.explainer for cell in best}]
         score = f"Best mean {metric}, {number(best[0].mean)}."
         not_told = f" Not told from it by {results.n_images} images: {', '.join(rest)}." if rest else ""
-        beats = "" if rest else " Significantly better than every other."
+        others = len(tied) - len(rest) < len([cell for cell in cells if cell.mean is not None])
+        beats = " Significantly better than every other." if others and not rest else ""
         found.append(
             Answer("Which explainer?", " and ".join(cell.explainer for cell in best), score + not_told + beats)
         )
@@ -61,7 +62,8 @@ def _against_controls(manifest: Manifest, results: Results, metric: str) -> Answ
     cells = {cell.explainer: cell for cell in results.leaderboard if cell.metric == metric}
     beating = [text for text in own if controls <= set(cells[text].better_than)]
     missing = [text for text in own if text not in beating]
-    said = f"Significantly better than all of {', '.join(sorted(controls))}, by {metric}."
+    which = "Significantly better" if beating else "None is shown to be significantly better"
+    said = f"{which} than all of {', '.join(sorted(controls))}, by {metric}."
     said += f" Not shown for {', '.join(missing)}." if missing and beating else ""
     weak = {text: len(losers) for text, losers in results.not_beating_controls.items() if losers and text != metric}
     if weak:

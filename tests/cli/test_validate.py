@@ -139,3 +139,29 @@ def test_without_a_model_tensorflow_is_not_imported(mixed):
 def test_a_limit_looks_at_no_more(evalkit, workplace):
     done = evalkit("validate", "--data", "labels.csv", "--limit", "3", "--format", "json")
     assert [one["n_images"] for one in found_in(done)["data"]["classes"]] == [1, 1, 1]
+
+
+def test_what_a_run_would_refuse_is_refused_without_a_model_too(evalkit, workplace):
+    shutil.copytree(workplace, workplace / "flat", ignore=shutil.ignore_patterns("*.csv", "*.keras", "flat"))
+    done = evalkit("validate", "--data", "flat")
+    assert done.code == 2
+    assert "6 of 6 images have no label" in " ".join(done.out.split())
+    assert evalkit("validate", "--data", "flat", "--target", "predicted").code == 0
+    assert evalkit("validate", "--data", "labels.csv", "--class-map", "no.json").code == 2
+
+
+def test_the_limit_counts_images_whose_class_is_known_as_a_run_does(evalkit, workplace):
+    lines = (workplace / "labels.csv").read_text().splitlines()
+    rows = [f"{line.split(',')[0]},{'nothing' if number < 4 else 'b'}" for number, line in enumerate(lines[1:])]
+    (workplace / "words.csv").write_text("\n".join(["image,label", *rows]) + "\n")
+    (workplace / "names.json").write_text('["a", "b", "c"]')
+    (workplace / "map.json").write_text('{"nothing": [], "b": 1, "bb": 2}')
+    options = ("--data", "words.csv", "--model", "tiny.keras", "--class-names", "names.json", "--class-map", "map.json")
+    found = found_in(evalkit("validate", *options, "--limit", "2", "--format", "json"))
+    assert found["data"]["n_images"] == 2
+    assert found["model"]["n_asked"] == 2
+    assert any("1 classes are of no image of words.csv: 'bb'" in note for note in found["model"]["notes"])
+    (workplace / "map.json").write_text('{"B": 0, "b": 1}')
+    done = evalkit("validate", *options)
+    assert done.code == 2
+    assert "is written in two ways" in done.err
