@@ -79,6 +79,8 @@ class _Reader:
 
     def __call__(self, entry: Entry) -> LabelledImage:
         found = self.held[entry.id]
+        if _digest(found.pixels) != found.sha256:
+            raise ImageError("the array was changed after the set was made; make the set anew")
         region, boxes = found.region, None
         if region is not None:
             boxes = np.array([tight_box(region)], dtype=np.float64)

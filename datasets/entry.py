@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,11 @@ class Entry:
         return bool(self.boxes or self.masks or self.segments)
 
     @property
+    def file(self) -> str:
+        """The photo's file as an absolute path that can be stored as text; empty for images in memory."""
+        return "" if self.path is None else _storable(self.path)
+
+    @property
     def truth_digest(self) -> str:
         """The sha256 of class and place: whatever, besides the photo's pixels, can move a score.
 
@@ -97,5 +103,10 @@ def _mask_stamp(mask: Path) -> tuple[str, int, int]:
     try:
         found = mask.stat()
     except (OSError, ValueError):
-        return mask.as_posix(), -1, 0
-    return mask.as_posix(), found.st_size, found.st_mtime_ns
+        return _storable(mask), -1, 0
+    return _storable(mask), found.st_size, found.st_mtime_ns
+
+
+def _storable(path: Path) -> str:
+    # A name that is no text in the system's encoding keeps what tells it from others.
+    return os.path.abspath(path).encode("utf-8", "backslashreplace").decode()  # noqa: PTH100 - ten times as fast

@@ -162,7 +162,9 @@ class ImageSet:
         name: str = "arrays",
         ignores: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
     ) -> ImageSet:
-        """Make a set of images that are in memory already. The arrays are not copied; do not change them afterwards.
+        """Make a set of images that are in memory already.
+
+        The arrays are not copied; photos that are changed afterwards are refused.
 
         Args:
             pixels: uint8 (N, H, W, 3), or N arrays (H, W, 3) that may differ in size; RGB, 0..255.

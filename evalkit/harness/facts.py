@@ -76,7 +76,8 @@ def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
 
 def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
     problems = [(row.image_id, row.problem) for row in rows if row.problem is not None]
-    contents = [f"{row.image_id}:{row.sha256}:{row.truth}" for row in rows if row.sha256]
+    # What was read, not where from: the same images have the same fingerprint on every machine.
+    contents = [repr((row.image_id, row.sha256, row.label, row.class_index, row.place)) for row in rows if row.sha256]
     complete = len(contents) + len(problems) == len(rows)
     return DataFacts(
         name=plan.images.name,

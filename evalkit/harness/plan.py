@@ -178,7 +178,8 @@ def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], 
     """Return a row for each planned image, keeping what is known of it.
 
     Returns:
-        The rows in the set's order, and the images whose file or label is not as it was when their cells were made.
+        The rows in the set's order, and the images whose file or label is another, or not as it was, than when their
+        cells were made.
     """
     rows, changed = [], []
     for position, entry in enumerate(plan.images.entries):
@@ -186,7 +187,7 @@ def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], 
         if row is None:
             rows.append(fresh)
             continue
-        if (row.size_bytes, row.mtime_ns, row.truth) != (fresh.size_bytes, fresh.mtime_ns, fresh.truth):
+        if _looks(row) != _looks(fresh):
             changed.append(entry)
         rows.append(replace(row, position=position, label=fresh.label))
     return rows, changed
@@ -195,15 +196,29 @@ def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], 
 def _new_row(entry: Entry, position: int) -> ImageRow:
     class_index = -1 if entry.class_index is None else entry.class_index
     return ImageRow(
-        entry.id, position, class_index, entry.label, entry.size_bytes, entry.mtime_ns, entry.truth_digest, "", None
+        image_id=entry.id,
+        position=position,
+        class_index=class_index,
+        label=entry.label,
+        photo_file=entry.file,
+        size_bytes=entry.size_bytes,
+        mtime_ns=entry.mtime_ns,
+        truth=entry.truth_digest,
+        sha256="",
+        problem=None,
     )
 
 
+def _looks(row: ImageRow) -> tuple[str, int, int, str]:
+    """Return what is known of a photo and its truth without reading them."""
+    return row.photo_file, row.size_bytes, row.mtime_ns, row.truth
+
+
 def accepted(row: ImageRow, entry: Entry, sha256: str) -> ImageRow | None:
-    """Return the row with the file's new time, if photo and truth are still what was scored; else None."""
+    """Return the row with the file's new place and time, if photo and truth are what was scored; else None."""
     if row.truth != entry.truth_digest or row.sha256 != sha256:
         return None
-    return replace(row, size_bytes=entry.size_bytes, mtime_ns=entry.mtime_ns)
+    return replace(row, photo_file=entry.file, size_bytes=entry.size_bytes, mtime_ns=entry.mtime_ns)
 
 
 def forgotten(row: ImageRow, entry: Entry) -> ImageRow:

@@ -15,6 +15,7 @@ __all__ = ["Connection", "is_results_database"]
 
 _CANNOT_WRITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_ROWS_AT_ONCE = 1000
 
 
 def _to_read(path: Path) -> sqlite3.Connection:
@@ -84,7 +85,13 @@ class Connection:
             StoreError: the file is damaged, or cannot be read.
         """
         with self._errors():
-            yield from self._connection.execute(question, values)
+            cursor = self._connection.execute(question, values)
+        while found := self._next_of(cursor):
+            yield from found
+
+    def _next_of(self, cursor: sqlite3.Cursor) -> list[tuple[Any, ...]]:
+        with self._errors():
+            return cursor.fetchmany(_ROWS_AT_ONCE)
 
     def row(self, question: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Return the first row of an answer, or None."""

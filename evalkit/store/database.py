@@ -187,7 +187,15 @@ class Database:
         rows = self._connection.rows(
             "SELECT image_id, points FROM curves WHERE explainer = ? AND metric = ?", (explainer, metric)
         )
-        return {image_id: np.frombuffer(points, dtype="<f8").reshape(2, -1) for image_id, points in rows}
+        return {image_id: self._numbers(points, "a curve", 2).reshape(2, -1) for image_id, points in rows}
+
+    def _numbers(self, blob: bytes, what: str, multiple_of: int = 1) -> NDArray[np.float64]:
+        if not isinstance(blob, bytes) or not blob or len(blob) % (8 * multiple_of):
+            raise self._damaged(what)
+        return np.frombuffer(blob, dtype="<f8")
+
+    def _damaged(self, what: str) -> StoreError:
+        return StoreError(f"'{self.path}' is damaged: {what} has another length; repeat the run with --fresh")
 
     def planned_images(self) -> list[ImageRow]:
         """Return the images of the current run, in its order."""
@@ -242,9 +250,11 @@ class Database:
             if value is not None:
                 values[at] = value
             if blob is not None:
-                numbers = np.frombuffer(blob, dtype="<f8")
+                numbers = self._numbers(blob, f"a statistic of {metric}")
                 if metric not in statistics:
                     statistics[metric] = np.full((len(ids), len(explainers), len(numbers)), np.nan)
+                if statistics[metric].shape[2] != len(numbers):
+                    raise self._damaged(f"a statistic of {metric}")
                 statistics[metric][at[:2]] = numbers
             if reason is not None:
                 counts = reasons.setdefault((explainer, metric), {})

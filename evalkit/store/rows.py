@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "ImageRow", "MapRow", "ScoreRow"]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -21,7 +21,7 @@ CREATE TABLE images (
     image_id TEXT PRIMARY KEY,
     position INTEGER,            -- place in the current run; NULL = not part of it
     class_index INTEGER, label TEXT,
-    size_bytes INTEGER, mtime_ns INTEGER, truth TEXT, sha256 TEXT,
+    photo_file TEXT, size_bytes INTEGER, mtime_ns INTEGER, truth TEXT, sha256 TEXT,
     problem TEXT,                -- why the photo cannot be used; NULL = it can
     target INTEGER, predicted INTEGER, clean_score REAL,
     place TEXT,                  -- digest of where the object is in the photo; empty = not known
@@ -55,6 +55,7 @@ class ImageRow:
     position: int | None
     class_index: int
     label: str
+    photo_file: str  # absolute; empty for images in memory
     size_bytes: int
     mtime_ns: int
     truth: str

@@ -34,7 +34,7 @@ def made_up(name, values, metrics=("deletion",), explainers=None, photos=None, s
     explainers = tuple(f"explainer{at}" for at in range(values.shape[1])) if explainers is None else tuple(explainers)
     photos = range(len(values)) if photos is None else photos
     rows = [
-        ImageRow(f"{photo}.jpg", at, 0, "dog", 1, 1, "t", f"sha{photo}", None, 0, 0, 0.9, "here", 0.25)
+        ImageRow(f"{photo}.jpg", at, 0, "dog", "", 1, 1, "t", f"sha{photo}", None, 0, 0, 0.9, "here", 0.25)
         for at, photo in enumerate(photos)
     ]
     lines = {

@@ -27,7 +27,7 @@ NONE, TWO_HUNDREDTHS = Tolerance(0.0, relative=False), Tolerance(0.02, relative=
 
 def rows(count, first=0, copies=1):
     return [
-        ImageRow(f"{at}.jpg", at, 0, "dog", 1, 1, "t", f"sha{first + at // copies}", None, 0, 0, 0.9, "here", 0.2)
+        ImageRow(f"{at}.jpg", at, 0, "dog", "", 1, 1, "t", f"sha{first + at // copies}", None, 0, 0, 0.9, "here", 0.2)
         for at in range(count)
     ]
 

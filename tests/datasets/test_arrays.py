@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evalkit.datasets.image_set import ImageSet
-from evalkit.errors import DataError
+from evalkit.errors import DataError, ImageError
 
 PIXELS = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
 
@@ -80,6 +80,15 @@ def test_the_arrays_are_neither_changed_nor_changeable_through_the_image() -> No
         image.pixels[0, 0, 0] = 1
     assert PIXELS.flags.writeable
     assert np.array_equal(PIXELS, before)
+
+
+def test_an_array_that_is_changed_afterwards_is_refused() -> None:
+    pixels = PIXELS.copy()
+    images = ImageSet.from_arrays(pixels, [0, 0])
+    pixels[1, 0, 0, 0] ^= 1
+    assert np.array_equal(images.read(images.entries[0]).pixels, PIXELS[0])
+    with pytest.raises(ImageError, match="the array was changed after the set was made; make the set anew"):
+        images.read(images.entries[1])
 
 
 def test_a_limited_set_of_arrays_can_be_read() -> None:

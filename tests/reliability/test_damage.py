@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import shutil
 import sqlite3
 
 import numpy as np
 import pytest
+from PIL import Image
 
 RUN = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4", "--explainers",
@@ -147,3 +150,46 @@ def test_another_model_in_the_same_folder_leaves_no_maps_or_facts_behind(evalkit
         [row for row in rows if "center" not in row and "pointing_game" not in row] for rows in contents(kept / "out")
     ]
     assert mine == contents(kept / "whole")
+
+
+@pytest.mark.parametrize("points", [b"", b"short", b"12345678" * 3])
+def test_a_damaged_curve_is_refused(evalkit, kept, points):
+    database = sqlite3.connect(kept / "out" / "results.sqlite")
+    with database:
+        database.execute("UPDATE curves SET points = ? WHERE image_id = 'photo2.png'", (points,))
+    database.close()
+    done = evalkit("report", "out")
+    assert done.code == 2
+    assert "results.sqlite' is damaged: a curve has another length; repeat the run with --fresh" in done.err
+
+
+def test_photos_of_another_folder_are_told_by_their_content_even_if_name_size_and_time_are_equal(
+    evalkit, kept, monkeypatch
+):
+    shutil.copytree(kept, kept / "moved", ignore=shutil.ignore_patterns("out", "whole", "both"), symlinks=True)
+    other = kept / "moved"
+    for photo in kept.glob("*.png"):
+        shutil.copystat(photo, other / photo.name)
+    pixels = np.asarray(Image.open(other / "photo4.png"))
+    before = (other / "photo4.png").stat()
+    (kept / "photo4.png").write_bytes(_stored_png(pixels))
+    (other / "photo4.png").write_bytes(_stored_png(255 - pixels))
+    for place in (kept, other):
+        os.utime(place / "photo4.png", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert evalkit(*RUN, *FIRST).code == 0
+    sizes = [(place / "photo4.png").stat() for place in (kept, other)]
+    assert (sizes[0].st_size, sizes[0].st_mtime_ns) == (sizes[1].st_size, sizes[1].st_mtime_ns)
+    monkeypatch.chdir(other)
+    done = evalkit(*RUN[:-1], "../out", *FIRST)
+    assert "5 of 6 images are taken as the run folder has them" in done.err
+    assert evalkit(*RUN, *FIRST).code == 0
+    assert scores(kept / "out") == scores(other / "out")
+    again = evalkit(*RUN[:-1], "../out", *FIRST)
+    assert "6 of 6 images are taken as the run folder has them" in again.err
+
+
+def _stored_png(pixels):
+    """Return an uncompressed PNG, as long for these pixels as for others."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
+    return buffer.getvalue()

@@ -23,7 +23,7 @@ from evalkit.store.run_folder import RunFolder
 
 
 def image(name, position=0):
-    return ImageRow(name, position, 1, "cat", 10, 20, "truth", "sum", None)
+    return ImageRow(name, position, 1, "cat", f"/photos/{name}", 10, 20, "truth", "sum", None)
 
 
 def score(name, explainer, metric, value=None, reason=None, statistics=None):
@@ -202,7 +202,7 @@ def test_a_database_of_another_kind_or_schema_is_refused(tmp_path):
     with sqlite3.connect(path) as plain:
         plain.execute("UPDATE meta SET value = '7' WHERE key = 'schema_version'")
     plain.close()
-    with pytest.raises(StoreError, match="has schema version 7, this evalkit reads 4"):
+    with pytest.raises(StoreError, match="has schema version 7, this evalkit reads 5"):
         Database(path)
 
 
