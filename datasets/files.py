@@ -18,10 +18,11 @@ from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.segments import decode_segment
 from evalkit.errors import ImageError
 
-__all__ = ["EMPTY_MASK", "SMALLER", "file_facts", "read_from_file", "region_share", "require_inside"]
+__all__ = ["EMPTY_MASK", "SMALLER", "contents_of", "file_facts", "read_from_file", "region_share", "require_inside"]
 
 EMPTY_MASK = "mask is empty"
 SMALLER = "smaller than its box"
+_LARGEST_BYTES = 2 * 1024**3  # Pillow's limit on pixels, at twelve bytes each
 
 Pixels = NDArray[np.bool_]
 
@@ -58,7 +59,7 @@ def read_from_file(entry: Entry) -> LabelledImage:
     """
     if entry.path is None:
         raise ImageError("no file is known")
-    data = _contents(entry.path)
+    data = contents_of(entry.path)
     pixels = decode_photo(data)
     size = (pixels.shape[0], pixels.shape[1])
     if entry.size not in (None, size):
@@ -150,7 +151,7 @@ def _ignored(places: Places, void: Pixels | None, region: Pixels | None, size: t
 
 def _mask(path: Path, size: tuple[int, int]) -> _Mask:
     try:
-        data = _contents(path)
+        data = contents_of(path)
         mask = _Mask(decode_mask(data), decode_void(data))
     except ImageError as error:
         raise ImageError(f"mask: {error}") from error
@@ -162,10 +163,17 @@ def _mask(path: Path, size: tuple[int, int]) -> _Mask:
     return mask
 
 
-def _contents(path: Path) -> bytes:
-    _, _, problem = file_facts(path)
+def contents_of(path: Path) -> bytes:
+    """Return what a file of at most 2 GB holds.
+
+    Raises:
+        ImageError: it is missing, larger, no file, or cannot be read.
+    """
+    size_bytes, _, problem = file_facts(path)
     if problem:
         raise ImageError(problem)
+    if size_bytes > _LARGEST_BYTES:
+        raise ImageError(f"the file has {size_bytes:,} bytes; 2 GB at most are read")
     try:
         return path.read_bytes()
     except OSError as error:

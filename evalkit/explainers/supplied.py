@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit import signature
+from evalkit.datasets.files import contents_of
 from evalkit.datasets.image import LabelledImage
 from evalkit.errors import ConfigError, ImageError
 from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
@@ -28,6 +30,7 @@ __all__ = ["Supplied", "read_map_file", "supplied_maps", "tell_missing"]
 _ENDINGS = (".npy", ".png")
 _GRAY_MODES = ("1", "L", "I", "I;16", "I;16B")
 _NAMED = 20
+_SMALL, _LARGE = 1e-30, 1e30  # far from where float32 rounds to zero, and from its end
 NO_MAP, NOT_FINITE = "no map was given", "the map has NaN or infinite values"
 
 
@@ -84,7 +87,7 @@ class Supplied(Explainer):
         """
         if image.id not in self.files:
             raise ImageError(NO_MAP)
-        found = read_map_file(self.files[image.id].read_bytes(), self.files[image.id].suffix)
+        found = read_map_file(_contents(self.files[image.id]), self.files[image.id].suffix)
         return _resized(found, classifier.input_size)[None].astype(np.float64)
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
@@ -105,10 +108,11 @@ def supplied_maps(folders: Sequence[Path], image_ids: Sequence[str]) -> list[Sup
     Raises:
         ConfigError: a folder that is none, two of one name, two maps of one image, or not one map that matches.
     """
-    twice = [name for name, count in Counter(folder.name for folder in folders).items() if count > 1]
+    roots = [Path(os.path.abspath(folder.expanduser())) for folder in folders]  # noqa: PTH100 - "." and ".." have names
+    twice = [name for name, count in Counter(root.name for root in roots).items() if count > 1]
     if twice:
         raise ConfigError(f"MAPS_DIR: two folders are called '{twice[0]}'; rename one, the name stands in the tables")
-    return [_supplied(folder, image_ids) for folder in folders]
+    return [_supplied(folder, root, image_ids) for folder, root in zip(folders, roots, strict=True)]
 
 
 def tell_missing(made: Supplied, image_ids: Sequence[str], say: Callable[[str], None]) -> None:
@@ -130,13 +134,17 @@ def tell_missing(made: Supplied, image_ids: Sequence[str], say: Callable[[str], 
             say(f"{made.text}: {len(names)} not scored, {reason}: {', '.join(names[:_NAMED])}{more}")
 
 
-def _supplied(folder: Path, image_ids: Sequence[str]) -> Supplied:
-    root = folder.expanduser().absolute()
+def _supplied(folder: Path, root: Path, image_ids: Sequence[str]) -> Supplied:
     if not root.is_dir():
         raise ConfigError(
             f"MAPS_DIR '{folder}' is not a folder; name one with a map for each image: <image's name>.npy"
         )
-    files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if _is_map(path)}
+    files: dict[str, Path] = {}
+    for path in sorted(root.rglob("*")):
+        if _is_map(path):
+            name = path.relative_to(root).with_suffix(path.suffix.lower()).as_posix()
+            _require_one(folder, files.get(name, path), path, name)
+            files[name] = path
     found = _matched(folder, files, image_ids)
     if not found:
         example = PurePosixPath(image_ids[0]).with_suffix(".npy").name if image_ids else "<image's name>.npy"
@@ -166,14 +174,17 @@ def _matched(folder: Path, files: Mapping[str, Path], image_ids: Sequence[str]) 
         names += [own.stem] if stems[own.stem] == 1 else []
         wanted = dict.fromkeys(name + ending for name in names for ending in _ENDINGS)
         there = [files[name] for name in wanted if name in files]
-        if len(there) > 1:
-            raise ConfigError(
-                f"MAPS_DIR '{folder}': '{there[0].name}' and '{there[1].name}' are both maps of image '{image_id}'; "
-                "remove one"
-            )
         if there:
+            _require_one(folder, there[0], there[-1], image_id)
             found[image_id] = there[0]
     return found
+
+
+def _require_one(folder: Path, first: Path, last: Path, image_id: str) -> None:
+    if first != last:
+        raise ConfigError(
+            f"MAPS_DIR '{folder}': '{first.name}' and '{last.name}' are both maps of image '{image_id}'; remove one"
+        )
 
 
 def _looked_at(found: Mapping[str, Path]) -> tuple[str, dict[str, str]]:
@@ -181,15 +192,22 @@ def _looked_at(found: Mapping[str, Path]) -> tuple[str, dict[str, str]]:
     digest = hashlib.sha256()
     problems = {}
     for image_id, path in found.items():
-        data = path.read_bytes()
-        digest.update(f"{image_id}:{hashlib.sha256(data).hexdigest()}\n".encode())
         try:
+            data = _contents(path)
+            digest.update(f"{image_id}:{hashlib.sha256(data).hexdigest()}\n".encode())
             problem = "" if np.isfinite(read_map_file(data, path.suffix)).all() else NOT_FINITE
         except ImageError as error:
             problem = str(error)
         if problem:
             problems[image_id] = problem
     return digest.hexdigest(), problems
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        return contents_of(path)
+    except ImageError as error:
+        raise ImageError(f"the map: {error}") from error
 
 
 def read_map_file(data: bytes, ending: str) -> NDArray[np.float32]:
@@ -201,7 +219,8 @@ def read_map_file(data: bytes, ending: str) -> NDArray[np.float32]:
         ending: ``.npy`` or ``.png``.
 
     Returns:
-        float32 (H, W), higher = more important; may hold NaN.
+        float32 (H, W), higher = more important; may hold NaN. Values whose largest is beyond what float32 holds well
+        are divided by it: no metric asks for the unit.
 
     Raises:
         ImageError: something else; the message is fit to be stored.
@@ -213,6 +232,15 @@ def read_map_file(data: bytes, ending: str) -> NDArray[np.float32]:
         raise ImageError(f"the map file has shape {values.shape}; (height, width) is needed")
     if values.dtype.kind not in "fiub":
         raise ImageError(f"the map file holds {values.dtype}; numbers are needed")
+    return _as_float32(values)
+
+
+def _as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    if values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(np.float32).itemsize:
+        wide = values.astype(np.longdouble)
+        largest = np.abs(wide[np.isfinite(wide)]).max(initial=0)
+        if largest and not _SMALL <= largest <= _LARGE:
+            values = wide / largest
     return values.astype(np.float32)
 
 

@@ -215,3 +215,49 @@ def test_one_map_is_never_two_images(tmp_path, ids):
         supplied_maps([tmp_path], ids)
     np.save(tmp_path / f"{ids[0]}.npy", np.ones((4, 4)))
     assert list(supplied_maps([tmp_path], ids)[0].files) == [ids[0]]
+
+
+def test_numbers_beyond_float32_keep_their_order(evalkit, workplace, maps, rng):
+    values = {number: rng.random((32, 32)) for number in range(6)}
+    for folder, scale in (("plain", 1.0), ("tiny", 1e-200), ("huge", 1e200)):
+        (workplace / folder).mkdir()
+        for number, one in values.items():
+            np.save(workplace / folder / f"photo{number}.npy", one / one.max() * scale)
+    done = evalkit("score", "plain", "tiny", "huge", *COMMON, "--explainers", "uniform", "--format", "json")
+    assert done.code == 0, done.err
+    assert "overflow" not in done.err
+    assert means(done.out, "maps(tiny)") == means(done.out, "maps(huge)") == means(done.out, "maps(plain)")
+
+
+def test_endings_may_be_upper_case(evalkit, workplace, maps):
+    for path in list(maps.iterdir()):
+        path.rename(path.with_suffix(".NPY"))
+    done = evalkit("score", "mine", *COMMON, "--explainers", "uniform", "--metrics", "sparseness")
+    assert done.code == 0, done.err
+    assert "no map was given" not in done.err
+    shutil.copy("mine/photo0.NPY", "mine/photo0.npy")
+    done = evalkit("score", "mine", *COMMON)
+    assert done.code == 2
+    assert "'photo0.NPY' and 'photo0.npy' are both maps of image 'photo0" in done.err
+
+
+def test_folders_are_called_by_their_own_names(evalkit, workplace, maps, monkeypatch):
+    (workplace / "other").mkdir()
+    shutil.copytree("mine", "other/mine")
+    monkeypatch.chdir(workplace / "mine")
+    common = ["--data", "../labels.csv", "--model", "../tiny.keras", *COMMON[4:], "--metrics", "sparseness"]
+    done = evalkit("score", ".", *common, "--explainers", "uniform", "--output", "../out")
+    assert done.code == 0, done.err
+    assert "maps(mine)" in done.out
+    done = evalkit("score", ".", "../other/mine", *common)
+    assert done.code == 2
+    assert "MAPS_DIR: two folders are called 'mine'" in done.err
+
+
+def test_a_map_that_cannot_be_read_costs_its_own_photo(evalkit, workplace, maps):
+    (maps / "photo3.npy").unlink()
+    with (maps / "photo3.npy").open("wb") as file:
+        file.truncate(3 << 30)  # sparse: takes no space
+    done = evalkit("score", "mine", *COMMON, "--explainers", "uniform", "--metrics", "sparseness")
+    assert done.code == 0, done.err
+    assert "1 not scored, the map: the file has 3,221,225,472 bytes; 2 GB at most are read: photo3.png" in done.err

@@ -116,6 +116,8 @@ def photos(tmp_path, monkeypatch, tiny_model, rng):
         (tmp_path / "photos" / "class0" / name).symlink_to(tmp_path / "photos" / "class0" / target)
     (tmp_path / "photos" / "class1" / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "photos" / "class2" / "a_folder.png").mkdir()
+    with (tmp_path / "photos" / "class2" / "sparse.png").open("wb") as sparse:
+        sparse.truncate(3 << 30)  # takes no space on the disk
     return tmp_path, photo
 
 
@@ -142,20 +144,18 @@ def test_no_image_stops_a_run_and_none_is_scored_as_something_else(evalkit, phot
     good = {Path(image).name for image, *_, value, _ in cells(folder / "out") if value is not None}
     bad = {Path(image).name: reason for image, *_, value, reason in cells(folder / "out") if value is None}
     assert good == set(usable(photo))
-    links = ("loop.png", "there.png", "back.png", "gone.png", "a_folder.png")
+    links = ("loop.png", "there.png", "back.png", "gone.png", "a_folder.png", "sparse.png")
     assert {name for name in bad if name not in links} == set(unusable(photo))
     assert all(reason for reason in bad.values())
+    assert bad["sparse.png"] == "the file has 3,221,225,472 bytes; 2 GB at most are read"
     for name in unusable(photo):
         assert name in done.err
     # What the usable ones give is what their pixels give, saved plainly.
     plain = [one if one != "photos" else "plain" for one in RUN[:-1]]
     assert evalkit(*plain, "plain_out").code == 0
-    scored = {
-        (image, metric): value for image, explainer, metric, value, _ in cells(folder / "out") if explainer == "gradcam"
-    }
-    for image, explainer, metric, value, _ in cells(folder / "plain_out"):
-        if explainer == "gradcam":
-            assert scored[image.removesuffix(".png"), metric] == value, image
+    scored = gradcam(folder / "out")
+    for (image, metric), value in gradcam(folder / "plain_out").items():
+        assert scored[image.removesuffix(".png"), metric] == value, image
 
 
 def test_memory_stays_bounded(photos):
