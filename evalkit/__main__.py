@@ -3,6 +3,9 @@
 import sys
 
 if __name__ == "__main__":
+    from evalkit.cli.output import prepare_streams
+
+    prepare_streams()
     try:
         from evalkit.cli.app import main
 

@@ -155,6 +155,9 @@ def merge(*layers: RunOptions) -> RunOptions:
     merged: dict[str, Any] = {}
     for layer in layers:
         merged.update({key: value for key, value in msgspec.structs.asdict(layer).items() if value is not None})
+    for key, value in merged.items():
+        if "\0" in str(value):
+            raise ConfigError(f"{_option(key)} {value!r} holds a zero character; leave it out")
     for key, allowed in _CHOICES.items():
         if key in merged and merged[key] not in allowed:
             raise ConfigError(f"{_option(key)} '{merged[key]}' is unknown: {nearest(merged[key], allowed)}")

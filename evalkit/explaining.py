@@ -120,10 +120,10 @@ def save(
     Raises:
         ConfigError: the name is empty or holds a folder.
         DataError: the map is something else than (h, w) numbers.
-        OSError: the folder cannot be written.
+        StoreError: the files cannot be written.
     """
     from evalkit.report.picture import map_picture
-    from evalkit.store.files import write_bytes
+    from evalkit.store.files import write_file
 
     if not name or Path(name).name != name:
         raise ConfigError(f"name '{name}' is not allowed; write a file's name without folder and ending")
@@ -138,8 +138,8 @@ def save(
     buffer = io.BytesIO()
     np.save(buffer, values, allow_pickle=False)
     saved = Saved(Path(folder) / f"{name}.png", Path(folder) / f"{name}.npy")
-    write_bytes(saved.picture, picture)
-    write_bytes(saved.values, buffer.getvalue())
+    write_file(saved.picture, picture)
+    write_file(saved.values, buffer.getvalue())
     return saved
 
 

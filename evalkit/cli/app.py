@@ -41,8 +41,8 @@ _VERBS: dict[str, Callable[..., None]] = {
 }
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM arrived: goes wherever Ctrl-C goes."""
 
 
 def build_app() -> cyclopts.App:
@@ -72,22 +72,24 @@ def _exit_code(arguments: list[str]) -> int:
     _never_fail_to_encode()
     try:
         build_app()(arguments, exit_on_error=False, print_error=False)
-    except KeyboardInterrupt:
-        return _say("interrupted; repeat the command to go on from here", _INTERRUPTED)
     except _Terminated:
         return _say("terminated; repeat the command to go on from here", _TERMINATED)
+    except KeyboardInterrupt:
+        return _say("interrupted; repeat the command to go on from here", _INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output has gone; what is left must not be flushed into a closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # whatever it is, exit code 1 means that explanations got worse
         if debug and not isinstance(error, cyclopts.CycloptsError):
             raise
         return _say(*_explained(error, arguments))
     return 0
 
 
-def _explained(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
+def _explained(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
     """Return what to say of an error, and the exit code."""
     if isinstance(error, EvalkitError):
         return str(error), error.exit_code
@@ -95,6 +97,9 @@ def _explained(error: Exception, arguments: Sequence[str]) -> tuple[str, int]:
         return f"{' '.join(str(error).split())} See: python -m evalkit {_verb(arguments)}--help", _BAD_INPUT
     if isinstance(error, OSError):
         return f"{error.filename or 'the output'}: {error.strerror or error}", _BAD_INPUT
+    if isinstance(error, MemoryError):
+        said = f": {error}" if str(error) else ""
+        return f"there is not enough memory{said}; free some, or take less at once (--batch-size, --limit)", _BAD_INPUT
     return f"internal error: {type(error).__name__}: {error}; repeat with --debug and report it", _INTERNAL
 
 

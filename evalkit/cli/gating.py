@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE, RunOptions
-from evalkit.errors import ConfigError, NotComparableError
+from evalkit.errors import ConfigError, NotComparableError, StoreError
+from evalkit.store.files import write_file
 
 if TYPE_CHECKING:
     from evalkit.analysis.verdicts import Gate
@@ -110,12 +111,15 @@ class Gating:
         The verdict counts more than a file that cannot be written: that is said, and no more.
         """
         if self.junit is not None:
-            _write(self.junit, junit, "w")
+            try:
+                write_file(self.junit, junit.encode("utf-8"), "--junit")
+            except StoreError as error:
+                sys.stderr.write(f"evalkit: {error}\n")
         if os.environ.get("GITHUB_ACTIONS") == "true":
             sys.stderr.write(commands)  # GitHub reads them from both streams; stdout is the result
             sys.stderr.flush()
             if path := os.environ.get("GITHUB_STEP_SUMMARY"):
-                _write(Path(path), summary, "a")
+                _append(Path(path), summary)
 
 
 def gating_of(options: RunOptions) -> Gating | None:
@@ -147,15 +151,15 @@ def _require_writable(junit: Path) -> None:
     from evalkit.store.run_folder import require_outside_runs
 
     require_outside_runs(junit)
-    folder = junit.absolute().parent
-    wanted = junit if junit.exists() else folder
+    folder = Path(os.path.realpath(junit)).parent
+    wanted = junit if junit.exists() and not junit.is_file() else folder  # a file is replaced, not written into
     if junit.is_dir() or not folder.is_dir() or not os.access(wanted, os.W_OK):
         raise ConfigError(f"--junit '{junit}' cannot be written: name a file in a folder that exists")
 
 
-def _write(path: Path, text: str, mode: str) -> None:
+def _append(path: Path, text: str) -> None:
     try:
-        with path.open(mode, encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         sys.stderr.write(f"evalkit: '{path}' cannot be written: {error.strerror}\n")

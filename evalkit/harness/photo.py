@@ -146,7 +146,9 @@ class _Photo:
                 continue
             try:
                 plans[metric.text] = tuple(metric.plan(made))
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 broken[metric.text] = why_failed(metric.name, error)
         self.advance(explainer.text, explainer.forward_passes(self.plan.classifier.input_size))
         return _Asked(explainer, metrics, made, problem, plans, broken)
@@ -163,7 +165,9 @@ class _Photo:
                 answer = metric.integrate(plan, scores, self.result.clean_score)
                 curve = _only_curve(plan, scores)
             return replace(self._score(asked.explainer, metric, asked.saliency_map, answer), curve=curve)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             # One metric that fails on one map costs its own cell, not the run.
             return Cell(asked.explainer, metric, reason=why_failed(metric.name, error), failed=True)
 
@@ -174,7 +178,9 @@ class _Photo:
             made = np.asarray(maps[0], dtype=np.float32)
         except EvalkitError as error:
             return None, str(error)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             # One explainer that fails on one photo costs its own cells, not the run.
             return None, why_failed(explainer.name, error)
         problem = _map_problem(made, self.image.pixels.shape[:2])

@@ -183,7 +183,9 @@ class _Run:
             result = score_photo(plan, fitted, missing.cells, self._stored_maps(missing), self.progress.advance)
         except EvalkitError:
             raise
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             # One photo on which the model fails costs its own cells, not the run; what was known of it stays.
             result = unscored(missing.cells, why_failed("the model", error))
             seen = replace(row, sha256=image.sha256, problem=None, place=image.place)

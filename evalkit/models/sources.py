@@ -182,7 +182,9 @@ def _from_function(source: str) -> keras.Model:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ModelError(f"--model '{source}': module '{module_name}' cannot be imported: {error}") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ModelError(
             f"--model '{source}': importing '{module_name}' failed: {type(error).__name__}: {_first_line(error)}; "
             "write MODULE:FUNCTION"
@@ -192,7 +194,9 @@ def _from_function(source: str) -> keras.Model:
         raise ModelError(f"--model '{source}': module '{module_name}' has no function '{function_name}'")
     try:
         model = function()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise ModelError(f"--model '{source}' failed: {type(error).__name__}: {_first_line(error)}") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"--model '{source}' returned {type(model).__name__}; a Keras model is needed")

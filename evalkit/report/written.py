@@ -11,7 +11,7 @@ from evalkit.analysis.run_scores import table_of
 from evalkit.analysis.stored import results_of
 from evalkit.report.picture import to_png
 from evalkit.report.plots import curve_plot, object_size_plot, sweep_plot
-from evalkit.store.files import write_bytes
+from evalkit.store.files import write_file
 from evalkit.store.run_folder import REPORT, RunFolder
 
 if TYPE_CHECKING:
@@ -31,13 +31,12 @@ def write_report(folder: RunFolder, path: Path | None = None, images: ImageSet |
         images: the photos, for a run whose images were in memory.
 
     Raises:
-        StoreError: the run is not finished, or damaged.
-        OSError: the file cannot be written.
+        StoreError: the run is not finished or damaged, or the file cannot be written.
     """
     from evalkit.report.page import report_page
 
     place = path or folder.path / REPORT
-    write_bytes(place, report_page(folder, images).encode("utf-8"))
+    write_file(place, report_page(folder, images).encode("utf-8"))
     return place
 
 
@@ -49,8 +48,7 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
         into: a folder, made if need be.
 
     Raises:
-        StoreError: the run is not finished, or damaged.
-        OSError: a file cannot be written.
+        StoreError: the run is not finished or damaged, or a file cannot be written.
     """
     manifest, results = results_of(folder)
     criterion = manifest.settings.criterion
@@ -64,7 +62,7 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
     written = []
     for name, figure in figures.items():
         written.append(into / f"{name}.png")
-        write_bytes(written[-1], to_png(figure, _DPI))
+        write_file(written[-1], to_png(figure, _DPI))
     return written
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from evalkit.errors import StoreError
-from evalkit.store.files import write_bytes
+from evalkit.store.files import write_file
 
 __all__ = ["BASELINE_VERSION", "Baseline", "BaselineModel", "Recommendation", "read_baseline", "write_baseline"]
 
@@ -99,10 +99,7 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
     Raises:
         StoreError: the folder does not exist or cannot be written.
     """
-    try:
-        write_bytes(path, (_laid_out(msgspec.to_builtins(baseline)) + "\n").encode())
-    except OSError as error:
-        raise StoreError(f"--output '{path}' cannot be written: {error.strerror}; name another file") from error
+    write_file(path, (_laid_out(msgspec.to_builtins(baseline)) + "\n").encode(), "--output")
 
 
 def read_baseline(path: Path) -> Baseline:

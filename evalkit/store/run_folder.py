@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import msgspec
 
 from evalkit.errors import StoreError
 from evalkit.store.database import Database, is_results_database
-from evalkit.store.files import write_bytes
+from evalkit.store.files import is_full, write_bytes
 from evalkit.store.manifest import SCHEMA_VERSION, Manifest
 from evalkit.store.maps import PARTIAL, is_map_name
 
@@ -26,8 +25,6 @@ REPORT = "report.html"
 _MANIFEST, _DATABASE, _ANALYSIS, _MAPS, _LOCK = "manifest.json", "results.sqlite", "analysis.json", "maps", ".lock"
 _JOURNALS = tuple(f"{_DATABASE}-{kind}" for kind in ("wal", "shm", "journal"))
 _OWN = (_MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, REPORT, _LOCK)
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # What a damaged JSON file can raise: bytes that are no text are a plain ValueError.
 _UNREADABLE = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
@@ -175,7 +172,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full(error):
             what_next = "free some space and repeat the command, it goes on from here"
         else:
             what_next = "name another folder"
@@ -187,12 +184,17 @@ def _locked(path: Path) -> IO[str]:
     lock = path.open("a+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    except BlockingIOError as error:
         lock.seek(0)
         holder = lock.read().strip() or "another process"
         lock.close()
         raise StoreError(
             f"'{path.parent}' is being written by {holder}; wait for it, or name another --output"
+        ) from error
+    except OSError as error:
+        lock.close()
+        raise StoreError(
+            f"--output '{path.parent}' cannot be locked: {error.strerror}; name a folder on a disk that has file locks"
         ) from error
     lock.seek(0)
     lock.truncate()

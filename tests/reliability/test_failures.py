@@ -121,7 +121,9 @@ class DumbError(Exception):
         raise RuntimeError
 
 
-@pytest.mark.parametrize("error", [SystemExit(0), ValueError("bad \udcff name"), DumbError()])
+@pytest.mark.parametrize(
+    "error", [SystemExit(0), GeneratorExit(), BaseException("odd"), ValueError("bad \udcff name"), DumbError()]
+)
 def test_whatever_an_explainer_raises_costs_its_own_cells(evalkit, cells, monkeypatch, error):
     failing_once(monkeypatch, GradCam, "explain", error)
     done = evalkit(*RUN)
