@@ -1,9 +1,8 @@
-"""What readers of downloaded annotations share: numbers and boxes checked, paths kept inside, photos found."""
+"""What readers of downloaded annotations share: numbers and boxes checked, paths kept inside."""
 
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,12 +10,11 @@ from pathlib import Path, PurePosixPath
 
 from evalkit.datasets.entry import Box, Entry
 from evalkit.errors import DataError
+from evalkit.names import is_text
 
 __all__ = [
     "OUTSIDE",
-    "PHOTO_ENDINGS",
     "LeftOut",
-    "PhotoFinder",
     "clipped_box",
     "is_number",
     "read_bytes",
@@ -24,13 +22,8 @@ __all__ = [
     "require_unique",
 ]
 
-PHOTO_ENDINGS = ("", ".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG", ".bmp", ".gif", ".tif", ".tiff", ".webp",
-                 ".ppm", ".pgm", ".pbm")  # fmt: skip
-"""What a photo's name may lack in annotations."""
-
 OUTSIDE = "reaches outside the photo"
 _ROUNDING_PX = 1.0  # boxes are often rounded to a pixel beyond the frame
-_LOOKED_FOR = 50  # photos, to tell which folder they are in
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -77,16 +70,16 @@ def relative_name(name: object, where: str) -> str:
     """
     if not isinstance(name, str) or not name.strip():
         raise DataError(f"{where}: the photo's file name is {name!r}; a path below the photos' folder is needed")
+    if not is_text(name):
+        raise DataError(
+            f"{where}: the photo's file name {name!a} is not valid text (control or half characters); rename it"
+        )
     posix = name.strip().replace("\\", "/")
     if posix.startswith("/") or _DRIVE.match(posix) or ".." in posix.split("/"):
         raise DataError(
             f"{where}: the photo's file name '{name}' leads out of the photos' folder; absolute paths and '..' are not "
             "allowed there; a CSV manifest may name any file"
         )
-    try:
-        posix.encode()
-    except UnicodeEncodeError:
-        raise DataError(f"{where}: the photo's file name {name!a} is not valid text; rename it") from None
     return PurePosixPath(posix).as_posix()
 
 
@@ -100,52 +93,6 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-class PhotoFinder:
-    """Finds photos by name, with or without their ending, in the first of some folders that has any of them."""
-
-    def __init__(self, folders: Iterable[Path], names: Sequence[str], endings: Sequence[str] = ("",)) -> None:
-        """Choose the folder.
-
-        Args:
-            folders: likely ones, the likeliest first; the first is also taken where none has a photo.
-            names: posix paths below the folder.
-            endings: what names may lack, e.g. ``.JPEG``.
-        """
-        candidates = list(dict.fromkeys(folders))
-        self.endings = endings
-        # The first names tell nearly always; of a set that is half there perhaps only the last.
-        self.folder = next(
-            (
-                folder
-                for some in (names[:_LOOKED_FOR], names[_LOOKED_FOR:])
-                for folder in candidates
-                if any(map(self._in(folder), some))
-            ),
-            candidates[0],
-        )
-
-    def path(self, *names: str) -> Path:
-        """Return where a photo of one of these names is, the first of them first, or would be."""
-        found = (self._in(self.folder)(name) for name in names)
-        return next(filter(None, found), self.folder / f"{names[0]}{self.endings[0]}")
-
-    def _in(self, folder: Path) -> _Search:
-        return _Search(folder, self.endings)
-
-
-class _Search:
-    def __init__(self, folder: Path, endings: Sequence[str]) -> None:
-        self.folder, self.endings = folder, endings
-
-    def __call__(self, name: str) -> Path | None:
-        paths = (f"{self.folder}/{name}{ending}" for ending in self.endings)
-        try:
-            found = next(filter(os.path.isfile, paths), None)
-        except ValueError:  # a zero byte in the name
-            return None
-        return None if found is None else Path(found)
 
 
 def require_unique(entries: Iterable[Entry]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from evalkit.datasets.files import file_facts, read_from_file
 from evalkit.datasets.image_set import Entry, ImageSet
 from evalkit.errors import DataError
+from evalkit.names import escaped
 
 __all__ = ["EXTENSIONS", "read_class_folder"]
 
@@ -27,7 +28,7 @@ def read_class_folder(path: Path) -> ImageSet:
         path: the folder.
 
     Returns:
-        The set, sorted by folder and name; ids are posix paths relative to the folder.
+        The set, sorted by folder and name; ids are posix paths relative to the folder, control characters escaped.
 
     Raises:
         DataError: no photos, photos both beside and inside class folders, a folder that cannot be listed, or a name
@@ -51,7 +52,7 @@ def read_class_folder(path: Path) -> ImageSet:
     if not labelled:
         return ImageSet(name, "folder", [_entry(photo, root, "") for photo in loose], read_from_file)
     entries = [_entry(photo, root, label) for label, found in photos.items() for photo in found]
-    return ImageSet(name, "folder", entries, read_from_file, list(photos))
+    return ImageSet(name, "folder", entries, read_from_file, list(map(escaped, photos)))
 
 
 def _photos(folder: Path, visited: set[_Identity]) -> Iterator[Path]:
@@ -90,4 +91,4 @@ def _entry(photo: Path, root: Path, label: str) -> Entry:
     except UnicodeEncodeError as error:
         raise DataError(f"{name!a} in {root.name}: the name is not valid UTF-8; rename the file or folder") from error
     size_bytes, mtime_ns, problem = file_facts(photo)
-    return Entry(name, photo, None, label, size_bytes=size_bytes, mtime_ns=mtime_ns, problem=problem)
+    return Entry(escaped(name), photo, None, escaped(label), size_bytes=size_bytes, mtime_ns=mtime_ns, problem=problem)

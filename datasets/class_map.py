@@ -95,7 +95,7 @@ def _from_csv(path: Path) -> dict[str, tuple[Named, ...]]:
             raise ConfigError(f"--class-map '{path}' is empty; {_EXPECTED}")
         require_commas(header, path)
         if [name.lower() for name in header.fields] != ["class", "output"]:
-            raise ConfigError(f"--class-map '{path}': the columns are {', '.join(header.fields)}; {_EXPECTED}")
+            raise ConfigError(f"--class-map '{path}': the columns are {header.shown}; {_EXPECTED}")
         for line in lines:
             if len(line.fields) != 2 or not line.fields[0]:
                 raise ConfigError(f"--class-map: {line.where} is not a class and an output; {_EXPECTED}")

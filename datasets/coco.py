@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evalkit.datasets.annotations import LeftOut, PhotoFinder, clipped_box, is_number, read_bytes, relative_name
+from evalkit.datasets.annotations import LeftOut, clipped_box, is_number, read_bytes, relative_name
 from evalkit.datasets.entry import Box, Entry, Places
-from evalkit.datasets.files import file_facts, read_from_file
+from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.photo_finder import PhotoFinder
 from evalkit.datasets.segments import check_segment, polygon_box
 from evalkit.errors import DataError
+from evalkit.names import is_text
 
 __all__ = ["read_coco"]
 
@@ -62,7 +64,7 @@ def read_coco(path: Path) -> ImageSet:
     for photo, facts in photos.items():
         if not pairs.get(photo):
             left_out.add("photos without an object", facts.name)
-    return ImageSet(path.name, "coco", entries, read_from_file, list(names.values()), left_out.notes(path.name))
+    return ImageSet(path.name, "coco", entries, read_annotated, list(names.values()), left_out.notes(path.name))
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,7 @@ class _Pair:
     problem: str = ""
 
     def entry(self, label: str, finder: PhotoFinder) -> Entry:
-        path = finder.path(self.photo.name)
-        size_bytes, mtime_ns, missing = file_facts(path)
+        path, size_bytes, mtime_ns, missing = finder.photo(self.photo.name)
         outlined = all(part.segment for part in self.objects)
         return Entry(
             id=f"{self.photo.name}#{label}",
@@ -179,7 +180,7 @@ def _categories(document: Mapping[str, Any], path: Path) -> dict[Key, str]:
     names: dict[Key, str] = {}
     for key, item in _identified(document, "categories", "category", path):
         name = item.get("name")
-        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        if not isinstance(name, str) or not name.strip() or not is_text(name):
             raise DataError(f"{path.name} category {key}: name {name!r} is not allowed; write a text")
         if name.strip() in names.values():
             raise DataError(f"{path.name} category {key}: another category is called '{name}' too; rename one")

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.errors import DataError
+from evalkit.names import escaped
 
 __all__ = ["Line", "csv_lines", "require_commas"]
+
+_SHOWN_FIELDS, _SHOWN_LETTERS = 12, 40
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,12 @@ class Line:
 
     fields: list[str]
     where: str
+
+    @property
+    def shown(self) -> str:
+        """The fields for a message: the first few, cut short."""
+        first = ", ".join(escaped(one[:_SHOWN_LETTERS]) for one in self.fields[:_SHOWN_FIELDS])
+        return f"{first}, and {len(self.fields) - _SHOWN_FIELDS} more" if len(self.fields) > _SHOWN_FIELDS else first
 
 
 def csv_lines(path: Path) -> Iterator[Line]:

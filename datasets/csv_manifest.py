@@ -13,6 +13,7 @@ from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.files import file_facts, read_from_file
 from evalkit.datasets.image_set import ImageSet
 from evalkit.errors import DataError
+from evalkit.names import is_text
 
 __all__ = ["read_csv_manifest"]
 
@@ -87,7 +88,7 @@ def _missing(what: str, name: str, names: list[str], header: Line) -> str:
     if not close and name == "class_index":
         close = difflib.get_close_matches("label", free, n=1, cutoff=0.4)
     hint = f" (is it '{close[0]}'? rename it)" if close else ""
-    return f"{header.where}: {what} missing{hint}; {_NEEDED}; found: {', '.join(header.fields)}"
+    return f"{header.where}: {what} missing{hint}; {_NEEDED}; found: {header.shown}"
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,9 @@ class _Row:
                 "a comma inside a path or label needs double quotes around it"
             )
         cells = {name: line.fields[position] for name, position in columns.items()}
+        for name, cell in cells.items():
+            if not is_text(cell):
+                raise DataError(f"{line.where}: {name} {cell!a} has control characters or line breaks; take them out")
         if not cells["image"]:
             raise DataError(f"{line.where}: image is empty; write the path of a photo")
         class_index = _class_index(cells.get("class_index", ""), line.where)

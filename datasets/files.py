@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.datasets.annotations import clipped_box
 from evalkit.datasets.decode import decode_mask, decode_photo, decode_void
 from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.geometry import rasterize, tight_box
@@ -18,7 +20,16 @@ from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.segments import decode_segment
 from evalkit.errors import ImageError
 
-__all__ = ["EMPTY_MASK", "SMALLER", "contents_of", "file_facts", "read_from_file", "region_share", "require_inside"]
+__all__ = [
+    "EMPTY_MASK",
+    "SMALLER",
+    "contents_of",
+    "file_facts",
+    "read_annotated",
+    "read_from_file",
+    "region_share",
+    "require_inside",
+]
 
 EMPTY_MASK = "mask is empty"
 SMALLER = "smaller than its box"
@@ -47,11 +58,20 @@ def file_facts(path: Path) -> tuple[int, int, str]:
     return found.st_size, found.st_mtime_ns, "" if stat.S_ISREG(found.st_mode) else "not a file"
 
 
-def read_from_file(entry: Entry) -> LabelledImage:
+def read_annotated(entry: Entry) -> LabelledImage:
+    """Read as ``read_from_file`` does; a rounding pixel of a box beyond the photo is cut off, see ``clipped_box``."""
+    return read_from_file(entry, rounded=True)
+
+
+def read_from_file(entry: Entry, *, rounded: bool = False) -> LabelledImage:
     """Read a photo and its truth at the photo's own size.
 
     With masks or outlines the region is their union and exact, and the boxes are their tight boxes; else the region is
     drawn from the boxes by pixel centers. What is the object is never ignored.
+
+    Args:
+        entry: of a set whose photos are files.
+        rounded: boxes may reach a pixel beyond the photo, whose size their reader did not know.
 
     Raises:
         ImageError: the photo or a mask is missing, damaged, empty or of the wrong size, or the photo is smaller than
@@ -66,6 +86,8 @@ def read_from_file(entry: Entry) -> LabelledImage:
         said = f"{entry.size[1]} x {entry.size[0]}" if entry.size else ""
         raise ImageError(f"the photo is {size[1]} x {size[0]} (width x height, upright), but said to be {said}")
     class_index = UNLABELLED if entry.class_index is None else entry.class_index
+    if rounded:
+        entry = replace(entry, boxes=tuple(_clipped(box, size) for box in entry.boxes))
     region, boxes, void = _truth(entry, size)
     return LabelledImage(
         id=entry.id,
@@ -107,6 +129,13 @@ def require_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> None:
             raise ImageError(f"the photo is {width} x {height}, {SMALLER} ({x0:g}, {y0:g}, {x1:g}, {y1:g})")
 
 
+def _clipped(box: Box, size: tuple[int, int]) -> Box:
+    found = clipped_box(box, size)
+    if isinstance(found, str):
+        raise ImageError(found)
+    return found
+
+
 def _truth(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[np.float64] | None, Pixels | None]:
     """Return region, boxes, and the void of the masks."""
     if entry.masks or entry.segments:
@@ -120,8 +149,8 @@ def _truth(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[
             region |= mask.object
             void |= mask.void
             tight.append(tight_box(mask.object))
-        for text in entry.segments:
-            drawn = decode_segment(text, size)
+        for number, text in enumerate(entry.segments, start=1):
+            drawn = _drawn(text, size, f"outline {number} of {len(entry.segments)}")
             if drawn.any():
                 region |= drawn
                 tight.append(tight_box(drawn))
@@ -140,13 +169,20 @@ def _ignored(places: Places, void: Pixels | None, region: Pixels | None, size: t
     ignored = np.zeros(size, dtype=np.bool_) if void is None else void.copy()
     for path in places.masks:
         ignored |= _mask(path, size).object
-    for text in places.segments:
-        ignored |= decode_segment(text, size)
+    for number, text in enumerate(places.segments, start=1):
+        ignored |= _drawn(text, size, f"crowd {number} of {len(places.segments)}")
     if places.boxes:
         ignored |= rasterize(np.array(places.boxes, dtype=np.float64), size)
     if region is not None:
         ignored &= ~region
     return ignored if ignored.any() else None
+
+
+def _drawn(text: str, size: tuple[int, int], where: str) -> Pixels:
+    try:
+        return decode_segment(text, size)
+    except ImageError as error:
+        raise ImageError(f"{where}: {error}") from error
 
 
 def _mask(path: Path, size: tuple[int, int]) -> _Mask:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from evalkit.datasets.annotations import PHOTO_ENDINGS, PhotoFinder, clipped_box, relative_name, require_unique
+from evalkit.datasets.annotations import clipped_box, relative_name, require_unique
 from evalkit.datasets.csv_lines import Line, csv_lines, require_commas
 from evalkit.datasets.entry import Box, Entry
-from evalkit.datasets.files import file_facts, read_from_file
+from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.photo_finder import PHOTO_ENDINGS, PhotoFinder
 from evalkit.datasets.voc import half_open
 from evalkit.errors import DataError
 
@@ -44,7 +45,7 @@ def read_imagenet_csv(path: Path) -> ImageSet:
         raise DataError(f"{path} is empty; {_EXPECTED}")
     require_commas(header, path)
     if [name.lower() for name in header.fields] != _HEADER:
-        raise DataError(f"{header.where}: the columns are {', '.join(header.fields)}; {_EXPECTED}")
+        raise DataError(f"{header.where}: the columns are {header.shown}; {_EXPECTED}")
     rows = [_Row(line) for line in lines]
     if not rows:
         raise DataError(f"{path} has a header but no rows; {_EXPECTED}")
@@ -53,7 +54,7 @@ def read_imagenet_csv(path: Path) -> ImageSet:
     finder = PhotoFinder(_folders(path), names, PHOTO_ENDINGS)
     entries = [entry for row in rows for entry in row.entries(finder)]
     require_unique(entries)
-    return ImageSet(path.name, "imagenet", entries, read_from_file)
+    return ImageSet(path.name, "imagenet", entries, read_annotated)
 
 
 class _Row:
@@ -87,8 +88,7 @@ class _Row:
 
     def entries(self, finder: PhotoFinder) -> Iterator[Entry]:
         for label, boxes in self.boxes.items():
-            path = finder.path(self.image, f"{label}/{self.image}")
-            size_bytes, mtime_ns, missing = file_facts(path)
+            path, size_bytes, mtime_ns, missing = finder.photo(self.image, f"{label}/{self.image}")
             yield Entry(
                 id=f"{self.image}#{label}",
                 path=path,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -10,11 +11,12 @@ from evalkit.datasets.annotations import LeftOut
 from evalkit.datasets.class_folder import read_class_folder
 from evalkit.datasets.entry import Entry, Places
 from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.photo_finder import existing
 from evalkit.errors import DataError
 
 __all__ = ["read_mask_folder"]
 
-_ENDINGS = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+_ENDINGS = (".png", ".PNG", ".bmp", ".BMP", ".gif", ".tif", ".tiff", ".TIF", ".webp")
 
 
 def read_mask_folder(path: Path) -> ImageSet:
@@ -28,7 +30,8 @@ def read_mask_folder(path: Path) -> ImageSet:
         path: the folder.
 
     Returns:
-        The set; ids are posix paths below ``images``. Photos without a mask have no region, and are counted.
+        The set; ids are posix paths below ``images``. Photos without a mask have no region, and are counted; of one
+        with two, or of two that share one, ``problem`` says so.
 
     Raises:
         DataError: a folder is missing, or ``images`` cannot be read.
@@ -38,22 +41,42 @@ def read_mask_folder(path: Path) -> ImageSet:
             raise DataError(f"{path} has no folder '{name}'; expected images/<class>/<image> and masks/<class>/<image>")
     photos = read_class_folder(path / "images")
     left_out = LeftOut()
-    entries = [_with_mask(entry, path.absolute(), left_out) for entry in photos.entries]
+    entries = _with_masks(photos.entries, path.absolute(), left_out)
     notes = [note.replace(": left out: ", ": without a region: ") for note in left_out.notes(path.name)]
     name = path.resolve().name or str(path)
     return photos.renamed(name, "masks", notes).with_entries(entries)
 
 
-def _with_mask(entry: Entry, folder: Path, left_out: LeftOut) -> Entry:
-    masks = next(([mask] for mask in _candidates(folder / "masks", entry.id) if mask.is_file()), [])
-    ignored = next(([mask] for mask in _candidates(folder / "ignore", entry.id) if mask.is_file()), [])
+def _with_masks(photos: Sequence[Entry], folder: Path, left_out: LeftOut) -> list[Entry]:
+    stems = Counter(_stem(_name(photo, folder)) for photo in photos)
+    return [_with_mask(photo, folder, stems, left_out) for photo in photos]
+
+
+def _with_mask(photo: Entry, folder: Path, stems: Counter[str], left_out: LeftOut) -> Entry:
+    name = _name(photo, folder)
+    masks, wrong = _called_like(folder / "masks", name, stems)
+    ignored, odd = _called_like(folder / "ignore", name, stems)
     if not masks:
-        left_out.add("photos, which have no mask", entry.id)
-    return replace(entry, masks=tuple(masks), ignore=Places(masks=tuple(ignored)))
+        left_out.add("photos, which have no mask", photo.id)
+    return replace(photo, masks=masks, ignore=Places(masks=ignored), problem=photo.problem or wrong or odd)
 
 
-def _candidates(folder: Path, photo: str) -> Iterator[Path]:
-    stem = PurePosixPath(photo).with_suffix("")
-    for ending in _ENDINGS:
-        yield folder / f"{stem}{ending}"
-        yield folder / f"{photo}{ending}"
+def _called_like(folder: Path, photo: str, stems: Counter[str]) -> tuple[tuple[Path, ...], str]:
+    """Return a photo's mask, if it has one, and why it is not clear which it is, or nothing."""
+    stem = _stem(photo)
+    by_stem, by_name = existing(folder, stem, _ENDINGS), existing(folder, photo, _ENDINGS)
+    found = [*by_stem, *by_name]
+    if len(found) > 1:
+        names = " and ".join(f"'{mask.name}'" for mask in found)
+        return (), f"{names} in '{folder.name}' are both for this photo; keep one"
+    if by_stem and stems[stem] > 1:
+        return (), f"'{by_stem[0].name}' in '{folder.name}' is for several photos; call it '{Path(photo).name}.png'"
+    return tuple(found), ""
+
+
+def _name(photo: Entry, folder: Path) -> str:
+    return photo.id if photo.path is None else photo.path.relative_to(folder / "images").as_posix()
+
+
+def _stem(photo: str) -> str:
+    return PurePosixPath(photo).with_suffix("").as_posix()

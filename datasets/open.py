@@ -49,7 +49,33 @@ def open_image_set(path: str | Path, data_format: str | None = None) -> ImageSet
             f"--data '{path}' does not exist; name a CSV manifest, or a folder with <class>/<image>, or another of "
             "`list datasets`; 'scenes' is built in"
         )
-    return _reader(data_format or _recognized(place))(place)
+    if data_format is not None:
+        _require_kind(place, data_format)
+        return _reader(data_format)(place)
+    place = _annotations_of(place)
+    return _reader(_recognized(place))(place)
+
+
+def _require_kind(place: Path, data_format: str) -> None:
+    """Raise DataError if a forced format cannot be what stands there."""
+    wanted = "a file" if data_format in ("csv", "coco", "imagenet") else "a folder"
+    if data_format != "voc" and place.is_dir() != (wanted == "a folder"):
+        found = "a folder" if place.is_dir() else "a file"
+        raise DataError(
+            f"--data '{place}' is {found}; --data-format {data_format} takes {wanted}; name one, or leave the option "
+            "out"
+        )
+
+
+def _annotations_of(place: Path) -> Path:
+    """Return COCO's own file where its folder is named, else the place itself."""
+    found = [] if _has_masks(place) else sorted((place / "annotations").glob("*.json"))
+    if len(found) > 1:
+        raise DataError(
+            f"--data '{place}' has several annotations; name one of {', '.join(str(file) for file in found[:5])}"
+            + (f", and {len(found) - 5} more" if len(found) > 5 else "")
+        )
+    return found[0] if found else place
 
 
 def _recognized(place: Path) -> str:
@@ -68,12 +94,16 @@ def _recognized(place: Path) -> str:
 
 
 def _recognized_folder(folder: Path) -> str:
-    if (folder / "images").is_dir() and (folder / "masks").is_dir():
+    if _has_masks(folder):
         return "masks"
     annotated = folder / "Annotations"
     if annotated.is_dir() or any(child.suffix.lower() == ".xml" for child in folder.glob("*")):
         return "voc"
     return "folder"
+
+
+def _has_masks(folder: Path) -> bool:
+    return (folder / "images").is_dir() and (folder / "masks").is_dir()
 
 
 def _begins(path: Path) -> str:

@@ -8,18 +8,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from evalkit.datasets.annotations import (
-    PHOTO_ENDINGS,
     LeftOut,
-    PhotoFinder,
     clipped_box,
     read_bytes,
     relative_name,
     require_unique,
 )
 from evalkit.datasets.entry import Box, Entry, Places
-from evalkit.datasets.files import file_facts, read_from_file
+from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.photo_finder import PHOTO_ENDINGS, PhotoFinder
 from evalkit.errors import DataError
+from evalkit.names import is_text
 
 __all__ = ["half_open", "read_voc"]
 
@@ -69,7 +69,7 @@ def read_voc(path: Path) -> ImageSet:
         raise DataError(f"{path}: none of its {len(files)} XML files names an object that can be used")
     require_unique(entries)
     return ImageSet(
-        name, "voc", entries, read_from_file, sorted({entry.label for entry in entries}), left_out.notes(name)
+        name, "voc", entries, read_annotated, sorted({entry.label for entry in entries}), left_out.notes(name)
     )
 
 
@@ -143,7 +143,7 @@ def _classes(root: Any, where: str, size: tuple[int, int] | None) -> dict[str, _
     classes: dict[str, _Class] = {}
     for number, item in enumerate(root.findall("object"), start=1):
         label = (item.findtext("name") or "").strip()
-        if not label or not label.isprintable():
+        if not label or not is_text(label):
             raise DataError(f"{where} object {number}: name {label!r} is not allowed; write the class")
         of_class = classes.setdefault(label, _Class())
         box = _box([item.findtext(f"bndbox/{edge}") for edge in _EDGES], size)
@@ -169,8 +169,7 @@ def _entries(photo: _Photo, finder: PhotoFinder, left_out: LeftOut) -> Iterator[
     if not photo.classes:
         left_out.add("files without an object", photo.where)
         return
-    path = finder.path(*photo.names)
-    size_bytes, mtime_ns, missing = file_facts(path)
+    path, size_bytes, mtime_ns, missing = finder.photo(*photo.names)
     for label, found in photo.classes.items():
         if not found.boxes and not found.problem:
             left_out.add("classes that have only difficult objects in a photo", f"{photo.where}, {label}")

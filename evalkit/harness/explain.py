@@ -21,6 +21,7 @@ from evalkit.errors import ConfigError, DataError, EvalkitError, ImageError, Mod
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import EXPLAINERS
 from evalkit.models.classifier import Classifier
+from evalkit.names import escaped
 from evalkit.registry import split_specs
 
 __all__ = [
@@ -102,7 +103,7 @@ def read_photo(source: str | Path | NDArray[np.uint8], name: str = "image") -> L
         return _scene(str(source))
     path = Path(source).expanduser()
     try:
-        return read_from_file(Entry(path.name, path, None, ""))
+        return read_from_file(Entry(escaped(path.name), path, None, ""))
     except ImageError as error:
         raise DataError(f"IMAGE '{source}': {error}; name a photo, or one of scene-00000 to scene-00999") from error
 

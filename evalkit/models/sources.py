@@ -18,6 +18,7 @@ from evalkit.errors import ModelError, nearest
 from evalkit.models import graph
 from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
 from evalkit.models.classifier import Classifier
+from evalkit.names import escaped
 from evalkit.registry import simplify
 
 __all__ = ["as_classifier", "load_classifier", "read_class_names", "read_classes"]
@@ -241,6 +242,7 @@ def read_classes(path: Path) -> tuple[list[str], list[str] | None]:
             raise ModelError(f"--class-names '{path}': a JSON list of strings is needed, or Keras' class index")
     else:
         names = [line.strip() for line in text.splitlines() if line.strip()]
+    names = [escaped(name) for name in names]
     if not names:
         raise ModelError(f"--class-names '{path}' holds no names; give a JSON list, or one name a line")
     pairs = [_SYNSET.fullmatch(name) for name in names]
@@ -263,7 +265,7 @@ def _from_class_index(index: dict[str, Any], path: Path) -> tuple[list[str], lis
             "give it, or a JSON list of strings"
         )
     ids, names = zip(*pairs, strict=True)
-    return list(names), list(ids)
+    return [escaped(name) for name in names], list(ids)
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from evalkit.errors import StoreError
+from evalkit.names import is_text
 from evalkit.store.files import write_file
 
 __all__ = ["BASELINE_VERSION", "Baseline", "BaselineModel", "Recommendation", "read_baseline", "write_baseline"]
@@ -155,7 +156,7 @@ def _problem(baseline: Baseline) -> str | None:
         if values is None or len(values) != n_images:
             return f"is incomplete: {'no' if values is None else len(values)} {what} for {n_images} images"
     for text in (*baseline.explainers, *baseline.metrics):
-        if not text.isprintable():
+        if not is_text(text):
             return f"is damaged: {text!r} is no name"
     largest = max((abs(one) for by in baseline.scores.values() for row in by.values() for one in row if one), default=0)
     return f"is damaged: a score of {largest:g} is none" if largest > _LARGEST else None

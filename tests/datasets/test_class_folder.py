@@ -162,3 +162,10 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
         pytest.skip("the file system takes only UTF-8 names")
     with pytest.raises(DataError, match=r"'cat/\\udcff\.png' in .*: the name is not valid UTF-8"):
         read_class_folder(tmp_path)
+
+
+def test_control_characters_in_names_are_escaped(tmp_path: Path, save: Callable[[str, np.ndarray], Path]) -> None:
+    save("c\x1b[31mat/a\nb.png", np.zeros((4, 6, 3), np.uint8))
+    images = read_class_folder(tmp_path)
+    assert [(entry.id, entry.label) for entry in images.entries] == [("c\\x1b[31mat/a\\nb.png", "c\\x1b[31mat")]
+    assert images.read(images.entries[0]).pixels.shape == (4, 6, 3)

@@ -301,3 +301,36 @@ def test_photos_are_found_where_only_the_last_are_there(tmp_path: Path, save: Sa
     path.parent.mkdir()
     path.write_text(json.dumps(document))
     assert [entry.id for entry in read_coco(path).entries if not entry.problem] == ["59.png#cat"]
+
+
+def test_what_is_found_only_when_drawn_names_the_outline(write: Write) -> None:
+    bad = runs_of(drawn(1, 2, 3, 4)) | {"counts": [5, 5]}
+    whole = runs_of(drawn(1, 2, 3, 4))
+    images = read_coco(write({"segmentation": whole}, {"segmentation": bad}))
+    with pytest.raises(ImageError, match="outline 2 of 2: the run-length encoding covers 10 pixels"):
+        images.read(images.entries[0])
+    images = read_coco(write({"segmentation": whole}, {"segmentation": bad, "iscrowd": 1}))
+    with pytest.raises(ImageError, match="crowd 1 of 1: the run-length encoding covers 10 pixels"):
+        images.read(images.entries[0])
+
+
+def test_a_rounding_pixel_beyond_a_photo_of_unknown_size_is_cut_off(write: Write) -> None:
+    images = read_coco(write(boxed(-1, -0.5, WIDTH + 2, HEIGHT), images=[{"id": 5, "file_name": "a.png"}]))
+    (cat,) = images
+    assert cat.boxes.tolist() == [[0, 0, WIDTH, HEIGHT - 0.5]]
+
+
+def test_a_control_character_in_a_file_name_is_refused(write: Write) -> None:
+    with pytest.raises(DataError, match=r"val.json image 5: .* 'a\\x1b.png' is not valid text"):
+        read_coco(write(boxed(1, 2, 3, 4), images=[{"id": 5, "file_name": "a\x1b.png"}]))
+
+
+def test_the_folder_around_annotations_is_enough_if_they_are_one_file(write: Write, tmp_path: Path) -> None:
+    document = write(boxed(1, 2, 3, 4)).read_text()
+    (tmp_path / "val.json").unlink()
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_val2017.json").write_text(document)
+    assert (open_image_set(tmp_path).kind, open_image_set(tmp_path).name) == ("coco", "instances_val2017.json")
+    (tmp_path / "annotations" / "captions.json").write_text("{}")
+    with pytest.raises(DataError, match=r"has several annotations; name one of .*captions.json, .*instances_val2017"):
+        open_image_set(tmp_path)

@@ -71,9 +71,27 @@ def test_byte_order_mark_windows_line_ends_spaces_case_and_blank_rows(manifest: 
 
 
 def test_a_quoted_comma_belongs_to_the_name(manifest: Manifest) -> None:
-    entries = read_csv_manifest(manifest('image,label\n"a,b.png","two\nlines"\nc.png,cat\n')).entries
+    entries = read_csv_manifest(manifest('image,label,by\n"a,b.png",dog,"two\nlines"\nc.png,cat,me\n')).entries
     found = [(entry.id, entry.label, entry.where) for entry in entries]
-    assert found == [("a,b.png", "two\nlines", "labels.csv line 2"), ("c.png", "cat", "labels.csv line 4")]
+    assert found == [("a,b.png", "dog", "labels.csv line 2"), ("c.png", "cat", "labels.csv line 4")]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('a.png,"two\nlines"', r"labels.csv line 2: label 'two\nlines' has control characters or line breaks"),
+        ("a\x1b[31m.png,cat", r"labels.csv line 2: image 'a\x1b[31m.png' has control characters"),
+    ],
+)
+def test_control_characters_are_refused_and_shown_harmlessly(manifest: Manifest, row: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_csv_manifest(manifest(f"image,label\n{row}\n"))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("label", ["عربي", "می\u200cشود", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "a\u200fb"])
+def test_letters_of_every_script_are_taken(manifest: Manifest, label: str) -> None:
+    assert read_csv_manifest(manifest(f"image,label\na.png,{label}\n")).entries[0].label == label
 
 
 def test_an_absolute_path_is_kept(manifest: Manifest, save: Save, photo: np.ndarray) -> None:

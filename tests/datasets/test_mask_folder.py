@@ -49,6 +49,32 @@ def test_an_empty_mask_or_one_of_another_size_is_said(tmp_path: Path, save: Save
             images.read(entry)
 
 
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (("images/1.jpg", "masks/1.png", "masks/1.jpg.png"), "'1.png' and '1.jpg.png' in 'masks' are both for this"),
+        (("images/1.jpg", "masks/1.png", "masks/1.bmp"), "'1.png' and '1.bmp' in 'masks' are both for this photo"),
+        (
+            ("images/1.jpg", "images/1.png", "masks/1.png"),
+            "'1.png' in 'masks' is for several photos; call it '1.jpg.png'",
+        ),
+        (("images/1.jpg", "masks/1.png", "ignore/1.png", "ignore/1.tif"), "'1.png' and '1.tif' in 'ignore' are both"),
+    ],
+)
+def test_a_mask_that_is_not_clear_is_a_problem_of_its_photo(
+    tmp_path: Path, save: Save, photo: np.ndarray, files: tuple[str, ...], reason: str
+) -> None:
+    for file in files:
+        save(file, photo if file.startswith("images") else MASK)
+    assert reason in read_mask_folder(tmp_path).entries[0].problem
+
+
+def test_two_photos_of_one_stem_have_masks_by_their_whole_names(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+    for file in ("images/1.jpg", "images/1.png", "masks/1.jpg.png", "masks/1.png.PNG"):
+        save(file, photo if file.startswith("images") else MASK)
+    assert [entry.masks[0].name for entry in read_mask_folder(tmp_path).entries] == ["1.jpg.png", "1.png.PNG"]
+
+
 def test_without_both_folders_it_is_said(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="has no folder 'masks'"):

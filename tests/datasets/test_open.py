@@ -106,3 +106,21 @@ def test_importing_the_readers_imports_nothing_slow() -> None:
     code = f"import sys; from evalkit.datasets import {modules}; print(sorted({slow} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("kind", ["csv", "coco", "imagenet", "folder", "masks"])
+def test_a_forced_format_that_cannot_be_is_said(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "x.csv"
+    file.write_text("image,label\na.png,cat\n")
+    wrong, found, wanted = (file, "file", "folder") if kind in ("folder", "masks") else (tmp_path, "folder", "file")
+    with pytest.raises(DataError, match=f"is a {found}; --data-format {kind} takes a {wanted}; name one"):
+        open_image_set(wrong, kind)
+
+
+@pytest.mark.parametrize("kind", ["csv", "imagenet"])
+def test_a_wrong_file_is_not_printed_as_a_whole(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "x.json").write_text("{" + ",".join(f'"key{number}": "\x1b[2J{"long" * 99}"' for number in range(999)))
+    with pytest.raises(DataError) as caught:
+        open_image_set(tmp_path / "x.json", kind)
+    assert len(str(caught.value)) < 1000
+    assert "\x1b" not in str(caught.value)

@@ -153,3 +153,27 @@ def test_a_folder_without_files_is_said(tmp_path: Path) -> None:
     (tmp_path / "Annotations").mkdir()
     with pytest.raises(DataError, match="has no XML file"):
         open_image_set(tmp_path)
+
+
+def test_a_rounding_pixel_beyond_the_photo_is_cut_off_even_if_its_size_is_not_said(write: Write) -> None:
+    images = read_voc(write(annotation(thing("cat", 0, 1, 7, 5), size=None)))
+    (cat,) = images
+    assert cat.boxes.tolist() == [[0, 0, 6, 4]]
+    images = read_voc(write(annotation(thing("cat", 1, 1, 8, 4), size=None)))
+    with pytest.raises(ImageError, match=r"box .* reaches outside the photo of 6 x 4"):
+        images.read(images.entries[0])
+    images = read_voc(write(annotation(thing("cat", 7, 1, 7, 4), size=None)))
+    with pytest.raises(ImageError, match="has no area inside the photo"):
+        images.read(images.entries[0])
+
+
+def test_two_photos_of_the_name_are_not_guessed_between(write: Write, save: Save) -> None:
+    folder = write(annotation(thing("cat", 1, 1, 2, 2), filename="a"))
+    save("VOC/JPEGImages/a.jpg", np.zeros((4, 6, 3), np.uint8))
+    images = read_voc(folder)
+    with pytest.raises(
+        ImageError, match=r"'a.jpg' and 'a.png' are called like this photo; keep one, or write the ending"
+    ):
+        images.read(images.entries[0])
+    (cat,) = read_voc(write(annotation(thing("cat", 1, 1, 2, 2), filename="a.png")))
+    assert cat.region.sum() == 4

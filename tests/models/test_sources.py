@@ -181,3 +181,10 @@ def test_names_without_wordnet_ids_have_none(tmp_path):
     (tmp_path / "names").write_text('{"0": "tench"}')
     with pytest.raises(ModelError, match="Keras' class index is"):
         read_classes(tmp_path / "names")
+
+
+def test_control_characters_in_class_names_are_escaped(tmp_path):
+    (tmp_path / "names.json").write_text(
+        '["cat\\u001b[31m", "dog\\nhouse", "\\u0645\\u06cc\\u200c\\u0634\\u0648\\u062f"]'
+    )
+    assert read_class_names(tmp_path / "names.json") == ["cat\\x1b[31m", "dog\\nhouse", "می\u200cشود"]

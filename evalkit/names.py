@@ -1,0 +1,27 @@
+"""Names of files and classes, which come from anyone and are printed on terminals."""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["escaped", "is_text"]
+
+# Control characters move a terminal's cursor or break its lines; surrogates cannot be written at all. What joins
+# letters or marks their direction belongs to many scripts, and to emoji.
+_NOT_TEXT = ("Cc", "Cs", "Zl", "Zp")
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a name can be shown on a line: no control characters, no line breaks, no halves of characters."""
+    return name.isprintable() or not any(unicodedata.category(character) in _NOT_TEXT for character in name)
+
+
+def escaped(name: str) -> str:
+    r"""Return a name with what is no text written as Python writes it.
+
+    >>> escaped("a\x1bb.jpg")
+    'a\\x1bb.jpg'
+    """
+    if is_text(name):
+        return name
+    return "".join(one if is_text(one) else one.encode("unicode_escape").decode() for one in name)
