@@ -6,10 +6,10 @@ import io
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeGuard, Unpack, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from evalkit.errors import ConfigError, DataError
 
@@ -101,7 +101,7 @@ def explain(
 
 
 def save(
-    map: Explanation | NDArray[np.floating],  # noqa: A002 - what it is
+    map: Explanation | ArrayLike,  # noqa: A002 - what it is
     folder: str | PathLike[str],
     name: str,
     *,
@@ -111,7 +111,7 @@ def save(
     """Write a map as ``<name>.png``, a picture with its scale, and ``<name>.npy``, the raw values as float32.
 
     Args:
-        map: from ``explain``, or any float (h, w).
+        map: from ``explain``, or numbers (h, w).
         folder: made if need be; files of these names are replaced.
         name: of both files, without ending.
         photo: uint8 (H, W, 3) RGB, under a map that brings none.
@@ -119,7 +119,7 @@ def save(
 
     Raises:
         ConfigError: the name is empty or holds a folder.
-        DataError: the map is something else than (h, w) numbers.
+        DataError: the map is something else than (h, w) numbers, or the photo than uint8 (H, W, 3).
         StoreError: the files cannot be written.
     """
     from evalkit.report.picture import map_picture
@@ -127,14 +127,14 @@ def save(
 
     if not name or Path(name).name != name:
         raise ConfigError(f"name '{name}' is not allowed; write a file's name without folder and ending")
-    if isinstance(map, np.ndarray):
-        values = _checked(map)
-        picture = map_picture(values, photo, geometry=geometry, title=name)
-    else:
+    if _is_explanation(map):
         values = map.saliency_map
         picture = map_picture(
             values, map.photo, geometry=map.geometry, region=map.region, title=map.explainer, about=_about(map)
         )
+    else:
+        values = _checked(map)
+        picture = map_picture(values, _checked_photo(photo), geometry=geometry, title=name)
     buffer = io.BytesIO()
     np.save(buffer, values, allow_pickle=False)
     saved = Saved(Path(folder) / f"{name}.png", Path(folder) / f"{name}.npy")
@@ -143,10 +143,29 @@ def save(
     return saved
 
 
-def _checked(given: NDArray[np.floating]) -> NDArray[np.float32]:
-    if given.ndim != 2 or not given.size or given.dtype.kind not in "fiub":
-        raise DataError(f"the map is {given.dtype} {given.shape}; numbers (height, width) are needed")
-    return given.astype(np.float32)
+def _is_explanation(given: object) -> TypeGuard[Explanation]:
+    return hasattr(given, "saliency_map")
+
+
+def _checked(given: object) -> NDArray[np.float32]:
+    try:
+        values = np.asarray(given)
+    except ValueError as error:  # rows of several lengths
+        raise DataError(f"the map is no array ({error}); numbers (height, width) are needed") from error
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "fiub":
+        raise DataError(f"the map is {values.dtype} {values.shape}; numbers (height, width) are needed")
+    from evalkit.store.maps import as_float32
+
+    return as_float32(values)
+
+
+def _checked_photo(photo: object) -> NDArray[np.uint8] | None:
+    if photo is None:
+        return None
+    pixels = np.asarray(photo)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise DataError(f"photo is {pixels.dtype} {pixels.shape}; uint8 (height, width, 3), RGB, is needed")
+    return pixels
 
 
 def _about(made: Explanation) -> str:

@@ -45,6 +45,10 @@ def test_a_map_of_ones_own_can_be_drawn_with_and_without_its_photo(photos, tmp_p
     over = evalkit.save(own, tmp_path, "over", photo=photos[0])
     assert alone.picture.stat().st_size < over.picture.stat().st_size
     assert np.load(alone.values).dtype == np.float32
+    plain = evalkit.save([[1, 0], [0, 1e-200]], tmp_path, "plain")
+    assert np.load(plain.values).tolist() == [[1, 0], [0, 0]]
+    small = evalkit.save(own * 1e-200, tmp_path, "small")
+    assert np.array_equal(np.load(small.values), own)
 
 
 def test_what_cannot_be_done_is_said(tiny_model, photos, tmp_path):
@@ -58,6 +62,13 @@ def test_what_cannot_be_done_is_said(tiny_model, photos, tmp_path):
         evalkit.save(np.eye(3), tmp_path, "a/b")
     with pytest.raises(DataError, match=r"the map is float64 \(3,\)"):
         evalkit.save(np.ones(3), tmp_path, "a")
+    with pytest.raises(DataError, match="the map is no array"):
+        evalkit.save([[1.0, 2.0], [3.0]], tmp_path, "a")
+    with pytest.raises(DataError, match=r"the map is object \(\)"):
+        evalkit.save(None, tmp_path, "a")
+    for photo in (photos[0].astype(np.float32), photos[0][..., 0]):
+        with pytest.raises(DataError, match=r"photo is .*; uint8 \(height, width, 3\), RGB, is needed"):
+            evalkit.save(np.eye(3), tmp_path, "a", photo=photo)
     assert not list(tmp_path.iterdir())
 
 

@@ -14,7 +14,7 @@ from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
 
-__all__ = ["CURVE_METRICS", "MeanCurve", "SizeScore", "by_object_size", "curves_of", "mean_curve"]
+__all__ = ["CURVE_METRICS", "MeanCurve", "SizeScore", "by_object_size", "curves_of", "mean_curve", "variants"]
 
 Floats = NDArray[np.float64]
 CURVE_METRICS = ("deletion", "insertion")
@@ -101,6 +101,14 @@ def curves_of(folder: RunFolder, manifest: Manifest) -> dict[str, list[MeanCurve
                 steps = max(manifest.settings.steps, 2)
                 found.setdefault(one.text, []).append(mean_curve(one.text, metric, curves, steps, resampling))
     return found
+
+
+def variants(curves: Sequence[MeanCurve]) -> dict[str, list[MeanCurve]]:
+    """Return the curves by the parameters of their metrics, empty for none: those of one are drawn together."""
+    found: dict[str, list[MeanCurve]] = {}
+    for curve in curves:
+        found.setdefault(curve.metric.partition("(")[2].removesuffix(")"), []).append(curve)
+    return dict(sorted(found.items()))
 
 
 def by_object_size(table: ScoreTable, metric: str, seed: int) -> list[SizeScore]:

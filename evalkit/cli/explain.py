@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,10 +14,12 @@ from cyclopts import Parameter
 
 from evalkit.cli.options import Geometry, ModelParameters
 from evalkit.cli.output import color_wanted, print_result, quiet_native_stderr, stderr_console, terminal_width
-from evalkit.errors import ConfigError
+from evalkit.errors import ConfigError, ModelError
+from evalkit.names import escaped
 from evalkit.report.formats import OutputFormat
 
 if TYPE_CHECKING:
+    from evalkit.datasets.image import LabelledImage
     from evalkit.harness.explain import Explanation
     from evalkit.report.explained import Explained
 
@@ -75,7 +80,7 @@ def explain(  # noqa: PLR0913 - one parameter an option
     from evalkit.models.applications import MINI
     from evalkit.report.explained import render_explained
 
-    photos = [read_photo(image) for image in images]
+    photos = _told_apart(images, [read_photo(image) for image in images])
     if model.model is None and not all(map(is_scene, images)):
         raise ConfigError(
             "--model is missing; give a .keras file, vgg16 or another keras.applications name, or module:function"
@@ -90,18 +95,35 @@ def explain(  # noqa: PLR0913 - one parameter an option
     if precision == "bfloat16":
         classifier = classifier.in_precision(precision)
     explainers = build_explainers(explainer, classifier, seed)
-    made = explain_photos(
-        classifier, photos, explainers, class_index=class_index_of(classifier, class_), geometry=geometry
-    )
+    class_index = class_index_of(classifier, class_)
     several = len(photos) * len(explainers) > 1
     rows: list[Explained] = []
+    failed: list[str] = []
     console, taken = stderr_console(), set[str]()
-    for one in made:
+    for photo, one_explainer in product(photos, explainers):
+        try:
+            one = next(explain_photos(classifier, [photo], [one_explainer], class_index=class_index, geometry=geometry))
+        except ModelError as error:  # costs its own map
+            failed.append(str(error))
+            continue
         file = _unused(_file_name(name, Path(one.image).stem, one.explainer, several=several), taken)
         saved = save(one, output, file)
         rows.append(_row(one, saved))
         console.print(f"{saved.picture}", markup=False, highlight=False, soft_wrap=True)
-    print_result(render_explained(rows, format, width=terminal_width(), color=color_wanted()))
+    if rows:
+        print_result(render_explained(rows, format, width=terminal_width(), color=color_wanted()))
+    if failed:
+        more = f" (and {len(failed) - 1} more maps failed)" if len(failed) > 1 else ""
+        raise ModelError(f"{failed[0]}{more}; the other {len(rows)} maps are saved")
+
+
+def _told_apart(given: Sequence[str], photos: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """Call photos whose files have one name by the paths that were given."""
+    names = Counter(photo.id for photo in photos)
+    return [
+        photo if names[photo.id] == 1 else replace(photo, id=escaped(path))
+        for path, photo in zip(given, photos, strict=True)
+    ]
 
 
 def _file_name(name: str | None, stem: str, explainer: str, *, several: bool) -> str:

@@ -20,7 +20,7 @@ from evalkit.datasets.image import LabelledImage
 from evalkit.errors import ConfigError, ImageError
 from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
 from evalkit.registry import Literals
-from evalkit.store.maps import map_path
+from evalkit.store.maps import as_float32, map_path
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
@@ -30,7 +30,6 @@ __all__ = ["Supplied", "read_map_file", "supplied_maps", "tell_missing"]
 _ENDINGS = (".npy", ".png")
 _GRAY_MODES = ("1", "L", "I", "I;16", "I;16B")
 _NAMED = 20
-_SMALL, _LARGE = 1e-30, 1e30  # far from where float32 rounds to zero, and from its end
 NO_MAP, NOT_FINITE = "no map was given", "the map has NaN or infinite values"
 
 
@@ -219,8 +218,7 @@ def read_map_file(data: bytes, ending: str) -> NDArray[np.float32]:
         ending: ``.npy`` or ``.png``.
 
     Returns:
-        float32 (H, W), higher = more important; may hold NaN. Values whose largest is beyond what float32 holds well
-        are divided by it: no metric asks for the unit.
+        float32 (H, W), higher = more important, see ``as_float32``; may hold NaN.
 
     Raises:
         ImageError: something else; the message is fit to be stored.
@@ -232,16 +230,7 @@ def read_map_file(data: bytes, ending: str) -> NDArray[np.float32]:
         raise ImageError(f"the map file has shape {values.shape}; (height, width) is needed")
     if values.dtype.kind not in "fiub":
         raise ImageError(f"the map file holds {values.dtype}; numbers are needed")
-    return _as_float32(values)
-
-
-def _as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
-    if values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(np.float32).itemsize:
-        wide = values.astype(np.longdouble)
-        largest = np.abs(wide[np.isfinite(wide)]).max(initial=0)
-        if largest and not _SMALL <= largest <= _LARGE:
-            values = wide / largest
-    return values.astype(np.float32)
+    return as_float32(values)
 
 
 def _from_npy(data: bytes) -> NDArray[np.generic]:

@@ -23,6 +23,7 @@ from evalkit.explainers.catalog import EXPLAINERS
 from evalkit.models.classifier import Classifier
 from evalkit.names import escaped
 from evalkit.registry import split_specs
+from evalkit.store.maps import as_float32
 
 __all__ = [
     "ClassScore",
@@ -212,7 +213,7 @@ def _made(
     except Exception as error:
         said = str(error).strip().partition("\n")[0][:200]
         raise ModelError(f"{explainer.text} failed on '{fitted.id}': {type(error).__name__}: {said}") from error
-    return np.asarray(maps[0], dtype=np.float32), perf_counter() - start
+    return as_float32(np.asarray(maps[0])), perf_counter() - start
 
 
 def _named(classifier: Classifier, class_index: int) -> str:

@@ -55,9 +55,8 @@ def manifest_of(plan: Plan, folder: RunFolder, created: str, finished: str | Non
 def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
     model = plan.classifier
     seen = [row for row in rows if row.predicted is not None]
-    labelled = [row for row in seen if row.class_index >= 0]
-    stands_for = {entry.id: entry.outputs or (entry.class_index,) for entry in plan.images.entries}
-    right = sum(row.predicted in stands_for[row.image_id] for row in labelled)
+    labelled = [row.correct for row in seen if row.correct is not None]
+    right = sum(labelled)
     clean = np.array([row.clean_score for row in seen if row.clean_score is not None])
     return ModelFacts(
         name=model.name,

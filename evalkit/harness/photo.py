@@ -25,6 +25,7 @@ from evalkit.metrics.spec import (
 )
 from evalkit.models.perturbation import PhotoScores
 from evalkit.models.probabilities import score_of
+from evalkit.store.maps import as_float32
 
 __all__ = ["Cell", "MadeMap", "PhotoResult", "score_photo", "unscored", "why_failed"]
 
@@ -175,7 +176,7 @@ class _Photo:
         start = perf_counter()
         try:
             maps = explainer.explain_photo(self.plan.classifier, self.image, self.result.targets)
-            made = np.asarray(maps[0], dtype=np.float32)
+            made = as_float32(np.asarray(maps[0]))
         except EvalkitError as error:
             return None, str(error)
         except KeyboardInterrupt:

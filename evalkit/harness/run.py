@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from evalkit.datasets.geometry import fit
+from evalkit.datasets.image import UNLABELLED
 from evalkit.datasets.image_set import Entry
 from evalkit.errors import DataError, EvalkitError, ImageError
 from evalkit.explainers.base import Explainer
@@ -197,6 +198,7 @@ class _Run:
                 target=result.targets[0],
                 predicted=result.predicted,
                 clean_score=result.clean_score,
+                correct=None if image.class_index == UNLABELLED else int(result.predicted in image.targets),
                 place=image.place,
                 object_share=fitted.object_share,
                 facts_key=plan.facts_key,

@@ -44,9 +44,10 @@ class ShownMap(NamedTuple):
 
 
 class ShownImage(NamedTuple):
-    """One image: its photo, empty where it is gone, and all of its maps."""
+    """One image: its label, empty where it has none, its photo, empty where it is gone, and all of its maps."""
 
     name: str
+    label: str
     facts: str
     photo: str
     maps: tuple[ShownMap, ...]
@@ -160,7 +161,7 @@ class _Drawing(NamedTuple):
             ]
             picture, note = ("", "no map is kept") if saliency_map is None else _over(photo, saliency_map)
             shown.append(ShownMap(one.text, one.control, picture, _score(float(score)), note))
-        return ShownImage(row.image_id, _facts(row, pick), _alone(photo), tuple(shown))
+        return ShownImage(row.image_id, row.label, _facts(row, pick), _alone(photo), tuple(shown))
 
 
 def _over(photo: LabelledImage | None, saliency_map: NDArray[np.float32]) -> tuple[str, str]:
@@ -190,10 +191,12 @@ def _score(value: float) -> str:
 
 
 def _facts(row: ImageRow, pick: Pick) -> str:
+    # Explained is the label's class, or, with --target predicted, the one that the model took for it.
+    other = row.target is not None and row.target != row.class_index
     parts: Sequence[str] = [
-        *([row.label] if row.label else [f"class {row.target}"]),
-        *([] if row.clean_score is None else [f"class score {number(row.clean_score)}"]),
-        *(["misclassified"] if row.class_index >= 0 and row.predicted != row.class_index else []),
+        *([f"explained: class {row.target}"] if other else [] if row.label else [f"class {row.class_index}"]),
+        *([] if row.clean_score is None else [f"its score {number(row.clean_score)}"]),
+        *(["misclassified"] if row.correct == 0 else []),
         f"mean {number(pick.mean)}, gap {number(pick.spread)}",
     ]
     return " \N{MIDDLE DOT} ".join(parts)

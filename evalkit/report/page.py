@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalkit.analysis.curves import by_object_size, curves_of
+from evalkit.analysis.curves import by_object_size, curves_of, variants
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.analysis.run_scores import table_of
 from evalkit.analysis.stored import results_of
@@ -88,8 +88,9 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
     leading = _leading(manifest, results)
     size_plot = object_size_plot(sizes, leading, manifest.settings.criterion)
     curves = [
-        _Drawn(to_svg(curve_plot(found), f"Deletion and insertion curves of {explainer}"))
+        _Drawn(to_svg(curve_plot(some, variant), f"Deletion and insertion curves of {explainer} {variant}".rstrip()))
         for explainer, found in curves_of(folder, manifest).items()
+        for variant, some in variants(found).items()
     ]
     sweep = _sweep(manifest, results)
     pictures = gallery(folder, manifest, table, photos)

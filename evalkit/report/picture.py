@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import warnings
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["map_picture", "plain_text", "to_png"]
+__all__ = ["map_picture", "plain_text", "shortened", "to_png"]
 
 Picture = NDArray[np.uint8]
 _DPI = 100
@@ -26,7 +27,8 @@ _BAR, _BAR_ROOM = 18, 112
 _GRAY = 128
 _INK, _FAINT = "#1b1f24", "#57606a"
 _TITLE, _SMALL = 15, 12  # points
-_WIDEST = 7.5  # points a letter of the title takes, about
+_WIDEST, _WIDEST_SMALL = 7.5, 6.2  # points a letter of either takes, about
+_LINE = 20  # pixels from one line of small letters to the next
 
 
 def map_picture(
@@ -57,17 +59,25 @@ def map_picture(
     drawn = overlay(ground, saliency_map, geometry="squash" if photo is None else geometry, region=region)
     height, width = drawn.pixels.shape[:2]
     images = [drawn.pixels] if photo is None else [drawn.photo, drawn.pixels]
-    size = len(images) * (width + _GAP) + _BAR_ROOM + _GAP, height + _TOP + _BOTTOM
+    across = len(images) * (width + _GAP) + _BAR_ROOM + _GAP
+    notes = textwrap.wrap(_footnote(drawn), _letters(across, _WIDEST_SMALL))
+    size = across, height + _TOP + _BOTTOM + max(0, len(notes) - 1) * _LINE
     figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI, facecolor="white")
     for place, image in enumerate(images):
         axes = _axes(figure, size, (_GAP + place * (width + _GAP), _TOP, width, height))
         axes.imshow(image, interpolation="none", aspect="auto")
     _bar(figure, size, drawn, left=_GAP + len(images) * (width + _GAP))
-    room = (size[0] - 2 * _GAP) * 72 / _DPI
-    _write(figure, size, (_GAP, 26), _shortened(title, room), size=_TITLE, color=_INK, weight="bold")
-    _write(figure, size, (_GAP, 52), _shortened(about, room))
-    _write(figure, size, (_GAP, _TOP + height + 25), _footnote(drawn))
+    most = _letters(size[0], _WIDEST)
+    _write(figure, size, (_GAP, 26), shortened(title, most), size=_TITLE, color=_INK, weight="bold")
+    _write(figure, size, (_GAP, 52), shortened(about, most))
+    for number, line in enumerate(notes):
+        _write(figure, size, (_GAP, _TOP + height + 25 + number * _LINE), line)
     return to_png(figure)
+
+
+def _letters(across: int, widest: float) -> int:
+    """Return how many letters of a width in points stand beside each other in a picture of so many pixels."""
+    return max(12, int((across - 2 * _GAP) * 72 / _DPI / widest))
 
 
 def to_png(figure: Figure, dpi: int = _DPI) -> bytes:
@@ -121,9 +131,9 @@ def _footnote(drawn: Overlay) -> str:
     return "; ".join(parts)
 
 
-def _shortened(text: str, room: float) -> str:
-    """Cut text in its middle to about the room in points; both ends of a name tell it apart."""
-    text, most = plain_text(text), max(12, int(room / _WIDEST))
+def shortened(text: str, most: int) -> str:
+    """Cut text in its middle to so many letters, in one line; both ends of a name tell it apart."""
+    text = plain_text(text)
     return text if len(text) <= most else f"{text[: most // 2]}\N{HORIZONTAL ELLIPSIS}{text[-(most // 2 - 1) :]}"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from evalkit.analysis.curves import MeanCurve, SizeScore
 from evalkit.analysis.results import Results, SweepRow
 from evalkit.report.layout import ARROWS, number
-from evalkit.report.picture import plain_text
+from evalkit.report.picture import plain_text, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,32 +32,36 @@ VARIABLES: Mapping[str, str] = {
 _OF_METRIC = {"deletion": _SERIES[1], "insertion": _SERIES[0]}
 _DPI = 144
 _MOST_LINES = len(_SERIES)
+_TITLE_LETTERS = 42  # that fit above a curve plot
 
 
-def curve_plot(curves: Sequence[MeanCurve]) -> Figure:
+def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
     """Draw one explainer's deletion and insertion: mean, area below, and the 95 % interval over images.
 
     Args:
-        curves: of one explainer, one at least.
+        curves: of one explainer and one variant of the metrics, one at least.
+        variant: the metrics' parameters, for the title; empty for none.
     """
     figure, axes = _figure(3.6, 2.5)
     for curve in curves:
-        color = _OF_METRIC[curve.metric.partition("(")[0]]
+        name = curve.metric.partition("(")[0]
+        color = _OF_METRIC[name]
         axes.fill_between(curve.fractions, curve.mean, color=color, alpha=0.12, linewidth=0)
         axes.fill_between(curve.fractions, curve.low, curve.high, color=color, alpha=0.28, linewidth=0)
-        dashed = "--" if curve.metric.startswith("deletion") else "-"
+        dashed = "--" if name == "deletion" else "-"
         axes.plot(
             curve.fractions,
             curve.mean,
             dashed,
             color=color,
             linewidth=1.8,
-            label=f"{curve.metric} {number(curve.area)}",
+            label=f"{name} {number(curve.area)}",
         )
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.set_xlabel("share of the pixels, most relevant first")
     axes.set_ylabel("score of the class")
-    _legend(axes, curves[0].explainer)
+    lines = [curves[0].explainer, *([variant] if variant else [])]
+    _legend(axes, "\n".join(shortened(line, _TITLE_LETTERS) for line in lines))
     return figure
 
 
@@ -210,9 +214,7 @@ def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Any]:
 
 def _legend(axes: Axes, title: str) -> None:
     """Name the lines above the plot, where they hide nothing."""
-    axes.set_title(
-        plain_text(title), loc="left", size=10, color=_INK, weight="bold", parse_math=False, pad=22 if title else 6
-    )
+    axes.set_title(title, loc="left", size=10, color=_INK, weight="bold", parse_math=False, pad=22 if title else 6)
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) < 1:
         return

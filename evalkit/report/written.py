@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.analysis.curves import by_object_size, curves_of
+from evalkit.analysis.curves import by_object_size, curves_of, variants
 from evalkit.analysis.run_scores import table_of
 from evalkit.analysis.stored import results_of
 from evalkit.report.picture import to_png
 from evalkit.report.plots import curve_plot, object_size_plot, sweep_plot
+from evalkit.signature import digest
 from evalkit.store.files import write_file
 from evalkit.store.run_folder import REPORT, RunFolder
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["write_figures", "write_report"]
 
 _DPI = 144
+_LONGEST = 120
 
 
 def write_report(folder: RunFolder, path: Path | None = None, images: ImageSet | None = None) -> Path:
@@ -52,9 +56,12 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
     """
     manifest, results = results_of(folder)
     criterion = manifest.settings.criterion
-    figures = {
-        f"curves_{_safe(explainer)}": curve_plot(found) for explainer, found in curves_of(folder, manifest).items()
+    curves = {
+        " ".join(filter(None, ("curves", explainer, variant))): curve_plot(some, variant)
+        for explainer, found in curves_of(folder, manifest).items()
+        for variant, some in variants(found).items()
     }
+    figures = dict(zip(_file_names(list(curves)), curves.values(), strict=True))
     own = [one.text for one in manifest.explainers if not one.control]
     sizes = by_object_size(table_of(folder, manifest), criterion, manifest.settings.seed)
     optional = {"patch_sizes": sweep_plot(results, criterion), "object_sizes": object_size_plot(sizes, own, criterion)}
@@ -66,5 +73,11 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
     return written
 
 
-def _safe(text: str) -> str:
-    return re.sub(r"[^\w.=-]+", "_", text).strip("_")
+def _file_names(texts: Sequence[str]) -> list[str]:
+    """Return a legible file's name for each text, no two alike."""
+    names = [re.sub(r"[^\w.=-]+", "_", text).strip("_")[:_LONGEST] for text in texts]
+    alike = Counter(name.casefold() for name in names)
+    return [
+        name if alike[name.casefold()] == 1 else f"{name}-{digest(text, 8)}"
+        for name, text in zip(names, texts, strict=True)
+    ]

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from evalkit.signature import digest
 from evalkit.store.files import sha256_of, write_bytes
 
-__all__ = ["PARTIAL", "SavedMap", "is_map_name", "load_map", "map_is_there", "map_path", "save_map"]
+__all__ = ["PARTIAL", "SavedMap", "as_float32", "is_map_name", "load_map", "map_is_there", "map_path", "save_map"]
 
 PARTIAL = ".partial"  # where maps are written before they are renamed: all that a killed process can leave behind
 _NAME_LIMIT = 80
+_SMALL, _LARGE = 1e-30, 1e30  # far from where float32 rounds to zero, and from its end
 
 
 class SavedMap(NamedTuple):
@@ -26,6 +27,19 @@ class SavedMap(NamedTuple):
     file: str
     sha256: str
     size_bytes: int
+
+
+def as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Return a map as float32; values whose largest float32 does not hold well are divided by it.
+
+    Zeros or infinities would be another map, and no metric asks for the unit.
+    """
+    if values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(np.float32).itemsize:
+        wide = values.astype(np.longdouble)
+        largest = np.abs(wide[np.isfinite(wide)]).max(initial=0)
+        if largest and not _SMALL <= largest <= _LARGE:
+            values = wide / largest
+    return values.astype(np.float32)
 
 
 def map_path(explainer: str, image_id: str) -> str:

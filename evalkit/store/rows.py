@@ -24,9 +24,10 @@ CREATE TABLE images (
     photo_file TEXT, size_bytes INTEGER, mtime_ns INTEGER, truth TEXT, sha256 TEXT,
     problem TEXT,                -- why the photo cannot be used; NULL = it can
     target INTEGER, predicted INTEGER, clean_score REAL,
+    correct INTEGER,             -- whether the model's first choice is the label; NULL = not known
     place TEXT,                  -- digest of where the object is in the photo; empty = not known
     object_share REAL,           -- of the image, taken by its largest box; NULL = no region
-    facts_key TEXT               -- what target, predicted, clean_score and object_share were found with
+    facts_key TEXT               -- what target, predicted, clean_score, correct and object_share were found with
 ) WITHOUT ROWID;
 CREATE TABLE maps (
     image_id TEXT NOT NULL, explainer TEXT NOT NULL, key TEXT NOT NULL,
@@ -64,6 +65,7 @@ class ImageRow:
     target: int | None = None
     predicted: int | None = None
     clean_score: float | None = None
+    correct: int | None = None
     place: str | None = None
     object_share: float | None = None
     facts_key: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 
 import pytest
@@ -41,6 +42,35 @@ def rows():
     found = connection.execute(f"{query} ORDER BY position").fetchall()
     connection.close()
     return found
+
+
+def test_the_report_knows_what_a_class_map_makes_right(evalkit, coco):
+    assert evalkit("run", "--data", "val.json", "--class-map", "map.json", *COMMON).code == 0
+    right = {
+        image_id: predicted in ((0, 2) if class_index == 0 else (1,))
+        for image_id, class_index, _, predicted, _ in rows()
+    }
+    assert evalkit("report", "out").code == 0
+    page = (coco / "out" / "report.html").read_text()
+    shown = re.findall(r"<h4><bdi>([^<]+)</bdi></h4>\s*<p class=\"small faint\">(.*?)</p>", page)
+    assert shown
+    for image_id, facts in shown:
+        assert facts.startswith(f"<bdi>{image_id.partition('#')[2]}</bdi> ")
+        assert ("misclassified" in facts) == (not right[image_id])
+
+
+def test_the_report_says_whose_score_it_is_when_the_prediction_is_explained(evalkit, workplace):
+    run = ("run", "--data", "labels.csv", "--target", "predicted", *COMMON)
+    assert evalkit(*run).code == 0
+    facts = {image_id: (class_index, target) for image_id, class_index, target, _, _ in rows()}
+    assert evalkit("report", "out").code == 0
+    page = (workplace / "out" / "report.html").read_text()
+    shown = re.findall(r"<h4><bdi>([^<]+)</bdi></h4>\s*<p class=\"small faint\">(.*?)</p>", page)
+    assert any("explained: class" in one for _, one in shown)
+    for image_id, one in shown:
+        class_index, target = facts[image_id]
+        said = f"explained: class {target} · its score" in one
+        assert said == (class_index != target) == ("misclassified" in one)
 
 
 def test_a_class_map_sums_what_a_class_stands_for(evalkit, coco, tiny_model):

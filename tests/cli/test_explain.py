@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evalkit.explainers.cam import GradCam
+
 
 def explain(call, *arguments):
     return call("explain", *arguments, "--model", "tiny.keras")
@@ -110,3 +112,44 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(evalkit, workplace, argume
 def test_a_model_is_needed_for_a_photo(evalkit, workplace):
     done = evalkit("explain", "photo0.png")
     assert (done.code, "--model is missing" in done.err) == (2, True)
+
+
+def test_photos_of_one_name_are_told_apart_by_their_paths(evalkit, workplace):
+    (workplace / "b").mkdir()
+    (workplace / "photo1.png").rename(workplace / "b" / "photo0.png")
+    done = explain(evalkit, "photo0.png", "b/photo0.png", "photo2.png", "--format", "json")
+    assert [one["image"] for one in json.loads(done.out)["explanations"]] == [
+        "photo0.png",
+        "b/photo0.png",
+        "photo2.png",
+    ]
+    done = explain(evalkit, "photo0.png", "b/photo0.png")
+    for name in ("photo0.png", "b/photo0.png"):
+        assert f"{name}: the model's first choices are class" in done.out.replace("\n", " ")
+
+
+def test_an_explainer_that_fails_on_one_photo_costs_that_map(evalkit, workplace, monkeypatch):
+    whole, calls = GradCam.explain, []
+
+    def failing(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise ValueError("odd photo")
+        return whole(*arguments)
+
+    monkeypatch.setattr(GradCam, "explain", failing)
+    done = explain(evalkit, "photo0.png", "photo1.png", "photo2.png", "--format", "json")
+    assert done.code == 2
+    assert "gradcam failed on 'photo1.png': ValueError: odd photo; the other 2 maps are saved" in done.err
+    assert [one["image"] for one in json.loads(done.out)["explanations"]] == ["photo0.png", "photo2.png"]
+    assert {path.name for path in (workplace / "explanations").glob("*.png")} == {
+        "photo0_gradcam.png", "photo2_gradcam.png",
+    }  # fmt: skip
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(evalkit, workplace):
+    (workplace / "photo0.png").rename(workplace / "a\x1b[31m\nb.png")
+    done = explain(evalkit, "a\x1b[31m\nb.png")
+    assert done.code == 0, done.err
+    assert "\x1b" not in done.out + done.err
+    assert "a\\x1b[31m\\nb.png: the model's first choices" in done.out.replace("\n", " ")

@@ -164,3 +164,14 @@ def test_a_picture_is_a_png_whatever_the_map_and_the_names(made):
     assert picture.width == 2 * 480 + 2 * 14 + 112 + 14
     assert first == map_picture(made, photo, **names)
     assert Image.open(io.BytesIO(map_picture(made))).width < picture.width
+
+
+@pytest.mark.parametrize("size", [(480, 40), (200, 120), (40, 480)])
+def test_the_words_below_a_picture_stay_inside_it(size):
+    made = np.linspace(-1, 1, 81).reshape(9, 9)
+    photo = np.zeros((*size, 3), np.uint8)
+    picture = np.asarray(Image.open(io.BytesIO(map_picture(made, photo, geometry="center-crop"))).convert("L"))
+    assert (picture[:, -10:] == 255).all()
+    assert (picture[-8:] == 255).all()
+    below = picture[-30:, :-10]
+    assert (below < 200).any()  # the last line of the footnote

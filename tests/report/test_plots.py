@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evalkit.analysis.curves import MeanCurve, SizeScore
+from evalkit.analysis.curves import MeanCurve, SizeScore, variants
 from evalkit.report.picture import to_png
 from evalkit.report.plots import VARIABLES, _pass_ticks, curve_plot, object_size_plot, sweep_plot, to_svg
 
@@ -38,6 +38,35 @@ def test_curves_say_their_areas_and_mark_mean_area_and_interval():
     assert len(axes.collections) == 4  # for each an area and an interval
     # Not by color alone.
     assert {line.get_linestyle() for line in axes.lines} == {"--", "-"}
+
+
+def test_variants_of_the_metrics_have_plots_of_their_own():
+    given = [curve(text) for text in ("deletion", "deletion(steps=14)", "deletion(substrate=black)", "insertion",
+                                      "insertion(steps=14)")]  # fmt: skip
+    found = variants(given)
+    assert {name: [one.metric for one in some] for name, some in found.items()} == {
+        "": ["deletion", "insertion"],
+        "steps=14": ["deletion(steps=14)", "insertion(steps=14)"],
+        "substrate=black": ["deletion(substrate=black)"],
+    }
+    svg = to_svg(curve_plot(found["steps=14"], "steps=14"), "curves")
+    assert {"gradcam", "steps=14", "deletion 0.500", "insertion 0.500"} <= set(texts(svg))
+
+
+@pytest.mark.parametrize("variant", ["", "steps=14, substrate=black, ties=levels, baseline=blur and more of it"])
+@pytest.mark.parametrize("explainer", ["gradcam", "maps(" + "a very long name of a folder " * 5 + ")"])
+def test_titles_and_labels_stay_inside_and_nothing_overlaps(explainer, variant):
+    figure = curve_plot([curve("deletion", explainer), curve("insertion", explainer)], variant)
+    to_png(figure)
+    width, height = figure.bbox.size
+    axes = figure.axes[0]
+    title, legend = axes._left_title.get_window_extent(), axes.get_legend().get_window_extent()
+    for box in (title, legend, axes.get_window_extent()):
+        assert box.x0 >= 0
+        assert box.x1 <= width
+        assert box.y1 <= height
+    assert title.y0 >= legend.y1 - 1
+    assert axes.get_window_extent().height > 0.4 * height
 
 
 def test_the_sweep_shows_score_interval_cost_and_choice(results, manifest):
