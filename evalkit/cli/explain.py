@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +21,7 @@ from evalkit.report.formats import OutputFormat
 
 if TYPE_CHECKING:
     from evalkit.datasets.image import LabelledImage
+    from evalkit.explainers.base import Explainer
     from evalkit.harness.explain import Explanation
     from evalkit.report.explained import Explained
 
@@ -92,20 +94,17 @@ def explain(  # noqa: PLR0913 - one parameter an option
         class_names=Path(model.class_names) if model.class_names else None,
         batch_size=batch_size,
     )
+    console, taken = stderr_console(), set[str]()
+    if classifier.doubt:
+        console.print(classifier.doubt, markup=False, highlight=False, soft_wrap=True)
     if precision == "bfloat16":
         classifier = classifier.in_precision(precision)
     explainers = build_explainers(explainer, classifier, seed)
-    class_index = class_index_of(classifier, class_)
+    explained = partial(explain_photos, classifier, class_index=class_index_of(classifier, class_), geometry=geometry)
     several = len(photos) * len(explainers) > 1
     rows: list[Explained] = []
     failed: list[str] = []
-    console, taken = stderr_console(), set[str]()
-    for photo, one_explainer in product(photos, explainers):
-        try:
-            one = next(explain_photos(classifier, [photo], [one_explainer], class_index=class_index, geometry=geometry))
-        except ModelError as error:  # costs its own map
-            failed.append(str(error))
-            continue
+    for one in _each(product(photos, explainers), failed, explained):
         file = _unused(_file_name(name, Path(one.image).stem, one.explainer, several=several), taken)
         saved = save(one, output, file)
         rows.append(_row(one, saved))
@@ -115,6 +114,21 @@ def explain(  # noqa: PLR0913 - one parameter an option
     if failed:
         more = f" (and {len(failed) - 1} more maps failed)" if len(failed) > 1 else ""
         raise ModelError(f"{failed[0]}{more}; the other {len(rows)} maps are saved")
+
+
+def _each(
+    pairs: Iterable[tuple[LabelledImage, Explainer]],
+    failed: list[str],
+    explained: Callable[[Sequence[LabelledImage], Sequence[Explainer]], Iterator[Explanation]],
+) -> Iterator[Explanation]:
+    """Yield the explanation of every photo by every explainer; one that fails is noted, and costs itself alone."""
+    for photo, explainer in pairs:
+        try:
+            made = next(explained([photo], [explainer]))
+        except ModelError as error:
+            failed.append(str(error))
+        else:
+            yield made
 
 
 def _told_apart(given: Sequence[str], photos: Sequence[LabelledImage]) -> list[LabelledImage]:

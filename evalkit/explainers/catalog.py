@@ -8,7 +8,7 @@ from evalkit.errors import ConfigError
 from evalkit.explainers.base import Explainer
 from evalkit.registry import Registry, Spec, parse_spec, split_specs
 
-__all__ = ["DEFAULT_EXPLAINERS", "DEFAULT_PATCH_SIZES", "EXPLAINERS", "SCENES_PATCH_SIZES", "expand"]
+__all__ = ["DEFAULT_EXPLAINERS", "DEFAULT_PATCH_SIZES", "EXPLAINERS", "SCENES_PATCH_SIZES", "expand", "unused_by"]
 
 EXPLAINERS: Registry[Explainer] = Registry(
     "explainer",
@@ -52,13 +52,13 @@ def expand(
     Raises:
         ConfigError: nothing listed, an unknown name or parameter, a value out of range, or one listed twice.
     """
-    written = split_specs(specs) if isinstance(specs, str) else [one for spec in specs for one in split_specs(spec)]
+    written = _split(specs)
     if not written:
         raise ConfigError(f"--explainers is empty; name at least one of: {', '.join(EXPLAINERS.names())}")
     explainers: list[Explainer] = []
     for text in written:
         spec = parse_spec(text)
-        if spec.name == "occlusion" and "patch_size" not in spec.parameters:
+        if _is_swept(spec):
             explainers += _grid(spec, patch_sizes, strides, say)
         else:
             explainers.append(EXPLAINERS.build(spec, seed=seed))
@@ -68,6 +68,32 @@ def expand(
             raise ConfigError(f"--explainers: {explainer.text} is listed twice; drop one")
         seen.add(explainer.text)
     return explainers
+
+
+def unused_by(specs: str | Sequence[str] | None, *, sizes: bool, strides: bool) -> list[str]:
+    """Return the options among ``--patch-sizes`` and ``--strides`` that were given and mean nothing for these specs.
+
+    Args:
+        specs: as for ``expand``; None = all explainers.
+        sizes: ``--patch-sizes`` was given.
+        strides: ``--strides`` was given.
+    """
+    if specs is None:
+        return []
+    bare = [spec for spec in map(parse_spec, _split(specs)) if _is_swept(spec)]
+    unused = {
+        "--patch-sizes": sizes and not bare,
+        "--strides": strides and all("stride" in spec.parameters for spec in bare),
+    }
+    return [option for option, is_unused in unused.items() if is_unused]
+
+
+def _split(specs: str | Sequence[str]) -> list[str]:
+    return split_specs(specs) if isinstance(specs, str) else [one for spec in specs for one in split_specs(spec)]
+
+
+def _is_swept(spec: Spec) -> bool:
+    return spec.name == "occlusion" and "patch_size" not in spec.parameters
 
 
 def _grid(

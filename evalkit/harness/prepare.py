@@ -24,7 +24,7 @@ from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.errors import ConfigError, EvalkitError, ImageError, ModelError
 from evalkit.explainers.base import Explainer
-from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand
+from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, unused_by
 from evalkit.explainers.supplied import supplied_maps, tell_missing
 from evalkit.harness.plan import Plan
 from evalkit.harness.select import chosen_by, select
@@ -86,6 +86,8 @@ def prepare(
         strides=strides_of(options) or ("patch",),
         say=say,
     )
+    for option in unused_by(options.explainers, sizes=sizes is not None, strides=options.strides is not None):
+        say(f"{option} is not used: --explainers names no occlusion that leaves it open")
     criterion = _criterion(options.criterion, metrics)
     class_map = read_class_map(Path(options.class_map)) if options.class_map else None
     region_area_of(options)
@@ -93,6 +95,8 @@ def prepare(
     images = open_image_set(options.data or "", options.data_format) if images is None else images
     supplied = supplied_maps(maps, [entry.id for entry in images.entries])
     classifier = model or _loaded(options, class_names)
+    if classifier.doubt:
+        say(classifier.doubt)
     target = options.target or "label"
     images, notes = match_classes(
         images,

@@ -92,6 +92,18 @@ class Classifier:
         self.work = graph.work(self.computed, self._shapes)
         self.fingerprint = fingerprint(model, preprocess)
 
+    @property
+    def doubt(self) -> str:
+        """What may be wrong with the preprocessing asked for, in a sentence; empty if nothing is."""
+        probe = np.linspace(0, 255, 12).reshape(1, 2, 2, 3)
+        changed = not np.array_equal(self._preprocess(as_tensor(probe)), probe.astype(np.float32))
+        if not (changed and graph.has_own_preprocessing(self.model)):
+            return ""
+        return (
+            f"--preprocess {self.preprocess} is applied before model '{self.name}', which begins with a Rescaling or "
+            "Normalization layer of its own; leave the option out if that layer is all that it needs"
+        )
+
     def in_precision(self, precision: Literal["float32", "bfloat16"]) -> Classifier:
         """Return a classifier of the same model that computes in another precision."""
         return Classifier(

@@ -78,3 +78,19 @@ def test_what_cannot_be_swept_is_refused_before_anything_is_computed(evalkit, wo
     assert done.code == 2
     assert said in done.err
     assert not (workplace / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("explainers", "unused"),
+    [
+        ("gradcam", ["--patch-sizes", "--strides"]),
+        ("occlusion(patch_size=8),uniform", ["--patch-sizes", "--strides"]),
+        ("occlusion(stride=4)", ["--strides"]),
+        ("occlusion,occlusion(patch_size=9)", []),
+    ],
+)
+def test_options_of_the_sweep_that_mean_nothing_are_said(evalkit, workplace, explainers, unused):
+    done = evalkit(*RUN, "--explainers", explainers, "--patch-sizes", "8,16", "--strides", "8")
+    assert done.code == 0, done.err
+    said = [option for option in ("--patch-sizes", "--strides") if f"{option} is not used" in done.err]
+    assert said == unused

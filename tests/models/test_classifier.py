@@ -235,3 +235,12 @@ def test_complement_keeps_what_one_minus_p_loses():
     np.testing.assert_allclose(log_complement(logits, 0), np.log(2) - 60.0, rtol=1e-12)
     moderate = np.array([[1.0, 2.0, -0.5], [0.0, 0.0, 0.0]])
     np.testing.assert_allclose(np.exp(log_complement(moderate, 2)), 1 - softmax(moderate)[:, 2], rtol=1e-12)
+
+
+def test_preprocessing_on_top_of_the_models_own_is_doubted(tiny_model):
+    assert Classifier(tiny_model).doubt == ""
+    assert Classifier(tiny_model, preprocess="efficientnet").doubt == ""  # Keras' does nothing
+    said = Classifier(tiny_model, preprocess="vgg16").doubt
+    assert "--preprocess vgg16 is applied before model 'tiny', which begins with a Rescaling" in said
+    plain = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])
+    assert Classifier(plain, preprocess="vgg16").doubt == ""
