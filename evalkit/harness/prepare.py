@@ -86,8 +86,6 @@ def prepare(
         strides=strides_of(options) or ("patch",),
         say=say,
     )
-    for option in unused_by(options.explainers, sizes=sizes is not None, strides=options.strides is not None):
-        say(f"{option} is not used: --explainers names no occlusion that leaves it open")
     criterion = _criterion(options.criterion, metrics)
     class_map = read_class_map(Path(options.class_map)) if options.class_map else None
     region_area_of(options)
@@ -95,8 +93,6 @@ def prepare(
     images = open_image_set(options.data or "", options.data_format) if images is None else images
     supplied = supplied_maps(maps, [entry.id for entry in images.entries])
     classifier = model or _loaded(options, class_names)
-    if classifier.doubt:
-        say(classifier.doubt)
     target = options.target or "label"
     images, notes = match_classes(
         images,
@@ -112,15 +108,18 @@ def prepare(
     precision = _precision(options, classifier)
     classifier = _in_precision(classifier, precision, _checked(images), geometry, say)
     images = _checked(select(images, options, classifier, geometry, say))  # asks the model as the run will
+    fitting = _fitting(explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say)
+    # What can be gone on with is said when nothing can fail any more.
     for one in supplied:
         tell_missing(one, [entry.id for entry in images.entries], say)
+    for option in unused_by(options.explainers, sizes=sizes is not None, strides=options.strides is not None):
+        say(f"{option} is not used: --explainers names no occlusion that leaves it open")
+    if classifier.doubt:
+        say(classifier.doubt)
     return Plan(
         images=images,
         classifier=classifier,
-        explainers=[
-            *supplied,
-            *_fitting(explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say),
-        ],
+        explainers=[*supplied, *fitting],
         metrics=metrics,
         target=target,
         geometry=geometry,
