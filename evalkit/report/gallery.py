@@ -195,7 +195,7 @@ def _facts(row: ImageRow, pick: Pick) -> str:
     other = row.target is not None and row.target != row.class_index
     parts: Sequence[str] = [
         *([f"explained: class {row.target}"] if other else [] if row.label else [f"class {row.class_index}"]),
-        *([] if row.clean_score is None else [f"its score {number(row.clean_score)}"]),
+        *([] if row.clean_score is None else [f"{'its' if other else 'class'} score {number(row.clean_score)}"]),
         *(["misclassified"] if row.correct == 0 else []),
         f"mean {number(pick.mean)}, gap {number(pick.spread)}",
     ]
