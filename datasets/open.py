@@ -69,7 +69,7 @@ def _require_kind(place: Path, data_format: str) -> None:
 
 def _annotations_of(place: Path) -> Path:
     """Return COCO's own file where its folder is named, else the place itself."""
-    found = [] if _has_masks(place) else sorted((place / "annotations").glob("*.json"))
+    found = [] if _has_masks(place) else sorted([*(place / "annotations").glob("*.json"), *place.glob("*.coco.json")])
     if len(found) > 1:
         raise DataError(
             f"--data '{place}' has several annotations; name one of {', '.join(str(file) for file in found[:5])}"

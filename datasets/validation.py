@@ -86,6 +86,7 @@ class DataReport:
         n_regions: images read that say where the object is.
         n_exact: of these, those with the object's own pixels.
         n_ignoring: images read with ignored pixels.
+        n_whole: images read whose every pixel, but ignored ones, is the object's: nothing in them can be missed.
         widths: of the photos read, pixels; None if none was.
         heights: of the photos read, pixels; None if none was.
         region_areas: share of the photo that the object takes, 0..1; None without regions.
@@ -104,6 +105,7 @@ class DataReport:
     n_regions: int
     n_exact: int
     n_ignoring: int
+    n_whole: int
     widths: Spread | None
     heights: Spread | None
     region_areas: Spread | None
@@ -161,6 +163,7 @@ class _Seen:
     areas: list[float] = field(default_factory=list)
     exact: int = 0
     ignoring: int = 0
+    whole: int = 0
     regions: Counter[str] = field(default_factory=Counter)
     contents: dict[str, dict[str, str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -171,6 +174,8 @@ class _Seen:
         if image.region is not None:
             self.areas.append(float(image.region.mean()))
             self.exact += image.exact
+            judged = image.region if image.ignore is None else image.region | image.ignore
+            self.whole += bool(judged.all())
             self.regions[_class_of(entry)] += 1
         # One photo may stand in several entries, one a class: that is no duplicate.
         self.contents.setdefault(image.sha256, {}).setdefault(_file_of(entry), entry.id)
@@ -205,6 +210,7 @@ def inspect(images: ImageSet, watch: Watch = lambda entries: entries, look: Look
         n_regions=len(seen.areas),
         n_exact=seen.exact,
         n_ignoring=seen.ignoring,
+        n_whole=seen.whole,
         widths=_spread([float(width) for _, width in seen.sizes]),
         heights=_spread([float(height) for height, _ in seen.sizes]),
         region_areas=_spread(seen.areas),

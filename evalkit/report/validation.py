@@ -56,6 +56,7 @@ def _facts(found: Validation) -> Iterator[tuple[str, str]]:
     yield "unlabelled", f"{data.n_unlabelled}"
     yield "with a region", f"{data.n_regions} ({data.n_exact} exact, {data.n_ignoring} with ignored pixels)"
     yield "region's area", _percent(data.region_areas)
+    yield "whole photo", f"{data.n_whole}"
     yield "width", _pixels(data.widths)
     yield "height", _pixels(data.heights)
     yield "images a class", _balance(data)
@@ -111,6 +112,11 @@ def _duplicates(data: DataReport) -> tuple[str, Sequence[str], list[tuple[str]]]
 
 def _notes(found: Validation) -> Iterator[str]:
     yield from found.data.notes
+    if found.data.n_whole:
+        yield (
+            f"In {found.data.n_whole} images the object is the whole photo: whatever a map points to is right. A mask "
+            "holds zeros where the object is not; masks of labels (1 object, 2 background) are no such masks."
+        )
     if found.model is not None:
         yield from found.model.notes
         unknown = found.model.unknown_labels

@@ -165,3 +165,15 @@ def test_the_limit_counts_images_whose_class_is_known_as_a_run_does(evalkit, wor
     done = evalkit("validate", *options)
     assert done.code == 2
     assert "is written in two ways" in done.err
+
+
+def test_objects_as_large_as_the_photo_are_counted_and_doubted(evalkit, workplace):
+    """Masks of labels, 1 for the object and 2 for the background, have no zeros."""
+    labels = np.full((40, 48), 2, np.uint8)
+    labels[5:20, 5:20] = 1
+    Image.fromarray(labels).save(workplace / "labels.png")
+    (workplace / "masks.csv").write_text("image,label,mask\nphoto0.png,cat,labels.png\nphoto1.png,cat,\n")
+    done = evalkit("validate", "--data", "masks.csv")
+    assert "In 1 images the object is the whole photo" in done.out.replace("\n", " ")
+    assert found_in(evalkit("validate", "--data", "masks.csv", "--format", "json"))["data"]["n_whole"] == 1
+    assert "is the whole photo" not in evalkit("validate", "--data", "labels.csv").out.replace("\n", " ")

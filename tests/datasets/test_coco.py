@@ -331,6 +331,10 @@ def test_the_folder_around_annotations_is_enough_if_they_are_one_file(write: Wri
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "instances_val2017.json").write_text(document)
     assert (open_image_set(tmp_path).kind, open_image_set(tmp_path).name) == ("coco", "instances_val2017.json")
+    beside = tmp_path / "train"
+    beside.mkdir()
+    (beside / "_annotations.coco.json").write_text(document)
+    assert (open_image_set(beside).kind, open_image_set(beside).name) == ("coco", "_annotations.coco.json")
     (tmp_path / "annotations" / "captions.json").write_text("{}")
     with pytest.raises(DataError, match=r"has several annotations; name one of .*captions.json, .*instances_val2017"):
         open_image_set(tmp_path)
