@@ -90,6 +90,8 @@ class Entry:
         facts: list[Any] = [self.class_index, self.label, *_facts(Places(self.boxes, self.masks)), self.contents]
         if self.segments or self.ignore:  # what most sets lack is not in the digest, which older runs hold
             facts += [self.segments, *_facts(self.ignore), self.ignore.segments]
+        if self.size:
+            facts.append({"size": self.size})
         if self.outputs:
             facts.append({"outputs": self.outputs})
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -212,7 +212,7 @@ def contents_of(path: Path) -> bytes:
         raise ImageError(f"the file has {size_bytes:,} bytes; 2 GB at most are read")
     try:
         return path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ImageError(f"cannot be read: {_system_reason(error)}") from error
 
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.image import LabelledImage
 from evalkit.errors import ConfigError, DataError, ImageError
+from evalkit.names import escaped
 from evalkit.randomness import generator
 
 __all__ = ["Box", "Entry", "ImageSet"]
@@ -52,7 +53,7 @@ class ImageSet:
         Raises:
             DataError: two entries share an id.
         """
-        self.name = name
+        self.name = escaped(name)
         self.kind = kind
         self.entries = tuple(entries)
         self.class_names = None if class_names is None else tuple(class_names)

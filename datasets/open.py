@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evalkit.datasets.image_set import ImageSet
 from evalkit.errors import ConfigError, DataError, nearest
+from evalkit.names import path_of
 
 __all__ = ["FORMATS", "open_image_set"]
 
@@ -43,7 +44,7 @@ def open_image_set(path: str | Path, data_format: str | None = None) -> ImageSet
         from evalkit.datasets.scenes import scenes
 
         return scenes()
-    place = Path(path).expanduser()
+    place = path_of(path)
     if not place.exists():
         raise DataError(
             f"--data '{path}' does not exist; name a CSV manifest, or a folder with <class>/<image>, or another of "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
+from pathlib import Path
 
-__all__ = ["escaped", "is_text"]
+__all__ = ["escaped", "is_text", "path_of"]
 
 # Control characters move a terminal's cursor or break its lines; surrogates cannot be written at all. What joins
 # letters or marks their direction belongs to many scripts, and to emoji.
@@ -25,3 +27,8 @@ def escaped(name: str) -> str:
     if is_text(name):
         return name
     return "".join(one if is_text(one) else one.encode("unicode_escape").decode() for one in name)
+
+
+def path_of(text: str | os.PathLike[str]) -> Path:
+    """Return a path as somebody wrote it: ``~`` is the home folder; one that is nobody's stays as it is."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises

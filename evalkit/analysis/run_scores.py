@@ -48,14 +48,15 @@ def read_run(path: Path) -> RunScores:
     try:
         manifest = finished_manifest(folder)
         database = folder.database
-        return RunScores(
-            str(path),
-            manifest,
-            table_of(folder, manifest),
-            database.planned_images(),
-            database.rank_hashes([one.text for one in manifest.explainers]),
-            database.unscored(),
-        )
+        with database.snapshot():
+            return RunScores(
+                str(path),
+                manifest,
+                table_of(folder, manifest),
+                database.planned_images(),
+                database.rank_hashes([one.text for one in manifest.explainers]),
+                database.unscored(),
+            )
     finally:
         folder.close()
 

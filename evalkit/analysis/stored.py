@@ -54,8 +54,10 @@ def results_of(
         return manifest, stored
     from evalkit.analysis.analyse import analyse
 
+    with folder.database.snapshot():
+        key, table = folder.analysis_key(ANALYSIS_VERSION), table_of(folder, manifest)
     results = analyse(
-        table_of(folder, manifest),
+        table,
         metrics,
         manifest.explainers,
         seed=own.seed,
@@ -64,7 +66,7 @@ def results_of(
     )
     if settings == own:
         with contextlib.suppress(OSError):  # a run that may only be read is analysed each time
-            folder.write_analysis(results, ANALYSIS_VERSION)
+            folder.write_analysis(results, key)
     return msgspec.structs.replace(manifest, settings=settings), results
 
 

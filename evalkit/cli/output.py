@@ -26,7 +26,7 @@ __all__ = [
     "terminal_width",
 ]
 
-_DEFAULT_WIDTH = 80
+_DEFAULT_WIDTH, _WIDEST = 80, 1000
 
 
 class _Unheard(io.FileIO):
@@ -58,8 +58,8 @@ def prepare_streams() -> None:
 
 
 def terminal_width() -> int:
-    """Return the columns of the terminal; 80 where there is none."""
-    return shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns
+    """Return the columns of the terminal, 1,000 at most; 80 where there is none."""
+    return min(shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns, _WIDEST)
 
 
 def color_wanted() -> bool:

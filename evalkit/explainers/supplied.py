@@ -19,6 +19,7 @@ from evalkit.datasets.files import contents_of
 from evalkit.datasets.image import LabelledImage
 from evalkit.errors import ConfigError, ImageError
 from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
+from evalkit.names import escaped, path_of
 from evalkit.registry import Literals
 from evalkit.store.maps import as_float32, map_path
 
@@ -58,12 +59,12 @@ class Supplied(Explainer):
     @property
     def text(self) -> str:
         """``maps(<folder's name>)``."""
-        return f"{self.name}({self.folder.name})"
+        return f"{self.name}({escaped(self.folder.name)})"
 
     @property
     def signature(self) -> str:
         """The name, and how maps of another size are brought to the model's."""
-        return signature.line(self.name, {"v": self.version, "folder": self.folder.name, "resize": "bilinear"})
+        return signature.line(self.name, {"v": self.version, "folder": escaped(self.folder.name), "resize": "bilinear"})
 
     @property
     def contents(self) -> str:
@@ -72,7 +73,7 @@ class Supplied(Explainer):
 
     def parameters(self) -> dict[str, Literals]:
         """Return where the maps stand."""
-        return {"folder": str(self.folder)}
+        return {"folder": escaped(str(self.folder))}
 
     def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
         """Raise ConfigError: a map is found by its photo's name."""
@@ -107,7 +108,7 @@ def supplied_maps(folders: Sequence[Path], image_ids: Sequence[str]) -> list[Sup
     Raises:
         ConfigError: a folder that is none, two of one name, two maps of one image, or not one map that matches.
     """
-    roots = [Path(os.path.abspath(folder.expanduser())) for folder in folders]  # noqa: PTH100 - "." and ".." have names
+    roots = [Path(os.path.abspath(path_of(folder))) for folder in folders]  # noqa: PTH100 - "." and ".." have names
     twice = [name for name, count in Counter(root.name for root in roots).items() if count > 1]
     if twice:
         raise ConfigError(f"MAPS_DIR: two folders are called '{twice[0]}'; rename one, the name stands in the tables")

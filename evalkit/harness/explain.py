@@ -21,7 +21,7 @@ from evalkit.errors import ConfigError, DataError, EvalkitError, ImageError, Mod
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import EXPLAINERS
 from evalkit.models.classifier import Classifier
-from evalkit.names import escaped
+from evalkit.names import escaped, path_of
 from evalkit.registry import split_specs
 from evalkit.store.maps import as_float32
 
@@ -102,7 +102,7 @@ def read_photo(source: str | Path | NDArray[np.uint8], name: str = "image") -> L
         return LabelledImage(name, source, UNLABELLED, "", sha256=hashlib.sha256(source.tobytes()).hexdigest())
     if is_scene(str(source)):
         return _scene(str(source))
-    path = Path(source).expanduser()
+    path = path_of(source)
     try:
         return read_from_file(Entry(escaped(path.name), path, None, ""))
     except ImageError as error:

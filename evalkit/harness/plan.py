@@ -17,7 +17,17 @@ from evalkit.models.classifier import Classifier
 from evalkit.store.database import Database, ImageRow
 from evalkit.store.manifest import Signatures
 
-__all__ = ["Missing", "Plan", "Target", "accepted", "forgotten", "image_rows", "missing_cells", "versions"]
+__all__ = [
+    "Missing",
+    "Plan",
+    "Target",
+    "accepted",
+    "forgotten",
+    "image_rows",
+    "joined_classes",
+    "missing_cells",
+    "versions",
+]
 
 Target = str  # "label" or "predicted"
 _VERSIONED = (
@@ -63,6 +73,8 @@ class Plan:
         batch_size: the most images in one pass, as asked for; None = that of the run folder, if it holds a run already.
         fail_on_error: stop at the first photo, explainer or metric that fails.
         chosen: options that chose among the images besides the limit, and their values.
+        joined: the classes that stand for several outputs, of all images that there were to choose from; None = those
+            of ``images``.
         source: where the images can be read again, ``scenes`` or an absolute path; empty where they cannot.
     """
 
@@ -81,11 +93,12 @@ class Plan:
     fail_on_error: bool = False
     chosen: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    joined: Sequence[tuple[str, tuple[int, ...]]] | None = None
 
     @cached_property
     def target_text(self) -> str:
         """What is explained and scored; with the digest of the classes that stand for several outputs, if any do."""
-        classes = sorted({(entry.label, entry.outputs) for entry in self.images.entries if entry.outputs})
+        classes = joined_classes(self.images) if self.joined is None else self.joined
         if self.target == "predicted" or not classes:
             return self.target
         return f"{self.target}({signature.digest(repr(classes), 8)})"
@@ -172,6 +185,11 @@ class Plan:
             for map_key in [self.map_key(explainer)]
             for metric in self.metrics
         }
+
+
+def joined_classes(images: ImageSet) -> list[tuple[str, tuple[int, ...]]]:
+    """Return the classes that stand for several outputs, with these."""
+    return sorted({(entry.label, entry.outputs) for entry in images.entries if entry.outputs})
 
 
 def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], list[Entry]]:

@@ -26,13 +26,14 @@ from evalkit.errors import ConfigError, EvalkitError, ImageError, ModelError
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, unused_by
 from evalkit.explainers.supplied import supplied_maps, tell_missing
-from evalkit.harness.plan import Plan
+from evalkit.harness.plan import Plan, joined_classes
 from evalkit.harness.select import chosen_by, select
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS, find_criterion
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
 from evalkit.models.precision import agreement, has_bfloat16_units
 from evalkit.models.sources import load_classifier
+from evalkit.names import is_text, path_of
 from evalkit.registry import split_specs
 from evalkit.store.run_folder import RunFolder
 
@@ -107,6 +108,7 @@ def prepare(
     geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
     precision = _precision(options, classifier)
     classifier = _in_precision(classifier, precision, _checked(images), geometry, say)
+    joined = joined_classes(images)  # before any is left out: a limit moves no score of those that stay
     images = _checked(select(images, options, classifier, geometry, say))  # asks the model as the run will
     fitting = _fitting(explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say)
     # What can be gone on with is said when nothing can fail any more.
@@ -132,11 +134,14 @@ def prepare(
         fail_on_error=bool(options.fail_on_error),
         chosen=chosen_by(options),
         source=source,
+        joined=joined,
     )
 
 
 def _source(data: str) -> str:
-    return data if data == "scenes" else str(Path(data).expanduser().absolute())
+    """Return where the images can be read again; nothing where that cannot be written down."""
+    place = data if data == "scenes" else str(path_of(data).absolute())
+    return place if is_text(place) else ""
 
 
 def _loaded(options: RunOptions, class_names: Sequence[str] | None) -> Classifier:

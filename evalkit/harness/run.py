@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -26,7 +27,7 @@ from evalkit.store.database import ImageRow, MapRow, ScoreRow
 from evalkit.store.manifest import Manifest
 from evalkit.store.maps import load_map, map_is_there, map_path, save_map
 from evalkit.store.rank_hash import rank_hash
-from evalkit.store.run_folder import RunFolder, writing
+from evalkit.store.run_folder import REPORT, RunFolder, writing
 
 __all__ = ["compute", "require_readable"]
 
@@ -72,6 +73,8 @@ def compute(plan: Plan, folder: RunFolder, console: Console) -> Manifest:
     created = earlier.created if earlier else _now()
     database = folder.database
     rows, changed = image_rows(plan, database.images())
+    # Before anything is forgotten: whoever looks at what a killed process leaves is told that it is not finished.
+    folder.write_manifest(manifest_of(plan, folder, created, finished=None))
     if rows != database.planned_images():
         with database:
             database.plan_images(rows)
@@ -80,7 +83,6 @@ def compute(plan: Plan, folder: RunFolder, console: Console) -> Manifest:
     for entry in changed:
         known[entry.id] = _look_again(plan, folder, entry, known[entry.id])
     _forget_lost_maps(folder, say)
-    folder.write_manifest(manifest_of(plan, folder, created, finished=None))
     planned = (missing_cells(plan, entry, database) for entry in plan.images.entries)
     # A run of another model into the same folder leaves its own facts of a photo.
     missing = [one for one in planned if one.cells or known[one.entry.id].facts_key != plan.facts_key]
@@ -101,7 +103,10 @@ def compute(plan: Plan, folder: RunFolder, console: Console) -> Manifest:
     for line in failures.lines():
         say(line)
     with uninterrupted():
+        database.require_there()
         folder.write_manifest(manifest)
+    if missing and (folder.path / REPORT).is_file():
+        say(f"'{folder.path / REPORT}' is of earlier scores; make it anew: python -m evalkit report {folder.path}")
     return manifest
 
 
@@ -118,7 +123,17 @@ def _go_on(plan: Plan, folder: RunFolder, say: Say) -> Manifest | None:
         plan.classifier.batch_size = earlier.settings.batch_size
     if earlier.finished and not folder.database.images():
         say(f"'{folder.database.path}' holds nothing although the run was finished; everything is computed again")
+    other = _other_settings(earlier.signature.run, plan.signatures().run)
+    if other:
+        say(f"the run folder held a run of other settings (now {', '.join(other)}); what depends on them is replaced")
     return earlier
+
+
+def _other_settings(earlier: str, now: str) -> list[str]:
+    """Return the settings of a signature line that differ from those of an earlier one, e.g. ``seed:5``."""
+    known = {*re.split(r" ?\| ?", earlier), ""}
+    # More or fewer images move no score of the others.
+    return [one for one in re.split(r" ?\| ?", now) if one not in known and not one.startswith(("images:", "limit:"))]
 
 
 def _look_again(plan: Plan, folder: RunFolder, entry: Entry, row: ImageRow) -> ImageRow:
@@ -173,15 +188,16 @@ class _Run:
             image = plan.images.read(entry)
             fitted = fit(image, plan.classifier.input_size, plan.geometry)
         except ImageError as error:
-            _commit_problem(folder, missing, replace(row, problem=str(error)))
+            _commit_problem(plan, folder, replace(forgotten(row, entry), problem=str(error)))
             self.failures.add_photo(entry.id, str(error))
             return
-        if row.sha256 not in ("", image.sha256):
+        if row.sha256 not in ("", image.sha256) or row.place not in (None, image.place):
             with folder.database as database:
                 database.drop_cells(entry.id)
             missing = missing_cells(plan, entry, folder.database)
+        stored = self._stored_maps(missing)
         try:
-            result = score_photo(plan, fitted, missing.cells, self._stored_maps(missing), self.progress.advance)
+            result = score_photo(plan, fitted, missing.cells, stored, self.progress.advance)
         except EvalkitError:
             raise
         except KeyboardInterrupt:
@@ -204,7 +220,7 @@ class _Run:
                 facts_key=plan.facts_key,
             )
         with uninterrupted(), writing(folder.path):
-            _commit(plan, folder, result, seen)
+            _commit(plan, folder, result, seen, _lost(missing, stored, result))
         self.failures.add_cells(entry.id, result.cells)
 
     def _stored_maps(self, missing: Missing) -> dict[str, NDArray[np.float32]]:
@@ -222,7 +238,13 @@ class _Run:
         return found
 
 
-def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow) -> None:
+def _lost(missing: Missing, stored: Mapping[str, object], result: PhotoResult) -> list[str]:
+    """Return the explainers that were asked for a map and have none: what they had before is of something else."""
+    there = {*stored, *(made.explainer.text for made in result.maps)}
+    return [explainer.text for explainer, _ in missing.cells if explainer.text not in there]
+
+
+def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow, lost: Sequence[str]) -> None:
     maps = []
     for made in result.maps:
         name = made.explainer.text
@@ -245,6 +267,8 @@ def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow) -
     ]
     before = folder.database.maps_of(row.image_id)
     with folder.database as database:
+        for explainer in lost:
+            database.drop_map(row.image_id, explainer)
         for one in maps:
             if one.explainer in before and before[one.explainer].key != one.key:
                 database.drop_map(row.image_id, one.explainer)  # what was scored of another map goes with it
@@ -254,12 +278,12 @@ def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow) -
         database.touch()
 
 
-def _commit_problem(folder: RunFolder, missing: Missing, row: ImageRow) -> None:
-    # The key of no plan: a photo that could not be used is tried again by the next run.
+def _commit_problem(plan: Plan, folder: RunFolder, row: ImageRow) -> None:
+    # Nothing that was known of it holds any more. The key of no plan: the next run tries it again.
     cells = [
         ScoreRow(row.image_id, explainer.text, metric.text, None, row.problem, None, "")
-        for explainer, metrics in missing.cells
-        for metric in metrics
+        for explainer in plan.explainers
+        for metric in plan.metrics
     ]
     with uninterrupted(), folder.database as database:
         database.drop_cells(row.image_id)

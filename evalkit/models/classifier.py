@@ -21,6 +21,7 @@ from evalkit.models.memory import OUT_OF_MEMORY, fitting_batch
 from evalkit.models.occluded import OccludedPass
 from evalkit.models.precision import in_bfloat16
 from evalkit.models.probabilities import softmax
+from evalkit.names import escaped
 
 __all__ = ["Classifier"]
 
@@ -72,7 +73,7 @@ class Classifier:
                 sigmoid end, an unknown preprocessing family or layer, or class names that do not fit the outputs.
         """
         self.model = model
-        self.name = name or model.name
+        self.name = escaped(name or model.name)
         self.preprocess = preprocess
         self.passes = 0
         self.input_size = _input_size(model)

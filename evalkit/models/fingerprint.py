@@ -42,9 +42,16 @@ def _names(node: Any) -> list[str]:  # noqa: ANN401 - whatever JSON holds
 
 
 def _renamed(node: Any, order: dict[str, str]) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Replace names of layers where they are named or referred to, and nowhere else: one may be called ``relu``."""
     if isinstance(node, dict):
         # Keras numbers shared objects by their address in memory.
-        return {key: _renamed(value, order) for key, value in node.items() if key != "shared_object_id"}
+        return {
+            key: order.get(value, value) if key == "name" and isinstance(value, str) else _renamed(value, order)
+            for key, value in node.items()
+            if key != "shared_object_id"
+        }
     if isinstance(node, list):
+        if [type(one) for one in node] == [str, int, int]:  # layer, node, output
+            return [order.get(node[0], node[0]), *node[1:]]
         return [_renamed(value, order) for value in node]
-    return order.get(node, node) if isinstance(node, str) else node
+    return node

@@ -75,7 +75,7 @@ class Gallery(NamedTuple):
 
 
 class Photos:
-    """Reads the run's photos again, from where the run read them, and only if they are still what was explained.
+    """Reads the run's photos again, from where the run read them, and only if photo and place are what was scored.
 
     Attributes:
         problem: why no photo can be shown; empty if some can.
@@ -109,7 +109,8 @@ class Photos:
             return None
         try:
             image = self._images.read(self._entries[row.image_id])
-            found = fit(image, self._size, self._geometry) if image.sha256 == row.sha256 else None
+            same = image.sha256 == row.sha256 and image.place == (row.place or "")
+            found = fit(image, self._size, self._geometry) if same else None
         except (KeyError, ImageError):
             found = None
         self.changed += found is None

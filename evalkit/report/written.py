@@ -15,6 +15,7 @@ from evalkit.report.picture import to_png
 from evalkit.report.plots import curve_plot, object_size_plot, sweep_plot
 from evalkit.signature import digest
 from evalkit.store.files import write_file
+from evalkit.store.maps import PARTIAL
 from evalkit.store.run_folder import REPORT, RunFolder
 
 if TYPE_CHECKING:
@@ -39,9 +40,13 @@ def write_report(folder: RunFolder, path: Path | None = None, images: ImageSet |
     """
     from evalkit.report.page import report_page
 
-    place = path or folder.path / REPORT
-    write_file(place, report_page(folder, images).encode("utf-8"))
-    return place
+    page = report_page(folder, images).encode("utf-8")
+    if path is not None:
+        write_file(path, page)
+        return path
+    # Not beside it: what a killed process leaves behind goes with the next run.
+    write_file(folder.path / REPORT, page, by_way_of=folder.path / PARTIAL)
+    return folder.path / REPORT
 
 
 def write_figures(folder: RunFolder, into: Path) -> list[Path]:

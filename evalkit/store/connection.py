@@ -42,6 +42,14 @@ def _require_whole(path: Path) -> None:
         raise sqlite3.DatabaseError("the file is cut short")
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def is_results_database(path: Path) -> bool:
     """Tell whether evalkit made this database, of whatever schema version; changes nothing."""
     if not path.is_file():
@@ -77,6 +85,7 @@ class Connection:
             self._connection = sqlite3.connect(path, isolation_level=None) if create else _to_read(path)
             if create:
                 self._connection.execute("PRAGMA synchronous=FULL")
+        self._file: tuple[int, int] | None = None  # not before something is written: SQLite makes it then
 
     def rows(self, question: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of an answer.
@@ -113,8 +122,14 @@ class Connection:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what is done inside, or take all of it back if an exception passes."""
+        """Commit what is done inside, or take all of it back if an exception passes.
+
+        Raises:
+            StoreError: the file is no longer where it was, and what is written would be lost with it.
+        """
+        self.require_there()
         self.do("BEGIN IMMEDIATE")
+        self._file = _identity(self.path)
         try:
             yield
             self.do("COMMIT")
@@ -123,6 +138,16 @@ class Connection:
                 self._connection.execute("ROLLBACK")
             raise
 
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the same state throughout."""
+        self.do("BEGIN")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")  # nothing was written
+
     def close(self) -> None:
         """Close the file; what was written stands in it alone, so that it can be read where nothing can be written."""
         if self._writing:
@@ -130,6 +155,11 @@ class Connection:
                 self._connection.execute("PRAGMA journal_mode=DELETE")
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
+
+    def require_there(self) -> None:
+        """Raise StoreError if the file was removed, or another stands in its place."""
+        if self._file is not None and _identity(self.path) != self._file:
+            raise StoreError(f"'{self.path}' was removed or replaced by another process; repeat the command")
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
@@ -82,6 +83,14 @@ class Database:
     ) -> None:
         """Commit, or take everything back if an exception passes."""
         self._transaction.__exit__(kind, error, trace)
+
+    def require_there(self) -> None:
+        """Raise StoreError if the file was removed, or another stands in its place."""
+        self._connection.require_there()
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read inside as everything is now, whatever another process writes meanwhile."""
+        return self._connection.snapshot()
 
     def close(self) -> None:
         """Close the file."""

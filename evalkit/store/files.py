@@ -12,19 +12,23 @@ from evalkit.errors import StoreError
 
 __all__ = ["is_full", "sha256_of", "write_bytes", "write_file"]
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def is_full(error: OSError) -> bool:
     """Tell whether it is space that is missing."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def write_file(path: Path, data: bytes, option: str = "") -> None:
+def write_file(path: Path, data: bytes, option: str = "", by_way_of: Path | None = None) -> None:
     """Write a file that somebody asked for, whole or not at all: see ``write_bytes``.
 
     Args:
         path: the file; a link is followed.
         data: its contents.
         option: that named it, e.g. ``--output``, for the message.
+        by_way_of: as in ``write_bytes``.
 
     Raises:
         StoreError: it cannot be written.
@@ -33,7 +37,7 @@ def write_file(path: Path, data: bytes, option: str = "") -> None:
         if path.exists() and not path.is_file():  # a device or a pipe is written to as it is
             path.write_bytes(data)
         else:
-            write_bytes(Path(os.path.realpath(path)), data)
+            write_bytes(Path(os.path.realpath(path)), data, by_way_of)
     except OSError as error:
         what_next = "free some space and repeat the command" if is_full(error) else "name another file or folder"
         named = f"{option} '{path}'".strip()
@@ -58,7 +62,7 @@ def write_bytes(path: Path, data: bytes, by_way_of: Path | None = None) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(0o666 & ~_UMASK)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

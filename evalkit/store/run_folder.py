@@ -72,8 +72,12 @@ class RunFolder:
                 )
         elif path.exists():
             raise StoreError(f"--output '{path}' is a file; name a folder")
+        elif path.is_symlink():
+            raise StoreError(f"--output '{path}' is a link that leads nowhere; remove it, or name a folder")
         parent = path if path.exists() else next(up for up in path.absolute().parents if up.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        if not parent.is_dir():
+            raise StoreError(f"--output '{path}' cannot be made: '{parent}' is a file; name a folder")
+        if not os.access(parent, os.W_OK | os.X_OK):
             raise StoreError(f"--output '{path}' cannot be written: no permission in '{parent}'; name another folder")
 
     @classmethod
@@ -103,9 +107,9 @@ class RunFolder:
     def close(self) -> None:
         """Close the database and let others write."""
         self.database.close()
+        with contextlib.suppress(OSError):  # not there, or somebody is writing
+            (self.path / PARTIAL).rmdir()
         if self._lock is not None:
-            with contextlib.suppress(OSError):  # empty, or not there
-                (self.path / PARTIAL).rmdir()
             self._lock.close()
 
     def read_manifest(self) -> Manifest:
@@ -137,18 +141,19 @@ class RunFolder:
         """Return the stored analysis if it was made of the scores as they are now, by this version; else None."""
         try:
             raw = msgspec.json.decode((self.path / _ANALYSIS).read_bytes(), type=dict[str, msgspec.Raw])
-            if msgspec.json.decode(raw["key"], type=str) != self._analysis_key(version):
+            if msgspec.json.decode(raw["key"], type=str) != self.analysis_key(version):
                 return None
             return msgspec.json.decode(raw["results"], type=kind)
         except (KeyError, *_UNREADABLE):
             return None
 
-    def write_analysis(self, results: msgspec.Struct, version: int) -> None:
-        """Store the analysis of the scores as they are now."""
-        data = msgspec.json.encode({"key": self._analysis_key(version), "results": results})
+    def write_analysis(self, results: msgspec.Struct, key: str) -> None:
+        """Store an analysis of the scores that had this key when they were read."""
+        data = msgspec.json.encode({"key": key, "results": results})
         write_bytes(self.path / _ANALYSIS, data, by_way_of=self.path / PARTIAL)
 
-    def _analysis_key(self, version: int) -> str:
+    def analysis_key(self, version: int) -> str:
+        """Return what an analysis of the scores as they are now depends on."""
         manifest = self.read_manifest()
         return "|".join(
             [
@@ -181,7 +186,8 @@ def writing(path: Path) -> Iterator[None]:
 
 def _locked(path: Path) -> IO[str]:
     """Take the writer's lock; the system drops it when the process ends, however it ends."""
-    lock = path.open("a+", encoding="utf-8")
+    # Never through a link: what it leads to is somebody else's.
+    lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -229,10 +235,14 @@ def _clear(path: Path) -> None:
     for folder in sorted((path / _MAPS).glob("**/"), reverse=True):
         with contextlib.suppress(OSError):  # something else stands in it
             folder.rmdir()
-    # What says that this is a run goes last: one that is killed here can be cleared again.
-    for name in _OWN:
-        if name != _LOCK:
-            (path / name).unlink(missing_ok=True)
+    # At every moment something says that this is a run: one that is killed here can be cleared again.
+    for name in (_ANALYSIS, REPORT, *_JOURNALS):
+        (path / name).unlink(missing_ok=True)
+    database = path / _DATABASE
+    if database.is_symlink():
+        database.unlink()
+    database.write_bytes(b"")
+    (path / _MANIFEST).unlink(missing_ok=True)
 
 
 def _only_partial_files(folder: Path) -> bool:

@@ -136,6 +136,18 @@ def test_the_same_model_built_twice_has_one_fingerprint():
     assert Classifier(build(filters=5)).fingerprint != Classifier(first).fingerprint
 
 
+def test_a_layer_called_like_its_activation_hides_nothing():
+    def build(activation):
+        keras.utils.set_random_seed(3)
+        images = keras.Input((16, 16, 3))
+        inside = keras.layers.Activation(activation, name=activation)(keras.layers.Conv2D(4, 3)(images))
+        pooled = keras.layers.GlobalAveragePooling2D()(inside)
+        return keras.Model(images, keras.layers.Dense(2, activation="softmax")(pooled))
+
+    assert Classifier(build("relu")).fingerprint != Classifier(build("tanh")).fingerprint
+    assert Classifier(build("relu")).fingerprint == Classifier(build("relu")).fingerprint
+
+
 def test_fingerprint_depends_on_weights_and_preprocessing(tiny_model):
     first = Classifier(tiny_model).fingerprint
     assert Classifier(tiny_model).fingerprint == first

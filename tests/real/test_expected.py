@@ -1,6 +1,7 @@
 """A real VGG16 on real photos against maps and scores that were computed slowly and separately.
 
-Scores of one photo and maps of two in the default suite; the rest is marked slow. Ties are broken in raster order, as in the expected scores.
+Scores of one photo and maps of two in the default suite; the rest is marked slow. Ties are broken in raster order, as
+in the expected scores.
 """
 
 from __future__ import annotations

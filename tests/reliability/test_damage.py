@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import sqlite3
@@ -11,6 +12,12 @@ import sqlite3
 import numpy as np
 import pytest
 from PIL import Image
+
+from evalkit.analysis import stored
+from evalkit.datasets.image_set import ImageSet
+from evalkit.errors import ImageError
+from evalkit.explainers.cam import GradCam
+from evalkit.store.database import Database
 
 RUN = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4", "--explainers",
@@ -193,3 +200,164 @@ def _stored_png(pixels):
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
     return buffer.getvalue()
+
+
+class KilledError(BaseException):
+    """Stands for kill -9."""
+
+
+@pytest.mark.parametrize("method", ["plan_images", "drop_cells", "drop_map", "put_images"])
+def test_a_repeated_run_that_is_killed_while_it_forgets_is_not_shown_as_finished(evalkit, kept, monkeypatch, method):
+    if method == "drop_map":
+        sorted((kept / "out").glob("maps/gradcam/*.npy"))[2].unlink()
+    else:
+        for number in range(6):
+            Image.fromarray(np.full((40, 48, 3), 40 * number, np.uint8)).save(f"photo{number}.png")
+        (kept / "labels.csv").write_text("\n".join((kept / "labels.csv").read_text().splitlines()[:-1]) + "\n")
+
+    def killed(*_):
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, method, killed)
+        assert evalkit(*RUN, *FIRST).code == 4
+    done = evalkit("show", "out")
+    assert done.code == 2
+    assert "is not finished; repeat the command" in done.err
+    assert evalkit(*RUN, *FIRST).code == 0
+
+
+def test_an_analysis_is_kept_for_the_scores_that_it_was_made_of_alone(evalkit, kept, monkeypatch):
+    """The scores change while another process analyses them."""
+    whole = stored.table_of
+
+    def slow(folder, manifest):
+        table = whole(folder, manifest)
+        database = sqlite3.connect(kept / "out" / "results.sqlite")
+        with database:
+            database.execute("UPDATE scores SET value = value / 2")
+            database.execute("UPDATE meta SET value = 'other' WHERE key = 'revision'")
+        database.close()
+        return table
+
+    (kept / "out" / "analysis.json").unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(stored, "table_of", slow)
+        database = sqlite3.connect(kept / "out" / "results.sqlite")
+        database.execute("PRAGMA journal_mode=WAL")
+        assert evalkit("show", "out").code == 0
+        database.close()
+    shown = json.loads(evalkit("show", "out", "--format", "json").out)
+    database = sqlite3.connect(kept / "out" / "results.sqlite")
+    (mean,) = database.execute("SELECT avg(value) FROM scores WHERE explainer = 'gradcam'").fetchone()
+    database.close()
+    (cell,) = (one for one in shown["leaderboard"] if one["explainer"] == "gradcam")
+    assert cell["mean"] == pytest.approx(mean)
+
+
+def test_a_photo_that_vanishes_loses_its_scores_with_a_reason_and_gets_them_back(evalkit, kept):
+    (kept / "photo4.png").rename(kept / "away.png")
+    assert evalkit(*RUN, *MORE).code == 0
+    lost = [row for row in scores(kept / "out") if row[0] == "photo4.png"]
+    assert len(lost) == 4
+    assert {row[3:] for row in lost} == {(None, "file is missing")}
+    assert json.loads((kept / "out" / "manifest.json").read_text())["model"]["n_right"] is not None
+    (kept / "away.png").rename(kept / "photo4.png")
+    assert evalkit(*RUN, *MORE).code == 0
+    assert scores(kept / "out") == scores(kept / "both")
+
+
+def test_a_photo_that_vanishes_while_a_metric_is_added_loses_all_its_scores_with_a_reason(evalkit, kept, monkeypatch):
+    whole = ImageSet.read
+
+    def vanishing(self, entry):
+        if entry.id == "photo4.png" and len(asked) > 0:
+            raise ImageError("file is missing")
+        asked.append(entry.id)
+        return whole(self, entry)
+
+    asked = []
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageSet, "read", vanishing)
+        done = evalkit(*RUN, *MORE, "--format", "json")
+    assert done.code == 0, done.err
+    assert {row[3:] for row in scores(kept / "out") if row[0] == "photo4.png"} == {(None, "file is missing")}
+    seen = sqlite3.connect(kept / "out" / "results.sqlite").execute(
+        "SELECT predicted, clean_score, correct, sha256 FROM images WHERE image_id = 'photo4.png'"
+    )
+    assert seen.fetchone() == (None, None, None, "")
+
+
+def test_an_explainer_that_fails_leaves_no_map_of_what_it_made_before(evalkit, kept, monkeypatch):
+    def failing(*_):
+        raise ValueError("no luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GradCam, "version", 99)
+        patched.setattr(GradCam, "explain", failing)
+        assert evalkit(*RUN, *FIRST).code == 0
+    database = sqlite3.connect(kept / "out" / "results.sqlite")
+    assert database.execute("SELECT count(*) FROM maps WHERE explainer = 'gradcam'").fetchone() == (0,)
+    database.close()
+
+
+def test_a_mask_changed_in_place_mixes_with_no_older_scores(evalkit, workplace):
+    rows = ["image,class_index,mask"]
+    for number in range(2):
+        mask = np.zeros((40, 48), np.uint8)
+        mask[5:20, 5:20] = 255
+        Image.fromarray(mask).save(f"mask{number}.bmp")
+        rows.append(f"photo{number}.png,{number},mask{number}.bmp")
+    (workplace / "labels.csv").write_text("\n".join(rows) + "\n")
+    local = [one.replace("predicted", "label") for one in RUN]
+    assert evalkit(*local, "--metrics", "energy_pointing_game").code == 0
+    before = (workplace / "mask0.bmp").stat()
+    Image.fromarray(255 - np.asarray(Image.open("mask0.bmp"))).save("mask0.bmp")
+    os.utime("mask0.bmp", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert evalkit(*local, "--metrics", "energy_pointing_game,relevance_rank_accuracy").code == 0
+    assert evalkit(*local[:-1], "alone", "--metrics", "energy_pointing_game,relevance_rank_accuracy").code == 0
+    assert scores(workplace / "out") == scores(workplace / "alone")
+
+
+def test_settings_that_replace_an_earlier_run_are_said_and_an_old_report_as_well(evalkit, kept):
+    assert evalkit("report", "out").code == 0
+    done = evalkit(*RUN, *FIRST, "--seed", "7")
+    assert "the run folder held a run of other settings (now seed:7); what depends on them is replaced" in done.err
+    assert "report.html' is of earlier scores; make it anew: python -m evalkit report out" in done.err
+    done = evalkit(*RUN, *FIRST, "--seed", "7")
+    assert "other settings" not in done.err
+    assert "earlier scores" not in done.err
+
+
+@pytest.mark.parametrize("where", ["data", "model", "maps"])
+def test_names_that_are_no_text_are_escaped(evalkit, kept, where):
+    name = os.fsdecode(b"b\xff")
+    run = list(RUN)
+    if where == "data":
+        (kept / "labels.csv").rename(f"{name}.csv")
+        run[run.index("labels.csv")] = f"{name}.csv"
+    elif where == "model":
+        (kept / "tiny.keras").rename(f"{name}.keras")
+        run[run.index("tiny.keras")] = f"{name}.keras"
+    else:
+        shutil.copytree("out/maps/gradcam", name)
+        run[:1] = ["score", name]
+    done = evalkit(*run, *FIRST)
+    assert done.code == 0, done.err
+    assert evalkit("show", "out").code == 0
+    assert evalkit("report", "out").code == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "--data", "~nobody-at-all/x.csv", "--model", "tiny.keras"),
+        ("score", "~nobody-at-all/maps", "--data", "labels.csv", "--model", "tiny.keras"),
+        ("validate", "--data", "~nobody-at-all/x.csv"),
+        ("explain", "~nobody-at-all/x.png", "--model", "tiny.keras"),
+    ],
+)
+def test_a_home_folder_that_there_is_not_is_named(evalkit, workplace, command):
+    done = evalkit(*command)
+    assert done.code == 2
+    assert "~nobody-at-all" in done.err

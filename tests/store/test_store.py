@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -170,13 +172,13 @@ class Note(msgspec.Struct):
 def test_analysis_is_true_only_for_the_scores_it_was_made_of(folder):
     folder.write_manifest(manifest())
     assert folder.read_analysis(Note, 1) is None
-    folder.write_analysis(Note("hello"), 1)
+    folder.write_analysis(Note("hello"), folder.analysis_key(1))
     assert folder.read_analysis(Note, 1) == Note("hello")
     assert folder.read_analysis(Note, 2) is None  # another evalkit says other things of the same scores
     with folder.database as database:
         database.touch()
     assert folder.read_analysis(Note, 1) is None
-    folder.write_analysis(Note("again"), 1)
+    folder.write_analysis(Note("again"), folder.analysis_key(1))
     folder.write_manifest(manifest(metrics=("deletion", "insertion")))
     assert folder.read_analysis(Note, 1) is None
 
@@ -325,12 +327,16 @@ def test_a_folder_with_somebody_elses_partial_folder_is_refused(tmp_path):
     assert (tmp_path / "theirs" / ".partial" / "thesis.txt").exists()
 
 
-def test_a_fresh_start_that_was_killed_can_be_repeated(tmp_path, monkeypatch):
+@pytest.mark.parametrize("moment", range(1, 11))
+def test_a_fresh_start_that_was_killed_can_be_repeated(tmp_path, monkeypatch, moment):
     run = tmp_path / "run"
     first = RunFolder.write(run)
     for name in "abc":
         save_map(run, map_path("e", name), np.ones((2, 2)))
+    first.write_manifest(manifest())
     first.close()
+    for name in ("report.html", "analysis.json", "notes.txt"):
+        (run / name).write_text("words")
 
     class KilledError(BaseException):
         pass
@@ -339,13 +345,77 @@ def test_a_fresh_start_that_was_killed_can_be_repeated(tmp_path, monkeypatch):
 
     def unlink(self, missing_ok=False):
         seen.append(self)
-        if len(seen) == 2:
+        if len(seen) == moment:
             raise KilledError
         whole(self, missing_ok=missing_ok)
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", unlink)
-        with pytest.raises(KilledError):
-            RunFolder.write(run, fresh=True)
-    RunFolder.write(run, fresh=True).close()
-    assert not list(run.glob("maps/*/*"))
+        with contextlib.suppress(KilledError):
+            RunFolder.write(run, fresh=True).close()
+    assert len(seen) >= min(moment, 9)
+    again = RunFolder.write(run, fresh=True)
+    assert not again.database.images()
+    again.close()
+    assert sorted(path.name for path in run.iterdir()) == [".lock", "notes.txt", "results.sqlite"]
+
+
+@pytest.mark.parametrize("what", ["folder", "database"])
+def test_a_run_whose_files_are_taken_away_meanwhile_is_said(tmp_path, what):
+    folder = RunFolder.write(tmp_path / "run")
+    with folder.database as database:
+        database.touch()
+    if what == "folder":
+        shutil.rmtree(tmp_path / "run")
+    else:
+        (tmp_path / "run" / "results.sqlite").unlink()
+    with (
+        pytest.raises(StoreError, match=r"results.sqlite' was removed or replaced by another process"),
+        folder.database,
+    ):
+        pass
+    folder.close()
+
+
+def test_what_is_read_in_a_snapshot_is_of_one_moment(tmp_path):
+    folder = RunFolder.write(tmp_path / "run")
+    with folder.database as database:
+        database.touch()
+    reader = Database(tmp_path / "run" / "results.sqlite")
+    with reader.snapshot():
+        before = reader.revision()
+        with folder.database as database:
+            database.put_images([image("a")])
+            database.touch()
+        assert (reader.revision(), reader.images()) == (before, {})
+    assert reader.revision() != before
+    assert list(reader.images()) == ["a"]
+    reader.close()
+    folder.close()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "precious.txt")
+    with pytest.raises(StoreError, match="cannot be written"):
+        RunFolder.write(tmp_path / "run")
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_places_that_can_be_no_folder_are_named(tmp_path):
+    (tmp_path / "file").write_text("words")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match=r"cannot be made: '.*file' is a file"):
+        RunFolder.check_writable(tmp_path / "file" / "run")
+    with pytest.raises(StoreError, match="is a link that leads nowhere"):
+        RunFolder.check_writable(tmp_path / "link")
+
+
+def test_files_have_the_permissions_that_the_user_wants(tmp_path):
+    code = (
+        "import os, sys; from pathlib import Path; os.umask(0o077)\n"
+        "from evalkit.store.files import write_bytes; write_bytes(Path(sys.argv[1]), b'x')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "file")], check=True)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
