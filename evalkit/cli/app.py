@@ -97,6 +97,8 @@ def _explained(error: BaseException, arguments: Sequence[str]) -> tuple[str, int
         return f"{' '.join(str(error).split())} See: python -m evalkit {_verb(arguments)}--help", _BAD_INPUT
     if isinstance(error, OSError):
         return f"{error.filename or 'the output'}: {error.strerror or error}", _BAD_INPUT
+    if isinstance(error, UnicodeEncodeError) and error.encoding == "ascii":
+        return f"{error.object!a} cannot be written in ASCII, this system's encoding; set PYTHONUTF8=1", _BAD_INPUT
     if isinstance(error, MemoryError):
         said = f": {error}" if str(error) else ""
         return f"there is not enough memory{said}; free some, or take less at once (--batch-size, --limit)", _BAD_INPUT

@@ -102,3 +102,15 @@ def test_a_result_may_go_to_a_pipe_or_through_a_link(evalkit, workplace):
     assert Path("elsewhere/page.html").read_text().startswith("<!doctype html>")
     done = shell("", "report out --output /dev/stdout")
     assert done.stdout.startswith("<!doctype html>")
+
+
+def test_a_name_that_the_systems_encoding_lacks_is_said(evalkit, workplace):
+    (workplace / "photo0.png").rename(workplace / "bild_ü.png")
+    text = (workplace / "labels.csv").read_text(encoding="utf-8").replace("photo0", "bild_ü")
+    (workplace / "labels.csv").write_text(text, encoding="utf-8")
+    assert evalkit(*RUN.split()).code == 0
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "evalkit", "report", "out"]
+    done = subprocess.run(command, env={**os.environ, **plain}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot be written in ASCII, this system's encoding; set PYTHONUTF8=1" in done.stderr
