@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from evalkit.datasets.entry import Box, Entry
 from evalkit.errors import DataError
-from evalkit.names import is_text
+from evalkit.names import escaped, is_text, shown
 
 __all__ = [
     "OUTSIDE",
@@ -20,6 +20,7 @@ __all__ = [
     "read_bytes",
     "relative_name",
     "require_unique",
+    "to_number",
 ]
 
 OUTSIDE = "reaches outside the photo"
@@ -30,6 +31,13 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 def is_number(value: object) -> bool:
     """Tell whether a value from a file is a finite number of a size that pixels can have."""
     return type(value) in (int, float) and -(2**53) < value < 2**53  # type: ignore[operator]
+
+
+def to_number(text: str) -> float:
+    """Return the number that a text is; ValueError for anything else, and for Python's own ``1_000``."""
+    if "_" in text:
+        raise ValueError(text)
+    return float(text)
 
 
 def clipped_box(edges: Sequence[object], size: tuple[int, int] | None) -> Box | str:
@@ -53,7 +61,7 @@ def clipped_box(edges: Sequence[object], size: tuple[int, int] | None) -> Box | 
 
 
 def _listed(edges: Sequence[object]) -> str:
-    return ", ".join(f"{edge:g}" if isinstance(edge, float) else str(edge)[:20] for edge in edges)
+    return ", ".join(f"{edge:g}" if isinstance(edge, float) else shown(edge, 20) for edge in edges)
 
 
 def relative_name(name: object, where: str) -> str:
@@ -121,7 +129,7 @@ class LeftOut:
             what: it, for the first one's name.
         """
         self._counts[reason] += 1
-        self._first.setdefault(reason, what)
+        self._first.setdefault(reason, escaped(what))
 
     def notes(self, name: str) -> list[str]:
         """Return a sentence for each reason, with the count and the first one."""

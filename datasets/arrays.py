@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,7 @@ from evalkit.datasets.geometry import rasterize, tight_box
 from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.image_set import Box, Entry
 from evalkit.errors import DataError, ImageError
+from evalkit.names import escaped
 
 __all__ = ["array_entries"]
 
@@ -35,7 +36,12 @@ def array_entries(
     Raises:
         DataError: shapes, dtypes or values that do not fit.
     """
-    count = len(pixels)
+    try:
+        count = len(pixels)
+    except TypeError as error:
+        raise DataError(
+            f"pixels is {type(pixels).__name__}; give uint8 (N, H, W, 3), or a list of (H, W, 3)"
+        ) from error
     if count == 0:
         raise DataError("pixels: there are no images; give one or more")
     names = _ids(ids, count)
@@ -58,10 +64,10 @@ def array_entries(
         index = indices[position]
         label = "" if class_names is None or index is None else class_names[index]
         sha256 = _digest(photo)
-        contents = sha256 + ("" if region is None else _digest(region))
-        contents += "" if ignore is None else f"ignore{_digest(ignore)}"
+        made = _Held(photo, region, sha256, ignore)
+        held[name] = replace(made, contents=made.digest())
+        contents = held[name].contents
         entries.append(Entry(name, None, index, label, given, size_bytes=photo.nbytes, where=where, contents=contents))
-        held[name] = _Held(photo, region, sha256, ignore)
     return entries, _Reader(held)
 
 
@@ -71,6 +77,13 @@ class _Held:
     region: NDArray[np.bool_] | None
     sha256: str
     ignore: NDArray[np.bool_] | None
+    contents: str = ""
+
+    def digest(self) -> str:
+        """Return the sha256 of pixels, region and ignored pixels as they are now."""
+        region = "" if self.region is None else _digest(self.region)
+        ignore = "" if self.ignore is None else f"ignore{_digest(self.ignore)}"
+        return f"{_digest(self.pixels)}{region}{ignore}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +92,7 @@ class _Reader:
 
     def __call__(self, entry: Entry) -> LabelledImage:
         found = self.held[entry.id]
-        if _digest(found.pixels) != found.sha256:
+        if found.digest() != found.contents:
             raise ImageError("the array was changed after the set was made; make the set anew")
         region, boxes = found.region, None
         if region is not None:
@@ -105,7 +118,7 @@ def _ids(ids: Sequence[str] | None, count: int) -> list[str]:
         return [f"{position:0{len(str(count - 1))}d}" for position in range(count)]
     if len(ids) != count:
         raise DataError(f"ids: {len(ids)} for {count} images; give one each")
-    return [str(name) for name in ids]
+    return [escaped(str(name)) for name in ids]
 
 
 def _class_indices(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.photo_finder import PhotoFinder
 from evalkit.datasets.segments import check_segment, polygon_box
 from evalkit.errors import DataError
-from evalkit.names import is_text
+from evalkit.names import is_text, shown
 
 __all__ = ["read_coco"]
 
@@ -64,7 +65,8 @@ def read_coco(path: Path) -> ImageSet:
     for photo, facts in photos.items():
         if not pairs.get(photo):
             left_out.add("photos without an object", facts.name)
-    return ImageSet(path.name, "coco", entries, read_annotated, list(names.values()), left_out.notes(path.name))
+    notes = [*left_out.notes(path.name), *finder.missing(path.name, entries)]
+    return ImageSet(path.name, "coco", entries, read_annotated, list(names.values()), notes)
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,8 @@ def _photos(document: Mapping[str, Any], path: Path) -> dict[Key, _Photo]:
     photos: dict[Key, _Photo] = {}
     names: dict[str, Key] = {}
     for key, item in _identified(document, "images", "image", path):
-        where = f"{path.name} image {key}"
-        name = relative_name(item.get("file_name"), where)
+        where = f"{path.name} image {shown(key)}"
+        name = relative_name(item.get("file_name") or _from_address(item), where)
         if name in names:
             raise DataError(f"{where} is the same file as image {names[name]}: '{name}'; list a photo once")
         names[name] = key
@@ -166,26 +168,48 @@ def _photos(document: Mapping[str, Any], path: Path) -> dict[Key, _Photo]:
     return photos
 
 
+def _from_address(item: Mapping[str, Any]) -> str | None:
+    """Return folder and name of an image that LVIS lists by its address alone."""
+    address = item.get("coco_url")
+    return "/".join(address.split("/")[-2:]) if isinstance(address, str) else None
+
+
 def _size(item: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     sides = item.get("height"), item.get("width")
     if sides == (None, None):
         return None
     if not all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides):
-        said = " x ".join(str(side)[:20] for side in sides)
+        said = " x ".join(shown(side, 20) for side in sides)
         raise DataError(f"{where}: height x width is {said}; write pixels, 1 to {_LARGEST_SIDE}, or neither")
     return item["height"], item["width"]
 
 
 def _categories(document: Mapping[str, Any], path: Path) -> dict[Key, str]:
     names: dict[Key, str] = {}
+    parents = _unused_parents(document)
     for key, item in _identified(document, "categories", "category", path):
         name = item.get("name")
         if not isinstance(name, str) or not name.strip() or not is_text(name):
             raise DataError(f"{path.name} category {key}: name {name!r} is not allowed; write a text")
+        if key in parents:
+            continue
         if name.strip() in names.values():
             raise DataError(f"{path.name} category {key}: another category is called '{name}' too; rename one")
         names[key] = name.strip()
     return names
+
+
+def _unused_parents(document: Mapping[str, Any]) -> set[Key]:
+    """Return the categories that only stand above others, as some exports list them: one may be called like a class."""
+    listed = [item for item in document["categories"] if isinstance(item, dict)]
+    above = [item.get("supercategory") for item in listed if item.get("supercategory") != item.get("name")]
+    used = [item.get("category_id") for item in document["annotations"] if isinstance(item, dict)]
+    known = {key for key in used if type(key) in (int, str)}
+    return {
+        item["id"]
+        for item in listed
+        if type(item.get("id")) in (int, str) and item["id"] not in known and item.get("name") in above
+    }
 
 
 def _pairs(
@@ -198,12 +222,16 @@ def _pairs(
     """Return what is annotated, by image and category."""
     pairs: dict[Key, dict[Key, _Pair]] = {}
     for key, item in _identified(document, "annotations", "annotation", path):
-        where = f"{path.name} annotation {key}"
+        where = f"{path.name} annotation {shown(key)}"
         image, category = item.get("image_id"), item.get("category_id")
         if not _known(image, photos):
-            left_out.add("annotations of images that are not listed", f"annotation {key}, image_id {image!r}")
+            left_out.add(
+                "annotations of images that are not listed", f"annotation {shown(key)}, image_id {shown(image)}"
+            )
         elif not _known(category, names):
-            left_out.add("annotations of categories that are not listed", f"annotation {key}, category {category!r}")
+            left_out.add(
+                "annotations of categories that are not listed", f"annotation {shown(key)}, category {shown(category)}"
+            )
         else:
             of_photo = pairs.setdefault(image, {})  # type: ignore[arg-type]
             pair = of_photo.setdefault(category, _Pair(photos[image], where))  # type: ignore[arg-type,index]
@@ -220,13 +248,16 @@ def _take(item: Mapping[str, Any], pair: _Pair) -> str:
     """Add one annotation to its pair; return what is wrong with it, or nothing."""
     crowd = item.get("iscrowd", 0)
     if crowd not in (0, 1, None):
-        return f"iscrowd {str(crowd)[:20]!r} is not allowed; 0 or 1"
+        return f"iscrowd {shown(crowd, 20)!r} is not allowed; 0 or 1"
     segment, given, size = item.get("segmentation"), item.get("bbox"), pair.photo.size
     box = None if given in (None, []) else _box(given, size)
+    outlined = segment not in (None, [], {}, [[]])
     if isinstance(box, str):
-        return box
+        if not outlined:
+            return box
+        box = None  # the outline says where it is
     text = ""
-    if segment not in (None, [], {}):
+    if outlined:
         if problem := check_segment(segment, size):
             return problem
         text = _COMPACT.encode(segment)
@@ -240,7 +271,7 @@ def _take(item: Mapping[str, Any], pair: _Pair) -> str:
 
 def _box(given: object, size: tuple[int, int] | None) -> Box | str:
     if not isinstance(given, list) or len(given) != 4 or not all(map(is_number, given)):
-        return f"bbox {str(given)[:60]} is not x, y, width, height in pixels"
+        return f"bbox {shown(given, 60)} is not x, y, width, height in pixels"
     x, y, width, height = given
     return clipped_box((x, y, x + width, y + height), size)
 
@@ -264,7 +295,12 @@ def _folders(path: Path) -> Iterable[Path]:
     own = path.absolute().parent
     split = path.stem.rpartition("_")[2] or path.stem
     yield own
+    year = re.search(r"(train|val|test)20\d\d$", split)
+    splits = [split] if year else [split, f"{split}2017"]
     for base in (own, own.parent):
-        yield base / split
-        yield base / "images" / split
+        for name in splits:
+            yield base / name
+            yield base / "images" / name
         yield base / "images"
+        yield base / "data"
+    yield own.parent

@@ -41,11 +41,11 @@ def csv_lines(path: Path) -> Iterator[Line]:
     number = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
             for fields in reader:
                 stripped = [value.strip() for value in fields]
                 if any(stripped):
-                    yield Line(stripped, f"{path.name} line {number + 1}")
+                    yield Line(stripped, f"{escaped(path.name)} line {number + 1}")
                 number = reader.line_num
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; name a CSV manifest that does") from error

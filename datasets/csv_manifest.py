@@ -8,17 +8,25 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from evalkit.datasets.annotations import to_number
 from evalkit.datasets.csv_lines import Line, csv_lines, require_commas
 from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.files import file_facts, read_from_file
 from evalkit.datasets.image_set import ImageSet
 from evalkit.errors import DataError
-from evalkit.names import is_text
+from evalkit.names import escaped, is_text, path_of
 
 __all__ = ["read_csv_manifest"]
 
 _EDGES = ("x0", "y0", "x1", "y1")
 _KNOWN = ("image", "class_index", "label", *_EDGES, "mask", "ignore")
+_OTHER_PLACES = frozenset(
+    (
+        *("xmin", "ymin", "xmax", "ymax", "x_min", "y_min", "x_max", "y_max", "x1", "y1", "x2", "y2"),
+        *("left", "top", "right", "bottom", "x", "y", "w", "h", "bbox", "box", "bounding_box"),
+        *("mask_path", "mask_file", "segmentation", "polygon", "rle", "encodedpixels"),
+    )
+)
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 _NEEDED = "needed: image, and class_index or label"
 
@@ -59,7 +67,8 @@ def read_csv_manifest(path: Path) -> ImageSet:
     if not images:
         raise DataError(f"{path} has a header but no rows; write one row an image")
     folder = path.absolute().parent
-    return ImageSet(path.name, "csv", [image.entry(folder) for image in images.values()], read_from_file)
+    entries = [image.entry(folder) for image in images.values()]
+    return ImageSet(path.name, "csv", entries, read_from_file, notes=_not_used(header, columns, path))
 
 
 def _columns(header: Line, path: Path) -> dict[str, int]:
@@ -80,6 +89,15 @@ def _columns(header: Line, path: Path) -> dict[str, int]:
             f"{header.where}: the column '{absent}' is missing; a box needs x0, y0, x1 and y1, found {', '.join(given)}"
         )
     return {name: names.index(name) for name in _KNOWN if name in names}
+
+
+def _not_used(header: Line, columns: dict[str, int], path: Path) -> list[str]:
+    """Return a note if places stand in columns of other names, and in none of ours."""
+    places = [name for name in header.fields if name.lower() in _OTHER_PLACES]
+    if not places or {"x0", "mask"} & set(columns):
+        return []
+    listed = ", ".join(map(escaped, places))
+    return [f"{path.name}: no place of the object is read from {listed}; boxes are x0, y0, x1, y1, masks are mask"]
 
 
 def _missing(what: str, name: str, names: list[str], header: Line) -> str:
@@ -157,7 +175,7 @@ def _edge(name: str, text: str, where: str) -> float:
     if not text:
         raise DataError(f"{where}: {name} is empty; a box needs all of x0, y0, x1, y1, or none")
     try:
-        value = float(text)
+        value = to_number(text)
     except ValueError:
         raise DataError(f"{where}: {name} '{text}' is not a number; allowed: pixels, e.g. 12 or 12.5") from None
     if not math.isfinite(value):
@@ -193,7 +211,7 @@ class _Image:
     def entry(self, folder: Path) -> Entry:
         """Return what is known of the image, its file looked at."""
         row = self.first
-        photo = folder / row.image
+        photo = _from_windows(folder / path_of(row.image))
         size_bytes, mtime_ns, problem = file_facts(photo)
         return Entry(
             id=row.image,
@@ -201,13 +219,20 @@ class _Image:
             class_index=row.class_index,
             label=row.label,
             boxes=tuple(self.boxes),
-            masks=tuple(folder / mask for mask in self.masks),
+            masks=tuple(_from_windows(folder / path_of(mask)) for mask in self.masks),
             size_bytes=size_bytes,
             mtime_ns=mtime_ns,
             where=row.where,
             problem=problem,
-            ignore=Places(masks=tuple(folder / mask for mask in self.ignores)),
+            ignore=Places(masks=tuple(_from_windows(folder / path_of(mask)) for mask in self.ignores)),
         )
+
+
+def _from_windows(path: Path) -> Path:
+    """Return the path with its backslashes turned, if there is no such file otherwise."""
+    if "\\" not in str(path) or path.exists():
+        return path
+    return Path(str(path).replace("\\", "/"))
 
 
 def _say_class(row: _Row) -> str:

@@ -21,6 +21,7 @@ __all__ = ["decode_mask", "decode_photo", "decode_void"]
 # Pillow knows many more; some of them start other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _LONGEST_REASON = 200
+_JPEG = b"\xff\xd8\xff"
 _VOID_INDEX, _VOID_COLOR = 255, (224, 224, 192)  # Pascal VOC's: "do not judge this pixel"
 
 
@@ -47,8 +48,8 @@ def decode_photo(data: bytes) -> NDArray[np.uint8]:
 def decode_mask(data: bytes) -> NDArray[np.bool_]:
     """Decode a mask: every pixel that is neither zero (black) nor fully transparent is the object's.
 
-    Masks should be saved without loss: the zeros of a JPEG do not stay zero. A palette must say the same by its index
-    (0 = not the object) as by its color (black = not the object). Pascal VOC's void is not the object: see
+    Masks must be saved without loss: the zeros of a JPEG or a lossy WebP do not stay zero. A palette must say the same
+    by its index (0 = not the object) as by its color (black = not the object). Pascal VOC's void is not the object: see
     ``decode_void``.
 
     Args:
@@ -58,10 +59,12 @@ def decode_mask(data: bytes) -> NDArray[np.bool_]:
         bool (H, W).
 
     Raises:
-        ImageError: as ``decode_photo``, or a palette that can be read two ways.
+        ImageError: as ``decode_photo``; a lossy format, or a palette that can be read two ways.
     """
     with _image_errors():
         image = _open_upright(data)
+        if data[:3] == _JPEG or (data[8:12] == b"WEBP" and b"VP8L" not in data):
+            raise ImageError("the mask's format is lossy, and zeros do not stay zero; save it as PNG")
         if image.mode == "P":
             by_index = np.asarray(image) != 0
             by_color = (np.asarray(image.convert("RGB")) != 0).any(axis=2)
@@ -130,7 +133,10 @@ def _image_errors() -> Iterator[None]:
 def _open_upright(data: bytes) -> Image.Image:
     from PIL import Image, ImageOps
 
-    return ImageOps.exif_transpose(Image.open(io.BytesIO(data), formats=_FORMATS))
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    for key in ("xmp", "XML:com.adobe.xmp"):  # where Pillow looks for an orientation too, and viewers do not
+        image.info.pop(key, None)
+    return ImageOps.exif_transpose(image)
 
 
 def _is_wide(image: Image.Image) -> bool:

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 EMPTY_MASK = "mask is empty"
+MISSING = "file is missing"
 SMALLER = "smaller than its box"
 _LARGEST_BYTES = 2 * 1024**3  # Pillow's limit on pixels, at twelve bytes each
 
@@ -52,7 +53,7 @@ def file_facts(path: Path) -> tuple[int, int, str]:
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        return 0, 0, "file is missing"
+        return 0, 0, MISSING
     except (OSError, ValueError) as error:
         return 0, 0, f"cannot be read: {_system_reason(error)}"
     return found.st_size, found.st_mtime_ns, "" if stat.S_ISREG(found.st_mode) else "not a file"

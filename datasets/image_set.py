@@ -61,7 +61,9 @@ class ImageSet:
         self._reader = reader
         twice = [entry_id for entry_id, count in Counter(entry.id for entry in self.entries).items() if count > 1]
         if twice:
-            raise DataError(f"{name}: the id '{twice[0]}' stands for several images; make ids unique")
+            places = [entry.where for entry in self.entries if entry.id == twice[0] and entry.where]
+            said = f" ({' and '.join(places[:2])})" if places else ""
+            raise DataError(f"{self.name}: the id '{twice[0]}' stands for several images{said}; make ids unique")
 
     def __len__(self) -> int:
         """Return the number of images, readable or not."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from evalkit.datasets.annotations import clipped_box, relative_name, require_unique
+from evalkit.datasets.annotations import clipped_box, relative_name, require_unique, to_number
 from evalkit.datasets.csv_lines import Line, csv_lines, require_commas
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.files import read_annotated
@@ -14,6 +14,7 @@ from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.photo_finder import PHOTO_ENDINGS, PhotoFinder
 from evalkit.datasets.voc import half_open
 from evalkit.errors import DataError
+from evalkit.names import shown
 
 __all__ = ["read_imagenet_csv"]
 
@@ -54,7 +55,8 @@ def read_imagenet_csv(path: Path) -> ImageSet:
     finder = PhotoFinder(_folders(path), names, PHOTO_ENDINGS)
     entries = [entry for row in rows for entry in row.entries(finder)]
     require_unique(entries)
-    return ImageSet(path.name, "imagenet", entries, read_annotated)
+    notes = finder.missing(path.name, entries)
+    return ImageSet(path.name, "imagenet", entries, read_annotated, notes=notes)
 
 
 class _Row:
@@ -75,12 +77,12 @@ class _Row:
 
     def _add(self, label: str, texts: list[str]) -> None:
         if not _WORDNET_ID.fullmatch(label):
-            raise DataError(f"{self.where}: '{label}' is not a WordNet id such as n01440764; {_EXPECTED}")
+            raise DataError(f"{self.where}: '{shown(label)}' is not a WordNet id such as n01440764; {_EXPECTED}")
         boxes = self.boxes.setdefault(label, [])
         try:
-            box = clipped_box(half_open(*map(float, texts)), None)
+            box = clipped_box(half_open(*map(to_number, texts)), None)
         except ValueError:
-            raise DataError(f"{self.where}: box ({', '.join(texts)}) is not four numbers; {_EXPECTED}") from None
+            raise DataError(f"{self.where}: box ({shown(', '.join(texts))}) is not four numbers; {_EXPECTED}") from None
         if isinstance(box, str):
             self.problems.setdefault(label, f"{self.where}: {box}")
         else:

@@ -24,6 +24,16 @@ _READERS = {
 FORMATS = tuple(_READERS)
 """What ``--data-format`` takes."""
 
+# What the folders of a downloaded set are called that are no classes.
+_PARTS = frozenset(
+    (
+        *("train", "training", "val", "valid", "validation", "test", "testing", "dev"),
+        *("images", "image", "imgs", "img", "photos", "jpegimages", "data"),
+        *("masks", "mask", "trimaps", "segmentations", "segmentationclass", "segmentationobject"),
+        *("labels", "label", "annotations", "annotation", "imagesets", "parts"),
+        *("ilsvrc", "voc2007", "voc2012", "train2014", "val2014", "test2014", "train2017", "val2017", "test2017"),
+    )
+)
 _SUFFIXES = {".csv": "csv", ".json": "coco", ".xml": "voc"}
 
 
@@ -53,8 +63,13 @@ def open_image_set(path: str | Path, data_format: str | None = None) -> ImageSet
     if data_format is not None:
         _require_kind(place, data_format)
         return _reader(data_format)(place)
+    if not place.is_file() and not place.is_dir():
+        raise DataError(f"--data '{path}' is neither a file nor a folder; name one of `list datasets`")
     place = _annotations_of(place)
-    return _reader(_recognized(place))(place)
+    recognized = _recognized(place)
+    if recognized == "folder":
+        _require_classes(place)
+    return _reader(recognized)(place)
 
 
 def _require_kind(place: Path, data_format: str) -> None:
@@ -70,7 +85,7 @@ def _require_kind(place: Path, data_format: str) -> None:
 
 def _annotations_of(place: Path) -> Path:
     """Return COCO's own file where its folder is named, else the place itself."""
-    found = [] if _has_masks(place) else sorted([*(place / "annotations").glob("*.json"), *place.glob("*.coco.json")])
+    found = [] if _has_masks(place) else [*_visible(place / "annotations", ".json"), *_visible(place, ".coco.json")]
     if len(found) > 1:
         raise DataError(
             f"--data '{place}' has several annotations; name one of {', '.join(str(file) for file in found[:5])}"
@@ -89,7 +104,7 @@ def _recognized(place: Path) -> str:
             f"--data '{place}' is neither a folder nor a .csv file, nor a .json or .xml; name a folder with "
             "<class>/<image>, a CSV manifest (image,class_index or image,label), or another of `list datasets`"
         )
-    if found == "csv" and _begins(place).startswith("imageid,"):
+    if found == "csv" and _begins(place).startswith("imageid,predictionstring"):
         return "imagenet"
     return found
 
@@ -98,9 +113,34 @@ def _recognized_folder(folder: Path) -> str:
     if _has_masks(folder):
         return "masks"
     annotated = folder / "Annotations"
-    if annotated.is_dir() or any(child.suffix.lower() == ".xml" for child in folder.glob("*")):
+    if annotated.is_dir() or _visible(folder, ".xml"):
         return "voc"
     return "folder"
+
+
+def _visible(folder: Path, ending: str) -> list[Path]:
+    """Return the files of a folder that end so, but hidden ones, which other systems leave behind."""
+    try:
+        return sorted(one for one in folder.glob("*") if one.name.lower().endswith(ending) and one.name[0] != ".")
+    except OSError:
+        return []  # its reader says why
+
+
+def _require_classes(folder: Path) -> None:
+    """Raise DataError if the folders in a folder are parts of a set, by their names, and no classes."""
+    try:
+        inside = sorted(child.name for child in folder.iterdir() if child.is_dir() and child.name[0] != ".")
+    except OSError:
+        return  # its reader says why
+    parts = [name for name in inside if name.casefold() in _PARTS]
+    if not parts or len(parts) < len(inside):
+        return
+    also = [one.name for ending in (".csv", ".json") for one in _visible(folder, ending)]
+    ways = [f"one of them, for example {folder / parts[-1]}", *([f"its list, {folder / also[0]}"] if also else [])]
+    raise DataError(
+        f"--data '{folder}': its folders {', '.join(parts[:6])} are parts of a set, by their names, and no classes; "
+        f"name {' or '.join(ways)}, or its annotations; --data-format folder takes them as classes"
+    )
 
 
 def _has_masks(folder: Path) -> bool:
@@ -111,7 +151,7 @@ def _begins(path: Path) -> str:
     """Return the beginning of a file's first line, in small letters without spaces."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            return file.readline(200).replace(" ", "").lower()
+            return file.readline(200).replace(" ", "").replace('"', "").lower()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 

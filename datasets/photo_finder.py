@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evalkit.datasets.files import file_facts
+from evalkit.datasets.entry import Entry
+from evalkit.datasets.files import MISSING, file_facts
+from evalkit.names import escaped
 
 __all__ = ["PHOTO_ENDINGS", "FoundPhoto", "PhotoFinder", "existing"]
 
@@ -28,28 +30,24 @@ class FoundPhoto(NamedTuple):
 
 
 class PhotoFinder:
-    """Finds photos by name, with or without their ending, in the first of some folders that has any of them."""
+    """Finds photos by name, with or without their ending, in that of some folders that has most of them."""
 
     def __init__(self, folders: Iterable[Path], names: Sequence[str], endings: Sequence[str] = ("",)) -> None:
         """Choose the folder.
 
         Args:
-            folders: likely ones, the likeliest first; the first is also taken where none has a photo.
+            folders: likely ones, the likeliest first; of those that have as many photos, or none, the first is taken.
             names: posix paths below the folder.
             endings: what names may lack, e.g. ``.JPEG``.
         """
         candidates = list(dict.fromkeys(folders))
         self.endings = endings
-        # The first names tell nearly always; of a set that is half there perhaps only the last.
-        self.folder = next(
-            (
-                folder
-                for some in (names[:_LOOKED_FOR], names[_LOOKED_FOR:])
-                for folder in candidates
-                if any(map(self._in(folder), some))
-            ),
-            candidates[0],
-        )
+        counts = {folder: sum(map(self._has(folder), names[:_LOOKED_FOR])) for folder in candidates}
+        self.folder = max(candidates, key=counts.__getitem__)
+        if not counts[self.folder]:
+            # Of a set that is half there perhaps only the last.
+            rest = names[_LOOKED_FOR:]
+            self.folder = next((one for one in candidates if any(map(self._has(one), rest))), candidates[0])
 
     def photo(self, *names: str) -> FoundPhoto:
         """Return the photo of the first of these names that has one, or where it would be."""
@@ -60,8 +58,13 @@ class PhotoFinder:
         path = self.folder / f"{names[0]}{self.endings[0]}"
         return FoundPhoto(path, *file_facts(path))
 
-    def _in(self, folder: Path) -> Callable[[str], list[Path]]:
-        return lambda name: existing(folder, name, self.endings)
+    def missing(self, name: str, entries: Iterable[Entry]) -> list[str]:
+        """Return a note that says where photos were looked for, if some are missing."""
+        gone = {entry.path for entry in entries if entry.problem == MISSING}
+        return [f"{name}: {len(gone)} photos are missing below '{escaped(str(self.folder))}'"] if gone else []
+
+    def _has(self, folder: Path) -> Callable[[str], bool]:
+        return lambda name: bool(existing(folder, name, self.endings))
 
 
 def _the_only_one(found: Sequence[Path]) -> FoundPhoto:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.datasets.annotations import is_number
 from evalkit.errors import ImageError
+from evalkit.names import shown
 
 __all__ = ["check_segment", "decode_segment", "polygon_box"]
 
@@ -87,7 +88,7 @@ def _check_polygon(polygon: object, size: Size | None) -> str:
         return "a polygon is not a list of x, y, x, y ... with three corners or more"
     if not all(map(is_number, polygon)):
         wrong = next(value for value in polygon if not is_number(value))
-        return f"a polygon's corner is {str(wrong)[:40]}; allowed: pixels"
+        return f"a polygon's corner is {shown(wrong)}; allowed: pixels"
     # The drawing takes time and memory with the length of the outline, so corners may not lie just anywhere.
     reach = max(size) if size else 65536
     if min(polygon) < -reach or max(polygon) > 2 * reach:
@@ -108,7 +109,7 @@ def _check_runs(segment: dict[str, Any], size: Size | None) -> str:
         return "the run-length encoding has no counts; a text or a list of whole numbers is needed"
     found = segment.get("size")
     if not isinstance(found, list) or len(found) != 2 or not all(type(side) is int and side > 0 for side in found):
-        return f"the run-length encoding has size {found!r}; [height, width] is needed"
+        return f"the run-length encoding has size {shown(found)}; [height, width] is needed"
     if size is not None and found != list(size):
         return f"the run-length encoding is {found[1]} x {found[0]}, the photo {size[1]} x {size[0]} (width x height)"
     return ""

@@ -13,6 +13,7 @@ from evalkit.datasets.files import EMPTY_MASK, SMALLER
 from evalkit.datasets.image import LabelledImage
 from evalkit.datasets.image_set import ImageSet
 from evalkit.errors import ImageError
+from evalkit.names import escaped
 
 __all__ = [
     "BOX_OUTSIDE",
@@ -194,7 +195,7 @@ def inspect(images: ImageSet, watch: Watch = lambda entries: entries, look: Look
         try:
             image = images.read(entry)
         except ImageError as error:
-            seen.problems.append(Problem(entry.id, _kind(str(error)), str(error)))
+            seen.problems.append(Problem(entry.id, _kind(str(error)), escaped(str(error))))
             continue
         seen.take(entry, image)
         look(entry, image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -13,13 +14,14 @@ from evalkit.datasets.annotations import (
     read_bytes,
     relative_name,
     require_unique,
+    to_number,
 )
 from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.photo_finder import PHOTO_ENDINGS, PhotoFinder
 from evalkit.errors import DataError
-from evalkit.names import is_text
+from evalkit.names import is_text, shown
 
 __all__ = ["half_open", "read_voc"]
 
@@ -63,13 +65,19 @@ def read_voc(path: Path) -> ImageSet:
     photos = [_photo(file, file.relative_to(base).as_posix()) for file in files]
     finder = PhotoFinder(_folders(base.absolute()), [name for photo in photos for name in photo.names], PHOTO_ENDINGS)
     left_out = LeftOut()
-    entries = [entry for photo in photos for entry in _entries(photo, finder, left_out)]
+    shared = Counter(photo.names[0] for photo in photos)
+    entries = [entry for photo in photos for entry in _entries(photo, shared, finder, left_out)]
     name = path.resolve().name or str(path)
     if not entries:
         raise DataError(f"{path}: none of its {len(files)} XML files names an object that can be used")
     require_unique(entries)
     return ImageSet(
-        name, "voc", entries, read_annotated, sorted({entry.label for entry in entries}), left_out.notes(name)
+        name,
+        "voc",
+        entries,
+        read_annotated,
+        sorted({entry.label for entry in entries}),
+        [*left_out.notes(name), *finder.missing(name, entries)],
     )
 
 
@@ -149,7 +157,7 @@ def _classes(root: Any, where: str, size: tuple[int, int] | None) -> dict[str, _
         box = _box([item.findtext(f"bndbox/{edge}") for edge in _EDGES], size)
         if isinstance(box, str):
             of_class.problem = of_class.problem or f"{where} object {number}: {box}"
-        elif (item.findtext("difficult") or "").strip() in ("1", "true"):
+        elif (item.findtext("difficult") or "").strip().lower() in ("1", "1.0", "true", "yes"):
             of_class.difficult.append(box)
         else:
             of_class.boxes.append(box)
@@ -158,24 +166,28 @@ def _classes(root: Any, where: str, size: tuple[int, int] | None) -> dict[str, _
 
 def _box(texts: Sequence[str | None], size: tuple[int, int] | None) -> Box | str:
     try:
-        edges = [float(text or "") for text in texts]
+        edges = [to_number(text or "") for text in texts]
     except ValueError:
-        said = ", ".join(str(text)[:20] for text in texts)
+        said = ", ".join(shown(text, 20) for text in texts)
         return f"bndbox ({said}) is not xmin, ymin, xmax, ymax in pixels"
     return clipped_box(half_open(*edges), size)
 
 
-def _entries(photo: _Photo, finder: PhotoFinder, left_out: LeftOut) -> Iterator[Entry]:
+def _entries(photo: _Photo, shared: Counter[str], finder: PhotoFinder, left_out: LeftOut) -> Iterator[Entry]:
     if not photo.classes:
         left_out.add("files without an object", photo.where)
         return
     path, size_bytes, mtime_ns, missing = finder.photo(*photo.names)
+    own = finder.photo(photo.names[-1])
+    if own.path != path and not own.problem:
+        missing = missing or f"its filename is '{path.name}', its own name that of '{own.path.name}'; both are there"
+    name = photo.names[0] if shared[photo.names[0]] == 1 else photo.names[-1]  # some programs write one into all
     for label, found in photo.classes.items():
         if not found.boxes and not found.problem:
             left_out.add("classes that have only difficult objects in a photo", f"{photo.where}, {label}")
             continue
         yield Entry(
-            id=f"{photo.names[0]}#{label}",
+            id=f"{name}#{label}",
             path=path,
             class_index=None,
             label=label,

@@ -6,7 +6,7 @@ import os
 import unicodedata
 from pathlib import Path
 
-__all__ = ["escaped", "is_text", "path_of"]
+__all__ = ["escaped", "is_text", "path_of", "shown"]
 
 # Control characters move a terminal's cursor or break its lines; surrogates cannot be written at all. What joins
 # letters or marks their direction belongs to many scripts, and to emoji.
@@ -27,6 +27,11 @@ def escaped(name: str) -> str:
     if is_text(name):
         return name
     return "".join(one if is_text(one) else one.encode("unicode_escape").decode() for one in name)
+
+
+def shown(value: object, most: int = 40) -> str:
+    """Return any value as text for a message: escaped, and its first letters only."""
+    return escaped(str(value)[:most])
 
 
 def path_of(text: str | os.PathLike[str]) -> Path:

@@ -22,6 +22,7 @@ from evalkit.cli.score import score
 from evalkit.cli.show import show
 from evalkit.cli.validate import validate
 from evalkit.errors import EvalkitError
+from evalkit.names import escaped
 
 __all__ = ["build_app", "main"]
 
@@ -117,7 +118,7 @@ def _verb(arguments: Sequence[str]) -> str:
 
 
 def _say(message: str, code: int) -> int:
-    print(f"evalkit: {message}", file=sys.stderr)  # noqa: T201 - what the command line is for
+    print(f"evalkit: {escaped(message)}", file=sys.stderr)  # noqa: T201 - what the command line is for
     return code
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from evalkit.cli.gating import gating_of
 from evalkit.cli.output import color_wanted, print_result, quiet_native_stderr, stderr_console, terminal_width
 from evalkit.config import DEFAULTS, RunOptions, merge
+from evalkit.names import escaped
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["compute_and_print"]
@@ -34,7 +35,7 @@ def compute_and_print(options: RunOptions, form: OutputFormat, *, wide: bool, ma
     console = stderr_console()
 
     def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.print(text if text == _GO_ON else escaped(text), markup=False, highlight=False, soft_wrap=True)
 
     with quiet_native_stderr():
         from evalkit.harness.prepare import default_output, prepare

@@ -23,6 +23,7 @@ from evalkit.harness.plan import Missing, Plan, accepted, forgotten, image_rows,
 from evalkit.harness.progress import RunProgress
 from evalkit.harness.uninterrupted import uninterrupted
 from evalkit.metrics.spec import Metric, PerturbationMetric
+from evalkit.names import escaped
 from evalkit.store.database import ImageRow, MapRow, ScoreRow
 from evalkit.store.manifest import Manifest
 from evalkit.store.maps import load_map, map_is_there, map_path, save_map
@@ -188,8 +189,8 @@ class _Run:
             image = plan.images.read(entry)
             fitted = fit(image, plan.classifier.input_size, plan.geometry)
         except ImageError as error:
-            _commit_problem(plan, folder, replace(forgotten(row, entry), problem=str(error)))
-            self.failures.add_photo(entry.id, str(error))
+            _commit_problem(plan, folder, replace(forgotten(row, entry), problem=escaped(str(error))))
+            self.failures.add_photo(entry.id, escaped(str(error)))
             return
         if row.sha256 not in ("", image.sha256) or row.place not in (None, image.place):
             with folder.database as database:

@@ -242,14 +242,13 @@ def read_classes(path: Path) -> tuple[list[str], list[str] | None]:
             raise ModelError(f"--class-names '{path}': a JSON list of strings is needed, or Keras' class index")
     else:
         names = [line.strip() for line in text.splitlines() if line.strip()]
-    names = [escaped(name) for name in names]
     if not names:
         raise ModelError(f"--class-names '{path}' holds no names; give a JSON list, or one name a line")
     pairs = [_SYNSET.fullmatch(name) for name in names]
     found = [(pair[1], pair[2].partition(",")[0].strip() or pair[1]) for pair in pairs if pair]
     if len(found) < len(names):
-        return names, None
-    return [name for _, name in found], [wordnet_id for wordnet_id, _ in found]
+        return [escaped(name) for name in names], None
+    return [escaped(name) for _, name in found], [wordnet_id for wordnet_id, _ in found]
 
 
 def read_class_names(path: Path) -> list[str]:

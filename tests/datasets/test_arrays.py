@@ -91,6 +91,20 @@ def test_an_array_that_is_changed_afterwards_is_refused() -> None:
         images.read(images.entries[1])
 
 
+def test_a_region_that_is_changed_afterwards_is_refused() -> None:
+    region = np.zeros((1, *PIXELS.shape[1:3]), bool)
+    region[0, 0, 0] = True
+    images = ImageSet.from_arrays(PIXELS[:1], [0], region)
+    region[0, 1, 1] = True
+    with pytest.raises(ImageError, match="was changed after the set was made"):
+        images.read(images.entries[0])
+
+
+def test_what_is_no_array_is_said() -> None:
+    with pytest.raises(DataError, match=r"pixels is generator; give uint8 \(N, H, W, 3\)"):
+        ImageSet.from_arrays((one for one in PIXELS), [0, 0])
+
+
 def test_a_limited_set_of_arrays_can_be_read() -> None:
     limited = ImageSet.from_arrays(PIXELS, [0, 1]).limit(1, seed=0)
     assert [image.id for image in limited] == [limited.entries[0].id]

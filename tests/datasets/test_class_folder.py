@@ -169,3 +169,20 @@ def test_control_characters_in_names_are_escaped(tmp_path: Path, save: Callable[
     images = read_class_folder(tmp_path)
     assert [(entry.id, entry.label) for entry in images.entries] == [("c\\x1b[31mat/a\\nb.png", "c\\x1b[31mat")]
     assert images.read(images.entries[0]).pixels.shape == (4, 6, 3)
+
+
+def test_every_name_of_a_jpeg_is_a_photo_and_other_pictures_are_counted(tmp_path: Path) -> None:
+    for name in ("1.jfif", "2.JPE", "3.heic", "4.avif", "5.txt"):
+        (tmp_path / "cat").mkdir(exist_ok=True)
+        (tmp_path / "cat" / name).write_text("")
+    images = read_class_folder(tmp_path)
+    assert [entry.id for entry in images.entries] == ["cat/1.jfif", "cat/2.JPE"]
+    (note,) = images.notes
+    assert "left out: 2 pictures of kinds that are not read (.heic, " in note
+
+
+def test_a_list_beside_flat_photos_is_named(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+    save("1.png", photo)
+    (tmp_path / "labels.csv").write_text("image,label\n")
+    (note,) = read_class_folder(tmp_path).notes
+    assert note.endswith("'labels.csv' stands beside the photos; name it as the data to use it")

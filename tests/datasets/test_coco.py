@@ -338,3 +338,81 @@ def test_the_folder_around_annotations_is_enough_if_they_are_one_file(write: Wri
     (tmp_path / "annotations" / "captions.json").write_text("{}")
     with pytest.raises(DataError, match=r"has several annotations; name one of .*captions.json, .*instances_val2017"):
         open_image_set(tmp_path)
+
+
+HALF = "\ud800\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    ("annotations", "changed"),
+    [
+        ([{"segmentation": [[1, 1, 5, 1, 5, HALF]]}], {}),
+        ([{"bbox": HALF}], {}),
+        ([{"bbox": [HALF, 1, 1, 1]}], {}),
+        ([{"bbox": [1, 1, 0, 0], "id": HALF}], {}),
+        ([{"segmentation": {"size": [HALF, 1], "counts": "1"}}], {}),
+        ([{"bbox": [1, 1, 2, 2], "iscrowd": HALF}], {}),
+        ([{"bbox": [1, 1, 2, 2]}], {"images": [{"id": 5, "file_name": "a.png", "height": HALF, "width": 1}]}),
+        ([{"bbox": [1, 1, 2, 2]}], {"images": [{"id": HALF, "file_name": ""}]}),
+        ([{"bbox": [1, 1, 2, 2]}, {"bbox": [1, 1, 2, 2], "image_id": HALF}], {}),
+    ],
+)
+def test_whatever_a_file_says_is_shown_as_text(
+    write: Write, annotations: list[dict[str, Any]], changed: dict[str, Any]
+) -> None:
+    try:
+        images = read_coco(write(*annotations, **changed))
+        said = [*images.notes, *(entry.problem for entry in images.entries), *(one.where for one in images.entries)]
+    except DataError as error:
+        said = [str(error)]
+    assert any("\\ud800" in one for one in said)
+    for one in said:
+        assert "\x1b" not in one
+        one.encode()
+
+
+def test_photos_are_looked_for_where_most_of_them_are(write: Write, tmp_path: Path) -> None:
+    names = [f"{number}.png" for number in range(4)]
+    annotations = [boxed(1, 2, 3, 4, image_id=number) for number in range(4)]
+    path = write(*annotations, images=[{"id": number, "file_name": name} for number, name in enumerate(names)])
+    (tmp_path / "images").mkdir()
+    for name in names:
+        (tmp_path / "images" / name).write_bytes((tmp_path / "a.png").read_bytes())
+    (tmp_path / "0.png").write_bytes(b"a stale copy")
+    assert {entry.path.parent.name for entry in read_coco(path).entries} == {"images"}
+
+
+@pytest.mark.parametrize("place", ["val2017/a.png", "data/a.png"])
+@pytest.mark.parametrize("file_name", ["a.png", "val2017/a.png"])
+def test_photos_one_folder_up_are_found(tmp_path: Path, save: Save, write: Write, place: str, file_name: str) -> None:
+    document = write(boxed(1, 2, 3, 4), images=[{"id": 5, "file_name": file_name}]).read_text()
+    (tmp_path / "set" / "annotations").mkdir(parents=True)
+    (tmp_path / "set" / "annotations" / "instances_val2017.json").write_text(document)
+    save(f"set/{place}", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    images = open_image_set(tmp_path / "set")
+    found = place.startswith("val") or file_name == "a.png"
+    assert (images.entries[0].problem == "") == found
+    assert any("photos are missing below" in note for note in images.notes) != found
+
+
+def test_lvis_names_photos_by_their_address(write: Write, save: Save, tmp_path: Path) -> None:
+    listed = [{"id": 5, "coco_url": "http://images.cocodataset.org/val2017/000000397133.jpg"}]
+    path = write(boxed(1, 2, 3, 4), images=listed).rename(tmp_path / "lvis_v1_val.json")
+    save("val2017/000000397133.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    (entry,) = read_coco(path).entries
+    assert (entry.id, entry.problem) == ("val2017/000000397133.jpg#cat", "")
+
+
+def test_a_parent_called_like_its_class_is_no_class(write: Write) -> None:
+    names = [{"id": 0, "name": "cat", "supercategory": "none"}, {"id": 3, "name": "cat", "supercategory": "cat"},
+             {"id": 4, "name": "dog", "supercategory": "cat"}]  # fmt: skip
+    images = read_coco(write(boxed(1, 2, 3, 4), categories=names))
+    assert (images.class_names, images.entries[0].label) == (("cat", "dog"), "cat")
+
+
+def test_a_good_outline_outweighs_a_bad_box_and_an_empty_outline_is_none(write: Write) -> None:
+    outline = [[1, 1, 9, 1, 9, 9]]
+    images = read_coco(write({"segmentation": outline, "bbox": [0, 0, 0, 0]}))
+    assert images.read(images.entries[0]).region.any()
+    images = read_coco(write({"segmentation": [[]], "bbox": [1, 2, 3, 4]}))
+    assert images.read(images.entries[0]).region.sum() == 12

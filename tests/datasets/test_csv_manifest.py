@@ -218,3 +218,20 @@ def test_a_box_may_touch_the_photos_edges(manifest: Manifest, save: Save, photo:
     save("a.png", photo)
     (image,) = read_csv_manifest(manifest("image,class_index,x0,y0,x1,y1\na.png,0,0,0,6,4\n"))
     assert image.region.all()
+
+
+def test_places_in_columns_of_other_names_are_said(manifest: Manifest) -> None:
+    images = read_csv_manifest(manifest("image,label,xmin,ymin,xmax,ymax,split\na.png,cat,1,1,2,2,val\n"))
+    (note,) = images.notes
+    assert note.startswith("labels.csv: no place of the object is read from xmin, ymin, xmax, ymax; boxes are x0, y0")
+    assert read_csv_manifest(manifest("image,label,x0,y0,x1,y1,width\na.png,cat,1,1,2,2,6\n")).notes == ()
+
+
+def test_paths_of_windows_blanks_before_quotes_and_pythons_numbers(
+    manifest: Manifest, save: Save, photo: np.ndarray
+) -> None:
+    save("photos/1.png", photo)
+    (entry,) = read_csv_manifest(manifest('image, label\n.\\photos\\1.png, "cat"\n')).entries
+    assert (entry.problem, entry.label) == ("", "cat")
+    with pytest.raises(DataError, match="x1 '1_0' is not a number"):
+        read_csv_manifest(manifest("image,label,x0,y0,x1,y1\na.png,cat,0,0,1_0,2\n"))

@@ -229,3 +229,16 @@ def test_a_palette_mask_that_reads_two_ways_is_refused(palette: tuple[int, ...])
 def test_a_damaged_mask_is_an_image_error() -> None:
     with pytest.raises(ImageError, match="cannot be decoded"):
         decode_mask(b"PNG")
+
+
+def test_an_orientation_that_only_xmp_has_turns_nothing() -> None:
+    """Viewers and OpenCV go by EXIF; Pillow would take XMP where EXIF has none."""
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    packet = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", xmp=packet)
+    assert Image.open(io.BytesIO(stream.getvalue())).getexif().get(0x0112) == 6
+    assert decode_photo(stream.getvalue()).shape == (4, 6, 3)

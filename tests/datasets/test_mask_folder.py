@@ -122,3 +122,14 @@ def test_a_manifest_names_ignored_pixels(
     save("i.png", MASK * 0)
     assert images.entries[0].truth_digest != before
     assert images.read(images.entries[0]).ignore is None
+
+
+@pytest.mark.parametrize(("form", "options"), [("JPEG", {}), ("WEBP", {}), ("WEBP", {"lossless": True}), ("PNG", {})])
+def test_lossy_masks_are_refused(form: str, options: dict[str, bool]) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.kron(MASK, np.ones((8, 8), np.uint8))).save(stream, form, **options)
+    if form == "PNG" or options:
+        assert np.array_equal(decode_mask(stream.getvalue()), np.kron(MASK, np.ones((8, 8))) > 0)
+    else:
+        with pytest.raises(ImageError, match="the mask's format is lossy, and zeros do not stay zero; save it as PNG"):
+            decode_mask(stream.getvalue())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,3 +125,58 @@ def test_a_wrong_file_is_not_printed_as_a_whole(tmp_path: Path, kind: str) -> No
         open_image_set(tmp_path / "x.json", kind)
     assert len(str(caught.value)) < 1000
     assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        (("train/cat/1.jpg", "val/dog/1.jpg"), "name one of them, for example {}/val, or its annotations"),
+        (("Images/1.jpg", "Masks/1.png"), "its folders Images, Masks are parts of a set"),
+        (("images/1.jpg", "labels/1.txt", "data.csv"), "for example {}/labels or its list, {}/data.csv"),
+        (("ILSVRC/Data/1.jpg", "LOC_val_solution.csv"), "or its list, {}/LOC_val_solution.csv"),
+        (("data/1.jpg", "labels.json"), "or its list, {}/labels.json"),
+    ],
+)
+def test_parts_of_a_set_are_no_classes(tmp_path: Path, files: tuple[str, ...], named: str) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+    with pytest.raises(DataError) as caught:
+        open_image_set(tmp_path)
+    assert named.replace("{}", str(tmp_path)) in str(caught.value)
+    assert open_image_set(tmp_path, "folder").kind == "folder"
+
+
+def test_one_part_among_classes_may_be_a_class(tmp_path: Path) -> None:
+    for file in ("cat/1.jpg", "test/1.jpg"):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text("")
+    assert open_image_set(tmp_path).class_names == ("cat", "test")
+
+
+def test_what_other_systems_leave_behind_is_not_looked_at(tmp_path: Path) -> None:
+    for file in (
+        "cat/1.jpg",
+        "cat/._1.jpg",
+        "cat/@eaDir/1.jpg",
+        "__MACOSX/cat/1.jpg",
+        "annotations/._x.json",
+        "._x.xml",
+    ):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+    assert [entry.id for entry in open_image_set(tmp_path).entries] == ["cat/1.jpg"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.json")
+    with pytest.raises(DataError, match="is neither a file nor a folder"):
+        open_image_set(tmp_path / "x.json")
+
+
+def test_imagenets_list_is_known_by_both_columns(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('"ImageId","PredictionString"\na,n02123045 1 1 2 2\n')
+    assert open_image_set(tmp_path / "x.csv").kind == "imagenet"
+    (tmp_path / "x.csv").write_text("ImageId,label\na,cat\n")
+    with pytest.raises(DataError, match="the column 'image' is missing"):
+        open_image_set(tmp_path / "x.csv")

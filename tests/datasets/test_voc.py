@@ -177,3 +177,31 @@ def test_two_photos_of_the_name_are_not_guessed_between(write: Write, save: Save
         images.read(images.entries[0])
     (cat,) = read_voc(write(annotation(thing("cat", 1, 1, 2, 2), filename="a.png")))
     assert cat.region.sum() == 4
+
+
+def test_a_filename_of_another_photo_is_not_believed(write: Write, save: Save) -> None:
+    folder = write(annotation(thing("cat", 1, 1, 2, 2), filename="a.png"), name="b.xml")
+    save("VOC/JPEGImages/b.png", np.zeros((4, 6, 3), np.uint8))
+    images = read_voc(folder)
+    with pytest.raises(ImageError, match=r"its filename is 'a.png', its own name that of 'b.png'; both are there"):
+        images.read(images.entries[0])
+
+
+def test_one_filename_in_all_files_is_none(write: Write, save: Save) -> None:
+    for name in ("b", "c"):
+        save(f"VOC/JPEGImages/{name}.png", np.zeros((4, 6, 3), np.uint8))
+        folder = write(annotation(thing("cat", 1, 1, 2, 2), filename="%s"), name=f"{name}.xml")
+    assert [(image.id, image.region.sum()) for image in read_voc(folder)] == [("b#cat", 4), ("c#cat", 4)]
+
+
+@pytest.mark.parametrize("hard", ["1", "true", "True", "1.0"])
+def test_difficult_in_every_spelling(write: Write, hard: str) -> None:
+    objects = thing("cat", 1, 1, 2, 2), thing("cat", 3, 3, 4, 4, more=f"<difficult>{hard}</difficult>")
+    (cat,) = read_voc(write(annotation(*objects)))
+    assert cat.region.sum() == cat.ignore.sum() == 4
+
+
+def test_missing_photos_are_said_with_the_folder(write: Write) -> None:
+    images = read_voc(write(annotation(thing("cat", 1, 1, 2, 2), filename="gone.png"), name="gone.xml"))
+    assert "VOC: 1 photos are missing below '" in images.notes[-1]
+    assert "JPEGImages'" in images.notes[-1]

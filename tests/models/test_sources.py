@@ -188,3 +188,8 @@ def test_control_characters_in_class_names_are_escaped(tmp_path):
         '["cat\\u001b[31m", "dog\\nhouse", "\\u0645\\u06cc\\u200c\\u0634\\u0648\\u062f"]'
     )
     assert read_class_names(tmp_path / "names.json") == ["cat\\x1b[31m", "dog\\nhouse", "می\u200cشود"]
+
+
+def test_wordnet_ids_may_stand_before_a_tab(tmp_path):
+    (tmp_path / "words.txt").write_text("n01440764\ttench, Tinca tinca\nn01443537\tgoldfish\n")
+    assert read_classes(tmp_path / "words.txt") == (["tench", "goldfish"], ["n01440764", "n01443537"])
