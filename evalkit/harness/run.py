@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -16,18 +16,18 @@ from evalkit.datasets.image import UNLABELLED
 from evalkit.datasets.image_set import Entry
 from evalkit.errors import DataError, EvalkitError, ImageError
 from evalkit.explainers.base import Explainer
+from evalkit.harness.commit import commit, commit_problem, without_map
 from evalkit.harness.facts import manifest_of
 from evalkit.harness.failures import Failures
-from evalkit.harness.photo import PhotoResult, score_photo, unscored, why_failed
+from evalkit.harness.photo import score_photo, unscored, why_failed
 from evalkit.harness.plan import Missing, Plan, accepted, forgotten, image_rows, missing_cells
 from evalkit.harness.progress import RunProgress
 from evalkit.harness.uninterrupted import uninterrupted
 from evalkit.metrics.spec import Metric, PerturbationMetric
 from evalkit.names import escaped
-from evalkit.store.database import ImageRow, MapRow, ScoreRow
+from evalkit.store.database import ImageRow
 from evalkit.store.manifest import Manifest
-from evalkit.store.maps import load_map, map_is_there, map_path, save_map
-from evalkit.store.rank_hash import rank_hash
+from evalkit.store.maps import load_map, map_is_there
 from evalkit.store.run_folder import REPORT, RunFolder, writing
 
 __all__ = ["compute", "require_readable"]
@@ -189,7 +189,7 @@ class _Run:
             image = plan.images.read(entry)
             fitted = fit(image, plan.classifier.input_size, plan.geometry)
         except ImageError as error:
-            _commit_problem(plan, folder, replace(forgotten(row, entry), problem=escaped(str(error))))
+            commit_problem(plan, folder, replace(forgotten(row, entry), problem=escaped(str(error))))
             self.failures.add_photo(entry.id, escaped(str(error)))
             return
         if row.sha256 not in ("", image.sha256) or row.place not in (None, image.place):
@@ -221,7 +221,7 @@ class _Run:
                 facts_key=plan.facts_key,
             )
         with uninterrupted(), writing(folder.path):
-            _commit(plan, folder, result, seen, _lost(missing, stored, result))
+            commit(plan, folder, result, seen, without_map(missing, stored, result))
         self.failures.add_cells(entry.id, result.cells)
 
     def _stored_maps(self, missing: Missing) -> dict[str, NDArray[np.float32]]:
@@ -237,57 +237,3 @@ class _Run:
             else:
                 found[explainer.text] = saliency_map
         return found
-
-
-def _lost(missing: Missing, stored: Mapping[str, object], result: PhotoResult) -> list[str]:
-    """Return the explainers that were asked for a map and have none: what they had before is of something else."""
-    there = {*stored, *(made.explainer.text for made in result.maps)}
-    return [explainer.text for explainer, _ in missing.cells if explainer.text not in there]
-
-
-def _commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow, lost: Sequence[str]) -> None:
-    maps = []
-    for made in result.maps:
-        name = made.explainer.text
-        saved = save_map(folder.path, map_path(name, row.image_id), made.saliency_map)
-        hashed = rank_hash(made.saliency_map)
-        maps.append(MapRow(row.image_id, name, plan.map_key(made.explainer), *saved, made.seconds, hashed))
-    cells = [
-        ScoreRow(
-            row.image_id,
-            cell.explainer.text,
-            cell.metric.text,
-            cell.value,
-            cell.reason,
-            cell.statistics,
-            # What failed is tried again by the next run: its key is that of no plan.
-            "" if cell.failed else plan.score_key(cell.explainer, cell.metric),
-            cell.curve,
-        )
-        for cell in result.cells
-    ]
-    before = folder.database.maps_of(row.image_id)
-    with folder.database as database:
-        for explainer in lost:
-            database.drop_map(row.image_id, explainer)
-        for one in maps:
-            if one.explainer in before and before[one.explainer].key != one.key:
-                database.drop_map(row.image_id, one.explainer)  # what was scored of another map goes with it
-        database.put_maps(maps)
-        database.put_scores(cells)
-        database.put_images([row])
-        database.touch()
-
-
-def _commit_problem(plan: Plan, folder: RunFolder, row: ImageRow) -> None:
-    # Nothing that was known of it holds any more. The key of no plan: the next run tries it again.
-    cells = [
-        ScoreRow(row.image_id, explainer.text, metric.text, None, row.problem, None, "")
-        for explainer in plan.explainers
-        for metric in plan.metrics
-    ]
-    with uninterrupted(), folder.database as database:
-        database.drop_cells(row.image_id)
-        database.put_scores(cells)
-        database.put_images([row])
-        database.touch()

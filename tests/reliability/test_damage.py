@@ -361,3 +361,22 @@ def test_a_home_folder_that_there_is_not_is_named(evalkit, workplace, command):
     done = evalkit(*command)
     assert done.code == 2
     assert "~nobody-at-all" in done.err
+
+
+def test_scores_of_a_map_that_is_lost_for_good_have_its_reason(evalkit, kept, monkeypatch):
+    """A metric is added, one map is damaged, and cannot be made again."""
+    path = sorted((kept / "out").glob("maps/gradcam/*.npy"))[2]
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+
+    def failing(*_):
+        raise ValueError("no luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GradCam, "explain", failing)
+        assert evalkit(*RUN, *MORE).code == 0
+    lost = [row for row in scores(kept / "out") if row[3] is None and row[1] == "gradcam" and "positive" not in row[4]]
+    assert [row[2:] for row in lost] == [
+        (metric, None, "gradcam failed: ValueError: no luck") for metric in ("deletion", "sparseness")
+    ]
+    assert evalkit(*RUN, *MORE).code == 0
+    assert scores(kept / "out") == scores(kept / "both")
