@@ -61,6 +61,7 @@ def open_image_set(path: str | Path, data_format: str | None = None) -> ImageSet
             "`list datasets`; 'scenes' is built in"
         )
     if data_format is not None:
+        place = _annotations_of(place) if data_format == "coco" else place
         _require_kind(place, data_format)
         return _reader(data_format)(place)
     if not place.is_file() and not place.is_dir():

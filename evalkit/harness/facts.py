@@ -47,6 +47,7 @@ def manifest_of(plan: Plan, folder: RunFolder, created: str, finished: str | Non
         explainers=tuple(_explainer_facts(plan, explainer, folder) for explainer in plan.explainers),
         metrics=tuple(metric.text for metric in plan.metrics),
         versions=versions(),
+        files=dict(plan.files),
         created=created,
         finished=finished,
     )

@@ -75,6 +75,7 @@ class Plan:
         chosen: options that chose among the images besides the limit, and their values.
         joined: the classes that stand for several outputs, of all images that there were to choose from; None = those
             of ``images``.
+        files: what was read besides the images, by option (``model``, ``weights``, ...), as absolute paths.
         source: where the images can be read again, ``scenes`` or an absolute path; empty where they cannot.
     """
 
@@ -93,6 +94,7 @@ class Plan:
     fail_on_error: bool = False
     chosen: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
     joined: Sequence[tuple[str, tuple[int, ...]]] | None = None
 
     @cached_property

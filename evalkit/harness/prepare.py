@@ -135,6 +135,7 @@ def prepare(
         chosen=chosen_by(options),
         source=source,
         joined=joined,
+        files=_files(options),
     )
 
 
@@ -142,6 +143,13 @@ def _source(data: str) -> str:
     """Return where the images can be read again; nothing where that cannot be written down."""
     place = data if data == "scenes" else str(path_of(data).absolute())
     return place if is_text(place) else ""
+
+
+def _files(options: RunOptions) -> dict[str, str]:
+    """Return the files that were read besides the images, by option: what makes the run again."""
+    given = {key: getattr(options, key) for key in ("model", "weights", "class_names", "class_map")}
+    paths = {key: Path(text).absolute() for key, text in given.items() if text}
+    return {key: str(path) for key, path in paths.items() if path.is_file() and is_text(str(path))}
 
 
 def _loaded(options: RunOptions, class_names: Sequence[str] | None) -> Classifier:

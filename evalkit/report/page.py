@@ -12,6 +12,7 @@ from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.analysis.run_scores import table_of
 from evalkit.analysis.stored import results_of
 from evalkit.config import DEFAULTS
+from evalkit.datasets.open import FORMATS
 from evalkit.report.answers import answers
 from evalkit.report.gallery import Photos, gallery
 from evalkit.report.layout import (
@@ -40,7 +41,6 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _SWEEP_METRICS = 5
 _KEY_STEPS = 13
 _SUPPLIED = "maps"  # made elsewhere
-_ANNOTATED = ("masks", "coco", "voc", "imagenet")  # formats that a path may not say
 
 
 def report_page(folder: RunFolder, images: ImageSet | None = None) -> str:
@@ -263,21 +263,24 @@ def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:
     own = [one.text for one in manifest.explainers if one.name != _SUPPLIED]
     folders = [str(one.parameters.get("folder")) for one in manifest.explainers if one.name == _SUPPLIED]
     verb = ["score", *folders] if folders else ["run"]
-    parts = ["python", "-m", "evalkit", *verb, "--data", data.source or data.name, "--model", model.name]
+    files = {"model": model.name, **manifest.files}
+    parts = ["python", "-m", "evalkit", *verb, "--data", data.source or data.name]
+    for option, path in files.items():
+        parts += [f"--{option.replace('_', '-')}", path]
     parts += ["--preprocess", model.preprocess, "--explainers", ",".join(own)]
     parts += ["--metrics", ",".join(manifest.metrics)]
     parts += ["--criterion", settings.criterion] if settings.criterion in manifest.metrics else []
     parts += ["--margin", f"{settings.margin:g}", "--steps", str(settings.steps), "--seed", str(settings.seed)]
     target, _, mapped = settings.target.partition("(")
     parts += ["--target", target, "--geometry", settings.geometry]
-    parts += ["--data-format", data.kind] if data.kind in _ANNOTATED else []
+    parts += ["--data-format", data.kind] if data.kind in FORMATS else []
     for option, value in settings.chosen.items():
         parts += [f"--{option.replace('_', '-')}", *([] if value == "yes" else [value])]
     parts += [] if settings.limit is None else ["--limit", str(settings.limit)]
     parts += ["--precision", model.precision] if model.precision in ("float32", "bfloat16") else []
-    notes = ["Add the --class-map FILE that you gave."] if mapped else []
-    if model.name.endswith((".keras", ".h5", ".hdf5")):
-        notes.append("Put the path before the model's file name, and --class-names FILE if you gave one.")
+    notes = ["Add the --class-map FILE that you gave."] if mapped and "class_map" not in files else []
+    if files["model"] == model.name and model.name.endswith((".keras", ".h5", ".hdf5")):
+        notes.append("Put the path before the model's file name.")
     if not data.source and DEFAULTS.data is None:
         notes.append("The images were in memory: evaluate them from Python.")
     return shlex.join(parts), notes

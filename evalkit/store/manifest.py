@@ -142,6 +142,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         versions: package name to version.
         created: ISO 8601, UTC.
         finished: ISO 8601, UTC; None while cells are missing.
+        files: what was read besides the images, by option, as absolute paths: what makes the run again.
     """
 
     schema_version: int
@@ -154,3 +155,4 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str]
     created: str
     finished: str | None = None
+    files: dict[str, str] = {}

@@ -331,6 +331,7 @@ def test_the_folder_around_annotations_is_enough_if_they_are_one_file(write: Wri
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "instances_val2017.json").write_text(document)
     assert (open_image_set(tmp_path).kind, open_image_set(tmp_path).name) == ("coco", "instances_val2017.json")
+    assert open_image_set(tmp_path, "coco").name == "instances_val2017.json"
     beside = tmp_path / "train"
     beside.mkdir()
     (beside / "_annotations.coco.json").write_text(document)
