@@ -113,7 +113,8 @@ def explain(  # noqa: PLR0913 - one parameter an option
         print_result(render_explained(rows, format, width=terminal_width(), color=color_wanted()))
     if failed:
         more = f" (and {len(failed) - 1} more maps failed)" if len(failed) > 1 else ""
-        raise ModelError(f"{failed[0]}{more}; the other {len(rows)} maps are saved")
+        kept = f"; the other {len(rows)} maps are saved" if rows else ""
+        raise ModelError(f"{failed[0]}{more}{kept}")
 
 
 def _each(

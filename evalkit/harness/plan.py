@@ -198,8 +198,7 @@ def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], 
     """Return a row for each planned image, keeping what is known of it.
 
     Returns:
-        The rows in the set's order, and the images whose file or label is another, or not as it was, than when their
-        cells were made.
+        The rows in the set's order, and the images whose file or label is not the one that their cells were made of.
     """
     rows, changed = [], []
     for position, entry in enumerate(plan.images.entries):
