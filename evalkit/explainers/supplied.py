@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -142,7 +143,7 @@ def _supplied(folder: Path, root: Path, image_ids: Sequence[str]) -> Supplied:
     files: dict[str, Path] = {}
     for path in sorted(root.rglob("*")):
         if _is_map(path):
-            name = path.relative_to(root).with_suffix(path.suffix.lower()).as_posix()
+            name = _composed(path.relative_to(root).with_suffix(path.suffix.lower()).as_posix())
             _require_one(folder, files.get(name, path), path, name)
             files[name] = path
     found = _matched(folder, files, image_ids)
@@ -155,6 +156,11 @@ def _supplied(folder: Path, root: Path, image_ids: Sequence[str]) -> Supplied:
     used = set(found.values())
     unused = [name for name, path in files.items() if path not in used]
     return Supplied(root, found, *_looked_at(found), unused)
+
+
+def _composed(name: str) -> str:
+    """Return a name in the one of its spellings that counts: some systems take letters and their accents apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _is_map(path: Path) -> bool:
@@ -173,7 +179,7 @@ def _matched(folder: Path, files: Mapping[str, Path], image_ids: Sequence[str]) 
         names += [short] if paths[short] == 1 else []
         names += [own.stem] if stems[own.stem] == 1 else []
         wanted = dict.fromkeys(name + ending for name in names for ending in _ENDINGS)
-        there = [files[name] for name in wanted if name in files]
+        there = [files[name] for name in map(_composed, wanted) if name in files]
         if there:
             _require_one(folder, there[0], there[-1], image_id)
             found[image_id] = there[0]

@@ -261,3 +261,11 @@ def test_a_map_that_cannot_be_read_costs_its_own_photo(evalkit, workplace, maps)
     done = evalkit("score", "mine", *COMMON, "--explainers", "uniform", "--metrics", "sparseness")
     assert done.code == 0, done.err
     assert "1 not scored, the map: the file has 3,221,225,472 bytes; 2 GB at most are read: photo3.png" in done.err
+
+
+def test_accents_count_however_they_are_spelt(tmp_path, rng):
+    composed, apart = "gr\u00fcn", "gru\u0308n"
+    np.save(tmp_path / f"{apart}.npy", rng.random((4, 4)))
+    (made,) = supplied_maps([tmp_path], [f"{composed}.jpg"])
+    assert list(made.files) == [f"{composed}.jpg"]
+    assert not made.unused
