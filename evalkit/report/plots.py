@@ -33,6 +33,8 @@ _OF_METRIC = {"deletion": _SERIES[1], "insertion": _SERIES[0]}
 _DPI = 144
 _MOST_LINES = len(_SERIES)
 _TITLE_LETTERS = 42  # that fit above a curve plot
+_LEGEND_LETTERS = 60
+_MARGIN, _HANDLE, _LETTER = 45, 28, 4.6  # points: of the axis, of a line's sample and gap, of a letter of the legend
 
 
 def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
@@ -149,7 +151,7 @@ def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: 
             color=color,
             linewidth=1.4,
             markersize=5,
-            label=plain_text(explainer),
+            label=shortened(explainer, _LEGEND_LETTERS),
         )
         for x, one in zip(at, found.values(), strict=True):
             if one.low is not None and one.high is not None:
@@ -218,9 +220,12 @@ def _legend(axes: Axes, title: str) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) < 1:
         return
+    figure = axes.get_figure()
+    room = 72 * (figure.get_figwidth() if figure else 0) - _MARGIN
+    columns = min(3, max(1, int(room / (_HANDLE + _LETTER * max(map(len, labels))))))
     drawn = axes.legend(
-        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, frameon=False, fontsize=8, borderpad=0.1,
-        handlelength=1.8, columnspacing=1.2, labelcolor=_INK,
+        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, fontsize=8,
+        borderpad=0.1, handlelength=1.8, columnspacing=1.2, labelcolor=_INK,
     )  # fmt: skip
     for text in drawn.get_texts():
         text.set_parse_math(False)

@@ -82,6 +82,21 @@ def test_the_sweep_shows_score_interval_cost_and_choice(results, manifest):
     assert sweep_plot(results, "nothing") is None
 
 
+@pytest.mark.parametrize("explainer", ["gradcam", "occlusion(patch_size=56, stride=28)", "maps(" + "x y " * 40 + ")"])
+def test_a_legend_of_long_names_stays_inside_and_leaves_the_plot_its_width(explainer):
+    shown = [f"{explainer}{number}" for number in range(6)]
+    scores = [SizeScore(one, size, 0.5, 0.4, 0.6, 9) for one in shown for size in ("small", "medium", "large")]
+    figure = object_size_plot(scores, shown, "symmetric_relevance_gain")
+    to_png(figure)
+    width, height = figure.bbox.size
+    axes = figure.axes[0]
+    legend, plot = axes.get_legend().get_window_extent(), axes.get_window_extent()
+    assert legend.x1 <= width
+    assert legend.y1 <= height
+    assert plot.width > 0.8 * width
+    assert plot.height > 0.35 * height
+
+
 def test_object_sizes_are_drawn_where_there_are_several():
     scores = [SizeScore("e", size, 0.5, 0.4, 0.6, 9) for size in ("small", "medium", "large")]
     drawn = to_svg(object_size_plot(scores, ["e"], "symmetric_relevance_gain"), "sizes")
