@@ -220,8 +220,8 @@ def _legend(axes: Axes, title: str) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) < 1:
         return
-    figure = axes.get_figure()
-    room = 72 * (figure.get_figwidth() if figure else 0) - _MARGIN
+    figure = axes.get_figure(root=True)
+    room = 72 * (figure.get_size_inches()[0] if figure else 0) - _MARGIN
     columns = min(3, max(1, int(room / (_HANDLE + _LETTER * max(map(len, labels))))))
     drawn = axes.legend(
         handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, fontsize=8,
