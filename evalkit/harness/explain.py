@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 _TOP = 5
+_LISTED = 20  # names, in a message
 _SCENE = "scene-"
 
 
@@ -151,8 +152,9 @@ def class_index_of(classifier: Classifier, given: int | str | None) -> int | Non
     close = difflib.get_close_matches(text, names, n=3)
     hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
     unnamed = "" if names else "; --class-names FILE lets you use names"
+    allowed = ", ".join(names) if 0 < len(names) <= _LISTED else "a name"
     raise ConfigError(
-        f"--class '{text}' is unknown to model '{classifier.name}': {hint}Allowed: a name, or 0 to "
+        f"--class '{text}' is unknown to model '{classifier.name}': {hint}Allowed: {allowed}, or 0 to "
         f"{classifier.n_classes - 1}{unnamed}"
     )
 

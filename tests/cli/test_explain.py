@@ -73,7 +73,7 @@ def test_classes_have_names(evalkit, workplace):
     (made,) = json.loads(explain(evalkit, "photo0.png", "--class", "2", *named).out)["explanations"]
     assert made["class_name"] == "bird"
     wrong = explain(evalkit, "photo0.png", "--class", "dgo", *named)
-    assert (wrong.code, "did you mean 'dog'? Allowed: a name, or 0 to 2" in wrong.err) == (2, True)
+    assert (wrong.code, "did you mean 'dog'? Allowed: cat, dog, bird, or 0 to 2" in wrong.err) == (2, True)
 
 
 def test_an_embedded_scene_is_a_photo_too(evalkit, tmp_path, monkeypatch):
@@ -107,6 +107,14 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(evalkit, workplace, argume
     assert said in done.err
     assert "Traceback" not in done.err
     assert sorted(workplace.iterdir()) == before
+
+
+def test_the_classes_of_a_model_with_few_are_listed(evalkit, workplace):
+    done = evalkit("explain", "scene-00003", "--class", "nope")
+    assert done.code == 2
+    assert (
+        "Allowed: arrow, crescent, cross, disc, heart, hourglass, ring, square, star, triangle, or 0 to 9" in done.err
+    )
 
 
 def test_a_model_is_needed_for_a_photo(evalkit, workplace):
