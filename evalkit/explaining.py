@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evalkit.errors import ConfigError, DataError
+from evalkit.registry import split_specs
 
 if TYPE_CHECKING:
     from evalkit.datasets.geometry import Geometry
@@ -82,12 +83,13 @@ def explain(
     from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, read_photo
     from evalkit.models.sources import as_classifier, load_classifier
 
-    several = isinstance(image, Sequence) and not isinstance(image, str)
+    several = isinstance(image, Sequence) and not isinstance(image, str | bytes)
     given: Sequence[Any] = image if several else [image]  # type: ignore[assignment]
-    photos = [
-        read_photo(one if isinstance(one, np.ndarray) else Path(one), f"image {number}" if several else "image")
-        for number, one in enumerate(given)
-    ]
+    photos = [read_photo(_source(one), f"image {number}" if several else "image") for number, one in enumerate(given)]
+    if not isinstance(explainer, str) or len(split_specs(explainer)) != 1:
+        raise ConfigError(
+            f"explainer {explainer!r} is not one spec; write for example 'gradcam', and call once for each"
+        )
     load = load_classifier if isinstance(model, str) else as_classifier
     classifier = load(model, preprocess=preprocess, class_names=class_names, batch_size=batch_size)
     made = explain_photos(
@@ -98,6 +100,15 @@ def explain(
         geometry=geometry,
     )
     return list(made) if several else next(made)
+
+
+def _source(given: Any) -> Path | NDArray[Any]:  # noqa: ANN401 - whatever stands for a photo
+    """Return a file, or an array of whatever can be one, e.g. a PIL image or a tensor."""
+    if isinstance(given, str | PathLike):
+        return Path(given)
+    if not hasattr(given, "__array__") and not hasattr(given, "__array_interface__"):
+        raise DataError(f"image is {type(given).__name__}; a file, or uint8 (height, width, 3), RGB, is needed")
+    return np.asarray(given)
 
 
 def save(
@@ -125,7 +136,7 @@ def save(
     from evalkit.report.picture import map_picture
     from evalkit.store.files import write_file
 
-    if not name or Path(name).name != name:
+    if not name or Path(name).name != name or "\0" in name:
         raise ConfigError(f"name '{name}' is not allowed; write a file's name without folder and ending")
     if _is_explanation(map):
         values = map.saliency_map

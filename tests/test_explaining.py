@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import evalkit
 from evalkit.errors import ConfigError, DataError, ModelError
@@ -70,6 +71,17 @@ def test_what_cannot_be_done_is_said(tiny_model, photos, tmp_path):
         with pytest.raises(DataError, match=r"photo is .*; uint8 \(height, width, 3\), RGB, is needed"):
             evalkit.save(np.eye(3), tmp_path, "a", photo=photo)
     assert not list(tmp_path.iterdir())
+
+
+def test_whatever_is_an_array_is_a_photo_and_one_explainer_is_taken_a_call(tiny_model, photos):
+    made = evalkit.explain(tiny_model, Image.fromarray(photos[0]), "gradcam")
+    assert np.array_equal(made.saliency_map, evalkit.explain(tiny_model, photos[0], "gradcam").saliency_map)
+    for odd in (None, b"cat.jpg", 3):
+        with pytest.raises(DataError, match=f"image is {type(odd).__name__}; a file, or uint8"):
+            evalkit.explain(tiny_model, odd)
+    for several in ("gradcam,uniform", ["gradcam"], ""):
+        with pytest.raises(ConfigError, match="is not one spec; write for example 'gradcam'"):
+            evalkit.explain(tiny_model, photos[0], several)
 
 
 def test_saving_needs_no_tensorflow(tmp_path):

@@ -12,7 +12,7 @@ from evalkit.analysis.intervals import Resampling, bca_means, resampled_sums
 from evalkit.analysis.sweep import OBJECT_SIZES
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
-from evalkit.store.scores import ScoreTable
+from evalkit.store.scores import ScoreTable, first_rows, mean_of_units
 
 __all__ = ["CURVE_METRICS", "MeanCurve", "SizeScore", "by_object_size", "curves_of", "mean_curve", "variants"]
 
@@ -66,7 +66,14 @@ class SizeScore(NamedTuple):
     n_images: int
 
 
-def mean_curve(explainer: str, metric: str, curves: Sequence[Floats], steps: int, resampling: Resampling) -> MeanCurve:
+def mean_curve(
+    explainer: str,
+    metric: str,
+    curves: Sequence[Floats],
+    steps: int,
+    resampling: Resampling,
+    photos: Sequence[str] | None = None,
+) -> MeanCurve:
     """Average curves that were cut at places of their own, by straight lines between them.
 
     Args:
@@ -75,12 +82,16 @@ def mean_curve(explainer: str, metric: str, curves: Sequence[Floats], steps: int
         curves: float64 (2, S) each, S its own: shares turned, ascending from 0 to 1, and scores; one at least.
         steps: the mean is given at each k/steps.
         resampling: of the images.
+        photos: which curves are of one photo: equal texts. They are averaged first, as scores are; None = none are.
     """
     fractions = np.linspace(0.0, 1.0, steps + 1)
     scores = np.stack([np.interp(fractions, *curve) for curve in curves])
+    areas = np.array([np.trapezoid(curve[1], curve[0]) for curve in curves])
+    if photos is not None:
+        _, unit = first_rows(photos)
+        scores, areas = mean_of_units(scores, unit), mean_of_units(areas, unit)
     low, high = np.quantile(resampled_sums(resampling.counts(len(scores)), scores) / len(scores), _TAILS, axis=0)
-    area = float(np.mean([np.trapezoid(curve[1], curve[0]) for curve in curves]))
-    return MeanCurve(explainer, metric, fractions, scores.mean(axis=0), low, high, area, len(scores))
+    return MeanCurve(explainer, metric, fractions, scores.mean(axis=0), low, high, float(areas.mean()), len(scores))
 
 
 def curves_of(folder: RunFolder, manifest: Manifest) -> dict[str, list[MeanCurve]]:
@@ -88,7 +99,7 @@ def curves_of(folder: RunFolder, manifest: Manifest) -> dict[str, list[MeanCurve
 
     The curves are read from the run folder.
     """
-    planned = [row.image_id for row in folder.database.planned_images()]
+    planned = {row.image_id: row.sha256 or f"id:{row.image_id}" for row in folder.database.planned_images()}
     resampling = Resampling(manifest.settings.seed, _RESAMPLES)
     found: dict[str, list[MeanCurve]] = {}
     for one in manifest.explainers:
@@ -96,10 +107,11 @@ def curves_of(folder: RunFolder, manifest: Manifest) -> dict[str, list[MeanCurve
             if metric.partition("(")[0] not in CURVE_METRICS:
                 continue
             kept: Mapping[str, Floats] = folder.database.curves(one.text, metric)
-            curves = [kept[image_id] for image_id in planned if image_id in kept]
-            if curves:
+            there = [image_id for image_id in planned if image_id in kept]
+            if there:
+                curves, photos = [kept[one] for one in there], [planned[one] for one in there]
                 steps = max(manifest.settings.steps, 2)
-                found.setdefault(one.text, []).append(mean_curve(one.text, metric, curves, steps, resampling))
+                found.setdefault(one.text, []).append(mean_curve(one.text, metric, curves, steps, resampling, photos))
     return found
 
 
@@ -119,6 +131,7 @@ def by_object_size(table: ScoreTable, metric: str, seed: int) -> list[SizeScore]
         metric: the text of one that scores each image.
         seed: of the bootstrap.
     """
+    table = table.by_photo()
     if table.object_shares is None or metric not in table.metrics or metric in table.statistics:
         return []
     values = table.values[:, :, table.metrics.index(metric)]

@@ -69,7 +69,12 @@ def picks(table: ScoreTable, manifest: Manifest, count: int) -> list[Group]:
         spreads = np.nanmax(values, axis=1) - np.nanmin(values, axis=1)
 
     def chosen(rows: Sequence[int]) -> tuple[Pick, ...]:
-        return tuple(Pick(table.image_ids[row], float(means[row]), float(spreads[row])) for row in rows[:count])
+        photos = {} if table.photos is None else dict(enumerate(table.photos))
+        first: dict[object, int] = {}  # a photo is shown once, whatever else it is an entry of
+        for row in rows:
+            first.setdefault(photos.get(row, row), row)
+        shown = list(first.values())[:count]
+        return tuple(Pick(table.image_ids[row], float(means[row]), float(spreads[row])) for row in shown)
 
     best_first = rows[np.argsort(means[rows] if lower else -means[rows], kind="stable")].tolist()
     # No image is shown as both, however few there are.

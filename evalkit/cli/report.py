@@ -45,9 +45,10 @@ def report(
         raise ConfigError(f"--figures '{figures}' is a file; name a folder")
     images = None
     if data is not None:
-        from evalkit.datasets.open import open_image_set
+        from evalkit.datasets.open import FORMATS, open_image_set
 
-        images = open_image_set(data)
+        run = RunFolder.manifest_at(run_folder)  # read as the run read them
+        images = open_image_set(data, run.data.kind if run and run.data.kind in FORMATS else None)
     folder = RunFolder.read(run_folder)
     try:
         written = [write_report(folder, output, images)]

@@ -170,14 +170,15 @@ def _is_map(path: Path) -> bool:
 def _matched(folder: Path, files: Mapping[str, Path], image_ids: Sequence[str]) -> dict[str, Path]:
     stems = Counter(PurePosixPath(image_id).stem for image_id in image_ids)
     paths = Counter(PurePosixPath(image_id).with_suffix("").as_posix() for image_id in image_ids)
+    ids = set(image_ids)
     found = {}
     for image_id in image_ids:
         own = PurePosixPath(image_id)
         names = [image_id, PurePosixPath(map_path("x", image_id)).stem]
         # A shorter name is only an image's own if no other image is called so: cat.jpg and cat.png share no map.
         short = own.with_suffix("").as_posix()
-        names += [short] if paths[short] == 1 else []
-        names += [own.stem] if stems[own.stem] == 1 else []
+        names += [short] if paths[short] == 1 and short not in ids else []
+        names += [own.stem] if stems[own.stem] == 1 and own.stem not in ids else []
         wanted = dict.fromkeys(name + ending for name in names for ending in _ENDINGS)
         there = [files[name] for name in map(_composed, wanted) if name in files]
         if there:

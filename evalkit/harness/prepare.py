@@ -149,7 +149,8 @@ def _files(options: RunOptions) -> dict[str, str]:
     """Return the files that were read besides the images, by option: what makes the run again."""
     given = {key: getattr(options, key) for key in ("model", "weights", "class_names", "class_map")}
     paths = {key: Path(text).absolute() for key, text in given.items() if text}
-    return {key: str(path) for key, path in paths.items() if path.is_file() and is_text(str(path))}
+    files = {key: str(path) for key, path in paths.items() if path.is_file() and is_text(str(path))}
+    return files if "model" in files or not options.model else {"model": options.model, **files}
 
 
 def _loaded(options: RunOptions, class_names: Sequence[str] | None) -> Classifier:

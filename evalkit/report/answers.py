@@ -29,7 +29,7 @@ def answers(manifest: Manifest, results: Results, boards: Sequence[Leaderboard])
         boards: of the run; the first metric of the first answers.
     """
     found = []
-    metric = next((board.columns[0].metric for board in boards), "")
+    metric = _answering(manifest, results, boards)
     cells = [cell for cell in results.leaderboard if cell.metric == metric]
     best = [cell for cell in cells if is_best(cell)]
     if best:
@@ -37,12 +37,14 @@ def answers(manifest: Manifest, results: Results, boards: Sequence[Leaderboard])
         tied = [cell.explainer for cell in cells if cell.mean is not None and cell.explainer not in losers]
         rest = [text for text in tied if text not in {cell.explainer for cell in best}]
         score = f"Best mean {metric}, {number(best[0].mean)}."
-        not_told = f" Not told from it by {results.n_images} images: {', '.join(rest)}." if rest else ""
+        not_told = f" Not told from it by {best[0].n_scored} images: {', '.join(rest)}." if rest else ""
         others = len(tied) - len(rest) < len([cell for cell in cells if cell.mean is not None])
         beats = " Significantly better than every other." if others and not rest else ""
-        found.append(
-            Answer("Which explainer?", " and ".join(cell.explainer for cell in best), score + not_told + beats)
-        )
+        names = " and ".join(cell.explainer for cell in best)
+        knowing = {one.text for one in manifest.explainers if not one.control}
+        if knowing.isdisjoint(cell.explainer for cell in best):
+            names = f"None: no mean is better than that of {names}, which knows nothing"
+        found.append(Answer("Which explainer?", names, score + not_told + beats))
     choice = results.best_patch_size
     if choice is not None:
         stride = "" if choice.stride == choice.patch_size else f", stride {choice.stride}"
@@ -50,8 +52,15 @@ def answers(manifest: Manifest, results: Results, boards: Sequence[Leaderboard])
         found.append(
             Answer("Which patch size for occlusion?", f"{choice.patch_size} pixels{stride}{decided}", choice.reason)
         )
-    controls = _against_controls(manifest, results, metric)
+    controls = _against_controls(manifest, results, metric) if best else None
     return [*found, controls] if controls else found
+
+
+def _answering(manifest: Manifest, results: Results, boards: Sequence[Leaderboard]) -> str:
+    """Return the metric that answers: the one that decides, or else the first that scored anything."""
+    scored = {cell.metric for cell in results.leaderboard if cell.mean is not None}
+    columns = [column.metric for board in boards for column in board.columns if column.metric in scored]
+    return next((text for text in columns if text == manifest.settings.criterion), next(iter(columns), ""))
 
 
 def _against_controls(manifest: Manifest, results: Results, metric: str) -> Answer | None:

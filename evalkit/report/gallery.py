@@ -79,7 +79,7 @@ class Photos:
 
     Attributes:
         problem: why no photo can be shown; empty if some can.
-        changed: how many were not what the run explained, or were gone.
+        changed: those that were not what the run explained, or were gone.
     """
 
     def __init__(self, manifest: Manifest, images: ImageSet | None = None) -> None:
@@ -91,7 +91,8 @@ class Photos:
         """
         self._geometry: Geometry = "center-crop" if manifest.settings.geometry == "center-crop" else "squash"
         self._size = manifest.model.input_size
-        self.problem, self.changed = "", 0
+        self.problem = ""
+        self.changed: set[str] = set()
         if images is None and not manifest.data.source:
             self.problem = "the run does not say where its photos were read"
         elif images is None:
@@ -113,7 +114,8 @@ class Photos:
             found = fit(image, self._size, self._geometry) if same else None
         except (KeyError, ImageError):
             found = None
-        self.changed += found is None
+        if found is None:
+            self.changed.add(row.image_id)
         return found
 
     def note(self) -> str:
@@ -121,9 +123,8 @@ class Photos:
         if self.problem:
             return f"The photos cannot be shown: {self.problem}. The maps are shown alone."
         if self.changed:
-            return (
-                f"{self.changed} of the photos below are gone or no longer what was explained; their maps stand alone."
-            )
+            said = f"{len(self.changed)} of the photos below are gone or no longer what was explained"
+            return f"{said}; their maps stand alone."
         return ""
 
 

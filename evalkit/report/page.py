@@ -35,7 +35,7 @@ from evalkit.store.run_folder import RunFolder
 if TYPE_CHECKING:
     from evalkit.datasets.image_set import ImageSet
 
-__all__ = ["report_page", "rerun_command"]
+__all__ = ["leading", "report_page", "rerun_command"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SWEEP_METRICS = 5
@@ -85,8 +85,8 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
     table = table_of(folder, manifest)
     boards = leaderboards(manifest, results)
     sizes = by_object_size(table, manifest.settings.criterion, manifest.settings.seed)
-    leading = _leading(manifest, results)
-    size_plot = object_size_plot(sizes, leading, manifest.settings.criterion)
+    drawn = leading(manifest, results)
+    size_plot = object_size_plot(sizes, drawn, manifest.settings.criterion)
     curves = [
         _Drawn(to_svg(curve_plot(some, variant), f"Deletion and insertion curves of {explainer} {variant}".rstrip()))
         for explainer, found in curves_of(folder, manifest).items()
@@ -117,7 +117,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         "boards": [_board(board, manifest, results) for board in boards],
         "sweep": sweep,
         "size_plot": size_plot and _Drawn(to_svg(size_plot, "Score by object size")),
-        "size_note": _size_note(results, leading, len(manifest.explainers)),
+        "size_note": _size_note(results, drawn, len(manifest.explainers)),
         "curves": curves,
         "gallery": pictures,
         "key": _key(),
@@ -138,7 +138,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
     }
 
 
-def _leading(manifest: Manifest, results: Results) -> list[str]:
+def leading(manifest: Manifest, results: Results) -> list[str]:
     """Return the explainers that are no controls, the best by the criterion first."""
     controls = {one.text for one in manifest.explainers if one.control}
     cells = [
@@ -270,7 +270,7 @@ def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:
     parts += ["--preprocess", model.preprocess, "--explainers", ",".join(own)]
     parts += ["--metrics", ",".join(manifest.metrics)]
     parts += ["--criterion", settings.criterion] if settings.criterion in manifest.metrics else []
-    parts += ["--margin", f"{settings.margin:g}", "--steps", str(settings.steps), "--seed", str(settings.seed)]
+    parts += ["--margin", repr(settings.margin), "--steps", str(settings.steps), "--seed", str(settings.seed)]
     target, _, mapped = settings.target.partition("(")
     parts += ["--target", target, "--geometry", settings.geometry]
     parts += ["--data-format", data.kind] if data.kind in FORMATS else []
@@ -279,8 +279,8 @@ def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:
     parts += [] if settings.limit is None else ["--limit", str(settings.limit)]
     parts += ["--precision", model.precision] if model.precision in ("float32", "bfloat16") else []
     notes = ["Add the --class-map FILE that you gave."] if mapped and "class_map" not in files else []
-    if files["model"] == model.name and model.name.endswith((".keras", ".h5", ".hdf5")):
-        notes.append("Put the path before the model's file name.")
+    if "model" not in manifest.files:
+        notes.append("The model was an object in memory: evaluate it from Python, or save it and name its file.")
     if not data.source and DEFAULTS.data is None:
         notes.append("The images were in memory: evaluate them from Python.")
     return shlex.join(parts), notes

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.datasets.geometry import Geometry
-from evalkit.report.heat import colored
+from evalkit.report.heat import Scale, colored
 from evalkit.report.overlay import Overlay, overlay
 
 if TYPE_CHECKING:
@@ -111,13 +111,19 @@ def _bar(figure: Figure, size: tuple[int, int], drawn: Overlay, left: int) -> No
     values = np.linspace(scale.high, scale.low, 256)[:, None]
     axes.imshow(colored(values, scale), interpolation="none", aspect="auto")
     marked = {scale.high: 0.0, scale.low: 1.0} | ({0.0: 0.5} if scale.kind == "signed" else {})
+    digits = _digits(scale)
     for value, down in marked.items():
         at = _TOP + 9 + down * (height - 9)
-        _write(figure, size, (left + _BAR + 6, at), _value(value), color=_INK)
+        _write(figure, size, (left + _BAR + 6, at), _value(value, digits), color=_INK)
 
 
-def _value(value: float) -> str:
-    return f"{value:.2g}".replace("-", "\N{MINUS SIGN}")
+def _digits(scale: Scale) -> int:
+    """Return as many digits as tell the ends of a scale apart, two at least."""
+    return next((n for n in range(2, 7) if f"{scale.low:.{n}g}" != f"{scale.high:.{n}g}"), 7)
+
+
+def _value(value: float, digits: int) -> str:
+    return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
 def _footnote(drawn: Overlay) -> str:

@@ -232,14 +232,17 @@ def _legend(axes: Axes, title: str) -> None:
 
 
 def _by_stride(rows: Sequence[SweepRow]) -> dict[str, list[SweepRow]]:
-    """Group the sizes into lines: stride as large as the patch, half of it, or so many pixels."""
-    found: dict[str, list[SweepRow]] = {}
-    for row in rows:
-        name = {row.patch_size: "stride = patch size", row.patch_size // 2: "stride = half of it"}.get(
-            row.stride, f"stride = {row.stride}"
-        )
-        found.setdefault(name, []).append(row)
-    return found
+    """Group the sizes into lines: stride as large as the patch, half of it, or so many pixels.
+
+    Strides of so many pixels show by a size that they are neither of; they take every size that has them.
+    """
+    fixed = {row.stride for row in rows if row.stride not in (row.patch_size, row.patch_size // 2)}
+    lines = {
+        "stride = patch size": [row for row in rows if row.stride == row.patch_size],
+        "stride = half of it": [row for row in rows if row.stride == row.patch_size // 2],
+    }
+    found = {name: group for name, group in lines.items() if any(row.stride not in fixed for row in group)}
+    return found | {f"stride = {stride}": [row for row in rows if row.stride == stride] for stride in sorted(fixed)}
 
 
 def _mark_choice(axes: Axes, results: Results, criterion: str) -> None:

@@ -59,6 +59,8 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
     Raises:
         StoreError: the run is not finished or damaged, or a file cannot be written.
     """
+    from evalkit.report.page import leading
+
     manifest, results = results_of(folder)
     criterion = manifest.settings.criterion
     curves = {
@@ -67,7 +69,7 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
         for variant, some in variants(found).items()
     }
     figures = dict(zip(_file_names(list(curves)), curves.values(), strict=True))
-    own = [one.text for one in manifest.explainers if not one.control]
+    own = leading(manifest, results)
     sizes = by_object_size(table_of(folder, manifest), criterion, manifest.settings.seed)
     optional = {"patch_sizes": sweep_plot(results, criterion), "object_sizes": object_size_plot(sizes, own, criterion)}
     figures |= {name: figure for name, figure in optional.items() if figure is not None}

@@ -26,6 +26,21 @@ def test_a_mean_curve_goes_between_its_curves_and_its_area_is_the_metric():
     assert (made.low[1], made.high[1]) == pytest.approx((0.0, 0.75))
 
 
+def test_entries_of_one_photo_are_one_image():
+    straight = np.array([[0.0, 1.0], [1.0, 0.0]])
+    flat = np.array([[0.0, 1.0], [0.4, 0.4]])
+    one = mean_curve("e", "deletion", [straight, flat, flat], 2, RESAMPLING, ["a", "a", "b"])
+    np.testing.assert_allclose(one.mean, [(0.7 + 0.4) / 2, (0.45 + 0.4) / 2, (0.2 + 0.4) / 2])
+    assert one.area == pytest.approx((0.45 + 0.4) / 2)
+    assert one.n_images == 2
+    table = ScoreTable(
+        ("a#x", "a#y", "b#x"), ("e",), ("deletion",), np.array([[[0.2]], [[0.4]], [[0.9]]]), {}, {},
+        np.array([0.05, 0.05, 0.05]), ("a", "a", "b"),
+    )  # fmt: skip
+    small = next(one for one in by_object_size(table, "deletion", 0) if one.object_size == "small")
+    assert (small.n_images, small.mean) == (2, pytest.approx((0.3 + 0.9) / 2))
+
+
 def test_one_image_has_no_width():
     made = mean_curve("e", "deletion", [np.array([[0.0, 1.0], [0.8, 0.2]])], 2, RESAMPLING)
     np.testing.assert_allclose(made.low, made.high)

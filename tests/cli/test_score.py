@@ -269,3 +269,14 @@ def test_accents_count_however_they_are_spelt(tmp_path, rng):
     (made,) = supplied_maps([tmp_path], [f"{composed}.jpg"])
     assert list(made.files) == [f"{composed}.jpg"]
     assert not made.unused
+
+
+def test_a_short_name_that_is_another_images_own_is_not_taken(tmp_path, rng):
+    np.save(tmp_path / "x.jpg.npy", rng.random((4, 4)))
+    (made,) = supplied_maps([tmp_path], ["x.jpg", "x.jpg.png"])
+    assert list(made.files) == ["x.jpg"]
+    np.save(tmp_path / "x.jpg.png.npy", rng.random((4, 4)))
+    (made,) = supplied_maps([tmp_path], ["x.jpg", "x.jpg.png"])
+    assert {image: path.name for image, path in made.files.items()} == {
+        "x.jpg": "x.jpg.npy", "x.jpg.png": "x.jpg.png.npy",
+    }  # fmt: skip

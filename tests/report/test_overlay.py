@@ -13,9 +13,9 @@ from PIL import Image
 
 from evalkit.datasets.geometry import fit
 from evalkit.datasets.image import LabelledImage
-from evalkit.report.heat import colored, peak_of, scale_of
+from evalkit.report.heat import Scale, colored, peak_of, scale_of
 from evalkit.report.overlay import overlay, place, point_in_photo
-from evalkit.report.picture import map_picture
+from evalkit.report.picture import _digits, map_picture
 
 GRAY = 128
 
@@ -175,3 +175,8 @@ def test_the_words_below_a_picture_stay_inside_it(size):
     assert (picture[-8:] == 255).all()
     below = picture[-30:, :-10]
     assert (below < 200).any()  # the last line of the footnote
+
+
+@pytest.mark.parametrize(("low", "high", "digits"), [(0, 1, 2), (1, 1.001, 4), (-0.5, 0.5, 2), (1e6, 1e6 + 1, 7)])
+def test_the_ends_of_a_scale_are_told_apart(low, high, digits):
+    assert _digits(Scale("positive", low, high, "")) == digits

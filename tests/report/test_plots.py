@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import xml.dom.minidom
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from evalkit.analysis.curves import MeanCurve, SizeScore, variants
 from evalkit.report.picture import to_png
-from evalkit.report.plots import VARIABLES, _pass_ticks, curve_plot, object_size_plot, sweep_plot, to_svg
+from evalkit.report.plots import VARIABLES, _by_stride, _pass_ticks, curve_plot, object_size_plot, sweep_plot, to_svg
 
 TRICKY = '<script>alert("x")</script> $y$ & שלום 🐟'
 
@@ -80,6 +81,22 @@ def test_the_sweep_shows_score_interval_cost_and_choice(results, manifest):
     assert intervals == {(row.metrics[criterion].ci_low, row.metrics[criterion].ci_high) for row in scored}
     assert {"best so far", "recommended"} & set(texts(to_svg(figure, "sweep")))
     assert sweep_plot(results, "nothing") is None
+
+
+@pytest.mark.parametrize(
+    ("grid", "lines"),
+    [
+        ([(4, 4), (8, 4), (12, 4)], {"stride = 4": [4, 8, 12]}),
+        ([(8, 8), (16, 16), (8, 4), (16, 8)], {"stride = patch size": [8, 16], "stride = half of it": [8, 16]}),
+        (
+            [(32, 32), (40, 40), (48, 48), (32, 16), (40, 20), (48, 24), (40, 16), (48, 16)],
+            {"stride = patch size": [32, 40, 48], "stride = half of it": [32, 40, 48], "stride = 16": [32, 40, 48]},
+        ),
+    ],
+)
+def test_strides_that_are_fixed_are_one_line(grid, lines):
+    rows = [SimpleNamespace(patch_size=size, stride=stride) for size, stride in grid]
+    assert {name: [row.patch_size for row in group] for name, group in _by_stride(rows).items()} == lines
 
 
 @pytest.mark.parametrize("explainer", ["gradcam", "occlusion(patch_size=56, stride=28)", "maps(" + "x y " * 40 + ")"])
