@@ -33,7 +33,7 @@ from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
 from evalkit.models.precision import agreement, has_bfloat16_units
 from evalkit.models.sources import load_classifier
-from evalkit.names import is_text, path_of
+from evalkit.names import escaped, is_text, path_of
 from evalkit.registry import split_specs
 from evalkit.store.run_folder import RunFolder
 
@@ -150,7 +150,7 @@ def _files(options: RunOptions) -> dict[str, str]:
     given = {key: getattr(options, key) for key in ("model", "weights", "class_names", "class_map")}
     paths = {key: Path(text).absolute() for key, text in given.items() if text}
     files = {key: str(path) for key, path in paths.items() if path.is_file() and is_text(str(path))}
-    return files if "model" in files or not options.model else {"model": options.model, **files}
+    return files if "model" in files or not options.model else {"model": escaped(options.model), **files}
 
 
 def _loaded(options: RunOptions, class_names: Sequence[str] | None) -> Classifier:
