@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from evalkit.analysis.comparisons import ALPHA, compare_means, sign_flips
-from evalkit.analysis.intervals import bca_means, resample_counts
-from evalkit.analysis.patch_size import Criterion, choose_patch_size
-from evalkit.randomness import generator
+from evalkit.analysis.choice.patch_size import Criterion, choose_patch_size
+from evalkit.analysis.statistics.intervals import bca_means, resample_counts
+from evalkit.analysis.statistics.permutation_tests import ALPHA, compare_means, sign_flips
+from evalkit.core.randomness import generator
 from evalkit.store.manifest import ExplainerFacts
 
 Floats = NDArray[np.float64]

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evalkit.randomness import generator
+from evalkit.core.randomness import generator
 
 LONGEST_S = 0.3  # after a process has begun to compute
 MODEL = """
@@ -38,7 +38,7 @@ keras.Sequential([
 """
 CHILD = """
 import os, sys
-from evalkit.harness import run
+from evalkit.harness.engine import driver as run
 score_photo = run.score_photo
 def counted(plan, image, *others):
     with open(os.environ["STARTS"], "a") as log:

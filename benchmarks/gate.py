@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from evalkit.analysis.judgement import judged, paired_scores
-from evalkit.analysis.tolerance import Tolerance
+from evalkit.analysis.gate.tolerance import Tolerance
+from evalkit.analysis.gate.verdict import judged, paired_scores
 from evalkit.analysis.verdicts import GateCell
-from evalkit.randomness import generator
+from evalkit.core.randomness import generator
 
 SPREADS, CELLS, DRAWS = (0.05, 0.10, 0.15, 0.20), 24, 2_000
 TOLERANCE, WORSE = Tolerance(0.02, relative=False), 0.05

@@ -19,24 +19,24 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import baseline_script
 import keras
 import numpy as np
-import plainly
 import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 from timing import Ratio, machine, ratio
 
 from evalkit.datasets.image_set import ImageSet
-from evalkit.datasets.scenes import make_scene
+from evalkit.datasets.scenes.scenes import make_scene
 from evalkit.explainers.catalog import EXPLAINERS, expand
 from evalkit.explainers.occlusion import corners
-from evalkit.harness.plan import Plan
-from evalkit.harness.run import compute
+from evalkit.harness.engine.driver import compute
+from evalkit.harness.planning.plan import Plan
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.models.classifier import Classifier
-from evalkit.models.perturbation import PhotoScores
-from evalkit.models.precision import has_bfloat16_units
+from evalkit.models.inference.perturbation import PhotoScores
+from evalkit.models.keras.precision import has_bfloat16_units
 from evalkit.store.run_folder import RunFolder
 
 SIDE = 224
@@ -76,7 +76,7 @@ def against_tf_explain(classifier: Classifier, repeats: int) -> Ratio:
     explainer, prepared = EXPLAINERS.build("occlusion(patch_size=16)"), classifier.preprocessed(photo[None])[0]
     return ratio(
         "occlusion map, patch 16, 196 positions",
-        ("tf-explain get_sensitivity_map", lambda: plainly.occlusion(classifier.model, prepared, 0, 16)),
+        ("tf-explain get_sensitivity_map", lambda: baseline_script.occlusion(classifier.model, prepared, 0, 16)),
         (f"evalkit, {classifier.precision}", lambda: explainer.explain(classifier, photo[None], [0])),
         repeats,
     )
@@ -143,11 +143,11 @@ def whole_job(classifier: Classifier, n_photos: int) -> Ratio:
         model = classifier.model
         for photo, target in zip(photos, targets.tolist(), strict=True):
             prepared = classifier.preprocessed(photo[None])[0]
-            maps = [plainly.gradcam(model, prepared, target, "block5_pool") for _ in range(2)]
-            maps += [plainly.occlusion(model, prepared, target, size) for size in (*SIZES, 40)]
+            maps = [baseline_script.gradcam(model, prepared, target, "block5_pool") for _ in range(2)]
+            maps += [baseline_script.occlusion(model, prepared, target, size) for size in (*SIZES, 40)]
             maps += [one.explain(classifier, photo[None], [target])[0] for one in explainers if one.control]
             for saliency_map in maps:
-                plainly.scored(model, photo, saliency_map, target)
+                baseline_script.scored(model, photo, saliency_map, target)
 
     return ratio(
         f"the whole job, {n_photos} photos, {len(explainers)} maps, {len(DEFAULT_METRICS)} metrics",

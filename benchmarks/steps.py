@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from evalkit.config import DEFAULTS, RunOptions, merge
+from evalkit.core.settings import DEFAULTS, RunOptions, merge
 from evalkit.datasets.geometry import fit
-from evalkit.harness.prepare import prepare
+from evalkit.harness.planning.prepare import prepare
 from evalkit.metrics.levels import cuts, level_ranks
 from evalkit.metrics.perturbation import area_under_curve, perturbation
-from evalkit.models.perturbation import PhotoScores
+from evalkit.models.inference.perturbation import PhotoScores
 
 FINEST, STEPS = 224, (8, 14, 28, 56, 112)
 CURVES = {"deletion": ("image", "mean"), "insertion": ("blur", "image"), "insertion, mean color": ("mean", "image")}

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from evalkit.core.errors import DataError
+from evalkit.core.names import escaped, is_text, shown
 from evalkit.datasets.entry import Box, Entry
-from evalkit.errors import DataError
-from evalkit.names import escaped, is_text, shown
 
 __all__ = [
     "OUTSIDE",

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalkit.datasets.csv_lines import csv_lines, require_commas
-from evalkit.errors import ConfigError, DataError
+from evalkit.core.errors import ConfigError, DataError
+from evalkit.datasets.readers.csv_lines import csv_lines, require_commas
 
 __all__ = ["ClassMap", "read_class_map"]
 

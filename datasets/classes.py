@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from evalkit.core.errors import DataError
 from evalkit.datasets.class_map import ClassMap
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.image import UNLABELLED
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.output_names import OutputNames, unused_classes
-from evalkit.errors import DataError
 
 __all__ = ["match_classes", "require_labelled"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.errors import ImageError
+from evalkit.core.errors import ImageError
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.core.errors import ImageError
 from evalkit.datasets.annotations import clipped_box
 from evalkit.datasets.decode import decode_mask, decode_photo, decode_void
 from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.geometry import rasterize, tight_box
 from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.segments import decode_segment
-from evalkit.errors import ImageError
 
 __all__ = [
     "EMPTY_MASK",

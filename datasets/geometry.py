@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.core.errors import ConfigError, nearest
 from evalkit.datasets.image import LabelledImage
-from evalkit.errors import ConfigError, nearest
 
 __all__ = ["Geometry", "fit", "rasterize", "seen_window", "tight_box"]
 

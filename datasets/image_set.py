@@ -10,11 +10,11 @@ from itertools import islice
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evalkit.core.errors import ConfigError, DataError, ImageError
+from evalkit.core.names import escaped
+from evalkit.core.randomness import generator
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.image import LabelledImage
-from evalkit.errors import ConfigError, DataError, ImageError
-from evalkit.names import escaped
-from evalkit.randomness import generator
 
 __all__ = ["Box", "Entry", "ImageSet"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+from evalkit.core.errors import ConfigError, DataError, nearest
+from evalkit.core.names import path_of
 from evalkit.datasets.image_set import ImageSet
-from evalkit.errors import ConfigError, DataError, nearest
-from evalkit.names import path_of
 
 __all__ = ["FORMATS", "open_image_set"]
 
@@ -51,7 +51,7 @@ def open_image_set(path: str | Path, data_format: str | None = None) -> ImageSet
     if data_format is not None and data_format not in FORMATS:
         raise ConfigError(f"--data-format '{data_format}' is unknown: {nearest(data_format, FORMATS)}")
     if path == "scenes" and data_format is None:
-        from evalkit.datasets.scenes import scenes
+        from evalkit.datasets.scenes.scenes import scenes
 
         return scenes()
     place = path_of(path)

@@ -7,8 +7,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from evalkit.core.errors import ConfigError
 from evalkit.datasets.class_map import ClassMap
-from evalkit.errors import ConfigError
 
 __all__ = ["OutputNames"]
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.core.errors import ImageError
+from evalkit.core.names import shown
 from evalkit.datasets.annotations import is_number
-from evalkit.errors import ImageError
-from evalkit.names import shown
 
 __all__ = ["check_segment", "decode_segment", "polygon_box"]
 

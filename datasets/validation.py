@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
+from evalkit.core.errors import ImageError
+from evalkit.core.names import escaped
 from evalkit.datasets.annotations import OUTSIDE
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.files import EMPTY_MASK, SMALLER
 from evalkit.datasets.image import LabelledImage
 from evalkit.datasets.image_set import ImageSet
-from evalkit.errors import ImageError
-from evalkit.names import escaped
 
 __all__ = [
     "BOX_OUTSIDE",

@@ -12,9 +12,9 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evalkit.api import Run, evaluate, open_run
+    from evalkit.api.explain import explain, save
+    from evalkit.api.run import Run, evaluate, open_run
     from evalkit.datasets.image_set import ImageSet
-    from evalkit.explaining import explain, save
 
 __all__ = ["ImageSet", "Run", "__version__", "evaluate", "explain", "open_run", "save"]
 
@@ -22,11 +22,11 @@ __version__ = _version("evalkit")
 
 _FOUND_IN = {
     "ImageSet": "evalkit.datasets.image_set",
-    "Run": "evalkit.api",
-    "evaluate": "evalkit.api",
-    "explain": "evalkit.explaining",
-    "open_run": "evalkit.api",
-    "save": "evalkit.explaining",
+    "Run": "evalkit.api.run",
+    "evaluate": "evalkit.api.run",
+    "explain": "evalkit.api.explain",
+    "open_run": "evalkit.api.run",
+    "save": "evalkit.api.explain",
 }
 
 

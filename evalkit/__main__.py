@@ -3,7 +3,7 @@
 import sys
 
 if __name__ == "__main__":
-    from evalkit.cli.output import prepare_streams
+    from evalkit.cli.console import prepare_streams
 
     prepare_streams()
     try:

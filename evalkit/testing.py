@@ -6,14 +6,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.analysis.stored import gate_of
-from evalkit.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE
+from evalkit.analysis.service import gate_of
+from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_TOLERANCE
 from evalkit.report import render_gate
 from evalkit.store.baseline import read_baseline
 
 if TYPE_CHECKING:
     from evalkit.analysis.verdicts import Gate
-    from evalkit.api import Run
+    from evalkit.api.run import Run
 
 __all__ = ["assert_no_regression"]
 

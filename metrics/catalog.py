@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evalkit.errors import ConfigError, nearest
+from evalkit.core.errors import ConfigError, nearest
+from evalkit.core.registry import Registry
 from evalkit.metrics.spec import DatasetMetric, Metric
-from evalkit.registry import Registry
 
 __all__ = ["DEFAULT_METRICS", "METRICS", "find_criterion", "find_metric"]
 

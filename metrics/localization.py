@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.errors import ConfigError
+from evalkit.core.errors import ConfigError
 from evalkit.metrics.levels import is_constant, level_ranks, top_level
 from evalkit.metrics.spec import MetricSpec, RegionMetric, Truth
 

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.errors import ConfigError
+from evalkit.core.errors import ConfigError
 from evalkit.metrics.levels import Ties, cuts, level_ranks, raster_ranks, scaled
 from evalkit.metrics.spec import Blend, Canvas, Composition, MetricSpec, Perturbation, PerturbationMetric
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.registry import Component
+from evalkit.core.registry import Component
 
 __all__ = [
     "Blend",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import evalkit
-from evalkit.errors import ConfigError, ModelError, StoreError
+from evalkit.core.errors import ConfigError, ModelError, StoreError
 
 QUICK = {"patch_sizes": [8, 16], "metrics": ["deletion", "symmetric_relevance_gain", "pxap"], "progress": False}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.config import DEFAULTS, RunOptions, completed, merge, patch_sizes_of, read_config, strides_of
-from evalkit.errors import ConfigError
+from evalkit.core.errors import ConfigError
+from evalkit.core.settings import DEFAULTS, RunOptions, completed, merge, patch_sizes_of, read_config, strides_of
 
 
 def write(tmp_path, text):

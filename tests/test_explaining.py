@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import evalkit
-from evalkit.errors import ConfigError, DataError, ModelError
+from evalkit.core.errors import ConfigError, DataError, ModelError
 
 
 def test_two_lines_make_a_picture(tiny_model, photos, tmp_path):

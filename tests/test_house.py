@@ -57,12 +57,12 @@ def test_imports_go_down_the_house(copy):
 @pytest.mark.parametrize(
     ("place", "line"),
     [
-        ("metrics/sparseness_planted.py", "import evalkit.harness.plan"),
+        ("metrics/sparseness_planted.py", "import evalkit.harness.planning.plan"),
         ("metrics/planted.py", "import tensorflow"),
         ("metrics/planted.py", "import evalkit.datasets.image"),
         ("datasets/planted.py", "import evalkit.models.classifier"),
         ("datasets/planted.py", "import keras"),
-        ("evalkit/analysis/planted.py", "import evalkit.harness.plan"),
+        ("evalkit/analysis/planted.py", "import evalkit.harness.planning.plan"),
         ("evalkit/report/planted.py", "import tensorflow"),
         ("evalkit/store/planted.py", "import evalkit.metrics.spec"),
     ],
@@ -102,8 +102,8 @@ def test_the_wheel_holds_evalkit_with_both_linked_folders_and_nothing_else(wheel
             name.removeprefix(f"evalkit/{folder}/") for name in names if name.startswith(f"evalkit/{folder}/")
         } == sources
     assert "evalkit/py.typed" in names
-    assert "evalkit/models/weights/vgg16-mini.npz" in names
-    assert {f"evalkit/report/templates/report.{kind}" for kind in ("html", "css", "js")} <= set(names)
+    assert "evalkit/models/zoo/weights/vgg16-mini.npz" in names
+    assert {f"evalkit/report/html/templates/report.{kind}" for kind in ("html", "css", "js")} <= set(names)
 
 
 def test_the_wheel_runs_beside_hugging_face_datasets(wheel, tmp_path):

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit import signature
-from evalkit.errors import ConfigError, EvalkitError, nearest
-from evalkit.randomness import generator
-from evalkit.registry import Component, Registry, Spec, parse_spec, split_specs
+from evalkit.core import signature
+from evalkit.core.errors import ConfigError, EvalkitError, nearest
+from evalkit.core.randomness import generator
+from evalkit.core.registry import Component, Registry, Spec, parse_spec, split_specs
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Trains ``vgg16-mini`` on scenes: ``python training/vgg16_mini.py --output evalkit/models/weights/vgg16-mini.npz``.
+"""Trains ``vgg16-mini`` on scenes: ``python training/vgg16_mini.py --output FILE.npz``.
 
 Under an hour on two cores; 6 GB of memory. ``vgg16_mini.log`` beside this file is what the shipped weights printed.
 
@@ -31,14 +31,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 from numpy.typing import NDArray
+from scene_checks import evidence
 
-from evalkit.datasets.scene_textures import fractal_noise
-from evalkit.datasets.scenes import CLASS_NAMES, SIZE_PX, make_scene
-from evalkit.models import mini
+from evalkit.core.randomness import generator
+from evalkit.datasets.scenes.scenes import CLASS_NAMES, SIZE_PX, make_scene
+from evalkit.datasets.scenes.textures import fractal_noise
 from evalkit.models.classifier import Classifier
-from evalkit.models.evidence import evidence
-from evalkit.models.perturbation import MEAN_COLOR
-from evalkit.randomness import generator
+from evalkit.models.inference.perturbation import MEAN_COLOR
+from evalkit.models.zoo import vgg16_mini as mini
 
 Images = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.intervals import Resampling, bca_means, resampled_sums
-from evalkit.analysis.sweep import OBJECT_SIZES
+from evalkit.analysis.choice.sweep import OBJECT_SIZES
+from evalkit.analysis.statistics.intervals import Resampling, bca_means, resampled_sums
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable, first_rows, mean_of_units

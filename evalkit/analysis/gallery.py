@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evalkit.analysis.run_scores import metrics_of
+from evalkit.analysis.load import metrics_of
 from evalkit.store.manifest import Manifest
 from evalkit.store.scores import ScoreTable
 

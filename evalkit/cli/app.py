@@ -21,8 +21,8 @@ from evalkit.cli.run import run
 from evalkit.cli.score import score
 from evalkit.cli.show import show
 from evalkit.cli.validate import validate
-from evalkit.errors import EvalkitError
-from evalkit.names import escaped
+from evalkit.core.errors import EvalkitError
+from evalkit.core.names import escaped
 
 __all__ = ["build_app", "main"]
 

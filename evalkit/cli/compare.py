@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalkit.cli.output import color_wanted, print_result, terminal_width
-from evalkit.errors import ConfigError
+from evalkit.cli.console import color_wanted, print_result, terminal_width
+from evalkit.core.errors import ConfigError
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["compare"]
@@ -29,7 +29,7 @@ def compare(
     """
     if len(run_folders) < 2:
         raise ConfigError(f"compare takes two or more run folders, not {len(run_folders)}")
-    from evalkit.analysis.stored import comparison_of
+    from evalkit.analysis.service import comparison_of
     from evalkit.report import render_comparison
 
     result = comparison_of(run_folders)

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from evalkit.cli.console import color_wanted, print_result, quiet_native_stderr, stderr_console, terminal_width
 from evalkit.cli.options import Geometry, ModelParameters
-from evalkit.cli.output import color_wanted, print_result, quiet_native_stderr, stderr_console, terminal_width
-from evalkit.errors import ConfigError, ModelError
-from evalkit.names import escaped
+from evalkit.core.errors import ConfigError, ModelError
+from evalkit.core.names import escaped
 from evalkit.report.formats import OutputFormat
 
 if TYPE_CHECKING:
     from evalkit.datasets.image import LabelledImage
     from evalkit.explainers.base import Explainer
     from evalkit.harness.explain import Explanation
-    from evalkit.report.explained import Explained
+    from evalkit.report.tables.explanations import Explained
 
 __all__ = ["explain"]
 
@@ -77,10 +77,10 @@ def explain(  # noqa: PLR0913 - one parameter an option
         raise ConfigError(f"--output '{output}' is a file; name a folder")
     with quiet_native_stderr():
         from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, is_scene, read_photo
-        from evalkit.models.sources import load_classifier
-    from evalkit.explaining import save
-    from evalkit.models.applications import MINI
-    from evalkit.report.explained import render_explained
+        from evalkit.models.zoo.load import load_classifier
+    from evalkit.api.explain import save
+    from evalkit.models.zoo.applications import MINI
+    from evalkit.report.tables.explanations import render_explained
 
     photos = _told_apart(images, [read_photo(image) for image in images])
     if model.model is None and not all(map(is_scene, images)):
@@ -159,9 +159,9 @@ def _unused(file: str, taken: set[str]) -> str:
 
 
 def _row(one: Explanation, saved: Sequence[Path]) -> Explained:
-    from evalkit.report.explained import Explained, TopClass
-    from evalkit.report.heat import peak_of, scale_of
-    from evalkit.report.overlay import point_in_photo
+    from evalkit.report.images.colormap import peak_of, scale_of
+    from evalkit.report.images.overlay import point_in_photo
+    from evalkit.report.tables.explanations import Explained, TopClass
 
     peak = peak_of(one.saliency_map)
     place = None

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from evalkit.cli.console import color_wanted, print_result, stderr_console, terminal_width
 from evalkit.cli.gating import Gating
-from evalkit.cli.output import color_wanted, print_result, stderr_console, terminal_width
-from evalkit.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE
+from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_TOLERANCE
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["baseline", "check"]
@@ -28,7 +28,7 @@ def baseline(run_folder: Path, /, *, output: Path, metrics: str | None = None) -
     metrics
         The gated ones. [default: symmetric_relevance_gain,insertion,energy_pointing_game, as far as the run has them]
     """
-    from evalkit.analysis.stored import baseline_of
+    from evalkit.analysis.service import baseline_of
     from evalkit.store.baseline import write_baseline
     from evalkit.store.run_folder import require_outside_runs
 

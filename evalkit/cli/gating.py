@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.config import DEFAULT_ALPHA, DEFAULT_TOLERANCE, RunOptions
-from evalkit.errors import ConfigError, NotComparableError, StoreError
+from evalkit.core.errors import ConfigError, NotComparableError, StoreError
+from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_TOLERANCE, RunOptions
 from evalkit.store.files import write_file
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Gating:
         Raises:
             ConfigError: an option is not allowed.
         """
-        from evalkit.analysis.tolerance import parse_alpha, parse_tolerance
+        from evalkit.analysis.gate.tolerance import parse_alpha, parse_tolerance
 
         parse_tolerance(self.tolerance, list(self.baseline.metrics))
         parse_alpha(self.alpha)
@@ -66,7 +66,7 @@ class Gating:
 
     def require_comparable(self, target: str, geometry: str) -> None:
         """Raise NotComparableError, and tell, if a run with this target and geometry cannot be held against it."""
-        from evalkit.analysis.gate import require_comparable
+        from evalkit.analysis.gate.check import require_comparable
 
         with self._refusals_told():
             require_comparable(self.baseline, target, geometry)
@@ -77,7 +77,7 @@ class Gating:
         Raises:
             NotComparableError: another target or geometry, or no image in common.
         """
-        from evalkit.analysis.stored import gate_of
+        from evalkit.analysis.service import gate_of
 
         with self._refusals_told():
             gate = gate_of(
@@ -88,8 +88,8 @@ class Gating:
                 fail_on_inconclusive=self.fail_on_inconclusive,
                 fail_on_map_drift=self.fail_on_map_drift,
             )
-        from evalkit.report.github import step_summary, workflow_commands
-        from evalkit.report.junit import render_junit
+        from evalkit.report.gate.github import step_summary, workflow_commands
+        from evalkit.report.gate.junit import render_junit
 
         self._tell(render_junit(gate), workflow_commands(gate), step_summary(gate))
         return gate
@@ -99,8 +99,8 @@ class Gating:
         try:
             yield
         except NotComparableError as error:
-            from evalkit.report.github import refused
-            from evalkit.report.junit import refused_junit
+            from evalkit.report.gate.github import refused
+            from evalkit.report.gate.junit import refused_junit
 
             self._tell(refused_junit(str(error)), refused(str(error)), f"# Not comparable\n\n{error}\n")
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from evalkit.cli.output import print_result, terminal_width
+from evalkit.cli.console import print_result, terminal_width
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["list_"]
@@ -74,7 +74,7 @@ def _metrics() -> list[Row]:
 
 
 def _models() -> list[Row]:
-    from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY
+    from evalkit.models.zoo.applications import APPLICATIONS, MINI, MINI_FAMILY
 
     named = [
         {"model": name, "preprocess": one.family, "what it is": f"keras.applications.{one.function}, ImageNet weights"}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from evalkit.config import RunOptions
+from evalkit.core.settings import RunOptions
 
 __all__ = ["DataFormat", "DataParameters", "Flag", "Geometry", "ModelParameters", "RunParameters", "Target", "given"]
 

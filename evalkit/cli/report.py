@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalkit.cli.output import print_result
-from evalkit.errors import ConfigError
+from evalkit.cli.console import print_result
+from evalkit.core.errors import ConfigError
 
 __all__ = ["report"]
 
@@ -34,7 +34,7 @@ def report(
     figures
         A folder for the plots as PNG files: curves, patch sizes, object sizes.
     """
-    from evalkit.report.written import write_figures, write_report
+    from evalkit.report.html.export import write_figures, write_report
     from evalkit.store.run_folder import RunFolder, require_outside_runs
 
     if output is not None and output.is_dir():

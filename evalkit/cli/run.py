@@ -7,9 +7,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from evalkit.cli.computing import compute_and_print
 from evalkit.cli.options import DataParameters, ModelParameters, RunParameters, given
-from evalkit.config import RunOptions, merge, read_config
+from evalkit.cli.shared import compute_and_print
+from evalkit.core.settings import RunOptions, merge, read_config
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["run"]

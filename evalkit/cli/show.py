@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from evalkit.cli.output import color_wanted, print_result, terminal_width
-from evalkit.config import RunOptions, merge
+from evalkit.cli.console import color_wanted, print_result, terminal_width
+from evalkit.core.settings import RunOptions, merge
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["show"]
@@ -41,8 +41,8 @@ def show(
     wide
         Print intervals at any width.
     """
-    from evalkit.analysis.run_scores import table_of
-    from evalkit.analysis.stored import results_of
+    from evalkit.analysis.load import table_of
+    from evalkit.analysis.service import results_of
     from evalkit.report import render, render_scores
     from evalkit.store.run_folder import RunFolder
 

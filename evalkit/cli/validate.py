@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
+from evalkit.cli.console import print_result, quiet_native_stderr, stderr_console, terminal_width
 from evalkit.cli.options import DataFormat, DataParameters, Geometry, ModelParameters, Target, given
-from evalkit.cli.output import print_result, quiet_native_stderr, stderr_console, terminal_width
-from evalkit.config import RunOptions, merge
+from evalkit.core.settings import RunOptions, merge
 
 if TYPE_CHECKING:
     from evalkit.datasets.entry import Entry
@@ -53,13 +53,13 @@ def validate(
         How to print the report; json has every class, problem and duplicate.
     """
     from evalkit.harness.validate import validate_data
-    from evalkit.report.validation import render_validation
+    from evalkit.report.tables.dataset_check import render_validation
 
     images = DataParameters(data, data_format, class_map)
     options = merge(given(images, model), RunOptions(limit=limit, target=target, geometry=geometry))
     if model.model is not None:
         with quiet_native_stderr():
-            import evalkit.models.sources  # noqa: F401 - later imports find it there, and say nothing
+            import evalkit.models.zoo.load  # noqa: F401 - later imports find it there, and say nothing
     found = validate_data(options, _with_progress)
     print_result(render_validation(found, format, width=terminal_width()))
     if found.blocking:

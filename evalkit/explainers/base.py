@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.core.registry import Component
 from evalkit.models.probabilities import Outputs
-from evalkit.registry import Component
 
 if TYPE_CHECKING:
     from evalkit.datasets.image import LabelledImage

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.errors import ModelError
+from evalkit.core.errors import ModelError
 from evalkit.explainers.base import Explainer, Maps, Outputs, Photos, enlarge
 from evalkit.models.probabilities import outputs_of, softmax
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
-    from evalkit.models.graph import Pooled
+    from evalkit.models.keras.graph import Pooled
 
 __all__ = ["Cam", "GradCam"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from evalkit.errors import ConfigError
+from evalkit.core.errors import ConfigError
+from evalkit.core.registry import Registry, Spec, parse_spec, split_specs
 from evalkit.explainers.base import Explainer
-from evalkit.registry import Registry, Spec, parse_spec, split_specs
 
 __all__ = ["DEFAULT_EXPLAINERS", "DEFAULT_PATCH_SIZES", "EXPLAINERS", "SCENES_PATCH_SIZES", "expand", "unused_by"]
 

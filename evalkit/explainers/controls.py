@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from evalkit.core.randomness import generator
 from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
-from evalkit.randomness import generator
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier

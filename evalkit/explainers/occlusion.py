@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.errors import ConfigError
+from evalkit.core.errors import ConfigError
 from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Occlusion(Explainer):
         return paint(complement[1:] - complement[0], rows, columns, self.patch_size, size)
 
     def _filled(self, clean: NDArray[np.float32]) -> NDArray[np.float32]:
-        from evalkit.models.perturbation import MEAN_COLOR, blurred
+        from evalkit.models.inference.perturbation import MEAN_COLOR, blurred
 
         if self.fill == "blur":
             return blurred(clean)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from evalkit.errors import ConfigError, ModelError
+from evalkit.core.errors import ConfigError, ModelError
 from evalkit.explainers.base import Explainer, Maps, Outputs, Photos, enlarge
 from evalkit.models.probabilities import outputs_of
 

@@ -12,17 +12,17 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.core.errors import ConfigError, DataError, EvalkitError, ImageError, ModelError
+from evalkit.core.names import escaped, path_of
+from evalkit.core.registry import split_specs
 from evalkit.datasets.files import read_from_file
 from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.image_set import Entry
-from evalkit.datasets.scenes import scenes
-from evalkit.errors import ConfigError, DataError, EvalkitError, ImageError, ModelError
+from evalkit.datasets.scenes.scenes import scenes
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import EXPLAINERS
 from evalkit.models.classifier import Classifier
-from evalkit.names import escaped, path_of
-from evalkit.registry import split_specs
 from evalkit.store.maps import as_float32
 
 __all__ = [

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalkit.config import RunOptions
+from evalkit.core.errors import ConfigError, DataError
+from evalkit.core.settings import RunOptions
 from evalkit.datasets.class_map import ClassMap, read_class_map
 from evalkit.datasets.classes import match_classes, require_labelled
 from evalkit.datasets.entry import Entry
@@ -18,7 +19,6 @@ from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.datasets.output_names import OutputNames
 from evalkit.datasets.validation import DataReport, ModelReport, Validation, inspect
-from evalkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
@@ -128,7 +128,7 @@ class _Asked:
 
 
 def _loaded(options: RunOptions) -> Classifier:
-    from evalkit.models.sources import load_classifier
+    from evalkit.models.zoo.load import load_classifier
 
     return load_classifier(
         options.model or "",

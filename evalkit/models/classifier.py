@@ -11,17 +11,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from evalkit.errors import ModelError, nearest
-from evalkit.models import graph
-from evalkit.models.applications import PREPROCESS_FAMILIES
-from evalkit.models.composed import ComposedPass
-from evalkit.models.features import FeaturePass, as_tensor
-from evalkit.models.fingerprint import fingerprint
-from evalkit.models.memory import OUT_OF_MEMORY, fitting_batch
-from evalkit.models.occluded import OccludedPass
-from evalkit.models.precision import in_bfloat16
+from evalkit.core.errors import ModelError, nearest
+from evalkit.core.names import escaped
+from evalkit.models.inference.composition import ComposedPass
+from evalkit.models.inference.memory import OUT_OF_MEMORY, fitting_batch
+from evalkit.models.inference.occlusion import OccludedPass
+from evalkit.models.keras import graph
+from evalkit.models.keras.features import FeaturePass, as_tensor
+from evalkit.models.keras.fingerprint import fingerprint
+from evalkit.models.keras.precision import in_bfloat16
 from evalkit.models.probabilities import softmax
-from evalkit.names import escaped
+from evalkit.models.zoo.applications import PREPROCESS_FAMILIES
 
 __all__ = ["Classifier"]
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from evalkit.errors import StoreError
-from evalkit.names import is_text
+from evalkit.core.errors import StoreError
+from evalkit.core.names import is_text
 from evalkit.store.files import write_file
 
 __all__ = ["BASELINE_VERSION", "Baseline", "BaselineModel", "Recommendation", "read_baseline", "write_baseline"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.errors import StoreError
+from evalkit.core.errors import StoreError
 
 __all__ = ["Connection", "is_results_database"]
 

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.errors import StoreError
+from evalkit.core.errors import StoreError
 from evalkit.store.connection import Connection, is_results_database
 from evalkit.store.rows import SCHEMA, SCHEMA_VERSION, ImageRow, MapRow, ScoreRow
 from evalkit.store.scores import ScoreTable

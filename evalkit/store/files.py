@@ -8,7 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from evalkit.errors import StoreError
+from evalkit.core.errors import StoreError
 
 __all__ = ["is_full", "sha256_of", "write_bytes", "write_file"]
 

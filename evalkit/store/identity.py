@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from evalkit.signature import digest
+from evalkit.core.signature import digest
 from evalkit.store.database import ImageRow
 
 __all__ = ["image_keys"]

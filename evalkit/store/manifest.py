@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from evalkit.config import DEFAULT_CRITERION, DEFAULT_MARGIN
+from evalkit.core.settings import DEFAULT_CRITERION, DEFAULT_MARGIN
 
 __all__ = [
     "SCHEMA_VERSION",

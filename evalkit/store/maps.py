@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.signature import digest
+from evalkit.core.signature import digest
 from evalkit.store.files import sha256_of, write_bytes
 
 __all__ = ["PARTIAL", "SavedMap", "as_float32", "is_map_name", "load_map", "map_is_there", "map_path", "save_map"]

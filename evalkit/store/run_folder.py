@@ -12,7 +12,7 @@ from typing import IO, TypeVar
 
 import msgspec
 
-from evalkit.errors import StoreError
+from evalkit.core.errors import StoreError
 from evalkit.store.database import Database, is_results_database
 from evalkit.store.files import is_full, write_bytes
 from evalkit.store.manifest import SCHEMA_VERSION, Manifest

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.analysis.across import compare_runs
-from evalkit.analysis.comparisons import sign_flips
-from evalkit.analysis.run_scores import RunScores
-from evalkit.errors import NotComparableError
+from evalkit.analysis.compare_runs import compare_runs
+from evalkit.analysis.load import RunScores
+from evalkit.analysis.statistics.permutation_tests import sign_flips
+from evalkit.core.errors import NotComparableError
+from evalkit.core.randomness import generator
 from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.spec import DatasetMetric
-from evalkit.randomness import generator
 from evalkit.store.database import ImageRow
 from evalkit.store.manifest import DataFacts, Manifest, ModelFacts, Settings, Signatures
 from evalkit.store.scores import ScoreTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evalkit.analysis.analyse import analyse
+from evalkit.analysis.leaderboard import analyse
 from evalkit.metrics.catalog import METRICS
 from evalkit.store.scores import ScoreTable
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.analysis.comparisons import all_pairs, compare_means, compare_sets, sign_flips
+from evalkit.analysis.statistics.permutation_tests import all_pairs, compare_means, compare_sets, sign_flips
 from evalkit.metrics.boxes import MaxBoxAccV1
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import evalkit
 from evalkit.analysis.curves import by_object_size, curves_of, mean_curve
-from evalkit.analysis.intervals import Resampling
+from evalkit.analysis.statistics.intervals import Resampling
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.analysis.comparisons import sign_flips
-from evalkit.analysis.gate import _exit_code, hold_against
-from evalkit.analysis.judgement import _holm, _one_sided, judged, paired_scores
-from evalkit.analysis.run_scores import RunScores
-from evalkit.analysis.tolerance import Tolerance, parse_tolerance
-from evalkit.errors import ConfigError, NotComparableError
-from evalkit.report.gate_words import losses
+from evalkit.analysis.gate.check import _exit_code, hold_against
+from evalkit.analysis.gate.tolerance import Tolerance, parse_tolerance
+from evalkit.analysis.gate.verdict import _holm, _one_sided, judged, paired_scores
+from evalkit.analysis.load import RunScores
+from evalkit.analysis.statistics.permutation_tests import sign_flips
+from evalkit.core.errors import ConfigError, NotComparableError
+from evalkit.report.gate.sentences import losses
 from evalkit.store.baseline import BASELINE_VERSION, Baseline, BaselineModel
 from evalkit.store.database import ImageRow
 from evalkit.store.identity import image_keys

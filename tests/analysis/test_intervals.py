@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.analysis.intervals import Interval, bca_means, bca_statistic, resample_counts, wilson_interval
+from evalkit.analysis.statistics.intervals import Interval, bca_means, bca_statistic, resample_counts, wilson_interval
 from evalkit.metrics.boxes import PxAP
 
 

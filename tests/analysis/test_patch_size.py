@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.analysis.intervals import resample_counts
-from evalkit.analysis.patch_size import Criterion, _bounds, choose_patch_size
+from evalkit.analysis.choice.patch_size import Criterion, _bounds, choose_patch_size
+from evalkit.analysis.statistics.intervals import resample_counts
 
 SIZES = {16: 196, 32: 49, 56: 16}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evalkit.analysis.choice.sweep import sweep
 from evalkit.analysis.results import LeaderboardCell, SweepScore
-from evalkit.analysis.sweep import sweep
 from evalkit.metrics.catalog import METRICS
 from evalkit.store.scores import ScoreTable
 

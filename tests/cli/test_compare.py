@@ -219,7 +219,7 @@ def test_folders_that_hold_no_finished_run_are_named(evalkit, run, workplace, mo
             done = evalkit("compare", *order)
             assert done.code == 2
             assert f"'{bad}' is not a run folder" in done.err
-    from evalkit.harness import run as module
+    from evalkit.harness.engine import driver as module
 
     original, calls = module.score_photo, []
 

@@ -313,7 +313,7 @@ def test_what_the_folder_holds_already_is_said(evalkit, kept):
 
 
 def test_another_version_of_any_library_is_computed_again(evalkit, kept, monkeypatch):
-    from evalkit.harness import plan
+    from evalkit.harness.planning import plan
 
     found = plan._versions()
     monkeypatch.setattr(

@@ -10,7 +10,7 @@ import sqlite3
 import pytest
 
 from evalkit.cli.options import DataParameters, ModelParameters, RunParameters
-from evalkit.config import RunOptions
+from evalkit.core.settings import RunOptions
 
 QUICK = {
     "--data": "labels.csv",
@@ -102,7 +102,7 @@ def test_repeating_a_command_computes_nothing_and_says_the_same(evalkit, workpla
     def forbidden(*_):
         raise AssertionError("a photo was computed again")
 
-    monkeypatch.setattr("evalkit.harness.run.score_photo", forbidden)
+    monkeypatch.setattr("evalkit.harness.engine.driver.score_photo", forbidden)
     again = evalkit(*quick())
     assert again.code == 0, again.err
     assert again.out == first.out
@@ -232,7 +232,7 @@ def test_explainers_nobody_asked_for_that_do_not_fit_are_left_out_and_named(eval
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_goes_on(evalkit, workplace, monkeypatch):
-    from evalkit.harness import run as module
+    from evalkit.harness.engine import driver as module
 
     original, calls = module.score_photo, []
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evalkit.errors import ConfigError
-from evalkit.explainers.supplied import supplied_maps
-from evalkit.report.page import rerun_command
+from evalkit.core.errors import ConfigError
+from evalkit.explainers.precomputed import supplied_maps
+from evalkit.report.html.page import rerun_command
 from evalkit.store.run_folder import RunFolder
 
 COMMON = ["--data", "labels.csv", "--model", "tiny.keras", "--target", "predicted", "--steps", "4"]

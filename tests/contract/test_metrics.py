@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.metrics.spec import DatasetMetric, MapMetric, PerturbationMetric, RegionMetric, Truth
 from evalkit.models.classifier import Classifier
-from evalkit.models.perturbation import PhotoScores
+from evalkit.models.inference.perturbation import PhotoScores
 
 SIDE = 16
 METRIC = pytest.mark.parametrize("name", METRICS.names())

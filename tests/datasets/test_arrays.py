@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evalkit.core.errors import DataError, ImageError
 from evalkit.datasets.image_set import ImageSet
-from evalkit.errors import DataError, ImageError
 
 PIXELS = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
 

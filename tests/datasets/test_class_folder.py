@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.datasets.class_folder import read_class_folder
-from evalkit.errors import DataError, ImageError
+from evalkit.core.errors import DataError, ImageError
+from evalkit.datasets.readers.class_folder import read_class_folder
 
 Save = Callable[[str, np.ndarray], Path]
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evalkit.core.errors import ConfigError, DataError, EvalkitError
 from evalkit.datasets.class_map import read_class_map
 from evalkit.datasets.classes import match_classes
-from evalkit.datasets.csv_manifest import read_csv_manifest
-from evalkit.errors import ConfigError, DataError, EvalkitError
+from evalkit.datasets.readers.csv_manifest import read_csv_manifest
 
 Manifest = Callable[[str], Path]
 NAMES = ["beagle", "crane", "tabby", "crane", "Persian cat"]

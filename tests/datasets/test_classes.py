@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.datasets.class_folder import read_class_folder
+from evalkit.core.errors import DataError
 from evalkit.datasets.classes import match_classes
-from evalkit.datasets.csv_manifest import read_csv_manifest
 from evalkit.datasets.image_set import ImageSet
-from evalkit.errors import DataError
+from evalkit.datasets.readers.class_folder import read_class_folder
+from evalkit.datasets.readers.csv_manifest import read_csv_manifest
 
 Folders = Callable[..., ImageSet]
 Manifest = Callable[[str], Path]

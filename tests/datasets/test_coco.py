@@ -11,9 +11,9 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from evalkit.datasets.coco import read_coco
+from evalkit.core.errors import DataError, ImageError
 from evalkit.datasets.open import open_image_set
-from evalkit.errors import DataError, ImageError
+from evalkit.datasets.readers.coco import read_coco
 
 Save = Callable[[str, np.ndarray], Path]
 Write = Callable[..., Path]

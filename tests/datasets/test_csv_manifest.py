@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.datasets.csv_manifest import read_csv_manifest
-from evalkit.errors import DataError, ImageError
+from evalkit.core.errors import DataError, ImageError
+from evalkit.datasets.readers.csv_manifest import read_csv_manifest
 
 Manifest = Callable[[str], Path]
 Save = Callable[[str, np.ndarray], Path]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evalkit.core.errors import ImageError
 from evalkit.datasets.decode import decode_mask, decode_photo
-from evalkit.errors import ImageError
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from evalkit.core.errors import EvalkitError, ImageError
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.open import open_image_set
-from evalkit.errors import EvalkitError, ImageError
 
 Write = Callable[[Path], Path]
 LIMITS = settings(

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.core.errors import ConfigError
 from evalkit.datasets.geometry import fit, rasterize, tight_box
 from evalkit.datasets.image import LabelledImage
-from evalkit.errors import ConfigError
 
 
 def image_of(pixels: np.ndarray, *boxes: tuple[float, float, float, float]) -> LabelledImage:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.datasets.csv_manifest import read_csv_manifest
+from evalkit.core.errors import ConfigError, DataError, ImageError
 from evalkit.datasets.image import LabelledImage
 from evalkit.datasets.image_set import Entry, ImageSet
-from evalkit.errors import ConfigError, DataError, ImageError
+from evalkit.datasets.readers.csv_manifest import read_csv_manifest
 
 
 def no_reader(entry: Entry) -> LabelledImage:

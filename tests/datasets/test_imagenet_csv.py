@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evalkit.datasets.imagenet_csv import read_imagenet_csv
+from evalkit.core.errors import DataError
 from evalkit.datasets.open import open_image_set
-from evalkit.errors import DataError
+from evalkit.datasets.readers.imagenet_csv import read_imagenet_csv
 
 Save = Callable[[str, np.ndarray], Path]
 HEADER = "ImageId,PredictionString"

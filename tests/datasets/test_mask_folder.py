@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evalkit.core.errors import DataError, ImageError
 from evalkit.datasets.decode import decode_mask, decode_void
-from evalkit.datasets.mask_folder import read_mask_folder
 from evalkit.datasets.open import open_image_set
-from evalkit.errors import DataError, ImageError
+from evalkit.datasets.readers.mask_folder import read_mask_folder
 
 Save = Callable[[str, np.ndarray], Path]
 MASK = np.array([[0, 255, 255, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 9]], np.uint8)

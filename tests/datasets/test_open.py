@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from evalkit.cli.options import DataFormat
+from evalkit.core.errors import ConfigError, DataError
 from evalkit.datasets.formats import DATA_FORMATS
 from evalkit.datasets.open import FORMATS, open_image_set
-from evalkit.errors import ConfigError, DataError
 
 
 def test_a_csv_file_is_a_manifest_and_a_folder_a_class_folder(

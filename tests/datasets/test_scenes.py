@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 
+from evalkit.core.errors import DataError
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.open import open_image_set
-from evalkit.datasets.scene_shapes import CLASSES, DISTRACTORS
-from evalkit.datasets.scenes import CLASS_NAMES, make_scene, scenes
-from evalkit.errors import DataError
+from evalkit.datasets.scenes.scenes import CLASS_NAMES, make_scene, scenes
+from evalkit.datasets.scenes.shapes import CLASSES, DISTRACTORS
 
 # What the definition makes of (seed 0, index 0 to 2): if it changes, so must the version in scenes.py.
 KNOWN = "604445fac39214f85d58e5aec4c7d46a4e8b0a162d586d9992c46d49f7cc0978"
@@ -30,7 +30,7 @@ def test_a_scene_is_the_same_bytes_everywhere():
 
 def test_a_scene_does_not_depend_on_the_process_or_on_what_was_made_before():
     code = (
-        "import hashlib; from evalkit.datasets.scenes import make_scene; s = make_scene(3, 11)\n"
+        "import hashlib; from evalkit.datasets.scenes.scenes import make_scene; s = make_scene(3, 11)\n"
         "print(hashlib.sha256(s.pixels.tobytes() + s.without_object.tobytes()).hexdigest())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

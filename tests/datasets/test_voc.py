@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evalkit.core.errors import DataError, ImageError
 from evalkit.datasets.open import open_image_set
-from evalkit.datasets.voc import read_voc
-from evalkit.errors import DataError, ImageError
+from evalkit.datasets.readers.voc import read_voc
 
 Save = Callable[[str, np.ndarray], Path]
 Write = Callable[..., Path]

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 import pytest
 
-from evalkit.errors import ConfigError, ModelError
+from evalkit.core.errors import ConfigError, ModelError
 from evalkit.explainers.cam import Cam, GradCam
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, EXPLAINERS, expand
 from evalkit.explainers.controls import Center, Edges, Random, Uniform
 from evalkit.explainers.occlusion import Occlusion, corners, paint
 from evalkit.explainers.tf_explain import TfExplainGradCam, TfExplainOcclusion
 from evalkit.models.classifier import Classifier
-from evalkit.models.perturbation import MEAN_COLOR, blurred
+from evalkit.models.inference.perturbation import MEAN_COLOR, blurred
 
 
 @pytest.fixture(scope="module")

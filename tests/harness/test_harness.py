@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evalkit.config import DEFAULTS, RunOptions, merge
+from evalkit.core.settings import DEFAULTS, RunOptions, merge
 from evalkit.datasets.geometry import fit
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import expand
-from evalkit.harness.photo import score_photo
-from evalkit.harness.plan import Plan
-from evalkit.harness.prepare import prepare
-from evalkit.harness.run import compute
+from evalkit.harness.engine.driver import compute
+from evalkit.harness.engine.worker import score_photo
+from evalkit.harness.planning.plan import Plan
+from evalkit.harness.planning.prepare import prepare
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.models.classifier import Classifier
 from evalkit.store.run_folder import RunFolder
@@ -170,7 +170,7 @@ def test_deletion_and_insertion_of_a_linear_model_equal_the_values_on_paper():
     gain = np.trapezoid([sigmoid(red) for red in up], dx=0.25) - area
     assert found["symmetric_relevance_gain"] == pytest.approx(gain, abs=1e-6)
     # Insertion starts from RISE's blur: on 2 x 2 pixels every pixel sees all four, the rest is the mean color.
-    from evalkit.models.perturbation import rise_kernel
+    from evalkit.models.inference.perturbation import rise_kernel
 
     weights = rise_kernel()
     red = photo[0, ..., 0].astype(float)
@@ -220,8 +220,8 @@ from rich.console import Console
 import keras
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.catalog import expand
-from evalkit.harness.plan import Plan
-from evalkit.harness.run import compute
+from evalkit.harness.planning.plan import Plan
+from evalkit.harness.engine.driver import compute
 from evalkit.metrics.catalog import METRICS
 from evalkit.models.classifier import Classifier
 from evalkit.store.run_folder import RunFolder

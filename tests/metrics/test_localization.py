@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evalkit.errors import ConfigError
+from evalkit.core.errors import ConfigError
 from evalkit.metrics.localization import (
     EnergyPointingGame,
     PointingGame,

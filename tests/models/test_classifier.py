@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from evalkit.errors import ModelError
-from evalkit.models import graph
+from evalkit.core.errors import ModelError
 from evalkit.models.classifier import Classifier
+from evalkit.models.keras import graph
 from evalkit.models.probabilities import log_complement, softmax
 
 

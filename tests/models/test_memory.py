@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from evalkit.models import memory
+from evalkit.models.inference import memory
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from importlib.resources import files
 import keras
 import numpy as np
 import pytest
+from scene_checks import evidence
 
-from evalkit.datasets.scenes import CLASS_NAMES
-from evalkit.models.evidence import evidence
-from evalkit.models.mini import DENSE_WIDTH, WIDTHS, build_vgg16_mini, load_vgg16_mini, save_weights
-from evalkit.models.sources import load_classifier
+from evalkit.datasets.scenes.scenes import CLASS_NAMES
+from evalkit.models.zoo.load import load_classifier
+from evalkit.models.zoo.vgg16_mini import DENSE_WIDTH, WIDTHS, build_vgg16_mini, load_vgg16_mini, save_weights
 
 UNSEEN_SEED = 4321  # training drew from the seeds 1000 and 2000
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from evalkit.metrics.spec import Blend, Perturbation
-from evalkit.models.perturbation import MEAN_COLOR, PhotoScores, blurred, rise_kernel
+from evalkit.models.inference.perturbation import MEAN_COLOR, PhotoScores, blurred, rise_kernel
 from evalkit.models.probabilities import softmax
 
 

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from evalkit.config import DEFAULTS, RunOptions, merge
-from evalkit.errors import ModelError
-from evalkit.harness import prepare as module
-from evalkit.models import precision
+from evalkit.core.errors import ModelError
+from evalkit.core.settings import DEFAULTS, RunOptions, merge
+from evalkit.harness.planning import prepare as module
 from evalkit.models.classifier import Classifier
-from evalkit.models.precision import Agreement, agreement, has_bfloat16_units, in_bfloat16
+from evalkit.models.keras import precision
+from evalkit.models.keras.precision import Agreement, agreement, has_bfloat16_units, in_bfloat16
 
 
 @pytest.mark.parametrize(

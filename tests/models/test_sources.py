@@ -13,9 +13,9 @@ import keras
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from evalkit.errors import ModelError
-from evalkit.models.applications import APPLICATIONS, PREPROCESS_FAMILIES
-from evalkit.models.sources import load_classifier, read_class_names, read_classes
+from evalkit.core.errors import ModelError
+from evalkit.models.zoo.applications import APPLICATIONS, PREPROCESS_FAMILIES
+from evalkit.models.zoo.load import load_classifier, read_class_names, read_classes
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_imagenet_weights_come_from_keras_own_cache(tmp_path):
     index = {str(position): [f"n{position:08d}", f"class {position}"] for position in range(1000)}
     (models / "imagenet_class_index.json").write_text(json.dumps(index))
     code = (
-        "from evalkit.models.sources import load_classifier; one = load_classifier('mobilenetv2');"
+        "from evalkit.models.zoo.load import load_classifier; one = load_classifier('mobilenetv2');"
         "print(one.preprocess, one.class_names[17], one.class_ids[17], one.target_layer, "
         "float(one.model.get_weights()[-2].sum()))"
     )

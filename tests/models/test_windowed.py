@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalkit.explainers.occlusion import corners
-from evalkit.models import route, windowed
 from evalkit.models.classifier import Classifier
-from evalkit.models.occluded import FULL, WINDOWED
+from evalkit.models.inference import route, windowed
+from evalkit.models.inference.occlusion import FULL, WINDOWED
 
 CLOSE = 1e-4  # of the logits' range
 
@@ -59,7 +59,7 @@ def grid(size, patch_size, stride):
 def by_windows(classifier, image, filled, rows, columns, patch_size, monkeypatch, gather_work):
     with monkeypatch.context() as patched:
         patched.setattr(route, "_GATHER_WORK", gather_work)
-        patched.setattr("evalkit.models.occluded._PAYS", 0.0)
+        patched.setattr("evalkit.models.inference.occlusion._PAYS", 0.0)
         found = classifier.occluded
         found.__init__(classifier)
         method = found.method(rows, columns, patch_size)
@@ -98,7 +98,7 @@ def test_random_chains(seed, monkeypatch):
 @pytest.fixture(scope="module")
 def vgg_like():
     """Five blocks as in VGG16, narrow: 224 x 224 down to 7 x 7."""
-    from evalkit.models.mini import build_vgg16_mini
+    from evalkit.models.zoo.vgg16_mini import build_vgg16_mini
 
     keras.utils.set_random_seed(1)
     return Classifier(build_vgg16_mini(), preprocess="vgg16")
@@ -152,7 +152,7 @@ def test_a_layer_used_twice_ends_the_chain():
     images = keras.Input((16, 16, 3))
     tensor = keras.layers.Conv2D(3, 3, padding="same", name="alone")(images)
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(shared(shared(tensor)))))
-    from evalkit.models.chain import spatial_layers
+    from evalkit.models.inference.chain import spatial_layers
 
     assert [layer.operations[0].name for layer in spatial_layers(model, (16, 16))[1]] == ["alone"]
 
@@ -251,7 +251,7 @@ def test_awkward_layers_are_exact_or_take_the_full_pass(case, monkeypatch):
     image, filled = rng.uniform(0, 255, (2, 24, 24, 3)).astype(np.float32)
     place = (*grid((24, 24), 5, 5), 5)
     # Without the net: the chain itself must know where to end.
-    monkeypatch.setattr("evalkit.models.occluded._AGREEING", (np.inf, np.inf))
+    monkeypatch.setattr("evalkit.models.inference.occlusion._AGREEING", (np.inf, np.inf))
     _, found = by_windows(classifier, image, filled, *place, monkeypatch, 0.01)
     expected = in_full(classifier, image, filled, *place)
     assert np.abs(found - expected).max() <= CLOSE * np.ptp(expected)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from evalkit.models.windows import Axis, Windows, same_padding
+from evalkit.models.inference.windows import Axis, Windows, same_padding
 
 
 @st.composite

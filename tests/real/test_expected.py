@@ -17,8 +17,8 @@ from evalkit.metrics.levels import raster_ranks
 from evalkit.metrics.localization import EnergyPointingGame, PointingGame, RelevanceRankAccuracy
 from evalkit.metrics.perturbation import Deletion, Insertion
 from evalkit.metrics.spec import Truth
-from evalkit.models.perturbation import PhotoScores
-from evalkit.models.sources import load_classifier
+from evalkit.models.inference.perturbation import PhotoScores
+from evalkit.models.zoo.load import load_classifier
 
 OWN = (
     "gradcam",
@@ -153,7 +153,7 @@ def test_gradcam_of_the_pooled_vgg16_is_the_relu_of_its_class_weights_on_block5_
 
 
 def test_cam_looks_at_what_enters_the_pooling(vgg16):
-    from evalkit.models.graph import TensorAt
+    from evalkit.models.keras.graph import TensorAt
 
     assert vgg16.pooled_end().features == TensorAt("gap", entering=True)
     assert vgg16.target_layer == "block5_conv3"

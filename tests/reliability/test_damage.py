@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evalkit.analysis import stored
+from evalkit.analysis import service as stored
+from evalkit.core.errors import ImageError
 from evalkit.datasets.image_set import ImageSet
-from evalkit.errors import ImageError
 from evalkit.explainers.cam import GradCam
 from evalkit.store.database import Database
 

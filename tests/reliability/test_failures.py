@@ -12,7 +12,7 @@ import pytest
 from evalkit.explainers.cam import GradCam
 from evalkit.metrics.complexity import Sparseness
 from evalkit.metrics.perturbation import Deletion
-from evalkit.models.perturbation import PhotoScores
+from evalkit.models.inference.perturbation import PhotoScores
 
 RUN = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4", "--output", "out",

@@ -8,8 +8,8 @@ import signal
 import keras
 import pytest
 
-from evalkit.harness import prepare
-from evalkit.harness.uninterrupted import uninterrupted
+from evalkit.harness.engine.signals import uninterrupted
+from evalkit.harness.planning import prepare
 
 RUN = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4", "--explainers",

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evalkit.analysis.tolerance import parse_tolerance
-from evalkit.config import DEFAULTS, RunOptions, merge, patch_sizes_of, read_config, strides_of
-from evalkit.errors import EvalkitError
+from evalkit.analysis.gate.tolerance import parse_tolerance
+from evalkit.core.errors import EvalkitError
+from evalkit.core.registry import parse_spec, split_specs
+from evalkit.core.settings import DEFAULTS, RunOptions, merge, patch_sizes_of, read_config, strides_of
 from evalkit.explainers.catalog import EXPLAINERS, expand
 from evalkit.metrics.catalog import METRICS
-from evalkit.registry import parse_spec, split_specs
 from evalkit.store.baseline import read_baseline
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
@@ -112,7 +112,7 @@ def whole(tmp_path_factory, tiny_model):
     import numpy as np
 
     import evalkit
-    from evalkit.analysis.stored import baseline_of
+    from evalkit.analysis.service import baseline_of
     from evalkit.datasets.image_set import ImageSet
     from evalkit.store.baseline import write_baseline
 

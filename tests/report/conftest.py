@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import evalkit as package
-from evalkit.analysis.analyse import analyse
+from evalkit.analysis.leaderboard import analyse
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.metrics.spec import DatasetMetric
 from evalkit.store.manifest import DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings, Signatures

@@ -9,10 +9,10 @@ import re
 
 import pytest
 
-from evalkit.analysis.across import ComparedCell, ComparedRun, Comparison
+from evalkit.analysis.compare_runs import ComparedCell, ComparedRun, Comparison
 from evalkit.report import FORMATS, render_comparison
-from evalkit.report.latex import escape as latex_escape
-from evalkit.report.markdown import escape as markdown_escape
+from evalkit.report.tables.latex import escape as latex_escape
+from evalkit.report.tables.markdown import escape as markdown_escape
 
 from .conftest import TRICKY
 

@@ -8,8 +8,8 @@ import pytest
 
 from evalkit.analysis.verdicts import Gate, GateCell, MapDrift
 from evalkit.report import render_gate
-from evalkit.report.github import step_summary, workflow_commands
-from evalkit.report.junit import render_junit
+from evalkit.report.gate.github import step_summary, workflow_commands
+from evalkit.report.gate.junit import render_junit
 from evalkit.store.baseline import Recommendation
 
 

@@ -14,8 +14,17 @@ from evalkit.analysis.results import (
     SweepScore,
 )
 from evalkit.metrics.catalog import METRICS
-from evalkit.report.layout import Column, Leaderboard, Row, beaten, compressed, leaderboards, row_letters, tied_for_best
-from evalkit.report.sweep import choice_lines, equal_stride_lines, object_size_rows, sweep_table
+from evalkit.report.tables.leaderboard import (
+    Column,
+    Leaderboard,
+    Row,
+    beaten,
+    compressed,
+    leaderboards,
+    row_letters,
+    tied_for_best,
+)
+from evalkit.report.tables.patch_size import choice_lines, equal_stride_lines, object_size_rows, sweep_table
 
 CHOICE = PatchSizeChoice(
     patch_size=32,

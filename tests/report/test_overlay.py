@@ -13,9 +13,9 @@ from PIL import Image
 
 from evalkit.datasets.geometry import fit
 from evalkit.datasets.image import LabelledImage
-from evalkit.report.heat import Scale, colored, peak_of, scale_of
-from evalkit.report.overlay import overlay, place, point_in_photo
-from evalkit.report.picture import _digits, map_picture
+from evalkit.report.images.colormap import Scale, colored, peak_of, scale_of
+from evalkit.report.images.figure import _digits, map_picture
+from evalkit.report.images.overlay import overlay, place, point_in_photo
 
 GRAY = 128
 

@@ -11,8 +11,16 @@ import pytest
 from PIL import Image
 
 from evalkit.analysis.curves import MeanCurve, SizeScore, variants
-from evalkit.report.picture import to_png
-from evalkit.report.plots import VARIABLES, _by_stride, _pass_ticks, curve_plot, object_size_plot, sweep_plot, to_svg
+from evalkit.report.html.plots import (
+    VARIABLES,
+    _by_stride,
+    _pass_ticks,
+    curve_plot,
+    object_size_plot,
+    sweep_plot,
+    to_svg,
+)
+from evalkit.report.images.figure import to_png
 
 TRICKY = '<script>alert("x")</script> $y$ & שלום 🐟'
 

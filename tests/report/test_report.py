@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from evalkit.report import FORMATS, render
-from evalkit.report.latex import escape as latex_escape
-from evalkit.report.layout import beaten, leaderboards, number, tied_for_best
-from evalkit.report.markdown import escape as markdown_escape
-from evalkit.report.sweep import choice_lines, object_size_rows
+from evalkit.report.tables.latex import escape as latex_escape
+from evalkit.report.tables.leaderboard import beaten, leaderboards, number, tied_for_best
+from evalkit.report.tables.markdown import escape as markdown_escape
+from evalkit.report.tables.patch_size import choice_lines, object_size_rows
 
 from .conftest import EXPLAINERS, N_IMAGES, TRICKY, explainer, made_up, scored
 

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from evalkit.errors import StoreError
+from evalkit.core.errors import StoreError
 from evalkit.store.database import Database, ImageRow, MapRow, ScoreRow
 from evalkit.store.files import write_bytes
 from evalkit.store.manifest import DataFacts, Manifest, ModelFacts, Settings, Signatures

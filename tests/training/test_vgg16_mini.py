@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from evalkit.datasets.scenes import SIZE_PX
+from evalkit.datasets.scenes.scenes import SIZE_PX
 
 SCRIPT = Path(__file__).resolve().parents[2] / "training" / "vgg16_mini.py"
 

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evalkit.analysis.stored import baseline_of, gate_of
+from evalkit.analysis.service import baseline_of, gate_of
 from evalkit.datasets.classes import match_classes
-from evalkit.datasets.scenes import scenes
+from evalkit.datasets.scenes.scenes import scenes
 from evalkit.explainers import cam, occlusion
 from evalkit.explainers.base import enlarge
 from evalkit.explainers.catalog import expand
-from evalkit.harness.plan import Plan
-from evalkit.harness.run import compute
+from evalkit.harness.engine.driver import compute
+from evalkit.harness.planning.plan import Plan
 from evalkit.metrics.catalog import METRICS
 from evalkit.models.classifier import Classifier
-from evalkit.models.sources import load_classifier
+from evalkit.models.zoo.load import load_classifier
 from evalkit.report import render_gate
-from evalkit.report.gate_words import drifts, regressions
+from evalkit.report.gate.sentences import drifts, regressions
 from evalkit.store.run_folder import RunFolder
 
 N_SCENES, SEED = 24, 4321

@@ -11,16 +11,16 @@ import pytest
 from rich.console import Console
 from scipy.ndimage import distance_transform_edt
 
-from evalkit.analysis.stored import results_of
+from evalkit.analysis.service import results_of
 from evalkit.datasets.classes import match_classes
-from evalkit.datasets.scenes import scenes
+from evalkit.datasets.scenes.scenes import scenes
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, SCENES_PATCH_SIZES, expand
-from evalkit.harness.plan import Plan
-from evalkit.harness.run import compute
+from evalkit.harness.engine.driver import compute
+from evalkit.harness.planning.plan import Plan
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
-from evalkit.models.perturbation import MEAN_COLOR, blurred
-from evalkit.models.sources import load_classifier
+from evalkit.models.inference.perturbation import MEAN_COLOR, blurred
+from evalkit.models.zoo.load import load_classifier
 from evalkit.store.run_folder import RunFolder
 
 SEED, N_SCENES = 99, 16

@@ -1,0 +1,1 @@
+"""Readers of labelled image sets, one data format a module."""

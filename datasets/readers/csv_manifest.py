@@ -1,0 +1,240 @@
+"""CSV manifests: one row an image, or one a box or mask of it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from evalkit.core.errors import DataError
+from evalkit.core.names import escaped, is_text, path_of
+from evalkit.datasets.annotations import to_number
+from evalkit.datasets.entry import Box, Entry, Places
+from evalkit.datasets.files import file_facts, read_from_file
+from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.readers.csv_lines import Line, csv_lines, require_commas
+
+__all__ = ["read_csv_manifest"]
+
+_EDGES = ("x0", "y0", "x1", "y1")
+_KNOWN = ("image", "class_index", "label", *_EDGES, "mask", "ignore")
+_OTHER_PLACES = frozenset(
+    (
+        *("xmin", "ymin", "xmax", "ymax", "x_min", "y_min", "x_max", "y_max", "x1", "y1", "x2", "y2"),
+        *("left", "top", "right", "bottom", "x", "y", "w", "h", "bbox", "box", "bounding_box"),
+        *("mask_path", "mask_file", "segmentation", "polygon", "rle", "encodedpixels"),
+    )
+)
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
+_NEEDED = "needed: image, and class_index or label"
+
+
+def read_csv_manifest(path: Path) -> ImageSet:
+    """Read a CSV manifest; the photos are only looked at.
+
+    Columns, by the names in the header line, in any order and case; others are ignored:
+
+    * ``image``: path of the photo, absolute or relative to the manifest's folder;
+    * ``class_index`` (whole number from 0), ``label`` (text) or both;
+    * ``x0, y0, x1, y1``: a box in pixels of the upright photo, half-open; all four or none, in the header and in a row;
+    * ``mask``: path of an image of the photo's size whose non-zero pixels are the object;
+    * ``ignore``: path of such an image whose non-zero pixels are neither the object nor its surroundings.
+
+    Several rows of one image are several boxes or several masks of it. Wholly empty rows are passed over.
+
+    Args:
+        path: a UTF-8 file, with or without byte order mark.
+
+    Returns:
+        The set, one entry an image, in the order of first appearance. A photo that does not exist is an entry with
+        ``problem`` set.
+
+    Raises:
+        DataError: the file or a row is wrong; the message names the file and the line.
+    """
+    images: dict[str, _Image] = {}
+    rows = csv_lines(path)
+    header = next(rows, None)
+    if header is None:
+        raise DataError(f"{path} is empty; write a header line; {_NEEDED}")
+    columns = _columns(header, path)
+    for line in rows:
+        row = _Row.parse(line, header, columns)
+        image = images.setdefault(row.image, _Image(row))
+        image.add(row)
+    if not images:
+        raise DataError(f"{path} has a header but no rows; write one row an image")
+    folder = path.absolute().parent
+    entries = [image.entry(folder) for image in images.values()]
+    return ImageSet(path.name, "csv", entries, read_from_file, notes=_not_used(header, columns, path))
+
+
+def _columns(header: Line, path: Path) -> dict[str, int]:
+    """Return the position of each known column, or raise DataError."""
+    names = [name.lower() for name in header.fields]
+    require_commas(header, path)
+    for name in _KNOWN:
+        if names.count(name) > 1:
+            raise DataError(f"{header.where}: the column '{name}' stands there twice; keep one")
+    if "image" not in names:
+        raise DataError(_missing("the column 'image' is", "image", names, header))
+    if "class_index" not in names and "label" not in names:
+        raise DataError(_missing("the columns 'class_index' and 'label' are", "class_index", names, header))
+    given = [name for name in _EDGES if name in names]
+    if given and len(given) < len(_EDGES):
+        absent = next(name for name in _EDGES if name not in names)
+        raise DataError(
+            f"{header.where}: the column '{absent}' is missing; a box needs x0, y0, x1 and y1, found {', '.join(given)}"
+        )
+    return {name: names.index(name) for name in _KNOWN if name in names}
+
+
+def _not_used(header: Line, columns: dict[str, int], path: Path) -> list[str]:
+    """Return a note if places stand in columns of other names, and in none of ours."""
+    places = [name for name in header.fields if name.lower() in _OTHER_PLACES]
+    if not places or {"x0", "mask"} & set(columns):
+        return []
+    listed = ", ".join(map(escaped, places))
+    return [f"{path.name}: no place of the object is read from {listed}; boxes are x0, y0, x1, y1, masks are mask"]
+
+
+def _missing(what: str, name: str, names: list[str], header: Line) -> str:
+    free = [other for other in names if other and other not in _KNOWN]
+    close = difflib.get_close_matches(name, free, n=1, cutoff=0.4)
+    if not close and name == "class_index":
+        close = difflib.get_close_matches("label", free, n=1, cutoff=0.4)
+    hint = f" (is it '{close[0]}'? rename it)" if close else ""
+    return f"{header.where}: {what} missing{hint}; {_NEEDED}; found: {header.shown}"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row, checked on its own."""
+
+    where: str
+    image: str
+    class_index: int | None
+    label: str
+    box: Box | None
+    mask: str
+    ignore: str
+
+    @classmethod
+    def parse(cls, line: Line, header: Line, columns: dict[str, int]) -> _Row:
+        if len(line.fields) != len(header.fields):
+            raise DataError(
+                f"{line.where}: {len(line.fields)} in place of {len(header.fields)} fields; "
+                "a comma inside a path or label needs double quotes around it"
+            )
+        cells = {name: line.fields[position] for name, position in columns.items()}
+        for name, cell in cells.items():
+            if not is_text(cell):
+                raise DataError(f"{line.where}: {name} {cell!a} has control characters or line breaks; take them out")
+        if not cells["image"]:
+            raise DataError(f"{line.where}: image is empty; write the path of a photo")
+        class_index = _class_index(cells.get("class_index", ""), line.where)
+        label = cells.get("label", "")
+        if class_index is None and not label:
+            empty = " and ".join(name for name in ("class_index", "label") if name in columns)
+            raise DataError(f"{line.where}: no class ({empty} empty); write a class_index or a label")
+        box = _box([cells.get(edge, "") for edge in _EDGES], line.where)
+        mask = cells.get("mask", "")
+        if box and mask:
+            raise DataError(f"{line.where}: both a box and a mask; keep one of them")
+        return cls(
+            line.where, PurePath(cells["image"]).as_posix(), class_index, label, box, mask, cells.get("ignore", "")
+        )
+
+
+def _class_index(text: str, where: str) -> int | None:
+    if not text:
+        return None
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise DataError(f"{where}: class_index '{text}' is not a whole number; allowed: 0, 1, 2, ...")
+    if text.startswith("-"):
+        raise DataError(f"{where}: class_index {text} is negative; allowed: 0, 1, 2, ...")
+    return int(text)
+
+
+def _box(texts: list[str], where: str) -> Box | None:
+    if not any(texts):
+        return None
+    x0, y0, x1, y1 = (_edge(name, text, where) for name, text in zip(_EDGES, texts, strict=True))
+    said = f"{where}: box ({', '.join(texts)})"
+    if x1 <= x0 or y1 <= y0:
+        wrong = "x1 must be greater than x0" if x1 <= x0 else "y1 must be greater than y0"
+        raise DataError(f"{said} is inverted or empty; {wrong} (corners, not width and height)")
+    if x0 < 0 or y0 < 0:
+        raise DataError(f"{said} has negative coordinates; allowed: 0 and more, in pixels of the upright photo")
+    return x0, y0, x1, y1
+
+
+def _edge(name: str, text: str, where: str) -> float:
+    if not text:
+        raise DataError(f"{where}: {name} is empty; a box needs all of x0, y0, x1, y1, or none")
+    try:
+        value = to_number(text)
+    except ValueError:
+        raise DataError(f"{where}: {name} '{text}' is not a number; allowed: pixels, e.g. 12 or 12.5") from None
+    if not math.isfinite(value):
+        raise DataError(f"{where}: {name} '{text}' is not finite; allowed: pixels, e.g. 12 or 12.5")
+    return value
+
+
+@dataclass
+class _Image:
+    """The rows of one image, as they come."""
+
+    first: _Row
+    boxes: list[Box] = field(default_factory=list)
+    masks: list[str] = field(default_factory=list)
+    ignores: list[str] = field(default_factory=list)
+
+    def add(self, row: _Row) -> None:
+        """Take in one row, or raise DataError if it contradicts those before."""
+        if (row.class_index, row.label) != (self.first.class_index, self.first.label):
+            raise DataError(
+                f"{row.where}: '{row.image}' has class {_say_class(row)}, but {_say_class(self.first)} in "
+                f"{self.first.where}; an image has one class"
+            )
+        if row.box and row.box not in self.boxes:
+            self.boxes.append(row.box)
+        if row.mask and row.mask not in self.masks:
+            self.masks.append(row.mask)
+        if row.ignore and row.ignore not in self.ignores:
+            self.ignores.append(row.ignore)
+        if self.boxes and self.masks:
+            raise DataError(f"{row.where}: '{row.image}' has both boxes and masks; keep one kind for an image")
+
+    def entry(self, folder: Path) -> Entry:
+        """Return what is known of the image, its file looked at."""
+        row = self.first
+        photo = _from_windows(folder / path_of(row.image))
+        size_bytes, mtime_ns, problem = file_facts(photo)
+        return Entry(
+            id=row.image,
+            path=photo,
+            class_index=row.class_index,
+            label=row.label,
+            boxes=tuple(self.boxes),
+            masks=tuple(_from_windows(folder / path_of(mask)) for mask in self.masks),
+            size_bytes=size_bytes,
+            mtime_ns=mtime_ns,
+            where=row.where,
+            problem=problem,
+            ignore=Places(masks=tuple(_from_windows(folder / path_of(mask)) for mask in self.ignores)),
+        )
+
+
+def _from_windows(path: Path) -> Path:
+    """Return the path with its backslashes turned, if there is no such file otherwise."""
+    if "\\" not in str(path) or path.exists():
+        return path
+    return Path(str(path).replace("\\", "/"))
+
+
+def _say_class(row: _Row) -> str:
+    index = [] if row.class_index is None else [str(row.class_index)]
+    return " ".join([*index, *([f"'{row.label}'"] if row.label else [])])

@@ -1,0 +1,122 @@
+"""ImageNet's ``LOC_val_solution.csv`` (and ``LOC_train_solution.csv``) with its folder of photos."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from evalkit.core.errors import DataError
+from evalkit.core.names import shown
+from evalkit.datasets.annotations import clipped_box, relative_name, require_unique, to_number
+from evalkit.datasets.entry import Box, Entry
+from evalkit.datasets.files import read_annotated
+from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.readers.csv_lines import Line, csv_lines, require_commas
+from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PhotoFinder
+from evalkit.datasets.readers.voc import half_open
+
+__all__ = ["read_imagenet_csv"]
+
+_HEADER = ["imageid", "predictionstring"]
+_WORDNET_ID = re.compile(r"n[0-9]{8}")
+_EXPECTED = "expected: ImageId,PredictionString, the latter WordNet id and xmin ymin xmax ymax, again and again"
+
+
+def read_imagenet_csv(path: Path) -> ImageSet:
+    """Read ImageNet's own list of boxes; photos are only looked at.
+
+    Boxes count pixels from 1 with both ends inside, as in ImageNet's XML. Labels are WordNet ids. Photos lie in
+    ``ILSVRC/Data/CLS-LOC/val`` (or ``train``) beside the file, in ``val``, in ``images``, or beside the file itself;
+    those of ``train`` in a folder a class.
+
+    Args:
+        path: a UTF-8 file, with or without byte order mark.
+
+    Returns:
+        The set, an entry for each photo and class; ids are ``<ImageId>#<WordNet id>``. An entry whose box cannot be
+        used, or without its photo, has ``problem`` set.
+
+    Raises:
+        DataError: the file or a row is wrong; the message names the file and the line.
+    """
+    lines = csv_lines(path)
+    header = next(lines, None)
+    if header is None:
+        raise DataError(f"{path} is empty; {_EXPECTED}")
+    require_commas(header, path)
+    if [name.lower() for name in header.fields] != _HEADER:
+        raise DataError(f"{header.where}: the columns are {header.shown}; {_EXPECTED}")
+    rows = [_Row(line) for line in lines]
+    if not rows:
+        raise DataError(f"{path} has a header but no rows; {_EXPECTED}")
+    _require_one_row_a_photo(rows)
+    names = [name for row in rows for label in row.boxes for name in (row.image, f"{label}/{row.image}")]
+    finder = PhotoFinder(_folders(path), names, PHOTO_ENDINGS)
+    entries = [entry for row in rows for entry in row.entries(finder)]
+    require_unique(entries)
+    notes = finder.missing(path.name, entries)
+    return ImageSet(path.name, "imagenet", entries, read_annotated, notes=notes)
+
+
+class _Row:
+    """One photo, with the boxes of each class."""
+
+    def __init__(self, line: Line) -> None:
+        if len(line.fields) != len(_HEADER):
+            raise DataError(f"{line.where}: {len(line.fields)} in place of 2 fields; {_EXPECTED}")
+        self.where = line.where
+        self.image = relative_name(line.fields[0], line.where)
+        self.boxes: dict[str, list[Box]] = {}
+        self.problems: dict[str, str] = {}
+        words = line.fields[1].split()
+        if not words or len(words) % 5:
+            raise DataError(f"{line.where}: PredictionString has {len(words)} words, not five a box; {_EXPECTED}")
+        for start in range(0, len(words), 5):
+            self._add(words[start], words[start + 1 : start + 5])
+
+    def _add(self, label: str, texts: list[str]) -> None:
+        if not _WORDNET_ID.fullmatch(label):
+            raise DataError(f"{self.where}: '{shown(label)}' is not a WordNet id such as n01440764; {_EXPECTED}")
+        boxes = self.boxes.setdefault(label, [])
+        try:
+            box = clipped_box(half_open(*map(to_number, texts)), None)
+        except ValueError:
+            raise DataError(f"{self.where}: box ({shown(', '.join(texts))}) is not four numbers; {_EXPECTED}") from None
+        if isinstance(box, str):
+            self.problems.setdefault(label, f"{self.where}: {box}")
+        else:
+            boxes.append(box)
+
+    def entries(self, finder: PhotoFinder) -> Iterator[Entry]:
+        for label, boxes in self.boxes.items():
+            path, size_bytes, mtime_ns, missing = finder.photo(self.image, f"{label}/{self.image}")
+            yield Entry(
+                id=f"{self.image}#{label}",
+                path=path,
+                class_index=None,
+                label=label,
+                boxes=tuple(boxes),
+                size_bytes=size_bytes,
+                mtime_ns=mtime_ns,
+                where=self.where,
+                problem=missing or self.problems.get(label, ""),
+            )
+
+
+def _require_one_row_a_photo(rows: list[_Row]) -> None:
+    first: dict[str, str] = {}
+    for row in rows:
+        if row.image in first:
+            raise DataError(f"{row.where}: '{row.image}' stands in {first[row.image]} too; keep one row a photo")
+        first[row.image] = row.where
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """Yield where the photos may be."""
+    own = path.absolute().parent
+    split = "train" if "train" in path.stem.lower() else "val"
+    for base in (own / "ILSVRC" / "Data" / "CLS-LOC", own / "Data" / "CLS-LOC", own, own.parent / "Data" / "CLS-LOC"):
+        yield base / split
+    yield own / "images"
+    yield own

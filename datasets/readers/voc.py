@@ -1,0 +1,214 @@
+"""Pascal VOC and ImageNet XML: one file a photo, one entry for each photo and class."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from evalkit.core.errors import DataError
+from evalkit.core.names import is_text, shown
+from evalkit.datasets.annotations import (
+    LeftOut,
+    clipped_box,
+    read_bytes,
+    relative_name,
+    require_unique,
+    to_number,
+)
+from evalkit.datasets.entry import Box, Entry, Places
+from evalkit.datasets.files import read_annotated
+from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PhotoFinder
+
+__all__ = ["half_open", "read_voc"]
+
+_EDGES = ("xmin", "ymin", "xmax", "ymax")
+_PHOTOS = ("JPEGImages", "Data", "images", "Images")  # what stands in place of Annotations
+
+
+def half_open(xmin: float, ymin: float, xmax: float, ymax: float) -> tuple[float, float, float, float]:
+    """Turn VOC's box, whose pixels are counted from 1 and both ends inside, into x0, y0, x1, y1 half-open from 0.
+
+    >>> half_open(1, 1, 500, 375)
+    (0, 0, 500, 375)
+    """
+    return xmin - 1, ymin - 1, xmax, ymax
+
+
+def read_voc(path: Path) -> ImageSet:
+    """Read the XML files of a folder, or one; photos are only looked at.
+
+    Objects marked ``difficult`` are never the object, as in the pointing game, and a class that has no others in a
+    photo gives no entry; beside other objects of their class they are ignored pixels. Photos lie beside the XML files,
+    or in ``JPEGImages``, ``Data`` or ``images`` in place of ``Annotations``; a photo is found by ``filename``, with or
+    without its ending, or by the name of the XML file.
+
+    Args:
+        path: a folder with ``Annotations`` (at any depth), a folder of XML files, or one file.
+
+    Returns:
+        The set, sorted by file; ids are ``<file name>#<class>``. An entry whose box cannot be used, or without its
+        photo, has ``problem`` set; ``notes`` say what has no entry.
+
+    Raises:
+        DataError: there is no XML file; or one that is not well-formed, defines entities, is no annotation, or names a
+            photo elsewhere; the message names the file.
+    """
+    base = path / "Annotations" if (path / "Annotations").is_dir() else path
+    files = [path] if path.is_file() else sorted(_below(base))
+    if not files:
+        raise DataError(f"{path} has no XML file; expected Annotations/<name>.xml and JPEGImages/<name>.jpg")
+    base = path.parent if path.is_file() else base
+    photos = [_photo(file, file.relative_to(base).as_posix()) for file in files]
+    finder = PhotoFinder(_folders(base.absolute()), [name for photo in photos for name in photo.names], PHOTO_ENDINGS)
+    left_out = LeftOut()
+    shared = Counter(photo.names[0] for photo in photos)
+    entries = [entry for photo in photos for entry in _entries(photo, shared, finder, left_out)]
+    name = path.resolve().name or str(path)
+    if not entries:
+        raise DataError(f"{path}: none of its {len(files)} XML files names an object that can be used")
+    require_unique(entries)
+    return ImageSet(
+        name,
+        "voc",
+        entries,
+        read_annotated,
+        sorted({entry.label for entry in entries}),
+        [*left_out.notes(name), *finder.missing(name, entries)],
+    )
+
+
+@dataclass
+class _Class:
+    """The objects of one class in one photo."""
+
+    boxes: list[Box] = field(default_factory=list)
+    difficult: list[Box] = field(default_factory=list)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """What one XML file says."""
+
+    where: str
+    names: tuple[str, ...]
+    size: tuple[int, int] | None
+    classes: dict[str, _Class]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    try:
+        found = [file for file in folder.rglob("*") if file.suffix.lower() == ".xml" and not file.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error
+    yield from found
+
+
+def _photo(file: Path, where: str) -> _Photo:
+    root = _parsed(file, where)
+    if root.tag != "annotation":
+        raise DataError(
+            f"{where}: the outermost element is <{root.tag[:40]}>; <annotation> of VOC or ImageNet is needed"
+        )
+    beside = PurePosixPath(where).parent
+    names = [str(beside / PurePosixPath(where).stem)]
+    given = (root.findtext("filename") or "").strip()
+    if given:
+        names.insert(0, str(beside / relative_name(given, where)))
+    size = _size(root)
+    return _Photo(where, tuple(names), size, _classes(root, where, size))
+
+
+def _parsed(file: Path, where: str) -> Any:  # noqa: ANN401 - an element of a library without types
+    from xml.etree.ElementTree import ParseError
+
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import fromstring
+
+    try:
+        return fromstring(read_bytes(file), forbid_dtd=True)
+    except DefusedXmlException as error:
+        raise DataError(
+            f"{where}: a document type, entities or external references are not allowed in annotations; remove them"
+        ) from error
+    except (ParseError, LookupError, ValueError) as error:
+        raise DataError(f"{where} is not well-formed XML: {error}; repair or remove the file") from error
+
+
+def _size(root: Any) -> tuple[int, int] | None:  # noqa: ANN401
+    """Return height and width if the file says them; many write zeros."""
+    texts = [(root.findtext(f"size/{side}") or "").strip() for side in ("height", "width")]
+    if not all(text.isascii() and text.isdigit() and 0 < len(text) < 8 and int(text) for text in texts):
+        return None
+    return int(texts[0]), int(texts[1])
+
+
+def _classes(root: Any, where: str, size: tuple[int, int] | None) -> dict[str, _Class]:  # noqa: ANN401
+    classes: dict[str, _Class] = {}
+    for number, item in enumerate(root.findall("object"), start=1):
+        label = (item.findtext("name") or "").strip()
+        if not label or not is_text(label):
+            raise DataError(f"{where} object {number}: name {label!r} is not allowed; write the class")
+        of_class = classes.setdefault(label, _Class())
+        box = _box([item.findtext(f"bndbox/{edge}") for edge in _EDGES], size)
+        if isinstance(box, str):
+            of_class.problem = of_class.problem or f"{where} object {number}: {box}"
+        elif (item.findtext("difficult") or "").strip().lower() in ("1", "1.0", "true", "yes"):
+            of_class.difficult.append(box)
+        else:
+            of_class.boxes.append(box)
+    return classes
+
+
+def _box(texts: Sequence[str | None], size: tuple[int, int] | None) -> Box | str:
+    try:
+        edges = [to_number(text or "") for text in texts]
+    except ValueError:
+        said = ", ".join(shown(text, 20) for text in texts)
+        return f"bndbox ({said}) is not xmin, ymin, xmax, ymax in pixels"
+    return clipped_box(half_open(*edges), size)
+
+
+def _entries(photo: _Photo, shared: Counter[str], finder: PhotoFinder, left_out: LeftOut) -> Iterator[Entry]:
+    if not photo.classes:
+        left_out.add("files without an object", photo.where)
+        return
+    path, size_bytes, mtime_ns, missing = finder.photo(*photo.names)
+    own = finder.photo(photo.names[-1])
+    if own.path != path and not own.problem:
+        missing = missing or f"its filename is '{path.name}', its own name that of '{own.path.name}'; both are there"
+    name = photo.names[0] if shared[photo.names[0]] == 1 else photo.names[-1]  # some programs write one into all
+    for label, found in photo.classes.items():
+        if not found.boxes and not found.problem:
+            left_out.add("classes that have only difficult objects in a photo", f"{photo.where}, {label}")
+            continue
+        yield Entry(
+            id=f"{name}#{label}",
+            path=path,
+            class_index=None,
+            label=label,
+            boxes=tuple(found.boxes),
+            size_bytes=size_bytes,
+            mtime_ns=mtime_ns,
+            where=photo.where,
+            problem=missing or found.problem,
+            ignore=Places(boxes=tuple(found.difficult)),
+            size=photo.size,
+        )
+
+
+def _folders(base: Path) -> Iterator[Path]:
+    """Yield where the photos of a folder of XML files may be, the likeliest first."""
+    parts = list(base.parts)
+    if "Annotations" in parts:
+        at = len(parts) - 1 - parts[::-1].index("Annotations")
+        for name in _PHOTOS:
+            yield Path(*parts[:at], name, *parts[at + 1 :])
+    yield base
+    for above in (base, base.parent):
+        for name in _PHOTOS:
+            yield above / name

@@ -1,0 +1,1 @@
+"""Scenes: procedural images in which one object is the only evidence for the class."""

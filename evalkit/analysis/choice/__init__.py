@@ -1,0 +1,1 @@
+"""Choosing a parameter: the sweep table and the recommendation."""

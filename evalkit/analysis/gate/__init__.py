@@ -1,0 +1,1 @@
+"""The regression gate: what is comparable, verdicts, tolerances."""

@@ -1,0 +1,183 @@
+"""Explain a photo in one line and keep the picture in another: ``evalkit.explain`` and ``evalkit.save``."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeGuard, Unpack, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evalkit.core.errors import ConfigError, DataError
+from evalkit.core.registry import split_specs
+
+if TYPE_CHECKING:
+    from evalkit.datasets.geometry import Geometry
+    from evalkit.harness.explain import Explanation
+
+__all__ = ["Saved", "explain", "save"]
+
+Photo = str | PathLike[str] | NDArray[np.uint8]
+
+
+class Saved(NamedTuple):
+    """What ``save`` wrote: the picture, and the raw values."""
+
+    picture: Path
+    values: Path
+
+
+class _Options(TypedDict, total=False):
+    class_index: int | str | None
+    preprocess: str | None
+    class_names: Sequence[str] | None
+    geometry: Literal["squash", "center-crop"]
+    batch_size: int | None
+
+
+@overload
+def explain(model: Any, image: Photo, explainer: str = ..., **options: Unpack[_Options]) -> Explanation: ...  # noqa: ANN401
+@overload
+def explain(
+    model: Any,  # noqa: ANN401
+    image: Sequence[Photo],
+    explainer: str = ...,
+    **options: Unpack[_Options],
+) -> list[Explanation]: ...
+def explain(
+    model: Any,
+    image: Photo | Sequence[Photo],
+    explainer: str = "gradcam",
+    *,
+    class_index: int | str | None = None,
+    preprocess: str | None = None,
+    class_names: Sequence[str] | None = None,
+    geometry: Literal["squash", "center-crop"] = "squash",
+    batch_size: int | None = None,
+) -> Explanation | list[Explanation]:
+    """Explain the model's decision on a photo.
+
+    ``evalkit.save(evalkit.explain(model, "cat.jpg", "gradcam", preprocess="vgg16"), "pictures", "cat")`` writes
+    ``pictures/cat.png`` and ``pictures/cat.npy``.
+
+    Args:
+        model: a Keras model, which is never changed, or whatever ``--model`` takes.
+        image: a file, uint8 (H, W, 3) RGB, or a sequence of these; of any size.
+        explainer: a spec such as ``"occlusion(patch_size=40)"``.
+        class_index: the class to explain, by index or name; None = the model's first choice.
+        preprocess: how the model wants its input: a ``keras.applications`` family, or ``none`` for RGB in 0..255.
+            Needed unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
+        class_names: names of the model's outputs, in their order.
+        geometry: how photos are fitted to the model's input.
+        batch_size: the most images in one pass.
+
+    Returns:
+        An ``Explanation`` (``saliency_map``, ``class_name``, ``probability``, ``top``, ...), or one for each photo.
+
+    Raises:
+        EvalkitError: whatever does not fit, in one sentence that names the option as on the command line.
+    """
+    from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, read_photo
+    from evalkit.models.zoo.load import as_classifier, load_classifier
+
+    several = isinstance(image, Sequence) and not isinstance(image, str | bytes)
+    given: Sequence[Any] = image if several else [image]  # type: ignore[assignment]
+    photos = [read_photo(_source(one), f"image {number}" if several else "image") for number, one in enumerate(given)]
+    if not isinstance(explainer, str) or len(split_specs(explainer)) != 1:
+        raise ConfigError(
+            f"explainer {explainer!r} is not one spec; write for example 'gradcam', and call once for each"
+        )
+    load = load_classifier if isinstance(model, str) else as_classifier
+    classifier = load(model, preprocess=preprocess, class_names=class_names, batch_size=batch_size)
+    made = explain_photos(
+        classifier,
+        photos,
+        build_explainers([explainer], classifier),
+        class_index=class_index_of(classifier, class_index),
+        geometry=geometry,
+    )
+    return list(made) if several else next(made)
+
+
+def _source(given: Any) -> Path | NDArray[Any]:  # noqa: ANN401 - whatever stands for a photo
+    """Return a file, or an array of whatever can be one, e.g. a PIL image or a tensor."""
+    if isinstance(given, str | PathLike):
+        return Path(given)
+    if not hasattr(given, "__array__") and not hasattr(given, "__array_interface__"):
+        raise DataError(f"image is {type(given).__name__}; a file, or uint8 (height, width, 3), RGB, is needed")
+    return np.asarray(given)
+
+
+def save(
+    map: Explanation | ArrayLike,  # noqa: A002 - what it is
+    folder: str | PathLike[str],
+    name: str,
+    *,
+    photo: NDArray[np.uint8] | None = None,
+    geometry: Geometry = "squash",
+) -> Saved:
+    """Write a map as ``<name>.png``, a picture with its scale, and ``<name>.npy``, the raw values as float32.
+
+    Args:
+        map: from ``explain``, or numbers (h, w).
+        folder: made if need be; files of these names are replaced.
+        name: of both files, without ending.
+        photo: uint8 (H, W, 3) RGB, under a map that brings none.
+        geometry: how that photo was fitted to the model's input.
+
+    Raises:
+        ConfigError: the name is empty or holds a folder.
+        DataError: the map is something else than (h, w) numbers, or the photo than uint8 (H, W, 3).
+        StoreError: the files cannot be written.
+    """
+    from evalkit.report.images.figure import map_picture
+    from evalkit.store.files import write_file
+
+    if not name or Path(name).name != name or "\0" in name:
+        raise ConfigError(f"name '{name}' is not allowed; write a file's name without folder and ending")
+    if _is_explanation(map):
+        values = map.saliency_map
+        picture = map_picture(
+            values, map.photo, geometry=map.geometry, region=map.region, title=map.explainer, about=_about(map)
+        )
+    else:
+        values = _checked(map)
+        picture = map_picture(values, _checked_photo(photo), geometry=geometry, title=name)
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=False)
+    saved = Saved(Path(folder) / f"{name}.png", Path(folder) / f"{name}.npy")
+    write_file(saved.picture, picture)
+    write_file(saved.values, buffer.getvalue())
+    return saved
+
+
+def _is_explanation(given: object) -> TypeGuard[Explanation]:
+    return hasattr(given, "saliency_map")
+
+
+def _checked(given: object) -> NDArray[np.float32]:
+    try:
+        values = np.asarray(given)
+    except ValueError as error:  # rows of several lengths
+        raise DataError(f"the map is no array ({error}); numbers (height, width) are needed") from error
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "fiub":
+        raise DataError(f"the map is {values.dtype} {values.shape}; numbers (height, width) are needed")
+    from evalkit.store.maps import as_float32
+
+    return as_float32(values)
+
+
+def _checked_photo(photo: object) -> NDArray[np.uint8] | None:
+    if photo is None:
+        return None
+    pixels = np.asarray(photo)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise DataError(f"photo is {pixels.dtype} {pixels.shape}; uint8 (height, width, 3), RGB, is needed")
+    return pixels
+
+
+def _about(made: Explanation) -> str:
+    return f"{made.class_name}, score {made.probability:.3f} \N{MIDDLE DOT} {made.image}"

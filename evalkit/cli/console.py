@@ -1,0 +1,106 @@
+"""Where results and progress go: stdout is the result, stderr is progress."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from evalkit.core.errors import StoreError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+    from rich.console import Console
+
+__all__ = [
+    "color_wanted",
+    "prepare_streams",
+    "print_result",
+    "quiet_native_stderr",
+    "stderr_console",
+    "terminal_width",
+]
+
+_DEFAULT_WIDTH, _WIDEST = 80, 1000
+
+
+class _Unheard(io.FileIO):
+    """A stream that nobody may be reading any more: what cannot be written is dropped."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Return the bytes written, or given up."""
+        with contextlib.suppress(OSError):
+            return super().write(data)
+        return memoryview(data).nbytes
+
+
+def prepare_streams() -> None:
+    """Make the standard streams of this process such that no run ends because nobody listens.
+
+    A stream that was closed becomes the null device: else the next file that is opened would take its place. What is
+    said on stderr, which is only progress, is dropped where it cannot be written.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as we
+    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+    raw = _Unheard(2, "w", closefd=False)
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="replace", line_buffering=True)
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal, 1,000 at most; 80 where there is none."""
+    return min(shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns, _WIDEST)
+
+
+def color_wanted() -> bool:
+    """Tell whether stdout is a terminal that wants color (https://no-color.org is respected)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def stderr_console() -> Console:
+    """Return the console for progress."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def print_result(text: str) -> None:
+    """Print a result on stdout, with one newline at its end; whoever reads it may go before it ends.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        sys.stdout.write(text.rstrip("\n") + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left must not be flushed once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise StoreError(f"stdout cannot be written: {error.strerror}; repeat the command, it goes on") from error
+
+
+@contextmanager
+def quiet_native_stderr() -> Iterator[None]:
+    """Keep what TensorFlow's native code writes while it is imported off the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(silent)
+        os.close(kept)

@@ -1,0 +1,272 @@
+"""Maps made elsewhere: a folder of files, matched to the images by name, scored as if an explainer had made them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.core import signature
+from evalkit.core.errors import ConfigError, ImageError
+from evalkit.core.names import escaped, path_of
+from evalkit.core.registry import Literals
+from evalkit.datasets.files import contents_of
+from evalkit.datasets.image import LabelledImage
+from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
+from evalkit.store.maps import as_float32, map_path
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
+
+__all__ = ["Supplied", "read_map_file", "supplied_maps", "tell_missing"]
+
+_ENDINGS = (".npy", ".png")
+_GRAY_MODES = ("1", "L", "I", "I;16", "I;16B")
+_NAMED = 20
+NO_MAP, NOT_FINITE = "no map was given", "the map has NaN or infinite values"
+
+
+@dataclass(frozen=True, eq=False)
+class Supplied(Explainer):
+    """A folder of maps as an entrant of the leaderboard.
+
+    Attributes:
+        folder: where the maps stand; its name is the entrant's.
+        files: image id to map file.
+        digest: of all files' contents: when a map changes, its scores are made anew.
+        problems: image id to why its map cannot be scored.
+        unused: files that match no image.
+    """
+
+    name: ClassVar[str] = "maps"
+    method: ClassVar[str] = "made elsewhere"
+    summary: ClassVar[str] = "maps made elsewhere, with `score`"
+    reference: ClassVar[str] = "docs/architecture.md"
+    folder: Path
+    files: Mapping[str, Path] = field(repr=False)
+    digest: str
+    problems: Mapping[str, str] = field(repr=False)
+    unused: Sequence[str] = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """``maps(<folder's name>)``."""
+        return f"{self.name}({escaped(self.folder.name)})"
+
+    @property
+    def signature(self) -> str:
+        """The name, and how maps of another size are brought to the model's."""
+        return signature.line(self.name, {"v": self.version, "folder": escaped(self.folder.name), "resize": "bilinear"})
+
+    @property
+    def contents(self) -> str:
+        """What a stored score must have been made of."""
+        return self.digest
+
+    def parameters(self) -> dict[str, Literals]:
+        """Return where the maps stand."""
+        return {"folder": escaped(str(self.folder))}
+
+    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
+        """Raise ConfigError: a map is found by its photo's name."""
+        raise ConfigError(f"{self.text} holds the maps of named photos; it cannot explain others")
+
+    def explain_photo(self, classifier: Classifier, image: LabelledImage, target: Outputs) -> Maps:  # noqa: ARG002
+        """Return the photo's map at the model's input size, float64 (1, H, W).
+
+        Raises:
+            ImageError: there is none, or it cannot be read; the message is the reason stored with its cells.
+        """
+        if image.id not in self.files:
+            raise ImageError(NO_MAP)
+        found = read_map_file(_contents(self.files[image.id]), self.files[image.id].suffix)
+        return _resized(found, classifier.input_size)[None].astype(np.float64)
+
+    def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
+        """Return 0: nobody knows what they took."""
+        return 0
+
+
+def supplied_maps(folders: Sequence[Path], image_ids: Sequence[str]) -> list[Supplied]:
+    """Find the maps of images in folders.
+
+    The map of ``cats/1.jpg`` is ``cats/1.npy`` or, if no other image is called so, ``1.npy``, as ``.npy`` or ``.png``;
+    or what a run folder calls it.
+
+    Args:
+        folders: one an entrant.
+        image_ids: of the whole set.
+
+    Raises:
+        ConfigError: a folder that is none, two of one name, two maps of one image, or not one map that matches.
+    """
+    roots = [Path(os.path.abspath(path_of(folder))) for folder in folders]  # noqa: PTH100 - "." and ".." have names
+    twice = [name for name, count in Counter(root.name for root in roots).items() if count > 1]
+    if twice:
+        raise ConfigError(f"MAPS_DIR: two folders are called '{twice[0]}'; rename one, the name stands in the tables")
+    return [_supplied(folder, root, image_ids) for folder, root in zip(folders, roots, strict=True)]
+
+
+def tell_missing(made: Supplied, image_ids: Sequence[str], say: Callable[[str], None]) -> None:
+    """Name the images whose map is missing or cannot be scored, and the files that match none.
+
+    Args:
+        made: from ``supplied_maps``.
+        image_ids: to be scored.
+        say: prints one sentence on stderr.
+    """
+    by_reason: dict[str, list[str]] = {}
+    for image_id in image_ids:
+        reason = made.problems.get(image_id, "") if image_id in made.files else NO_MAP
+        if reason:
+            by_reason.setdefault(reason, []).append(image_id)
+    for reason, names in {**by_reason, "no image is called so": made.unused}.items():
+        if names:
+            more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            say(f"{made.text}: {len(names)} not scored, {reason}: {', '.join(names[:_NAMED])}{more}")
+
+
+def _supplied(folder: Path, root: Path, image_ids: Sequence[str]) -> Supplied:
+    if not root.is_dir():
+        raise ConfigError(
+            f"MAPS_DIR '{folder}' is not a folder; name one with a map for each image: <image's name>.npy"
+        )
+    files: dict[str, Path] = {}
+    for path in sorted(root.rglob("*")):
+        if _is_map(path):
+            name = _composed(path.relative_to(root).with_suffix(path.suffix.lower()).as_posix())
+            _require_one(folder, files.get(name, path), path, name)
+            files[name] = path
+    found = _matched(folder, files, image_ids)
+    if not found:
+        example = PurePosixPath(image_ids[0]).with_suffix(".npy").name if image_ids else "<image's name>.npy"
+        raise ConfigError(
+            f"MAPS_DIR '{folder}': none of its {len(files)} .npy and .png files is called like an image; the first "
+            f"image's map would be '{example}'"
+        )
+    used = set(found.values())
+    unused = [name for name, path in files.items() if path not in used]
+    return Supplied(root, found, *_looked_at(found), unused)
+
+
+def _composed(name: str) -> str:
+    """Return a name in the one of its spellings that counts: some systems take letters and their accents apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _is_map(path: Path) -> bool:
+    return path.suffix.lower() in _ENDINGS and path.is_file() and not path.name.startswith(".")
+
+
+def _matched(folder: Path, files: Mapping[str, Path], image_ids: Sequence[str]) -> dict[str, Path]:
+    stems = Counter(PurePosixPath(image_id).stem for image_id in image_ids)
+    paths = Counter(PurePosixPath(image_id).with_suffix("").as_posix() for image_id in image_ids)
+    ids = set(image_ids)
+    found = {}
+    for image_id in image_ids:
+        own = PurePosixPath(image_id)
+        names = [image_id, PurePosixPath(map_path("x", image_id)).stem]
+        # A shorter name is only an image's own if no other image is called so: cat.jpg and cat.png share no map.
+        short = own.with_suffix("").as_posix()
+        names += [short] if paths[short] == 1 and short not in ids else []
+        names += [own.stem] if stems[own.stem] == 1 and own.stem not in ids else []
+        wanted = dict.fromkeys(name + ending for name in names for ending in _ENDINGS)
+        there = [files[name] for name in map(_composed, wanted) if name in files]
+        if there:
+            _require_one(folder, there[0], there[-1], image_id)
+            found[image_id] = there[0]
+    return found
+
+
+def _require_one(folder: Path, first: Path, last: Path, image_id: str) -> None:
+    if first != last:
+        raise ConfigError(
+            f"MAPS_DIR '{folder}': '{first.name}' and '{last.name}' are both maps of image '{image_id}'; remove one"
+        )
+
+
+def _looked_at(found: Mapping[str, Path]) -> tuple[str, dict[str, str]]:
+    """Return the digest of all files, and for images whose map cannot be scored the reason."""
+    digest = hashlib.sha256()
+    problems = {}
+    for image_id, path in found.items():
+        try:
+            data = _contents(path)
+            digest.update(f"{image_id}:{hashlib.sha256(data).hexdigest()}\n".encode())
+            problem = "" if np.isfinite(read_map_file(data, path.suffix)).all() else NOT_FINITE
+        except ImageError as error:
+            problem = str(error)
+        if problem:
+            problems[image_id] = problem
+    return digest.hexdigest(), problems
+
+
+def _contents(path: Path) -> bytes:
+    try:
+        return contents_of(path)
+    except ImageError as error:
+        raise ImageError(f"the map: {error}") from error
+
+
+def read_map_file(data: bytes, ending: str) -> NDArray[np.float32]:
+    """Read one map.
+
+    Args:
+        data: the contents of a ``.npy`` file of numbers (H, W), also (1, H, W) or (H, W, 1); or of a gray PNG of 8 or
+            16 bits, whose values are taken as they are.
+        ending: ``.npy`` or ``.png``.
+
+    Returns:
+        float32 (H, W), higher = more important, see ``as_float32``; may hold NaN.
+
+    Raises:
+        ImageError: something else; the message is fit to be stored.
+    """
+    values = _from_png(data) if ending.lower() == ".png" else _from_npy(data)
+    if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
+        values = values[0] if values.shape[0] == 1 else values[:, :, 0]
+    if values.ndim != 2 or not values.size:
+        raise ImageError(f"the map file has shape {values.shape}; (height, width) is needed")
+    if values.dtype.kind not in "fiub":
+        raise ImageError(f"the map file holds {values.dtype}; numbers are needed")
+    return as_float32(values)
+
+
+def _from_npy(data: bytes) -> NDArray[np.generic]:
+    try:
+        return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
+    except Exception as error:  # a damaged header raises nearly anything
+        raise ImageError("the map file is no NumPy array of numbers") from error
+
+
+def _from_png(data: bytes) -> NDArray[np.generic]:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if image.mode not in _GRAY_MODES:
+                raise ImageError("the map file is a color picture; a gray one, or the numbers as .npy, is needed")
+            return np.array(image)
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError("the map file cannot be decoded as PNG") from error
+
+
+def _resized(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring a map to the model's input as photos are: bilinear, antialiased where it shrinks."""
+    from PIL import Image
+
+    if values.shape == size or not np.isfinite(values).all():
+        return values if values.shape == size else np.full(size, np.nan, dtype=np.float32)
+    made = Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(made, dtype=np.float32)

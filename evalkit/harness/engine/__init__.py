@@ -1,0 +1,1 @@
+"""From a plan to stored scores: jobs, executors, the worker, the driver and what it commits."""

@@ -1,0 +1,110 @@
+"""What the manifest says of a run: the plan, and what the store holds of it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
+
+from evalkit.explainers.base import Explainer
+from evalkit.harness.planning.plan import Plan, versions
+from evalkit.store.database import ImageRow
+from evalkit.store.manifest import SCHEMA_VERSION, DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings
+from evalkit.store.run_folder import RunFolder
+
+__all__ = ["manifest_of"]
+
+_NAMED = 100
+
+
+def manifest_of(plan: Plan, folder: RunFolder, created: str, finished: str | None) -> Manifest:
+    """Return the manifest.
+
+    Args:
+        plan: what is asked for.
+        folder: the run's.
+        created: ISO 8601, UTC.
+        finished: ISO 8601, UTC; None while cells are missing.
+    """
+    rows = folder.database.planned_images()
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        signature=plan.signatures(),
+        model=_model_facts(plan, rows),
+        data=_data_facts(plan, rows),
+        settings=Settings(
+            target=plan.target_text,
+            geometry=plan.geometry,
+            steps=plan.steps,
+            seed=plan.seed,
+            batch_size=plan.classifier.batch_size,
+            limit=plan.limit,
+            criterion=plan.criterion,
+            margin=plan.margin,
+            chosen=dict(plan.chosen),
+        ),
+        explainers=tuple(_explainer_facts(plan, explainer, folder) for explainer in plan.explainers),
+        metrics=tuple(metric.text for metric in plan.metrics),
+        versions=versions(),
+        files=dict(plan.files),
+        created=created,
+        finished=finished,
+    )
+
+
+def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
+    model = plan.classifier
+    seen = [row for row in rows if row.predicted is not None]
+    labelled = [row.correct for row in seen if row.correct is not None]
+    right = sum(labelled)
+    clean = np.array([row.clean_score for row in seen if row.clean_score is not None])
+    return ModelFacts(
+        name=model.name,
+        fingerprint=model.fingerprint,
+        preprocess=model.preprocess,
+        input_size=model.input_size,
+        n_classes=model.n_classes,
+        target_layer=model.target_layer,
+        precision=model.precision,
+        accuracy=right / len(labelled) if labelled else None,
+        n_right=right if labelled else None,
+        median_clean_score=float(np.median(clean)) if clean.size else None,
+        saturated_share=float((clean > 0.999).mean()) if clean.size else None,
+    )
+
+
+def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
+    problems = [(row.image_id, row.problem) for row in rows if row.problem is not None]
+    # What was read, not where from: the same images have the same fingerprint on every machine.
+    contents = [repr((row.image_id, row.sha256, row.label, row.class_index, row.place)) for row in rows if row.sha256]
+    complete = len(contents) + len(problems) == len(rows)
+    return DataFacts(
+        name=plan.images.name,
+        kind=plan.images.kind,
+        n_images=len(rows),
+        n_unreadable=len(problems),
+        n_regions=sum(row.object_share is not None for row in rows),
+        fingerprint=sha256("\n".join(contents).encode()).hexdigest() if complete and contents else None,
+        unreadable=tuple(problems[:_NAMED]),
+        source=plan.source,
+    )
+
+
+def _explainer_facts(plan: Plan, explainer: Explainer, folder: RunFolder) -> ExplainerFacts:
+    size = plan.classifier.input_size
+    n_maps, seconds = folder.database.map_costs().get(explainer.text, (0, 0.0))
+    parameters = explainer.parameters()
+    if "stride" in parameters:
+        parameters["stride"] = getattr(explainer, "stride_px", parameters["stride"])
+    return ExplainerFacts(
+        text=explainer.text,
+        name=explainer.name,
+        parameters=parameters,
+        control=explainer.control,
+        positions=explainer.positions(size),
+        forward_passes=explainer.forward_passes(size),
+        method=explainer.method_on(plan.classifier),
+        seconds=seconds,
+        n_maps=n_maps,
+    )

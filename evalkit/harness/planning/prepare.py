@@ -1,0 +1,263 @@
+"""Options to a plan: everything is opened and checked here, before anything is computed or written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.core.errors import ConfigError, EvalkitError, ImageError, ModelError
+from evalkit.core.names import escaped, is_text, path_of
+from evalkit.core.registry import split_specs
+from evalkit.core.settings import (
+    DEFAULT_CRITERION,
+    DEFAULT_MARGIN,
+    RunOptions,
+    completed,
+    patch_sizes_of,
+    region_area_of,
+    strides_of,
+)
+from evalkit.datasets.class_map import read_class_map
+from evalkit.datasets.classes import match_classes
+from evalkit.datasets.geometry import Geometry, fit
+from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.open import open_image_set
+from evalkit.explainers.base import Explainer
+from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, unused_by
+from evalkit.explainers.precomputed import supplied_maps, tell_missing
+from evalkit.harness.planning.plan import Plan, joined_classes
+from evalkit.harness.planning.select_images import chosen_by, select
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS, find_criterion
+from evalkit.metrics.spec import Metric
+from evalkit.models.classifier import Classifier
+from evalkit.models.keras.precision import agreement, has_bfloat16_units
+from evalkit.models.zoo.load import load_classifier
+from evalkit.store.run_folder import RunFolder
+
+__all__ = ["default_output", "prepare"]
+
+Say = Callable[[str], None]
+_LOOKED_AT = 3  # photos on which two precisions are compared
+
+
+def prepare(
+    options: RunOptions,
+    say: Say,
+    *,
+    model: Classifier | None = None,
+    images: ImageSet | None = None,
+    class_names: Sequence[str] | None = None,
+    maps: Sequence[Path] = (),
+) -> Plan:
+    """Open the images and the model, build explainers and metrics, and check that they fit each other.
+
+    Args:
+        options: merged, with defaults.
+        say: prints one sentence on stderr, for what was decided on the user's behalf.
+        model: instead of ``options.model``.
+        images: instead of ``options.data``.
+        class_names: instead of the file of ``options.class_names``.
+        maps: folders of maps made elsewhere, entered before the explainers.
+
+    Raises:
+        EvalkitError: whatever does not fit, in one sentence.
+    """
+    if model is None and images is None:
+        options = completed(options)
+    if images is None and not options.data:
+        raise ConfigError(
+            "--data is missing; point it to a folder of class folders or to a CSV manifest, or write --data scenes"
+        )
+    if model is None and not options.model:
+        raise ConfigError(
+            "--model is missing; give a .keras file, vgg16 or another keras.applications name, or module:function"
+        )
+    steps, seed = options.steps or 28, options.seed or 0
+    # What needs no model comes first: a typo should not cost the time it takes to load one.
+    metrics = _metrics(options.metrics, steps)
+    sizes = patch_sizes_of(options)
+    by_default = SCENES_PATCH_SIZES if options.data == "scenes" else DEFAULT_PATCH_SIZES
+    explainers = expand(
+        DEFAULT_EXPLAINERS if options.explainers is None else options.explainers,
+        sizes or by_default,
+        seed,
+        strides=strides_of(options) or ("patch",),
+        say=say,
+    )
+    criterion = _criterion(options.criterion, metrics)
+    class_map = read_class_map(Path(options.class_map)) if options.class_map else None
+    region_area_of(options)
+    source = "" if images is not None else _source(options.data or "")
+    images = open_image_set(options.data or "", options.data_format) if images is None else images
+    supplied = supplied_maps(maps, [entry.id for entry in images.entries])
+    classifier = model or _loaded(options, class_names)
+    target = options.target or "label"
+    images, notes = match_classes(
+        images,
+        classifier.class_names,
+        classifier.n_classes,
+        require_labels=target == "label" or bool(options.only_correct),
+        class_ids=classifier.class_ids,
+        class_map=class_map,
+    )
+    for note in (*images.notes, *notes):
+        say(note)
+    geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
+    precision = _precision(options, classifier)
+    classifier = _in_precision(classifier, precision, _checked(images), geometry, say)
+    joined = joined_classes(images)  # before any is left out: a limit moves no score of those that stay
+    images = _checked(select(images, options, classifier, geometry, say))  # asks the model as the run will
+    fitting = _fitting(explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say)
+    # What can be gone on with is said when nothing can fail any more.
+    for one in supplied:
+        tell_missing(one, [entry.id for entry in images.entries], say)
+    for option in unused_by(options.explainers, sizes=sizes is not None, strides=options.strides is not None):
+        say(f"{option} is not used: --explainers names no occlusion that leaves it open")
+    if classifier.doubt:
+        say(classifier.doubt)
+    return Plan(
+        images=images,
+        classifier=classifier,
+        explainers=[*supplied, *fitting],
+        metrics=metrics,
+        target=target,
+        geometry=geometry,
+        steps=steps,
+        seed=seed,
+        limit=options.limit,
+        criterion=criterion,
+        margin=DEFAULT_MARGIN if options.margin is None else options.margin,
+        batch_size=options.batch_size,
+        fail_on_error=bool(options.fail_on_error),
+        chosen=chosen_by(options),
+        source=source,
+        joined=joined,
+        files=_files(options),
+    )
+
+
+def _source(data: str) -> str:
+    """Return where the images can be read again; nothing where that cannot be written down."""
+    place = data if data == "scenes" else str(path_of(data).absolute())
+    return place if is_text(place) else ""
+
+
+def _files(options: RunOptions) -> dict[str, str]:
+    """Return the files that were read besides the images, by option: what makes the run again."""
+    given = {key: getattr(options, key) for key in ("model", "weights", "class_names", "class_map")}
+    paths = {key: Path(text).absolute() for key, text in given.items() if text}
+    files = {key: str(path) for key, path in paths.items() if path.is_file() and is_text(str(path))}
+    return files if "model" in files or not options.model else {"model": escaped(options.model), **files}
+
+
+def _loaded(options: RunOptions, class_names: Sequence[str] | None) -> Classifier:
+    return load_classifier(
+        options.model or "",
+        weights=_path(options.weights),
+        preprocess=options.preprocess,
+        class_names=class_names or _path(options.class_names),
+        batch_size=options.batch_size,
+    )
+
+
+def default_output(plan: Plan) -> Path:
+    """Return ``runs/<data>-<model>-<signature>``: the same command always means the same folder."""
+    data, model = Path(plan.images.name).stem, Path(plan.classifier.name.replace(":", "-")).stem
+    return Path("runs") / f"{data}-{model}-{plan.digest()}"
+
+
+def _metrics(given: str | Sequence[str] | None, steps: int) -> list[Metric]:
+    texts = DEFAULT_METRICS if given is None else [given] if isinstance(given, str) else given
+    specs = [spec for text in texts for spec in split_specs(text)]
+    if not specs:
+        raise ConfigError(f"--metrics is empty; name at least one of: {', '.join(METRICS.names())}")
+    metrics = [METRICS.build(spec, steps=steps) for spec in specs]
+    seen: set[str] = set()
+    for metric in metrics:
+        if metric.text in seen:
+            raise ConfigError(f"--metrics: {metric.text} is listed twice; drop one")
+        seen.add(metric.text)
+    return metrics
+
+
+def _criterion(given: str | None, metrics: Sequence[Metric]) -> str:
+    """Return the text of the metric that decides the patch size; the default need not be among the run's."""
+    return find_criterion(given, metrics).text if given is not None else DEFAULT_CRITERION
+
+
+def _fitting(
+    explainers: Sequence[Explainer], classifier: Classifier, *, by_default: bool, sized: bool, say: Say
+) -> list[Explainer]:
+    """Check every explainer against the model; those that nobody asked for by name are left out, and it is said."""
+    fitting: list[Explainer] = []
+    for explainer in explainers:
+        try:
+            explainer.check(classifier)
+        except EvalkitError as error:
+            if not by_default or (sized and explainer.name == "occlusion"):
+                raise
+            say(f"left out: {error}")
+        else:
+            fitting.append(explainer)
+    return fitting
+
+
+def _precision(options: RunOptions, classifier: Classifier) -> str:
+    """Return the precision asked for; what ``auto`` has chosen stays when a run is gone on with."""
+    asked = options.precision or "auto"
+    if asked != "auto" or options.output is None or options.fresh:
+        return asked
+    earlier = RunFolder.manifest_at(Path(options.output))
+    if earlier is None or earlier.model.fingerprint != classifier.fingerprint:
+        return asked
+    return earlier.model.precision if earlier.model.precision in ("float32", "bfloat16") else asked
+
+
+def _in_precision(classifier: Classifier, precision: str, images: ImageSet, geometry: Geometry, say: Say) -> Classifier:
+    """Return the classifier in the precision asked for; ``auto`` takes bfloat16 where it is fast and close enough."""
+    if classifier.precision != "float32":
+        return classifier  # the model was built for another precision; it is not ours to change
+    if precision == "float32":
+        return classifier
+    if precision == "bfloat16":
+        if not has_bfloat16_units():
+            say("this processor has no bfloat16 units: --precision bfloat16 will be slow; auto takes float32 here")
+        return classifier.in_precision("bfloat16")
+    looked_at = _first_photos(images, classifier.input_size, geometry) if has_bfloat16_units() else []
+    if not looked_at:
+        return classifier
+    try:
+        fast = classifier.in_precision("bfloat16")
+    except ModelError as error:
+        say(f"float32 is used: {error}")
+        return classifier
+    seen = agreement(classifier, fast, looked_at)
+    if seen.close_enough:
+        return fast
+    say(f"float32 is used: on {seen.n_images} of these photos bfloat16 gives {seen}; --precision bfloat16 takes it")
+    return classifier
+
+
+def _first_photos(images: ImageSet, size: tuple[int, int], geometry: Geometry) -> list[NDArray[np.uint8]]:
+    found: list[NDArray[np.uint8]] = []
+    for entry in images.entries:
+        try:
+            found.append(fit(images.read(entry), size, geometry).pixels)
+        except ImageError:
+            continue
+        if len(found) == _LOOKED_AT:
+            break
+    return found
+
+
+def _checked(images: ImageSet) -> ImageSet:
+    if len(images) == 0:
+        raise ConfigError(f"--data '{images.name}' holds no images")
+    return images
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)

@@ -1,0 +1,1 @@
+"""Fast exact passes: composed images, occlusion windows, perturbations, memory."""

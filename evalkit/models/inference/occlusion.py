@@ -1,0 +1,153 @@
+"""Logits of one image under many patches: by windows where that pays, else by full passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from evalkit.models.inference.chain import spatial_layers
+from evalkit.models.inference.route import Pair, Route, plan_route
+from evalkit.models.inference.windowed import WindowedPass
+from evalkit.models.inference.windows import Windows
+from evalkit.models.keras import graph
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
+
+__all__ = ["FULL", "WINDOWED", "OccludedPass"]
+
+FULL, WINDOWED = "full pass", "windowed"
+_PAYS = 1.3  # times less work, of the whole model
+_KEPT_ROUTES = 16
+_AGREEING = (1e-3, 2e-2)  # of the logits' range: float32, bfloat16
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.float32]
+Places = NDArray[np.int64]
+Tensor = Any
+
+
+class OccludedPass:
+    """Asks one classifier about images with a patch on them.
+
+    Attributes:
+        windowed: False takes the full pass everywhere; so it is once windows have failed on this model.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        """Look at the classifier's graph; nothing is computed yet."""
+        self.windowed = True
+        self._classifier = classifier
+        own_first, self._layers = spatial_layers(classifier.computed, classifier.input_size, classifier.replaced)
+        self._first: Callable[[Tensor], Tensor] = lambda images: own_first(classifier.preprocess_tensor(images))
+        self._compiled: dict[tuple[object, ...], WindowedPass] = {}
+        self._routes: dict[tuple[object, ...], Route | None] = {}
+        self._compiled_rest = tf.function(self._rest, reduce_retracing=True)
+
+    def method(self, rows: Places, columns: Places, patch_size: int) -> str:
+        """Say how patches of this size at these places are computed: ``windowed`` or ``full pass``."""
+        return FULL if self._route(rows, columns, patch_size) is None else WINDOWED
+
+    def logits(self, image: Image, filled: Image, rows: Places, columns: Places, patch_size: int) -> Floats:
+        """Return the logits of an image, and of the image under each patch.
+
+        Args:
+            image: float32 (H, W, 3) RGB in 0..255.
+            filled: float32 (H, W, 3), what a patch shows, wherever it is.
+            rows: int64 (R,), the first row of each patch.
+            columns: int64 (K,), the first column of each patch.
+            patch_size: side of the patch, pixels.
+
+        Returns:
+            float64 (1 + R * K, C): the clean image first, then the patches, row by row.
+        """
+        route = self._route(rows, columns, patch_size)
+        if route is None:
+            return self.in_full(image, filled, list(product(rows.tolist(), columns.tolist())), patch_size)
+        found = self._by_windows(route, image, filled, rows, columns, patch_size)
+        return self.logits(image, filled, rows, columns, patch_size) if found is None else found
+
+    def _by_windows(
+        self, route: Route, image: Image, filled: Image, rows: Places, columns: Places, patch_size: int
+    ) -> Floats | None:
+        """Return the logits by windows; None, and never again, where they cannot be had or are not right."""
+        key = _key(rows, columns, patch_size)
+        known = key in self._compiled
+        try:
+            found = self._windowed(route, key).logits(image, filled)
+        except Exception:  # too little memory for a single position, or a layer that only works on whole images
+            self._give_up()
+            return None
+        ends = [(int(rows[end]), int(columns[end])) for end in (0, -1)]
+        if not known and not self._agrees(found, image, filled, ends, patch_size):
+            self._give_up()
+            return None
+        return found
+
+    def _give_up(self) -> None:
+        self.windowed = False
+        self._compiled.clear()
+
+    def _agrees(
+        self, found: Floats, image: Image, filled: Image, corners: Sequence[tuple[int, int]], patch_size: int
+    ) -> bool:
+        """Compare the clean image and two positions with full passes: a net below ``spatial_layers``' own care."""
+        passes = self._classifier.passes
+        expected = self.in_full(image, filled, corners, patch_size)
+        self._classifier.passes = passes  # a check is not part of the job
+        apart = np.abs(found[[0, 1, -1]] - expected).max()
+        return bool(apart <= _AGREEING[self._classifier.precision == "bfloat16"] * np.ptp(expected))
+
+    def in_full(self, image: Image, filled: Image, places: Sequence[tuple[int, int]], patch_size: int) -> Floats:
+        """Return the same by full passes; ``places`` are the first row and column of each patch."""
+
+        def occluded(number: int) -> Image:
+            if number == 0:
+                return image
+            row, column = places[number - 1]
+            window = np.s_[row : row + patch_size, column : column + patch_size]
+            made = image.copy()
+            made[window] = filled[window]
+            return made
+
+        return self._classifier.logits_from(1 + len(places), occluded)
+
+    def _route(self, rows: Places, columns: Places, patch_size: int) -> Route | None:
+        """Return the windowed route if it pays, else None."""
+        if not self.windowed or not self._layers:
+            return None
+        key = _key(rows, columns, patch_size)
+        if key not in self._routes:
+            places = np.array(list(product(rows, columns)), dtype=np.int64).reshape(-1, 2)
+            patches = Pair(Windows(places[:, 0], patch_size), Windows(places[:, 1], patch_size))
+            route = plan_route(self._layers, patches)
+            behind = max(0.0, self._classifier.work - route.full_work)
+            pays = bool(route.segments) and route.full_work + behind >= _PAYS * (route.work + behind)
+            self._routes[key] = route if pays else None
+        return self._routes[key]
+
+    def _windowed(self, route: Route, key: tuple[object, ...]) -> WindowedPass:
+        if key not in self._compiled:
+            if len(self._compiled) >= _KEPT_ROUTES:
+                del self._compiled[next(iter(self._compiled))]
+            self._compiled[key] = WindowedPass(self._classifier, self._layers, route, self._first, self._compiled_rest)
+        return self._compiled[key]
+
+    def _rest(self, features: Tensor) -> Tensor:
+        """Run the model from the end of the chain to its logits."""
+        last = self._layers[-1].operations[-1]
+        skipped: dict[int, Callable[[Tensor], Tensor]] = {}
+        for operation in graph.straight_operations(self._classifier.computed):
+            skipped[id(operation)] = lambda tensor: tensor
+            if operation is last:
+                break
+        return self._classifier.run_graph(features, skipped)
+
+
+def _key(rows: Places, columns: Places, patch_size: int) -> tuple[object, ...]:
+    return (patch_size, rows.tobytes(), columns.tobytes())

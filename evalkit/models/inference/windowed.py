@@ -1,0 +1,211 @@
+"""Windowed inference: many patches on one image, computing only what each patch can change.
+
+Every layer's activation of the clean image is kept. For each patch position a window of each layer is computed: what
+it reads is gathered from the window before it, from the kept activation around that, and from the padding beyond the
+border. Once windows fill the layer, or would cost more than they save, the windows are pasted into the kept activation
+and the rest of the model runs in full. Nothing is approximated.
+
+Reference: Nakandala et al., "Incremental and Approximate Inference for Faster Occlusion-based Deep CNN Explanations"
+(Krypton), SIGMOD 2019, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from evalkit.models.inference.chain import Spatial
+from evalkit.models.inference.memory import OUT_OF_MEMORY
+from evalkit.models.inference.route import Pair, Route
+from evalkit.models.inference.windows import Windows
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
+
+__all__ = ["WindowedPass"]
+
+Tensor = Any
+
+
+class WindowedPass:
+    """One route through one model, compiled.
+
+    Attributes:
+        route: what it runs.
+        chunk: positions computed together; halved when memory runs out.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        layers: Sequence[Spatial],
+        route: Route,
+        first: Callable[[Tensor], Tensor],
+        rest: Callable[[Tensor], Tensor],
+    ) -> None:
+        """See the class.
+
+        Args:
+            classifier: counts the passes.
+            layers: the chain.
+            route: at least one segment.
+            first: from RGB (N, H, W, 3) in 0..255 to the chain's input, pixel by pixel.
+            rest: from the chain's output to logits, compiled.
+        """
+        self.route, self.chunk = route, route.chunk
+        self._classifier, self._layers, self._first = classifier, layers, first
+        image = tf.TensorSpec([1, layers[0].rows.size_in, layers[0].columns.size_in, 3], tf.float32)
+        self._keep = tf.function(self._trace_keep).get_concrete_function(image, image)
+        self._windows: dict[int, Callable[..., Tensor]] = {}
+        self._rest = rest
+        patches = [route.patches.rows.pixels.astype(np.int32), route.patches.columns.pixels.astype(np.int32)]
+        self._arrays = ([patches], self._all_sources(), self._all_insides())
+
+    def logits(self, image: NDArray[np.float32], filled: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the logits of the clean image, and of the image with each patch in turn.
+
+        Args:
+            image: float32 (H, W, 3) RGB in 0..255.
+            filled: the same; what a patch shows, wherever it is.
+
+        Returns:
+            float64 (1 + N, C), the clean image first.
+        """
+        kept, other, end = self._keep(tf.constant(image[None]), tf.constant(filled[None]))
+        count, start, parts = len(self.route.patches.rows.starts), 0, [self._scores(end, 1)]
+        while start < count:
+            # The last chunk is filled up, so that all have one shape.
+            chosen = np.minimum(np.arange(start, start + self.chunk), count - 1)
+            arrays = [[[tf.constant(one[chosen]) for one in group] for group in groups] for groups in self._arrays]
+            try:
+                features = self._compiled(kept, other, *arrays)
+                parts.append(self._scores(features, min(self.chunk, count - start)))
+            except OUT_OF_MEMORY:
+                if self.chunk == 1:
+                    raise
+                self.chunk = -(-self.chunk // 2)
+                continue
+            start += self.chunk
+        self._classifier.passes += 1 + count
+        return np.concatenate(parts)
+
+    def _compiled(self, *given: Any) -> Tensor:  # noqa: ANN401 - what ``_trace_windows`` takes
+        """Compute one chunk; compiled once for each number of positions."""
+        if self.chunk not in self._windows:
+            self._windows[self.chunk] = tf.function(self._trace_windows).get_concrete_function(*given)
+        return self._windows[self.chunk](*given)
+
+    def _scores(self, features: Tensor, count: int) -> NDArray[np.float64]:
+        return np.asarray(self._rest(features).numpy()[:count], dtype=np.float64)
+
+    def _all_sources(self) -> list[list[NDArray[np.int32]]]:
+        """Return where the pixels of each gather come from; the last gather is the whole of the last windowed layer."""
+        found, own = [], self.route.patches
+        for segment in self.route.segments:
+            layer = self._layers[segment.first]
+            found.append(_sources(segment.read, own, (layer.rows.size_in, layer.columns.size_in)))
+            own = segment.wanted[-1]
+        last = self._layers[self.route.n_windowed - 1]
+        origin = np.zeros_like(own.rows.starts)
+        whole = Pair(Windows(origin, last.rows.size_out), Windows(origin, last.columns.size_out))
+        found.append(_sources(whole, own, (last.rows.size_out, last.columns.size_out)))
+        return found
+
+    def _all_insides(self) -> list[list[NDArray[np.bool_]]]:
+        """Return for each layer inside a segment which rows and columns of its windows lie on the image."""
+        return [
+            [
+                (windows.pixels >= 0) & (windows.pixels < axis.size_out)
+                for windows, axis in ((wanted.rows, layer.rows), (wanted.columns, layer.columns))
+            ]
+            for segment in self.route.segments
+            for wanted, layer in zip(segment.wanted[:-1], self._layers[segment.first :], strict=False)
+        ]
+
+    def _trace_keep(self, image: Tensor, filled: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Return what is gathered from the clean image, what patches show, and the clean end of the chain.
+
+        Each kept activation is (pixels + 1, channels): the padding, which lies beyond the border, comes last.
+        """
+        pads = {segment.first: self._layers[segment.first].pad_value for segment in self.route.segments}
+        pads[self.route.n_windowed] = 0.0
+        kept, tensor = [], self._first(image)
+        for index in range(len(self._layers) + 1):
+            if index in pads:
+                flat = tf.reshape(tensor, (-1, tensor.shape[-1]))
+                kept.append(tf.concat([flat, tf.fill((1, flat.shape[1]), tf.cast(pads[index], flat.dtype))], axis=0))
+            if index < len(self._layers):
+                tensor = self._layers[index].full(tensor)
+        return kept, tf.reshape(self._first(filled), (-1, kept[0].shape[1])), tensor
+
+    def _trace_windows(
+        self,
+        kept: list[Tensor],
+        filled: Tensor,
+        patches: list[list[Tensor]],
+        sources: list[list[Tensor]],
+        insides: list[list[Tensor]],
+    ) -> Tensor:
+        ((rows, columns),) = patches
+        width = self._layers[0].columns.size_in
+        own = tf.gather(filled, rows[:, :, None] * width + columns[:, None, :])  # at first, a position's patch
+        remaining = iter(insides)
+        for segment, table, source in zip(self.route.segments, kept, sources, strict=False):
+            tensor = _gathered(table, own, source, self._layers[segment.first].columns.size_in)
+            layers = self._layers[segment.first : segment.first + len(segment.wanted)]
+            for layer, behind in pairwise(layers):
+                rows, columns = next(remaining)
+                inside = (rows[:, :, None] & columns[:, None, :])[..., None]
+                tensor = layer.valid(tensor)
+                tensor = tf.where(inside, tensor, tf.cast(behind.pad_value, tensor.dtype))
+            own = layers[-1].valid(tensor)
+        tensor = _gathered(kept[-1], own, sources[-1], self._layers[self.route.n_windowed - 1].columns.size_out)
+        for layer in self._layers[self.route.n_windowed :]:
+            tensor = layer.full(tensor)
+        return tensor
+
+
+def _sources(wanted: Pair, own: Pair, size: tuple[int, int]) -> list[NDArray[np.int32]]:
+    """Return, for rows and then columns, each pixel's place in the own window and in the kept layer; -1 = not there.
+
+    Args:
+        wanted: windows to be gathered.
+        own: windows just computed.
+        size: (height, width) of the layer.
+
+    Returns:
+        Four int32 arrays (N, length).
+    """
+    found = []
+    for windows, mine, side in ((wanted.rows, own.rows, size[0]), (wanted.columns, own.columns, size[1])):
+        pixels = windows.pixels
+        inside = pixels - mine.starts[:, None]
+        found.append(np.where((inside >= 0) & (inside < mine.length), inside, -1).astype(np.int32))
+        found.append(np.where((pixels >= 0) & (pixels < side), pixels, -1).astype(np.int32))
+    return found
+
+
+def _gathered(kept: Tensor, own: Tensor, source: list[Tensor], width: int) -> Tensor:
+    """Return windows (N, rows, columns, channels): own pixels where there are any, else kept ones, else the padding.
+
+    Args:
+        kept: (pixels + 1, channels), the padding last.
+        own: (N, h, w, channels).
+        source: from ``_sources``.
+        width: of the kept layer.
+    """
+    own_rows, kept_rows, own_columns, kept_columns = source
+    count, height, across, channels = own.shape
+    n_kept = kept.shape[0]
+    beyond = (kept_rows < 0)[:, :, None] | (kept_columns < 0)[:, None, :]
+    place = tf.where(beyond, n_kept - 1, kept_rows[:, :, None] * width + kept_columns[:, None, :])
+    mine = (own_rows >= 0)[:, :, None] & (own_columns >= 0)[:, None, :]
+    start = n_kept + tf.range(count, dtype=tf.int32)[:, None, None] * (height * across)
+    place = tf.where(mine, start + own_rows[:, :, None] * across + own_columns[:, None, :], place)
+    table = tf.concat([kept, tf.reshape(own, (-1, channels))], axis=0)
+    return tf.gather(table, place)

@@ -1,0 +1,1 @@
+"""A Keras model's graph, precision, fingerprint and feature maps."""

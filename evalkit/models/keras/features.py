@@ -1,0 +1,108 @@
+"""Tensors inside a model, and gradients of logits with respect to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from evalkit.models.keras import graph
+from evalkit.models.probabilities import Outputs, outputs_of
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
+
+__all__ = ["FeaturePass", "as_tensor"]
+
+Pixels = NDArray[np.floating] | NDArray[np.uint8]
+
+
+def as_tensor(images: Pixels) -> tf.Tensor:
+    """Return images as a float32 tensor."""
+    return tf.constant(np.asarray(images, dtype=np.float32))
+
+
+class FeaturePass:
+    """Looks inside one classifier."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        """Prepare; nothing is computed yet."""
+        self._classifier = classifier
+        self._images = tf.TensorSpec([None, *classifier.input_size, 3], tf.float32)
+        self._gradients: dict[str, Any] = {}
+        self._activations: dict[graph.TensorAt, Any] = {}
+
+    def activations(self, images: Pixels, at: graph.TensorAt) -> NDArray[np.float32]:
+        """Return one tensor of the graph, float32 (N, h, w, K); ``images`` as for ``logits``."""
+        if at not in self._activations:
+            self._activations[at] = tf.function(self._feature_tracer(at), input_signature=[self._images])
+        found = self._classifier.in_batches(
+            len(images), lambda start, stop: self._activations[at](as_tensor(images[start:stop])).numpy()
+        )
+        return found.astype(np.float32)
+
+    def _feature_tracer(self, wanted: graph.TensorAt) -> Callable[[tf.Tensor], tf.Tensor]:
+        def trace(images: tf.Tensor) -> tf.Tensor:
+            seen: list[tf.Tensor] = []
+
+            def look(at: graph.TensorAt, tensor: tf.Tensor) -> None:
+                if at == wanted:
+                    seen.append(tensor)
+
+            self._classifier.run_graph(self._classifier.preprocess_tensor(images), look=look)
+            return tf.cast(seen[-1], tf.float32)
+
+        return trace
+
+    def activations_and_gradients(
+        self, images: Pixels, targets: Sequence[Outputs] | NDArray[np.integer], layer: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return a layer's output and the gradient of each image's target **logit** with respect to it.
+
+        The logit of several outputs is their log-sum-exp: the softmax over it and the others sums their probabilities.
+
+        Args:
+            images: RGB (N, H, W, 3) in 0..255.
+            targets: (N,), the output or outputs whose logit is differentiated.
+            layer: a layer's path, from ``resolve_layer``.
+
+        Returns:
+            Two float32 arrays (N, h, w, K).
+        """
+        if layer not in self._gradients:
+            signature = [self._images, tf.TensorSpec([None, self._classifier.n_classes], tf.bool)]
+            self._gradients[layer] = tf.function(self._gradient_tracer(layer), input_signature=signature)
+        chosen = np.zeros((len(images), self._classifier.n_classes), dtype=np.bool_)
+        for row, target in zip(chosen, targets, strict=True):
+            row[outputs_of(target)] = True
+        both = self._classifier.in_batches(
+            len(images),
+            lambda start, stop: np.stack(
+                self._gradients[layer](as_tensor(images[start:stop]), chosen[start:stop]), axis=1
+            ),
+        ).astype(np.float32)
+        return both[:, 0], both[:, 1]
+
+    def _gradient_tracer(self, layer: str) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+        wanted = graph.TensorAt(layer)
+
+        def trace(images: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            seen: list[tf.Tensor] = []
+            # Only what lies behind the layer is recorded: the convolutions before it need no gradient.
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+
+                def look(at: graph.TensorAt, tensor: tf.Tensor) -> None:
+                    if at == wanted:
+                        tape.watch(tensor)
+                        seen.append(tensor)
+
+                logits = self._classifier.run_graph(self._classifier.preprocess_tensor(images), look=look)
+                # Of one output this is its logit itself, and the gradient is exactly 1 there and 0 elsewhere.
+                target = tf.reduce_logsumexp(tf.where(chosen, logits, -np.inf), axis=1)
+            gradient = tape.gradient(target, seen[-1], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            return tf.cast(seen[-1], tf.float32), tf.cast(gradient, tf.float32)
+
+        return trace

@@ -1,0 +1,317 @@
+"""Runs a Keras model's graph with the last softmax taken off and one tensor looked at, without changing the model.
+
+Nested models (a backbone used as a layer) are entered, so a layer inside one can be named ``vgg16/block5_conv3``.
+Calling layers on real tensors adds nothing to the user's graph; the one layer whose softmax is taken off is replaced
+by a copy with the same weights and no activation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from evalkit.core.errors import ModelError
+
+__all__ = [
+    "Pooled",
+    "TensorAt",
+    "find_target_layer",
+    "linear_end",
+    "pooled_end",
+    "run",
+    "scoring_operations",
+    "straight_operations",
+    "work",
+]
+
+Operation = Any
+Tensor = Any
+
+_CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv2D,
+    keras.layers.Conv2DTranspose,
+)
+# What may stand between the scores and the output without changing the order or the meaning of the scores.
+_PASSING = ("Dropout", "Flatten", "Reshape", "Identity")
+_NOT_FEATURES = ("Pooling", "Dropout", "Padding", "InputLayer")
+
+
+@dataclass(frozen=True)
+class TensorAt:
+    """A tensor of the graph: what a layer puts out, or what goes into it.
+
+    Attributes:
+        path: the layer's name, ``outer/inner`` inside a nested model.
+        entering: the layer's input instead of its output.
+    """
+
+    path: str
+    entering: bool = False
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The end of a model with global average pooling and one dense layer: what CAM needs.
+
+    Attributes:
+        features: the tensor that enters the pooling.
+        dense: the dense layer behind it; ``kernel`` is (K, C).
+    """
+
+    features: TensorAt
+    dense: keras.layers.Dense
+
+
+def _functional(model: Operation) -> Operation:
+    """Return the functional graph of a model, or None for a plain layer."""
+    if isinstance(model, keras.Sequential):
+        model = model._functional
+    return model if hasattr(model, "_run_through_graph") else None
+
+
+def _graph(model: keras.Model) -> Operation:
+    graph = _functional(model)
+    if graph is None or len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        raise ModelError(
+            f"model '{model.name}': a functional or Sequential Keras model with one input and one output is needed; "
+            "wrap yours in keras.Model(inputs, outputs)"
+        )
+    return graph
+
+
+def _operations(model: Operation, prefix: str = "") -> Iterator[tuple[str, Operation]]:
+    """Yield every operation with its path, nested models entered, in the order computed."""
+    graph = _functional(model)
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in graph._nodes_by_depth[depth]:
+            operation = node.operation
+            if operation is None or node.is_input:
+                continue
+            if _functional(operation) is not None:
+                yield from _operations(operation, f"{prefix}{operation.name}/")
+            else:
+                yield prefix + operation.name, operation
+
+
+def straight_operations(model: keras.Model) -> list[Operation]:
+    """Return the operations from the input on for as long as each reads the one before it and nothing else does.
+
+    Nested models are entered. An operation that is used twice ends the line.
+    """
+    found: list[Operation] = []
+    times = Counter(id(operation) for _, operation in _operations(_graph(model)))
+    _follow(_graph(model), found)
+    once = [times[id(operation)] == 1 for operation in found]
+    return found[: once.index(False)] if False in once else found
+
+
+def _follow(graph: Operation, found: list[Operation]) -> bool:
+    """Add a graph's operations in line; tell whether its output was reached."""
+    nodes = [node for nodes in graph._nodes_by_depth.values() for node in nodes if not node.is_input]
+    tensor = graph.inputs[0]
+    while True:
+        readers = [node for node in nodes if any(one is tensor for one in node.input_tensors)]
+        if not readers:
+            return tensor is graph.outputs[0]
+        if tensor is graph.outputs[0] or len(readers) != 1 or len(readers[0].input_tensors) != 1:
+            return False
+        operation = readers[0].operation
+        if _functional(operation) is None:
+            found.append(operation)
+        elif not _follow(_functional(operation), found):
+            return False
+        tensor = readers[0].output_tensors[0]
+
+
+def _producer(tensor: Tensor) -> Operation:
+    return tensor._keras_history.operation
+
+
+def _chain_up(model: Operation) -> Iterator[Operation]:
+    """Yield the operations from the output backwards, for as long as each has one input."""
+    graph = _functional(model)
+    tensor = graph.outputs[0]
+    while True:
+        operation = _producer(tensor)
+        if isinstance(operation, keras.layers.InputLayer):
+            return
+        if _functional(operation) is not None:
+            yield from _chain_up(operation)
+        else:
+            yield operation
+        node = operation._inbound_nodes[tensor._keras_history.node_index]
+        if len(node.input_tensors) != 1:
+            return
+        tensor = node.input_tensors[0]
+
+
+def _activation(operation: Operation) -> str:
+    """Return the name of the activation that an operation ends in; ``linear`` if it has none."""
+    if type(operation).__name__ in ("Softmax", "Sigmoid"):
+        return type(operation).__name__.lower()
+    activation = getattr(operation, "activation", None)
+    if activation is None:
+        return "linear"
+    return str(getattr(activation, "__name__", type(activation).__name__)).lower()
+
+
+def linear_end(model: keras.Model) -> dict[int, Callable[[Tensor], Tensor]]:
+    """Say which operation carries the last softmax, and what to run in its place to get logits.
+
+    Returns:
+        ``id`` of the operation to its replacement; empty for a model that puts out logits.
+
+    Raises:
+        ModelError: the model ends in a sigmoid or another activation.
+    """
+    for operation in _chain_up(_graph(model)):
+        activation = _activation(operation)
+        if activation == "softmax":
+            return {id(operation): _without_activation(operation)}
+        if activation != "linear":
+            raise ModelError(
+                f"model '{model.name}' ends in {activation} ('{operation.name}'): evalkit explains classifiers that "
+                "end in softmax, or in logits; a sigmoid scores each class on its own and has no softmax score"
+            )
+        passing = isinstance(operation, keras.layers.Activation) or type(operation).__name__ in _PASSING
+        if not passing:
+            return {}
+    return {}
+
+
+def scoring_operations(model: keras.Model) -> list[Operation]:
+    """Return the operations that make the scores: from the last one with weights to the output.
+
+    Where two lines of the graph join before that, only what stands behind the joint.
+    """
+    found = []
+    for operation in _chain_up(_graph(model)):
+        found.append(operation)
+        if getattr(operation, "weights", None):
+            break
+    return found
+
+
+def work(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> float:
+    """Return the multiplications of one pass: every weight of a kernel once an output pixel.
+
+    Args:
+        model: functional or Sequential.
+        shapes: layer path to output shape.
+    """
+    total = 0.0
+    for path, operation in _operations(_graph(model)):
+        kernel = getattr(operation, "kernel", None)
+        if kernel is not None:
+            pixels = math.prod(side or 1 for side in shapes.get(path, ())[1:-1])
+            total += float(math.prod(kernel.shape)) * pixels
+    return total
+
+
+def _without_activation(operation: Operation) -> Callable[[Tensor], Tensor]:
+    if isinstance(operation, keras.layers.Activation) or type(operation).__name__ == "Softmax":
+        return lambda tensor: tensor
+    copy: Any = type(operation).from_config({**operation.get_config(), "activation": "linear"})
+    copy.build(operation.input.shape)
+    copy.set_weights(operation.get_weights())
+    replacement: Callable[[Tensor], Tensor] = copy
+    return replacement
+
+
+def run(
+    model: keras.Model,
+    images: Tensor,
+    replaced: dict[int, Callable[[Tensor], Tensor]],
+    look: Callable[[TensorAt, Tensor], None] | None = None,
+) -> Tensor:
+    """Compute the model's output on real tensors.
+
+    Args:
+        model: functional or Sequential.
+        images: float32 (N, H, W, 3), preprocessed.
+        replaced: from ``linear_end``.
+        look: called with every layer's input and output tensor, as the graph is walked.
+    """
+    return _run(_graph(model), images, replaced, look, "")
+
+
+def _run(
+    graph: Operation,
+    images: Tensor,
+    replaced: dict[int, Callable[[Tensor], Tensor]],
+    look: Callable[[TensorAt, Tensor], None] | None,
+    prefix: str,
+) -> Tensor:
+    def wrap(operation: Operation) -> Callable[..., Tensor]:
+        inner = _functional(operation)
+        if inner is not None:
+            return lambda tensor, **_: _run(inner, tensor, replaced, look, f"{prefix}{operation.name}/")
+
+        def call(*args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - whatever the layer takes
+            path = prefix + operation.name
+            if look is not None and args:
+                look(TensorAt(path, entering=True), args[0])
+            if id(operation) in replaced:
+                output = replaced[id(operation)](args[0])
+            else:
+                if getattr(operation, "_call_has_training_arg", False):
+                    kwargs["training"] = False
+                output = operation(*args, **kwargs)
+            if look is not None:
+                look(TensorAt(path), output)
+            return output
+
+        return call
+
+    output = graph._run_through_graph([images], operation_fn=wrap)
+    return keras.tree.flatten(output)[0]
+
+
+def find_target_layer(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> str | None:
+    """Return the layer that CAM methods look at by default; None if the model has no convolution.
+
+    It is the last 4-D output larger than 1 x 1 that is not pooling, dropout or padding, behind a convolution.
+
+    Args:
+        model: functional or Sequential.
+        shapes: layer path to output shape.
+    """
+    found, convolved = None, False
+    for path, operation in _operations(_graph(model)):
+        convolved = convolved or isinstance(operation, _CONVOLUTIONS)
+        shape = shapes.get(path, ())
+        spatial = len(shape) == 4 and min(shape[1] or 2, shape[2] or 2) > 1
+        if convolved and spatial and not any(word in type(operation).__name__ for word in _NOT_FEATURES):
+            found = path
+    return found
+
+
+def pooled_end(model: keras.Model) -> Pooled | None:
+    """Return what CAM needs, or None if the model does not end in global average pooling and one dense layer."""
+    paths = {id(operation): path for path, operation in _operations(_graph(model))}
+    dense: keras.layers.Dense | None = None
+    for operation in _chain_up(_graph(model)):
+        if isinstance(operation, keras.layers.Dense) and dense is None:
+            dense = operation
+        elif isinstance(operation, keras.layers.GlobalAveragePooling2D):
+            return None if dense is None else Pooled(TensorAt(paths[id(operation)], entering=True), dense)
+        elif not (type(operation).__name__ in (*_PASSING, "Softmax") or isinstance(operation, keras.layers.Activation)):
+            return None
+    return None
+
+
+def has_own_preprocessing(model: keras.Model) -> bool:
+    """Tell whether a ``Rescaling`` or ``Normalization`` layer stands before the first convolution or dense layer."""
+    for _, operation in _operations(_graph(model)):
+        if isinstance(operation, (keras.layers.Rescaling, keras.layers.Normalization)):
+            return True
+        if isinstance(operation, (*_CONVOLUTIONS, keras.layers.Dense)):
+            return False
+    return False

@@ -1,0 +1,51 @@
+"""The models that have names: ``keras.applications``' and our own. Known without importing TensorFlow.
+
+A test holds the tables against the installed Keras.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from evalkit.core.registry import simplify
+
+__all__ = ["APPLICATIONS", "MINI", "MINI_FAMILY", "PREPROCESS_FAMILIES", "Application"]
+
+MINI, MINI_FAMILY = "vgg16-mini", "vgg16"
+"""The model in the package, and the preprocessing that it was trained with."""
+
+
+class Application(NamedTuple):
+    """One model of ``keras.applications``: the function that builds it, and the module of its preprocessing."""
+
+    function: str
+    family: str
+
+
+_FAMILIES: dict[str, tuple[str, ...]] = {
+    "convnext": ("ConvNeXtTiny", "ConvNeXtSmall", "ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtXLarge"),
+    "densenet": ("DenseNet121", "DenseNet169", "DenseNet201"),
+    "efficientnet": tuple(f"EfficientNetB{index}" for index in range(8)),
+    "efficientnet_v2": tuple(f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "S", "M", "L")),
+    "inception_resnet_v2": ("InceptionResNetV2",),
+    "inception_v3": ("InceptionV3",),
+    "mobilenet": ("MobileNet",),
+    "mobilenet_v2": ("MobileNetV2",),
+    "mobilenet_v3": ("MobileNetV3Small", "MobileNetV3Large"),
+    "nasnet": ("NASNetMobile", "NASNetLarge"),
+    "resnet": ("ResNet50", "ResNet101", "ResNet152"),
+    "resnet_v2": ("ResNet50V2", "ResNet101V2", "ResNet152V2"),
+    "vgg16": ("VGG16",),
+    "vgg19": ("VGG19",),
+    "xception": ("Xception",),
+}
+
+
+APPLICATIONS: dict[str, Application] = {
+    simplify(function): Application(function, family)
+    for family, functions in _FAMILIES.items()
+    for function in functions
+}
+
+# What `--preprocess` takes: `none`, or the keras.applications module whose preprocess_input it is.
+PREPROCESS_FAMILIES: tuple[str, ...] = ("none", *_FAMILIES)

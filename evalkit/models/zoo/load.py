@@ -1,0 +1,272 @@
+"""``--model`` to a ``Classifier``: a ``.keras`` file, a name, or ``module:function``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from evalkit.core.errors import ModelError, nearest
+from evalkit.core.names import escaped
+from evalkit.core.registry import simplify
+from evalkit.datasets.scenes.scenes import CLASS_NAMES
+from evalkit.models.classifier import Classifier
+from evalkit.models.keras import graph
+from evalkit.models.zoo.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
+
+__all__ = ["as_classifier", "load_classifier", "read_class_names", "read_classes"]
+
+_SYNSET = re.compile(r"(n[0-9]{8})\b\s*(.*)")
+_FILE_ENDINGS = (".keras", ".h5", ".hdf5")
+
+
+def load_classifier(
+    source: str,
+    *,
+    weights: Path | None = None,
+    preprocess: str | None = None,
+    class_names: Path | Sequence[str] | None = None,
+    batch_size: int | None = None,
+) -> Classifier:
+    """Load a model and make it a ``Classifier``.
+
+    Args:
+        source: ``vgg16-mini``, which is in the package; a ``.keras`` (or ``.h5``) file; a name of
+            ``keras.applications``; or ``module:function``, a function of no arguments that returns a Keras model.
+        weights: a weights file, instead of ImageNet's or on top of the file's own.
+        preprocess: a family of ``keras.applications``, or ``none``. Needed for a file and for ``module:function``
+            unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
+        class_names: a file as ``read_classes`` reads it, or the names themselves.
+        batch_size: the most images in one pass; None: 32, or fewer where memory is short.
+
+    Raises:
+        ModelError: the model cannot be found, loaded or explained, or its preprocessing is not known.
+    """
+    if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
+        raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
+    names: Sequence[str] | None
+    ids: Sequence[str] | None
+    names, ids = read_classes(class_names) if isinstance(class_names, Path) else (class_names, None)
+    application = APPLICATIONS.get(simplify(source))
+    if source.lower().endswith(_FILE_ENDINGS):
+        model, name = _from_file(Path(source)), Path(source).name
+    elif simplify(source) == simplify(MINI):
+        model, name = _from_package(), MINI
+        preprocess = preprocess or MINI_FAMILY
+        names = names or CLASS_NAMES
+    elif application is not None:
+        model, name = _from_application(application.function, weights, names), source
+        preprocess = preprocess or application.family
+        weights = None
+        names, ids = (names, ids) if names else _imagenet_classes(model)
+    elif ":" in source:
+        model, name = _from_function(source), source
+    else:
+        raise ModelError(
+            f"--model '{source}' is not a .keras file, module:function or a known name; "
+            f"{nearest(source, [MINI, *APPLICATIONS])}"
+        )
+    if weights is not None:
+        _load_weights(model, weights)
+    return Classifier(
+        model,
+        name=name,
+        preprocess=_preprocessing(model, preprocess, source),
+        class_names=names,
+        class_ids=ids,
+        batch_size=batch_size,
+    )
+
+
+def as_classifier(
+    model: keras.Model | Classifier,
+    *,
+    preprocess: str | None = None,
+    class_names: Sequence[str] | None = None,
+    batch_size: int | None = None,
+) -> Classifier:
+    """Make a Keras model a ``Classifier``; one that is one already is taken as it is.
+
+    Args:
+        model: functional or Sequential.
+        preprocess: as in ``load_classifier``; needed unless the model begins with its own preprocessing.
+        class_names: names of the outputs, in their order.
+        batch_size: the most images in one pass; None: 32, or fewer where memory is short.
+
+    Raises:
+        ModelError: it is no Keras model, cannot be explained, or its preprocessing is not known.
+    """
+    if isinstance(model, Classifier):
+        return model
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"model is {type(model).__name__}; a Keras model is needed, or what --model takes")
+    if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
+        raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
+    return Classifier(
+        model,
+        name=model.name,
+        preprocess=_preprocessing(model, preprocess, model.name),
+        class_names=class_names,
+        batch_size=batch_size,
+    )
+
+
+def _preprocessing(model: keras.Model, preprocess: str | None, source: str) -> str:
+    if preprocess is not None:
+        return preprocess
+    if graph.has_own_preprocessing(model):
+        return "none"
+    raise ModelError(
+        f"--model '{source}' does not say how its input is preprocessed; add --preprocess FAMILY, one of "
+        f"{', '.join(PREPROCESS_FAMILIES)} (none: the model takes RGB in 0..255)"
+    )
+
+
+def _from_file(path: Path) -> keras.Model:
+    if not path.is_file():
+        raise ModelError(f"--model '{path}': there is no such file")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        raise ModelError(
+            f"--model '{path}' cannot be loaded by Keras {keras.__version__}: {_first_line(error)}"
+        ) from error
+
+
+def _from_package() -> keras.Model:
+    from evalkit.models.zoo.vgg16_mini import load_vgg16_mini
+
+    return load_vgg16_mini()
+
+
+def _from_application(function: str, weights: Path | None, names: Sequence[str] | None) -> keras.Model:
+    build = getattr(keras.applications, function)
+    if weights is not None:
+        model = build(weights=None, classes=len(names) if names else 1000)
+        _load_weights(model, weights)
+        return model
+    try:
+        return build(weights="imagenet")
+    except Exception as error:
+        raise ModelError(
+            f"the ImageNet weights of {function} could not be fetched ({_first_line(error)}); connect to the network "
+            f"once, put the file into Keras' cache ({_keras_cache()}), or pass --weights FILE"
+        ) from error
+
+
+def _keras_cache() -> Path:
+    """Return the folder in which Keras keeps the files that it has fetched."""
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+
+
+def _load_weights(model: keras.Model, path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"--weights '{path}': there is no such file")
+    try:
+        model.load_weights(path)
+    except Exception as error:
+        raise ModelError(f"--weights '{path}' do not fit model '{model.name}': {_first_line(error)}") from error
+
+
+def _from_function(source: str) -> keras.Model:
+    module_name, _, function_name = source.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the user's module lies where the command is run
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ModelError(f"--model '{source}': module '{module_name}' cannot be imported: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ModelError(
+            f"--model '{source}': importing '{module_name}' failed: {type(error).__name__}: {_first_line(error)}; "
+            "write MODULE:FUNCTION"
+        ) from error
+    function: Any = getattr(module, function_name, None)
+    if not callable(function):
+        raise ModelError(f"--model '{source}': module '{module_name}' has no function '{function_name}'")
+    try:
+        model = function()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ModelError(f"--model '{source}' failed: {type(error).__name__}: {_first_line(error)}") from error
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"--model '{source}' returned {type(model).__name__}; a Keras model is needed")
+    return model
+
+
+def _imagenet_classes(model: keras.Model) -> tuple[Sequence[str] | None, Sequence[str] | None]:
+    """Return ImageNet's names and WordNet ids where Keras has them in its cache; never fetched for them alone."""
+    path = _keras_cache() / "imagenet_class_index.json"
+    if model.output_shape[-1] != 1000 or not path.is_file():
+        return None, None
+    return read_classes(path)
+
+
+def read_classes(path: Path) -> tuple[list[str], list[str] | None]:
+    """Read the names of a model's outputs in their order, and their WordNet ids where the file has them.
+
+    A JSON list of names; one name a line; Keras' ``imagenet_class_index.json``, {"0": ["n01440764", "tench"], ...};
+    or ImageNet's ``LOC_synset_mapping.txt``, ``n01440764 tench, Tinca tinca`` a line, of which the first name counts.
+
+    Returns:
+        Names and ids.
+
+    Raises:
+        ModelError: the file is missing, empty, or JSON of another kind.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # bytes that are no text, or a name with a zero byte, are ValueErrors
+        said = getattr(error, "strerror", None) or error
+        raise ModelError(
+            f"--class-names '{path}' cannot be read: {said}; name a JSON list, or one name a line"
+        ) from error
+    if text.lstrip().startswith(("[", "{")):
+        try:
+            names = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"--class-names '{path}' is not valid JSON: {error}") from error
+        if isinstance(names, dict):
+            return _from_class_index(names, path)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ModelError(f"--class-names '{path}': a JSON list of strings is needed, or Keras' class index")
+    else:
+        names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise ModelError(f"--class-names '{path}' holds no names; give a JSON list, or one name a line")
+    pairs = [_SYNSET.fullmatch(name) for name in names]
+    found = [(pair[1], pair[2].partition(",")[0].strip() or pair[1]) for pair in pairs if pair]
+    if len(found) < len(names):
+        return [escaped(name) for name in names], None
+    return [escaped(name) for _, name in found], [wordnet_id for wordnet_id, _ in found]
+
+
+def read_class_names(path: Path) -> list[str]:
+    """Return the names of ``read_classes``."""
+    return read_classes(path)[0]
+
+
+def _from_class_index(index: dict[str, Any], path: Path) -> tuple[list[str], list[str]]:
+    pairs = [index.get(str(position)) for position in range(len(index))]
+    if not pairs or not all(isinstance(pair, list) and [type(one) for one in pair] == [str, str] for pair in pairs):
+        raise ModelError(
+            f'--class-names \'{path}\': Keras\' class index is {{"0": ["n01440764", "tench"], "1": ...}}; '
+            "give it, or a JSON list of strings"
+        )
+    ids, names = zip(*pairs, strict=True)
+    return [escaped(name) for name in names], list(ids)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""The regression gate's verdicts: table, sentences, JUnit XML, GitHub annotations."""

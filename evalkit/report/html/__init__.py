@@ -1,0 +1,1 @@
+"""The HTML report: page, gallery, plots, key findings, export."""

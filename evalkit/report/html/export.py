@@ -1,0 +1,90 @@
+"""The report and its figures as files."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evalkit.analysis.curves import by_object_size, curves_of, variants
+from evalkit.analysis.load import table_of
+from evalkit.analysis.service import results_of
+from evalkit.core.signature import digest
+from evalkit.report.html.plots import curve_plot, object_size_plot, sweep_plot
+from evalkit.report.images.figure import to_png
+from evalkit.store.files import write_file
+from evalkit.store.maps import PARTIAL
+from evalkit.store.run_folder import REPORT, RunFolder
+
+if TYPE_CHECKING:
+    from evalkit.datasets.image_set import ImageSet
+
+__all__ = ["write_figures", "write_report"]
+
+_DPI = 144
+_LONGEST = 120
+
+
+def write_report(folder: RunFolder, path: Path | None = None, images: ImageSet | None = None) -> Path:
+    """Write a run's HTML report and return its path.
+
+    Args:
+        folder: open to look.
+        path: the file; None = ``report.html`` in the run folder.
+        images: the photos, for a run whose images were in memory.
+
+    Raises:
+        StoreError: the run is not finished or damaged, or the file cannot be written.
+    """
+    from evalkit.report.html.page import report_page
+
+    page = report_page(folder, images).encode("utf-8")
+    if path is not None:
+        write_file(path, page)
+        return path
+    # Not beside it: what a killed process leaves behind goes with the next run.
+    write_file(folder.path / REPORT, page, by_way_of=folder.path / PARTIAL)
+    return folder.path / REPORT
+
+
+def write_figures(folder: RunFolder, into: Path) -> list[Path]:
+    """Write a run's plots as PNG files and return their paths.
+
+    Args:
+        folder: open to look.
+        into: a folder, made if need be.
+
+    Raises:
+        StoreError: the run is not finished or damaged, or a file cannot be written.
+    """
+    from evalkit.report.html.page import leading
+
+    manifest, results = results_of(folder)
+    criterion = manifest.settings.criterion
+    curves = {
+        " ".join(filter(None, ("curves", explainer, variant))): curve_plot(some, variant)
+        for explainer, found in curves_of(folder, manifest).items()
+        for variant, some in variants(found).items()
+    }
+    figures = dict(zip(_file_names(list(curves)), curves.values(), strict=True))
+    own = leading(manifest, results)
+    sizes = by_object_size(table_of(folder, manifest), criterion, manifest.settings.seed)
+    optional = {"patch_sizes": sweep_plot(results, criterion), "object_sizes": object_size_plot(sizes, own, criterion)}
+    figures |= {name: figure for name, figure in optional.items() if figure is not None}
+    written = []
+    for name, figure in figures.items():
+        written.append(into / f"{name}.png")
+        write_file(written[-1], to_png(figure, _DPI))
+    return written
+
+
+def _file_names(texts: Sequence[str]) -> list[str]:
+    """Return a legible file's name for each text, no two alike."""
+    names = [re.sub(r"[^\w.=-]+", "_", text).strip("_")[:_LONGEST] for text in texts]
+    alike = Counter(name.casefold() for name in names)
+    return [
+        name if alike[name.casefold()] == 1 else f"{name}-{digest(text, 8)}"
+        for name, text in zip(names, texts, strict=True)
+    ]

@@ -1,0 +1,286 @@
+"""A run as one HTML page that holds everything it shows: tables to sort, plots, pictures, signature."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalkit.analysis.curves import by_object_size, curves_of, variants
+from evalkit.analysis.load import table_of
+from evalkit.analysis.results import LeaderboardCell, Results
+from evalkit.analysis.service import results_of
+from evalkit.core.settings import DEFAULTS
+from evalkit.datasets.open import FORMATS
+from evalkit.report.html.gallery import Photos, gallery
+from evalkit.report.html.key_findings import answers
+from evalkit.report.html.plots import curve_plot, object_size_plot, sweep_plot, to_svg
+from evalkit.report.tables.leaderboard import (
+    Leaderboard,
+    beaten,
+    facts,
+    is_best,
+    leaderboards,
+    legend,
+    marks,
+    number,
+    tied_for_best,
+    unscored_lines,
+)
+from evalkit.report.tables.patch_size import choice_lines, equal_stride_lines, object_size_rows, sweep_table
+from evalkit.store.manifest import Manifest
+from evalkit.store.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from evalkit.datasets.image_set import ImageSet
+
+__all__ = ["leading", "report_page", "rerun_command"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SWEEP_METRICS = 5
+_KEY_STEPS = 13
+_SUPPLIED = "maps"  # made elsewhere
+
+
+def report_page(folder: RunFolder, images: ImageSet | None = None) -> str:
+    """Return the report of a finished run.
+
+    Args:
+        folder: open to look.
+        images: the photos, for a run whose images were in memory; others are read where the run read them.
+
+    Raises:
+        StoreError: the run is not finished, or damaged.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    manifest, results = results_of(folder)
+    own = {name: Markup((_TEMPLATES / f"report.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}  # noqa: S704
+    pages = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    shown = _content(folder, manifest, results, Photos(manifest, images))
+    # Drawings are our own SVG, in which matplotlib has escaped every name.
+    drawn = {name: _marked(value, Markup) for name, value in shown.items()}
+    return pages.get_template("report.html").render(**drawn, style=own["css"], script=own["js"])
+
+
+class _Drawn(str):
+    """SVG that goes into the page as it is."""
+
+    __slots__ = ()
+
+
+def _marked(value: Any, markup: type[str]) -> Any:  # noqa: ANN401 - whatever a template takes
+    if isinstance(value, _Drawn):
+        return markup(value)
+    if isinstance(value, dict):
+        return {key: _marked(one, markup) for key, one in value.items()}
+    return [_marked(one, markup) for one in value] if type(value) is list else value
+
+
+def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Photos) -> dict[str, Any]:
+    table = table_of(folder, manifest)
+    boards = leaderboards(manifest, results)
+    sizes = by_object_size(table, manifest.settings.criterion, manifest.settings.seed)
+    drawn = leading(manifest, results)
+    size_plot = object_size_plot(sizes, drawn, manifest.settings.criterion)
+    curves = [
+        _Drawn(to_svg(curve_plot(some, variant), f"Deletion and insertion curves of {explainer} {variant}".rstrip()))
+        for explainer, found in curves_of(folder, manifest).items()
+        for variant, some in variants(found).items()
+    ]
+    sweep = _sweep(manifest, results)
+    pictures = gallery(folder, manifest, table, photos)
+    optional = [
+        ("patch-size", "Patch size", sweep),
+        ("object-size", "Object size", size_plot),
+        ("curves", "Curves", True),
+        ("gallery", "Gallery", pictures),
+    ]
+    command, command_notes = rerun_command(manifest)
+    unusable = manifest.data.unreadable
+    return {
+        "model": manifest.model,
+        "data": manifest.data,
+        "facts": facts(manifest, results),
+        "sections": [
+            ("leaderboard", "Leaderboard"),
+            *((anchor, name) for anchor, name, there in optional if there),
+            ("not-scored", "Not scored"),
+            ("cost", "Cost"),
+            ("again", "Run it again"),
+        ],
+        "answers": answers(manifest, results, boards),
+        "boards": [_board(board, manifest, results) for board in boards],
+        "sweep": sweep,
+        "size_plot": size_plot and _Drawn(to_svg(size_plot, "Score by object size")),
+        "size_note": _size_note(results, drawn, len(manifest.explainers)),
+        "curves": curves,
+        "gallery": pictures,
+        "key": _key(),
+        "unscored": unscored_lines(results),
+        "unusable": unusable,
+        "more_unusable": manifest.data.n_unreadable - len(unusable),
+        "cost": results.cost,
+        "legend": legend(manifest, results),
+        "signature": [
+            manifest.signature.run,
+            *manifest.signature.metrics.values(),
+            *manifest.signature.explainers.values(),
+        ],
+        "command": command,
+        "command_notes": command_notes,
+        "version": manifest.versions.get("evalkit", ""),
+        "finished": manifest.finished or "",
+    }
+
+
+def leading(manifest: Manifest, results: Results) -> list[str]:
+    """Return the explainers that are no controls, the best by the criterion first."""
+    controls = {one.text for one in manifest.explainers if one.control}
+    cells = [
+        cell
+        for cell in results.leaderboard
+        if cell.metric == manifest.settings.criterion and cell.explainer not in controls and cell.rank is not None
+    ]
+    return [cell.explainer for cell in sorted(cells, key=lambda cell: cell.rank or 0)]
+
+
+def _board(board: Leaderboard, manifest: Manifest, results: Results) -> dict[str, Any]:
+    cells = [[row.cells[place] for row in board.rows] for place in range(len(board.columns))]
+    spans = [_span(column) for column in cells]
+    return {
+        "title": board.title,
+        "tied": tied_for_best(board),
+        "columns": [
+            {
+                "parts": _parts(column.metric),
+                "better": column.spec.direction,
+                "summary": column.spec.summary,
+            }
+            for column in board.columns
+        ],
+        "rows": [
+            {
+                "letter": row.letter,
+                "explainer": row.explainer,
+                "control": row.control,
+                "cells": [
+                    {
+                        **_placed(cell, span),
+                        "value": "" if cell.mean is None else repr(cell.mean),
+                        "text": number(cell.mean),
+                        "title": _title(cell),
+                        "mark": marks(manifest, results, cell),
+                        "letters": beaten(board, cell),
+                        "best": is_best(cell),
+                    }
+                    for cell, span in zip(row.cells, spans, strict=True)
+                ],
+            }
+            for row in board.rows
+        ],
+    }
+
+
+def _parts(name: str) -> list[str]:
+    """Return a name in parts between which it may be broken."""
+    *first, last = name.split("_")
+    return [*(f"{part}_" for part in first), last]
+
+
+def _span(column: Sequence[LeaderboardCell]) -> tuple[float, float]:
+    """Return the smallest and largest number of a column, intervals included."""
+    values = [value for cell in column for value in (cell.mean, cell.ci_low, cell.ci_high) if value is not None]
+    return (min(values), max(values)) if values else (0.0, 0.0)
+
+
+def _placed(cell: LeaderboardCell, span: tuple[float, float]) -> dict[str, float | None]:
+    """Return where mean and interval stand on the column's scale, in percent."""
+    width = span[1] - span[0]
+    if cell.mean is None or width <= 0:
+        return {"at": None, "low": None, "width": None}
+    at = round(100 * (cell.mean - span[0]) / width, 1)
+    if cell.ci_low is None or cell.ci_high is None:
+        return {"at": at, "low": None, "width": None}
+    low = 100 * (cell.ci_low - span[0]) / width
+    return {"at": at, "low": round(low, 1), "width": round(100 * (cell.ci_high - span[0]) / width - low, 1)}
+
+
+def _title(cell: LeaderboardCell) -> str:
+    interval = "" if cell.ci_low is None else f"95 % interval {number(cell.ci_low)} to {number(cell.ci_high)}; "
+    return f"{interval}{cell.n_scored} images scored, {cell.n_unscored} not" + (
+        f"; {cell.ci_reason}" if cell.ci_reason else ""
+    )
+
+
+def _sweep(manifest: Manifest, results: Results) -> dict[str, Any] | None:
+    if not results.patch_sweep:
+        return None
+    made = sweep_table(manifest, results, _SWEEP_METRICS)
+    plot = sweep_plot(results, manifest.settings.criterion)
+    choice = results.best_patch_size
+    return {
+        "lines": [line.removeprefix("> ") for line in choice_lines(results) if not line.startswith("= ")]
+        + equal_stride_lines(results),
+        "legend": [line for line in choice_lines(results) if line.startswith("= ")],
+        "chosen": "" if choice is None else "recommended" if choice.decided else "best so far",
+        "plot": plot and _Drawn(to_svg(plot, "Score and cost against patch size")),
+        "header": [_parts(name) for name in made.header],
+        "rows": [
+            {
+                "chosen": choice is not None and swept.explainer == choice.explainer,
+                "cells": [{"text": text, "best": (place, column) in made.best} for column, text in enumerate(cells)],
+            }
+            for place, (cells, swept) in enumerate(zip(made.rows, results.patch_sweep, strict=True))
+        ],
+    }
+
+
+def _size_note(results: Results, leading: Sequence[str], n_explainers: int) -> str:
+    _, _, notes = object_size_rows(results)
+    advice = [note for note in notes if not note.startswith("An exploration")]
+    drawn = "" if len(leading) <= 6 else f" Drawn are the six best of {n_explainers} explainers."
+    return " ".join(["An exploration: the means with 95 % intervals, by the size of the largest box.", *advice]) + drawn
+
+
+def _key() -> str:
+    """Return the color scale as a CSS background."""
+    import numpy as np
+
+    from evalkit.report.images.colormap import Scale, colored
+
+    colors = colored(np.linspace(-1, 1, _KEY_STEPS)[None], Scale("signed", -1.0, 1.0, ""))[0].tolist()
+    return "background:linear-gradient(to right," + ",".join(f"rgb({r},{g},{b})" for r, g, b in colors) + ")"
+
+
+def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:
+    """Return the command line that makes this run again, and what has to be filled in by hand."""
+    settings, model, data = manifest.settings, manifest.model, manifest.data
+    own = [one.text for one in manifest.explainers if one.name != _SUPPLIED]
+    folders = [str(one.parameters.get("folder")) for one in manifest.explainers if one.name == _SUPPLIED]
+    verb = ["score", *folders] if folders else ["run"]
+    files = {"model": model.name, **manifest.files}
+    parts = ["python", "-m", "evalkit", *verb, "--data", data.source or data.name]
+    for option, path in files.items():
+        parts += [f"--{option.replace('_', '-')}", path]
+    parts += ["--preprocess", model.preprocess, "--explainers", ",".join(own)]
+    parts += ["--metrics", ",".join(manifest.metrics)]
+    parts += ["--criterion", settings.criterion] if settings.criterion in manifest.metrics else []
+    parts += ["--margin", repr(settings.margin), "--steps", str(settings.steps), "--seed", str(settings.seed)]
+    target, _, mapped = settings.target.partition("(")
+    parts += ["--target", target, "--geometry", settings.geometry]
+    parts += ["--data-format", data.kind] if data.kind in FORMATS else []
+    for option, value in settings.chosen.items():
+        parts += [f"--{option.replace('_', '-')}", *([] if value == "yes" else [value])]
+    parts += [] if settings.limit is None else ["--limit", str(settings.limit)]
+    parts += ["--precision", model.precision] if model.precision in ("float32", "bfloat16") else []
+    notes = ["Add the --class-map FILE that you gave."] if mapped and "class_map" not in files else []
+    if "model" not in manifest.files:
+        notes.append("The model was an object in memory: evaluate it from Python, or save it and name its file.")
+    if not data.source and DEFAULTS.data is None:
+        notes.append("The images were in memory: evaluate them from Python.")
+    return shlex.join(parts), notes

@@ -1,0 +1,281 @@
+"""Curves and sweeps as plots: one drawing, kept as PNG or set into the HTML report in the page's own colors."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evalkit.analysis.curves import MeanCurve, SizeScore
+from evalkit.analysis.results import Results, SweepRow
+from evalkit.report.images.figure import plain_text, shortened
+from evalkit.report.tables.leaderboard import ARROWS, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["curve_plot", "object_size_plot", "sweep_plot", "to_svg"]
+
+# Okabe and Ito's colors, which the color-blind tell apart; the page replaces each by its own of light or dark.
+_INK, _FAINT, _GRID = "#1b1f24", "#57606a", "#d8dee4"
+_SERIES = ("#0072b2", "#c24e00", "#00795a", "#a8487f", "#7a6a00", "#3f3f9f")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+VARIABLES: Mapping[str, str] = {
+    _INK: "var(--ink)",
+    _FAINT: "var(--faint)",
+    _GRID: "var(--line)",
+    **{color: f"var(--series-{place})" for place, color in enumerate(_SERIES, start=1)},
+}
+_OF_METRIC = {"deletion": _SERIES[1], "insertion": _SERIES[0]}
+_DPI = 144
+_MOST_LINES = len(_SERIES)
+_TITLE_LETTERS = 42  # that fit above a curve plot
+_LEGEND_LETTERS = 60
+_MARGIN, _HANDLE, _LETTER = 45, 28, 4.6  # points: of the axis, of a line's sample and gap, of a letter of the legend
+
+
+def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
+    """Draw one explainer's deletion and insertion: mean, area below, and the 95 % interval over images.
+
+    Args:
+        curves: of one explainer and one variant of the metrics, one at least.
+        variant: the metrics' parameters, for the title; empty for none.
+    """
+    figure, axes = _figure(3.6, 2.5)
+    for curve in curves:
+        name = curve.metric.partition("(")[0]
+        color = _OF_METRIC[name]
+        axes.fill_between(curve.fractions, curve.mean, color=color, alpha=0.12, linewidth=0)
+        axes.fill_between(curve.fractions, curve.low, curve.high, color=color, alpha=0.28, linewidth=0)
+        dashed = "--" if name == "deletion" else "-"
+        axes.plot(
+            curve.fractions,
+            curve.mean,
+            dashed,
+            color=color,
+            linewidth=1.8,
+            label=f"{name} {number(curve.area)}",
+        )
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    axes.set_xlabel("share of the pixels, most relevant first")
+    axes.set_ylabel("score of the class")
+    lines = [curves[0].explainer, *([variant] if variant else [])]
+    _legend(axes, "\n".join(shortened(line, _TITLE_LETTERS) for line in lines))
+    return figure
+
+
+def sweep_plot(results: Results, criterion: str) -> Figure | None:
+    """Draw score against patch size, with intervals, over what each size costs.
+
+    Args:
+        results: of the run.
+        criterion: text of the metric that decides.
+
+    Returns:
+        None where fewer than two sizes were scored.
+    """
+    rows = [
+        row for row in results.patch_sweep if row.metrics.get(criterion) and row.metrics[criterion].mean is not None
+    ]
+    if len(rows) < 2:
+        return None
+    figure, (above, below) = _figure(6.4, 4.2, rows=2)
+    for place, (name, group) in enumerate(_by_stride(rows).items()):
+        color, marker = _SERIES[place % _MOST_LINES], _MARKERS[place % _MOST_LINES]
+        sizes, means = [row.patch_size for row in group], [row.metrics[criterion].mean or 0.0 for row in group]
+        above.plot(sizes, means, "-", marker=marker, color=color, linewidth=1.6, markersize=5, label=name)
+        for row in group:
+            score = row.metrics[criterion]
+            if score.ci_low is not None and score.ci_high is not None:
+                above.plot(
+                    [row.patch_size] * 2,
+                    [score.ci_low, score.ci_high],
+                    "-",
+                    color=color,
+                    alpha=0.55,
+                    linewidth=4,
+                    solid_capstyle="butt",
+                )
+        below.plot(
+            sizes, [row.forward_passes for row in group], "-", marker=marker, color=color, linewidth=1.6, markersize=5
+        )
+    _mark_choice(above, results, criterion)
+    ticks = sorted({row.patch_size for row in rows})
+    for axes in (above, below):
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.margins(x=0.06)
+    direction = next(cell.direction for cell in results.leaderboard if cell.metric == criterion)
+    above.set_ylabel(f"{_broken(criterion)} {ARROWS[direction]}")
+    above.tick_params(labelbottom=False)
+    below.set(yscale="log", xlabel="patch size, pixels")
+    below.set_ylabel("model passes\nan image")
+    below.set_yticks(*_pass_ticks([row.forward_passes for row in rows]))
+    below.minorticks_off()
+    _legend(above, "")
+    return figure
+
+
+def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: str) -> Figure | None:
+    """Draw score against object size, with intervals.
+
+    Args:
+        scores: from ``by_object_size``.
+        shown: texts of the explainers to draw, six at most.
+        metric: text of the metric.
+
+    Returns:
+        None where nothing was scored, or all objects are of one size.
+    """
+    sizes = [
+        size
+        for size in dict.fromkeys(one.object_size for one in scores)
+        if any(one.n_images for one in scores if one.object_size == size)
+    ]
+    if len(sizes) < 2:
+        return None
+    figure, axes = _figure(6.4, 3.2)
+    shown = shown[:_MOST_LINES]
+    for place, explainer in enumerate(shown):
+        color, marker = _SERIES[place], _MARKERS[place]
+        found = {one.object_size: one for one in scores if one.explainer == explainer and one.mean is not None}
+        beside = (place - (len(shown) - 1) / 2) * 0.09
+        at = [sizes.index(size) + beside for size in sizes if size in found]
+        axes.plot(
+            at,
+            [one.mean or 0.0 for one in found.values()],
+            "-",
+            marker=marker,
+            color=color,
+            linewidth=1.4,
+            markersize=5,
+            label=shortened(explainer, _LEGEND_LETTERS),
+        )
+        for x, one in zip(at, found.values(), strict=True):
+            if one.low is not None and one.high is not None:
+                axes.plot([x, x], [one.low, one.high], "-", color=color, alpha=0.55, linewidth=3, solid_capstyle="butt")
+    counts = {size: max(one.n_images for one in scores if one.object_size == size) for size in sizes}
+    axes.set_xticks(range(len(sizes)), [f"{size}\n{counts[size]} images" for size in sizes])
+    axes.set_xlim(-0.45, len(sizes) - 0.55)
+    axes.set_ylabel(_broken(metric))
+    axes.set_xlabel("object size (small: under 10 % of the image, large: over 30 %)")
+    _legend(axes, "")
+    return figure
+
+
+def to_svg(figure: Figure, label: str) -> str:
+    """Return a figure as an ``<svg>`` element for an HTML page: text stays text, colors are the page's variables.
+
+    Args:
+        figure: from this module.
+        label: says what it shows, for those who cannot see it; escaped here.
+    """
+    import html
+
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
+    found = buffer.getvalue()
+    body = found[found.index("<defs>") if "<defs>" in found else found.index("<g ") : found.rindex("</svg>")]
+    # Of all the ids only those of clip paths and markers are referred to.
+    used = set(re.findall(r"#([\w-]+)", body))
+    body = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", body)
+    body = re.sub(r" ?font-family: [^\"]*?;", "", body)
+    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would hold for the whole page
+    body = re.sub("|".join(VARIABLES), lambda match: VARIABLES[match[0]], body)
+    width, height = (round(float(side) * 72) for side in figure.get_size_inches())
+    return (
+        f'<svg role="img" aria-label="{html.escape(plain_text(label), quote=True)}" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" stroke-linejoin="round">{body}</svg>'
+    )
+
+
+def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Any]:
+    """Return an empty figure of inches, and its axes, one or an array of them: quiet, with a light grid."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    made = figure.subplots(rows, 1, gridspec_kw={"height_ratios": [2, 1]} if rows == 2 else None)
+    for axes in made if rows > 1 else [made]:
+        axes.grid(color=_GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(_FAINT)
+        axes.tick_params(colors=_FAINT, labelcolor=_FAINT, labelsize=8)
+        axes.xaxis.label.set(color=_FAINT, size=8.5)
+        axes.yaxis.label.set(color=_FAINT, size=8.5, parse_math=False)
+    return figure, made
+
+
+def _legend(axes: Axes, title: str) -> None:
+    """Name the lines above the plot, where they hide nothing."""
+    axes.set_title(title, loc="left", size=10, color=_INK, weight="bold", parse_math=False, pad=22 if title else 6)
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) < 1:
+        return
+    figure = axes.get_figure(root=True)
+    room = 72 * (figure.get_size_inches()[0] if figure else 0) - _MARGIN
+    columns = min(3, max(1, int(room / (_HANDLE + _LETTER * max(map(len, labels))))))
+    drawn = axes.legend(
+        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, fontsize=8,
+        borderpad=0.1, handlelength=1.8, columnspacing=1.2, labelcolor=_INK,
+    )  # fmt: skip
+    for text in drawn.get_texts():
+        text.set_parse_math(False)
+
+
+def _by_stride(rows: Sequence[SweepRow]) -> dict[str, list[SweepRow]]:
+    """Group the sizes into lines: stride as large as the patch, half of it, or so many pixels.
+
+    Strides of so many pixels show by a size that they are neither of; they take every size that has them.
+    """
+    fixed = {row.stride for row in rows if row.stride not in (row.patch_size, row.patch_size // 2)}
+    lines = {
+        "stride = patch size": [row for row in rows if row.stride == row.patch_size],
+        "stride = half of it": [row for row in rows if row.stride == row.patch_size // 2],
+    }
+    found = {name: group for name, group in lines.items() if any(row.stride not in fixed for row in group)}
+    return found | {f"stride = {stride}": [row for row in rows if row.stride == stride] for stride in sorted(fixed)}
+
+
+def _mark_choice(axes: Axes, results: Results, criterion: str) -> None:
+    choice = results.best_patch_size
+    chosen = next((row for row in results.patch_sweep if choice and row.explainer == choice.explainer), None)
+    if choice is None or chosen is None or (mean := chosen.metrics[criterion].mean) is None:
+        return
+    said = "recommended" if choice.decided else "best so far"
+    axes.plot(
+        [chosen.patch_size],
+        [mean],
+        "o",
+        markersize=13,
+        markerfacecolor="none",
+        markeredgecolor=_INK,
+        markeredgewidth=1.6,
+        label=said,
+    )
+
+
+def _pass_ticks(passes: Sequence[int]) -> tuple[list[int], list[str]]:
+    low, high = min(passes), max(passes)
+    ticks = [
+        base * 10**power for power in range(6) for base in (1, 2, 5) if low * 0.6 <= base * 10**power <= high * 1.7
+    ]
+    if sum(low <= tick <= high for tick in ticks) < 2:
+        ticks = sorted({low, high})
+    return ticks, [f"{tick:,}" for tick in ticks]
+
+
+def _broken(name: str) -> str:
+    """Break a long name at an underscore near its middle."""
+    if len(name) < 18 or "_" not in name:
+        return name
+    cut = min((at for at, letter in enumerate(name) if letter == "_"), key=lambda at: abs(at - len(name) / 2))
+    return f"{name[: cut + 1]}\n{name[cut + 1 :]}"

@@ -1,0 +1,1 @@
+"""Saliency maps as images: color scales, overlays, figures."""

@@ -1,0 +1,168 @@
+"""A map over its photo, as pixels: colors, the object's outline, the frame that the model saw, the maximum."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.datasets.geometry import Geometry, seen_window
+from evalkit.report.images.colormap import Scale, colored, peak_of, scale_of
+
+__all__ = ["Overlay", "outlined", "overlay", "place", "point_in_photo"]
+
+Picture = NDArray[np.uint8]
+_SMALLEST_PX, _LARGEST_PX = 480, 1024  # of the longer side: marks stay legible at half the size
+_DIMMED = 0.45
+_WHITE, _BLACK, _FRAME = (255, 255, 255), (0, 0, 0), (150, 150, 150)
+
+
+class Overlay(NamedTuple):
+    """A finished overlay.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), RGB.
+        photo: the photo at the same size, uint8 (H, W, 3), RGB.
+        scale: of the map.
+        peak: (x, y) of the maximum in ``pixels``; None where there is none.
+        cropped: the model saw a part of the photo only; it is framed.
+    """
+
+    pixels: Picture
+    photo: Picture
+    scale: Scale
+    peak: tuple[float, float] | None
+    cropped: bool
+
+
+def overlay(
+    photo: Picture,
+    saliency_map: NDArray[np.floating],
+    *,
+    geometry: Geometry = "squash",
+    region: NDArray[np.bool_] | None = None,
+    sides: tuple[int, int] = (_SMALLEST_PX, _LARGEST_PX),
+    mark: bool = True,
+) -> Overlay:
+    """Draw a map where it belongs on its photo.
+
+    Args:
+        photo: uint8 (H, W, 3) RGB, at its own size.
+        saliency_map: float (h, w), of what the model saw.
+        geometry: how the photo was fitted to the model's input: with ``center-crop`` the map covers the middle only,
+            and the rest stays dim.
+        region: bool (H, W), outlined; None = not known.
+        sides: the longer side of the picture is brought between these, pixels.
+        mark: put a ring about the maximum.
+    """
+    import cv2
+
+    height, width = photo.shape[:2]
+    factor = np.clip(max(height, width), *sides) / max(height, width)
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    shown = _resized(photo, size)
+    gray = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)
+    scale = scale_of(saliency_map)
+    rows, columns = _window(photo.shape[:2], saliency_map.shape, geometry, size)
+    pixels = np.repeat((gray * _DIMMED).astype(np.uint8)[..., None], 3, axis=2)
+    placed = place(saliency_map, (rows.stop - rows.start, columns.stop - columns.start))
+    pixels[rows, columns] = colored(placed, scale, gray[rows, columns].astype(np.float64))
+    cropped = (rows.stop - rows.start, columns.stop - columns.start) != size
+    if cropped:
+        # Just outside, so that no pixel of the map is hidden.
+        corners = (columns.start - 1, rows.start - 1), (columns.stop, rows.stop)
+        cv2.rectangle(pixels, *corners, _FRAME, 1)
+    if region is not None:
+        pixels = outlined(pixels, region)
+    peak = peak_of(saliency_map)
+    at = None
+    if peak is not None:
+        x, y = point_in_photo(peak, saliency_map.shape, photo.shape[:2], geometry)
+        at = (x * size[1] / width, y * size[0] / height)
+        if mark:
+            _ring(pixels, at)
+    return Overlay(pixels, shown, scale, at, cropped)
+
+
+def place(saliency_map: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Bring a map to another size without inventing values.
+
+    A pixel that grows stays as it is; where several become one, the largest is kept, so that no peak is lost.
+
+    Args:
+        saliency_map: float (h, w); may hold NaN.
+        size: height and width wanted.
+    """
+    import cv2
+
+    kernel = [
+        2 * int(np.ceil(have / want / 2)) + 1 if have > want else 1
+        for have, want in zip(saliency_map.shape, size, strict=True)
+    ]
+    values = saliency_map.astype(np.float64)
+    if max(kernel) > 1:
+        broken = ~np.isfinite(values)
+        values = np.asarray(cv2.dilate(np.where(broken, -np.inf, values), np.ones(kernel)), dtype=np.float64)
+        values[broken] = np.nan
+    return np.asarray(cv2.resize(values, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT))
+
+
+def point_in_photo(
+    pixel: tuple[int, int], map_size: tuple[int, ...], photo_size: tuple[int, ...], geometry: Geometry
+) -> tuple[float, float]:
+    """Return (x, y) of a map pixel's center in the photo's own pixels."""
+    (top, bottom), (left, right) = seen_window(photo_size, map_size, geometry)
+    return (
+        left + (pixel[1] + 0.5) * (right - left) / map_size[1],
+        top + (pixel[0] + 0.5) * (bottom - top) / map_size[0],
+    )
+
+
+def outlined(pixels: Picture, region: NDArray[np.bool_]) -> Picture:
+    """Draw a region's outline, white on black so that it shows on any ground.
+
+    Args:
+        pixels: uint8 (H, W, 3).
+        region: bool, of any size.
+    """
+    import cv2
+
+    height, width = pixels.shape[:2]
+    mask = cv2.resize(region.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    line = max(2, round(max(height, width) / 240))
+    drawn = np.ascontiguousarray(pixels)
+    cv2.drawContours(drawn, contours, -1, _BLACK, line + 2)
+    cv2.drawContours(drawn, contours, -1, _WHITE, line)
+    return drawn
+
+
+def _ring(pixels: Picture, at: tuple[float, float]) -> None:
+    """Draw a ring that leaves the maximum itself free."""
+    import cv2
+
+    side = max(pixels.shape[:2])
+    center = (int(at[0]), int(at[1]))
+    radius, line = max(8, round(side / 40)), max(2, round(side / 240))
+    cv2.circle(pixels, center, radius, _BLACK, line + 2, cv2.LINE_AA)
+    cv2.circle(pixels, center, radius, _WHITE, line, cv2.LINE_AA)
+
+
+def _window(
+    photo_size: tuple[int, ...], map_size: tuple[int, ...], geometry: Geometry, size: tuple[int, int]
+) -> tuple[slice, slice]:
+    """Return the rows and columns of the picture that the model saw, one at least."""
+    slices = []
+    for (start, end), have, want in zip(seen_window(photo_size, map_size, geometry), photo_size, size, strict=True):
+        first = min(round(start * want / have), want - 1)
+        slices.append(slice(first, max(first + 1, round(end * want / have))))
+    return slices[0], slices[1]
+
+
+def _resized(photo: Picture, size: tuple[int, int]) -> Picture:
+    from PIL import Image
+
+    if photo.shape[:2] == size:
+        return photo
+    return np.array(Image.fromarray(photo).resize((size[1], size[0]), Image.Resampling.BILINEAR), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""Results as tables and documents: terminal, Markdown, LaTeX, CSV, JSON."""

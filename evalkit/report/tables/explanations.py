@@ -1,0 +1,105 @@
+"""What ``explain`` prints: one line a map, and the classes that the model thought of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import msgspec
+
+from evalkit.report.formats import OutputFormat
+from evalkit.report.tables.csv import to_csv
+from evalkit.report.tables.leaderboard import number
+from evalkit.report.tables.table import Board, render_boards
+
+__all__ = ["Explained", "TopClass", "render_explained"]
+
+SCHEMA_VERSION = 1
+_NOTHING = "-"
+_LONGEST = 16  # letters of a photo's name
+
+
+class TopClass(msgspec.Struct, frozen=True):
+    """One of the model's likeliest classes, and its softmax score."""
+
+    class_index: int
+    class_name: str
+    probability: float
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """One map that was made and saved.
+
+    Attributes:
+        maximum: (x, y) in the photo's own pixels; None where there is none.
+        note: what is unusual about the map; empty if nothing is.
+        seconds: that the map took.
+        picture: the PNG file.
+        values: the raw map, a NumPy file.
+        chosen: the model chose the class.
+        top: its likeliest classes.
+    """
+
+    image: str
+    explainer: str
+    class_index: int
+    class_name: str
+    probability: float
+    maximum: tuple[float, float] | None
+    note: str
+    seconds: float
+    picture: str
+    values: str
+    chosen: bool
+    top: tuple[TopClass, ...]
+
+
+def render_explained(rows: Sequence[Explained], form: OutputFormat, *, width: int, color: bool) -> str:
+    """Return what was made, in one of the formats.
+
+    Args:
+        rows: one a map.
+        form: table, json (``schema_version`` and ``explanations``), csv, markdown or latex.
+        width: columns of the terminal; for the table only.
+        color: use bold and dim; for the table only.
+    """
+    if form == "json":
+        shown = {"schema_version": SCHEMA_VERSION, "explanations": msgspec.to_builtins(rows)}
+        return json.dumps(shown, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    if form == "csv":
+        fields = [field for field in Explained.__struct_fields__ if field not in ("maximum", "top")]
+        table = [[*(getattr(row, field) for field in fields), *(row.maximum or (None, None))] for row in rows]
+        return to_csv([*fields, "maximum_x", "maximum_y"], table)
+    header = ["explainer", "image", "class", "probability", "maximum", "seconds"]
+    cells = [
+        [
+            row.explainer,
+            _short(row.image) if form == "table" else row.image,
+            row.class_name,
+            number(row.probability),
+            _place(row),
+            number(row.seconds, 2),
+        ]
+        for row in rows
+    ]
+    return render_boards(
+        [Board("Explanations", header, cells, range(3, 6))], _notes(rows), form, width=width, color=color
+    )
+
+
+def _short(name: str) -> str:
+    """Keep both ends of a long name: a table of 80 columns has no more room."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2 - 1]}..{name[-(_LONGEST // 2 - 1) :]}"
+
+
+def _place(row: Explained) -> str:
+    return _NOTHING if row.maximum is None else f"{row.maximum[0]:.0f}, {row.maximum[1]:.0f}"
+
+
+def _notes(rows: Sequence[Explained]) -> list[str]:
+    lines = [f"{row.picture}: {row.note}." for row in rows if row.note]
+    for image, row in {row.image: row for row in rows if row.chosen}.items():
+        classes = ", ".join(f"{one.class_name} {number(one.probability)}" for one in row.top)
+        lines.append(f"{image}: the model's first choices are {classes}.")
+    lines.append("Maximum: x, y in the photo's own pixels, from its upper left corner.")
+    return lines

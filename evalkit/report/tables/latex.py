@@ -1,0 +1,68 @@
+"""LaTeX: booktabs tables for a paper, the signature as a comment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evalkit.analysis.results import LeaderboardCell, Results
+from evalkit.report.tables.leaderboard import beaten, is_best, leaderboards, number
+from evalkit.report.tables.patch_size import sweep_table
+from evalkit.store.manifest import Manifest
+
+__all__ = ["escape", "render_latex", "tabular"]
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "\n": " ",
+}  # fmt: skip
+
+
+def escape(text: str) -> str:
+    r"""Return text that LaTeX prints as it is.
+
+    >>> print(escape("max_box & 5 %"))
+    max\_box \& 5 \%
+    """
+    return "".join(_SPECIAL.get(character, character) for character in text)
+
+
+def tabular(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a booktabs ``tabular``; cells are LaTeX already. The first ``left`` columns are aligned left."""
+    columns = "l" * left + "r" * (len(header) - left)
+    lines = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(header) + r" \\", r"\midrule"]
+    lines += [" & ".join(row) + r" \\" for row in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def render_latex(manifest: Manifest, results: Results) -> str:
+    """Return the leaderboards and the sweep; the document needs the booktabs package."""
+    parts = [
+        "\n".join(
+            f"% {line}" for line in ["needs booktabs", manifest.signature.run, *manifest.signature.metrics.values()]
+        )
+    ]
+    for board in leaderboards(manifest, results):
+        rows = [
+            [row.letter, escape(row.explainer), *(_cell(cell, beaten(board, cell)) for cell in row.cells)]
+            for row in board.rows
+        ]
+        header = ["", "explainer", *(escape(column.title) for column in board.columns)]
+        parts.append(f"% {board.title}; raised letters: rows beaten significantly\n{tabular(header, rows, left=2)}")
+    if results.patch_sweep:
+        swept = sweep_table(manifest, results, 6)
+        rows = [
+            [
+                f"\\textbf{{{escape(cell)}}}" if (place, column) in swept.best else escape(cell)
+                for column, cell in enumerate(cells)
+            ]
+            for place, cells in enumerate(swept.rows)
+        ]
+        header = [escape(name) for name in swept.header]
+        parts.append(f"% Patch size of occlusion\n{tabular(header, rows, left=0)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(cell: LeaderboardCell, letters: str) -> str:
+    shown = f"\\textbf{{{number(cell.mean)}}}" if is_best(cell) else number(cell.mean)
+    return f"{shown}$^{{\\mathrm{{{letters}}}}}$" if letters else shown

@@ -1,0 +1,99 @@
+"""Plain lists in every format: what ``list`` prints, and the scores of every image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from evalkit.report.formats import OutputFormat
+from evalkit.report.tables import latex, markdown
+from evalkit.report.tables.csv import to_csv
+from evalkit.report.tables.leaderboard import number
+from evalkit.store.scores import ScoreTable
+
+__all__ = ["render_listing", "render_scores"]
+
+Value = str | float | None
+
+
+def render_listing(
+    title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Value]], form: OutputFormat, *, width: int
+) -> str:
+    """Print rows of named values.
+
+    Args:
+        title: above the table.
+        columns: keys of the rows, in the order shown.
+        rows: one mapping a line; None is "nothing".
+        form: table, json (a list of objects), csv, markdown or latex.
+        width: columns of the terminal; for the table only.
+    """
+    if form == "json":
+        return (
+            json.dumps([{column: row[column] for column in columns} for row in rows], indent=2, allow_nan=False) + "\n"
+        )
+    if form == "csv":
+        return to_csv(columns, [[row[column] for column in columns] for row in rows])
+    texts = [[_text(row[column]) for column in columns] for row in rows]
+    if form == "markdown":
+        header = [markdown.escape(column) for column in columns]
+        cells = [[markdown.escape(text) for text in line] for line in texts]
+        return markdown.pipe_table(header, cells, left=len(columns)) + "\n"
+    if form == "latex":
+        header = [latex.escape(column) for column in columns]
+        return (
+            latex.tabular(header, [[latex.escape(text) for text in line] for line in texts], left=len(columns)) + "\n"
+        )
+    return _table(title, columns, texts, width)
+
+
+def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
+    """Print every image's scores: one line for each image, explainer and metric.
+
+    On the terminal it is one table an explainer. Metrics of the whole set have no score an image and are left out.
+    """
+    metrics = [metric for metric in table.metrics if metric not in table.statistics]
+    if form != "table":
+        rows = [
+            {"image": image, "explainer": explainer, "metric": metric, "value": value}
+            for image, explainer, values in _lines(table)
+            for metric, value in zip(table.metrics, values, strict=True)
+            if metric in metrics
+        ]
+        return render_listing("scores", ["image", "explainer", "metric", "value"], rows, form, width=width)
+    parts = []
+    for index, explainer in enumerate(table.explainers):
+        for start in range(0, len(metrics), _PER_TABLE):
+            shown = metrics[start : start + _PER_TABLE]
+            where = [table.metrics.index(metric) for metric in shown]
+            texts = [
+                [image, *(number(_value(table.values[row, index, column])) for column in where)]
+                for row, image in enumerate(table.image_ids)
+            ]
+            parts.append(_table(explainer, ["image", *shown], texts, width))
+    return "\n".join(parts)
+
+
+_PER_TABLE = 5
+
+
+def _lines(table: ScoreTable) -> Iterator[tuple[str, str, list[float | None]]]:
+    for row, image in enumerate(table.image_ids):
+        for column, explainer in enumerate(table.explainers):
+            yield image, explainer, [_value(value) for value in table.values[row, column]]
+
+
+def _value(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _text(value: Value) -> str:
+    return number(value) if isinstance(value, float) else value or ""
+
+
+def _table(title: str, columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> str:
+    from evalkit.report.tables.terminal import listing_table, print_to_text
+
+    return print_to_text([listing_table(title, columns, texts)], width=width, color=False)
