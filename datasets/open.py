@@ -159,5 +159,5 @@ def _begins(path: Path) -> str:
 
 def _reader(data_format: str) -> Callable[[Path], ImageSet]:
     module, function = _READERS[data_format]
-    reader: Callable[[Path], ImageSet] = getattr(import_module(f"evalkit.datasets.{module}"), function)
+    reader: Callable[[Path], ImageSet] = getattr(import_module(f"evalkit.datasets.readers.{module}"), function)
     return reader
