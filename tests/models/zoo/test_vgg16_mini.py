@@ -37,7 +37,7 @@ def test_it_has_the_graph_and_the_layer_names_of_vgg16():
 
 
 def test_its_weights_are_float16_and_at_most_6_mb():
-    packaged = files("evalkit.models").joinpath("weights/vgg16-mini.npz")
+    packaged = files("evalkit.models.zoo").joinpath("weights/vgg16-mini.npz")
     with packaged.open("rb") as stream, np.load(stream) as arrays:
         assert {str(arrays[name].dtype) for name in arrays.files} == {"float16"}
         assert all(np.isfinite(arrays[name]).all() for name in arrays.files)
