@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+PHOTO_SEED = 20261123
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "real"
 
 
@@ -55,7 +57,7 @@ def tiny(tiny_model):
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A generator that starts alike in every test."""
-    return np.random.default_rng(20261123)
+    return np.random.default_rng(PHOTO_SEED)
 
 
 @pytest.fixture
@@ -79,15 +81,55 @@ def evalkit(capsys, monkeypatch):
     return call
 
 
+@pytest.fixture(scope="session")
+def fill_workplace(tiny_model):
+    """Write ``tiny.keras`` and ``labels.csv`` of six photos, two a class, one box each, into a folder."""
+
+    def fill(folder, rng):
+        tiny_model.save(folder / "tiny.keras")
+        lines = ["image,class_index,label,x0,y0,x1,y1"]
+        for number in range(6):
+            pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"photo{number}.png")
+            lines.append(f"photo{number}.png,{number % 3},class{number % 3},8,6,30,28")
+        (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+
+    return fill
+
+
 @pytest.fixture
-def workplace(tmp_path, monkeypatch, tiny_model, rng):
-    """A folder with ``tiny.keras`` and ``labels.csv`` of six photos, two a class, one box each; made current."""
+def workplace(tmp_path, monkeypatch, fill_workplace, rng):
+    """A folder with a model and six photos (``fill_workplace``); made current."""
     monkeypatch.chdir(tmp_path)
-    tiny_model.save("tiny.keras")
-    lines = ["image,class_index,label,x0,y0,x1,y1"]
-    for number in range(6):
-        pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(f"photo{number}.png")
-        lines.append(f"photo{number}.png,{number % 3},class{number % 3},8,6,30,28")
-    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    fill_workplace(tmp_path, rng)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def _prepared_root(tmp_path_factory):
+    return tmp_path_factory.mktemp("prepared")
+
+
+@pytest.fixture
+def prepared(_prepared_root, monkeypatch, fill_workplace):
+    """Give each test its own copy of a workplace that is made once in a session, for example with a finished run.
+
+    ``prepared(name, make)`` calls ``make(folder)`` in the first test that needs it; later tests get a copy at the same
+    path, with the same times of change, because a run knows its photos by both. The folder is made current.
+    """
+
+    def give(name, make):
+        folder, kept = _prepared_root / name, _prepared_root / f"{name}.kept"
+        shutil.rmtree(folder, ignore_errors=True)
+        if kept.exists():
+            shutil.copytree(kept, folder, symlinks=True)
+            monkeypatch.chdir(folder)
+            return folder
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        fill_workplace(folder, np.random.default_rng(PHOTO_SEED))
+        make(folder)
+        shutil.copytree(folder, kept, symlinks=True)
+        return folder
+
+    return give

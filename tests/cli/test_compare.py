@@ -21,8 +21,8 @@ CODE = (
 
 
 @pytest.fixture
-def run(evalkit, workplace):
-    """Make a run folder of the tiny set; keywords change options."""
+def run(evalkit):
+    """Make a run folder of the tiny set in the current folder; keywords change options."""
 
     def make(output, **changes):
         options = {
@@ -43,15 +43,25 @@ def run(evalkit, workplace):
 
 
 @pytest.fixture
-def two_models(run, workplace, tiny_model):
+def kept(run, prepared):
+    """A folder with a run ``one`` of one metric."""
+    return prepared("compare", lambda _: run("one", metrics="sparseness"))
+
+
+@pytest.fixture
+def two_models(run, prepared, tiny_model):
     """Two run folders, ``before`` and ``after``, of models with the same architecture and other weights."""
-    other = keras.models.clone_model(tiny_model)
-    keras.utils.set_random_seed(3)
-    for layer in other.layers:
-        layer.set_weights([keras.random.normal(one.shape, seed=at) for at, one in enumerate(layer.get_weights())])
-    other.save("other.keras")
-    run("before")
-    run("after", model="other.keras")
+
+    def make(_):
+        other = keras.models.clone_model(tiny_model)
+        keras.utils.set_random_seed(3)
+        for layer in other.layers:
+            layer.set_weights([keras.random.normal(one.shape, seed=at) for at, one in enumerate(layer.get_weights())])
+        other.save("other.keras")
+        run("before")
+        run("after", model="other.keras")
+
+    return prepared("two_models", make)
 
 
 def test_two_models_are_compared_and_what_differs_is_said(evalkit, two_models):
@@ -118,16 +128,14 @@ def test_every_format_parses(evalkit, two_models):
     assert evalkit("compare", "before", "after", "--format", "xml").code == 2
 
 
-def test_another_precision_is_compared_and_said(evalkit, run):
-    run("one", metrics="sparseness")
+def test_another_precision_is_compared_and_said(evalkit, run, kept):
     run("two", metrics="sparseness", precision="bfloat16")
     done = evalkit("compare", "one", "two")
     assert done.code == 0, done.err
     assert "Differs: precision: A float32, B bfloat16." in " ".join(done.out.split())
 
 
-def test_another_geometry_is_not_comparable(evalkit, run):
-    run("one", metrics="sparseness")
+def test_another_geometry_is_not_comparable(evalkit, run, kept):
     run("two", metrics="sparseness", geometry="center-crop")
     done = evalkit("compare", "one", "two")
     assert done.code == 3
@@ -139,15 +147,14 @@ def test_another_geometry_is_not_comparable(evalkit, run):
     )
 
 
-def test_another_target_is_not_comparable(evalkit, run):
-    run("one", metrics="sparseness")
+def test_another_target_is_not_comparable(evalkit, run, kept):
     run("two", metrics="sparseness", target="predicted")
     done = evalkit("compare", "one", "two")
     assert done.code == 3
     assert "target is label in A and predicted in B" in done.err
 
 
-def test_other_steps_are_left_out_and_alone_refused(evalkit, run):
+def test_other_steps_are_left_out_and_alone_refused(evalkit, run, workplace):
     run("one", metrics="sparseness,deletion")
     run("two", metrics="sparseness,deletion", steps="5")
     done = evalkit("compare", "one", "two", "--format", "json")
@@ -162,13 +169,12 @@ def test_other_steps_are_left_out_and_alone_refused(evalkit, run):
     assert "metric deletion: steps is 5 in A, 6 in B" in done.err
 
 
-def test_photos_are_paired_by_content_not_by_name_or_place(evalkit, run, workplace):
-    run("one", metrics="sparseness")
-    header, *lines = (workplace / "labels.csv").read_text().splitlines()
-    (workplace / "photo0.png").rename(workplace / "renamed.png")
+def test_photos_are_paired_by_content_not_by_name_or_place(evalkit, run, kept):
+    header, *lines = (kept / "labels.csv").read_text().splitlines()
+    (kept / "photo0.png").rename(kept / "renamed.png")
     text = "\n".join([header, *lines[:0:-1], lines[0]]).replace("photo0.png", "renamed.png")
-    (workplace / "turned.csv").write_text(f"{text}\n")
-    (workplace / "photo5.png").write_bytes(b"no picture")
+    (kept / "turned.csv").write_text(f"{text}\n")
+    (kept / "photo5.png").write_bytes(b"no picture")
     run("two", metrics="sparseness", data="turned.csv")
     done = evalkit("compare", "one", "two", "--format", "json")
     assert done.code == 0, done.err
@@ -181,9 +187,8 @@ def test_photos_are_paired_by_content_not_by_name_or_place(evalkit, run, workpla
     assert cell["verdict"] == "tied"
 
 
-def test_a_folder_against_itself_is_tied_throughout(evalkit, run):
-    run("one")
-    done = evalkit("compare", "one", "one", "one/", "--format", "json")
+def test_a_folder_against_itself_is_tied_throughout(evalkit, two_models):
+    done = evalkit("compare", "before", "before", "before/", "--format", "json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert {cell["verdict"] for cell in found["cells"]} == {"tied", "not scored"}
@@ -191,19 +196,17 @@ def test_a_folder_against_itself_is_tied_throughout(evalkit, run):
     assert found["differs"] == found["left_out"] == []
 
 
-def test_looking_changes_no_run_folder(evalkit, run, workplace):
-    run("one", metrics="sparseness")
+def test_looking_changes_no_run_folder(evalkit, kept):
 
     def seen():
-        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in (workplace / "one").rglob("*")}
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in (kept / "one").rglob("*")}
 
     before = seen()
     assert evalkit("compare", "one", "one").code == 0
     assert seen() == before
 
 
-def test_too_few_or_no_runs_are_bad_usage(evalkit, run):
-    run("one", metrics="sparseness")
+def test_too_few_or_no_runs_are_bad_usage(evalkit, kept):
     for given, count in (((), 0), (("one",), 1)):
         done = evalkit("compare", *given)
         assert done.code == 2
@@ -211,9 +214,8 @@ def test_too_few_or_no_runs_are_bad_usage(evalkit, run):
         assert f"compare takes two or more run folders, not {count}" in done.err
 
 
-def test_folders_that_hold_no_finished_run_are_named(evalkit, run, workplace, monkeypatch):
-    run("one", metrics="sparseness")
-    (workplace / "empty").mkdir()
+def test_folders_that_hold_no_finished_run_are_named(evalkit, kept, monkeypatch):
+    (kept / "empty").mkdir()
     for bad in ("nowhere", "empty", "labels.csv"):
         for order in (("one", bad), (bad, "one")):
             done = evalkit("compare", *order)
@@ -241,10 +243,10 @@ def test_folders_that_hold_no_finished_run_are_named(evalkit, run, workplace, mo
     assert done.out == ""
 
 
-def test_comparing_imports_no_tensorflow(evalkit, two_models, workplace):
+def test_comparing_imports_no_tensorflow(two_models):
     def python(*arguments):
         command = [sys.executable, "-c", CODE, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=workplace)
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=two_models)
 
     for form in ("table", "json"):
         done = python("compare", "before", "after", "--format", form)

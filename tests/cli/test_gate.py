@@ -24,12 +24,15 @@ def verdicts(found):
 
 
 @pytest.fixture
-def kept(evalkit, workplace):
+def kept(evalkit, prepared):
     """A run and its baseline."""
-    assert evalkit(*RUN, *EXPLAINED, *METRICS, "--output", "run").code == 0
-    done = evalkit("baseline", "run", "--output", "baseline.json")
-    assert done.code == 0, done.err
-    return workplace
+
+    def make(_):
+        assert evalkit(*RUN, *EXPLAINED, *METRICS, "--output", "run").code == 0
+        done = evalkit("baseline", "run", "--output", "baseline.json")
+        assert done.code == 0, done.err
+
+    return prepared("gate", make)
 
 
 def test_a_run_passes_its_own_baseline_in_every_format(evalkit, kept):

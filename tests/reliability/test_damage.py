@@ -34,12 +34,15 @@ def scores(run):
 
 
 @pytest.fixture
-def kept(evalkit, workplace):
+def kept(evalkit, prepared):
     """A finished run with one metric, in ``out`` and ``whole``; a run with two metrics, in ``both``."""
-    assert evalkit(*RUN[:-1], "both", *MORE).code == 0
-    assert evalkit(*RUN, *FIRST).code == 0
-    shutil.copytree("out", "whole")
-    return workplace
+
+    def make(_):
+        assert evalkit(*RUN[:-1], "both", *MORE).code == 0
+        assert evalkit(*RUN, *FIRST).code == 0
+        shutil.copytree("out", "whole")
+
+    return prepared("damage", make)
 
 
 def test_a_flipped_byte_in_any_map_is_noticed_and_the_map_made_again(evalkit, kept, rng):
