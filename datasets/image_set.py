@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -16,7 +16,29 @@ from evalkit.core.randomness import generator
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.image import LabelledImage
 
-__all__ = ["Box", "Entry", "ImageSet"]
+__all__ = ["Box", "Entry", "ImageSet", "ImageSource"]
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """How to read single images of a set.
+
+    Attributes:
+        reader: makes the image of an entry; raises ImageError where it cannot.
+    """
+
+    reader: Callable[[Entry], LabelledImage]
+
+    def read(self, entry: Entry) -> LabelledImage:
+        """Read one image at its own size.
+
+        Raises:
+            ImageError: it cannot be used; the message is the reason, fit to be stored beside the image's id.
+        """
+        if entry.problem:
+            raise ImageError(entry.problem)
+        image = self.reader(entry)
+        return replace(image, outputs=entry.outputs) if entry.outputs else image
 
 
 class ImageSet:
@@ -87,10 +109,12 @@ class ImageSet:
         Raises:
             ImageError: it cannot be used; the message is the reason, fit to be stored beside the image's id.
         """
-        if entry.problem:
-            raise ImageError(entry.problem)
-        image = self._reader(entry)
-        return replace(image, outputs=entry.outputs) if entry.outputs else image
+        return self.source.read(entry)
+
+    @property
+    def source(self) -> ImageSource:
+        """How single images are read, without the set."""
+        return ImageSource(self._reader)
 
     def with_entries(self, entries: Iterable[Entry]) -> ImageSet:
         """Return the same set with other entries, e.g. fewer of them or with class indices."""

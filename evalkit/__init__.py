@@ -11,6 +11,8 @@ from importlib import import_module as _import_module
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
+from evalkit.core.provenance import DISTRIBUTION as _DISTRIBUTION
+
 if TYPE_CHECKING:
     from evalkit.api.explain import explain, save
     from evalkit.api.run import Run, evaluate, open_run
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageSet", "Run", "__version__", "evaluate", "explain", "open_run", "save"]
 
-__version__ = _version("evalkit")
+__version__ = _version(_DISTRIBUTION)
 
 _FOUND_IN = {
     "ImageSet": "evalkit.datasets.image_set",

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.metrics.case import Region
 from evalkit.metrics.levels import is_constant
-from evalkit.metrics.spec import DatasetMetric, MetricSpec, Truth
+from evalkit.metrics.spec import MetricSpec, RegionMetric, SetMetric
 
 __all__ = ["MaxBoxAccV1", "MaxBoxAccV2", "PxAP", "boxes_at", "intersection_over_union", "pixel_histograms"]
 
@@ -154,19 +155,19 @@ def intersection_over_union(boxes: NDArray[np.float64], truths: NDArray[np.float
     return np.asarray(common / (areas[0] + areas[1] - common))
 
 
-def _best_overlaps(saliency_map: Map, truth: Truth, *, largest_only: bool) -> NDArray[np.float64]:
+def _best_overlaps(saliency_map: Map, region: Region, *, largest_only: bool) -> NDArray[np.float64]:
     """Return the best intersection over union at each threshold, float64 (100,); NaN if the map is not finite.
 
     One under 0.3, the least that any metric here asks for, may be given as 0.
     """
-    if not np.isfinite(truth.counted(saliency_map)).all():
+    if not np.isfinite(region.counted(saliency_map)).all():
         return np.full(len(THRESHOLDS), np.nan)
-    truths = np.trunc(truth.boxes)
+    truths = np.trunc(region.boxes)
     least_area = min(_IOU_LEVELS) * float(np.prod(truths[:, 2:] - truths[:, :2] + 1, axis=1).min(initial=np.inf))
     return np.array(
         [
             intersection_over_union(boxes, truths).max(initial=0.0)
-            for boxes in boxes_at(saliency_map, largest_only=largest_only, least_area=least_area, ignore=truth.ignore)
+            for boxes in boxes_at(saliency_map, largest_only=largest_only, least_area=least_area, ignore=region.ignore)
         ]
     )
 
@@ -176,7 +177,7 @@ def _right(overlaps: NDArray[np.float64], level: float) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class MaxBoxAccV1(DatasetMetric):
+class MaxBoxAccV1(SetMetric, RegionMetric):
     """MaxBoxAcc: share of images whose box is right, at the best threshold for the whole set."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
@@ -184,15 +185,14 @@ class MaxBoxAccV1(DatasetMetric):
         version=1,
         direction="higher",
         bounds=(0.0, 1.0),
-        needs="map+region",
         family="localization",
         summary="share of images whose largest box overlaps the object by half, at the set's best threshold",
         reference="Choe et al., CVPR 2020 (MaxBoxAcc); wsolevaluation",
     )
 
-    def statistics(self, saliency_map: Map, truth: Truth) -> NDArray[np.float64]:
+    def score_region(self, saliency_map: Map, region: Region) -> NDArray[np.float64]:
         """Return for each threshold 1 if the largest contour's box is right, else 0, float64 (100,)."""
-        return _right(_best_overlaps(saliency_map, truth, largest_only=True), 0.5)
+        return _right(_best_overlaps(saliency_map, region, largest_only=True), 0.5)
 
     def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the best threshold's share, 0..1."""
@@ -200,7 +200,7 @@ class MaxBoxAccV1(DatasetMetric):
 
 
 @dataclass(frozen=True)
-class MaxBoxAccV2(DatasetMetric):
+class MaxBoxAccV2(SetMetric, RegionMetric):
     """MaxBoxAccV2: any contour's box may be right; mean over three overlaps, each at its best threshold."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
@@ -208,15 +208,14 @@ class MaxBoxAccV2(DatasetMetric):
         version=1,
         direction="higher",
         bounds=(0.0, 1.0),
-        needs="map+region",
         family="localization",
         summary="as v1 with every contour's box, mean over overlaps of 0.3, 0.5 and 0.7",
         reference="Choe et al., TPAMI 2022 (MaxBoxAccV2); wsolevaluation",
     )
 
-    def statistics(self, saliency_map: Map, truth: Truth) -> NDArray[np.float64]:
+    def score_region(self, saliency_map: Map, region: Region) -> NDArray[np.float64]:
         """Return for each overlap and threshold 1 if some box is right, else 0, float64 (300,)."""
-        best = _best_overlaps(saliency_map, truth, largest_only=False)
+        best = _best_overlaps(saliency_map, region, largest_only=False)
         return np.concatenate([_right(best, level) for level in _IOU_LEVELS])
 
     def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -242,7 +241,7 @@ def pixel_histograms(saliency_map: Map, region: NDArray[np.bool_]) -> NDArray[np
 
 
 @dataclass(frozen=True)
-class PxAP(DatasetMetric):
+class PxAP(SetMetric, RegionMetric):
     """PxAP: average precision of the set's pixels, ranked by their scaled value."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
@@ -250,16 +249,15 @@ class PxAP(DatasetMetric):
         version=1,
         direction="higher",
         bounds=(0.0, 1.0),
-        needs="map+region",
         family="localization",
         summary="average precision of the object's pixels, all images pooled",
         reference="Choe et al., CVPR 2020 (PxAP); wsolevaluation",
-        exact_region=True,
     )
+    exact_region: ClassVar[bool] = True
 
-    def statistics(self, saliency_map: Map, truth: Truth) -> NDArray[np.float64]:
+    def score_region(self, saliency_map: Map, region: Region) -> NDArray[np.float64]:
         """Return ``pixel_histograms``."""
-        return pixel_histograms(truth.counted(saliency_map), truth.counted(truth.region))
+        return pixel_histograms(region.counted(saliency_map), region.counted(region.mask))
 
     def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sum over the 256 thresholds of precision x gained recall, 0..1; NaN without object pixels."""

@@ -1,17 +1,32 @@
-"""Every metric by name."""
+"""Every metric by name, the default set, and what a metric needs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from evalkit.core.errors import ConfigError, nearest
 from evalkit.core.registry import Registry
-from evalkit.metrics.spec import DatasetMetric, Metric
+from evalkit.core.specs import Literals
+from evalkit.metrics.case import Case, Region
+from evalkit.metrics.spec import Metric
 
-__all__ = ["DEFAULT_METRICS", "METRICS", "find_criterion", "find_metric"]
+__all__ = [
+    "DEFAULT_METRICS",
+    "METRICS",
+    "build_metrics",
+    "find_criterion",
+    "find_metric",
+    "needs_of",
+    "needs_scores",
+    "needs_text",
+]
 
 METRICS: Registry[Metric] = Registry(
     "metric",
+    Metric,  # type: ignore[type-abstract]
     {
         "deletion": "evalkit.metrics.perturbation:Deletion",
         "insertion": "evalkit.metrics.perturbation:Insertion",
@@ -26,34 +41,122 @@ METRICS: Registry[Metric] = Registry(
         "max_box_acc_v2": "evalkit.metrics.boxes:MaxBoxAccV2",
         "pxap": "evalkit.metrics.boxes:PxAP",
         "sparseness": "evalkit.metrics.complexity:Sparseness",
+        "max_sensitivity": "evalkit.metrics.stability:MaxSensitivity",
+        "random_logit": "evalkit.metrics.randomization:RandomLogit",
+        "mprt": "evalkit.metrics.randomization:Mprt",
     },
+    group="evalkit.metrics",
 )
-DEFAULT_METRICS: tuple[str, ...] = tuple(METRICS.names())
+DEFAULT_METRICS: tuple[str, ...] = (
+    "deletion",
+    "insertion",
+    "symmetric_relevance_gain",
+    "average_drop",
+    "increase_in_confidence",
+    "pointing_game",
+    "energy_pointing_game",
+    "relevance_mass_accuracy",
+    "relevance_rank_accuracy",
+    "max_box_acc_v1",
+    "max_box_acc_v2",
+    "pxap",
+    "sparseness",
+)
+"""What a run scores unless told otherwise. The word ``default`` in ``--metrics`` stands for these."""
+
+_PROBE_SIDE = 8
+
+
+def build_metrics(given: object, **defaults: Literals) -> list[Metric]:
+    """Return the metrics of a run, in the order written.
+
+    Args:
+        given: specs as one text, or specs and ``Metric`` objects one by one; None or the word ``default`` stands for
+            ``DEFAULT_METRICS``, ``all`` for every metric in the catalog.
+        defaults: the run's own defaults, e.g. ``steps``.
+
+    Raises:
+        ConfigError: nothing listed, an unknown name or parameter, a value out of range, or one listed twice.
+    """
+    items = METRICS.expand_sets(METRICS.all_of("default" if given is None else given), DEFAULT_METRICS)
+    if not items:
+        raise ConfigError(f"--metrics is empty; name at least one of: default, all, {', '.join(METRICS.names())}")
+    metrics = [METRICS.accept(item, **defaults) for item in items]
+    seen: set[str] = set()
+    for metric in metrics:
+        if metric.text in seen:
+            raise ConfigError(f"--metrics: {metric.text} is listed twice; drop one")
+        seen.add(metric.text)
+    return metrics
 
 
 def find_criterion(given: str, metrics: Sequence[Metric]) -> Metric:
-    """Return the metric that ``--criterion`` names; see ``find_metric``."""
-    return find_metric(given, metrics, "--criterion")
+    """Return the metric that ``--criterion`` names; see ``find_metric``.
+
+    Raises:
+        ConfigError: also if it only describes maps.
+    """
+    metric = find_metric(given, metrics, "--criterion")
+    if metric.spec.descriptive:
+        usable = [one.text for one in metrics if not one.set_level and not one.spec.descriptive]
+        raise ConfigError(
+            f"--criterion '{given}' describes maps and has no better end, so it cannot decide; {nearest(given, usable)}"
+        )
+    return metric
 
 
 def find_metric(given: str, metrics: Sequence[Metric], option: str) -> Metric:
-    """Return the metric with a score an image that an option names, by its text or its name.
+    """Return the metric with a score per image that an option names, by its text or its name.
 
     Args:
         given: for example ``deletion`` or ``deletion(steps=56)``.
-        metrics: of the run.
-        option: for the message.
+        metrics: the metrics of the run.
+        option: the option, for the message.
 
     Raises:
         ConfigError: it is not among them, or scores the set as a whole.
     """
-    usable = [metric for metric in metrics if not isinstance(metric, DatasetMetric)]
+    usable = [metric for metric in metrics if not metric.set_level]
     if not usable:
-        raise ConfigError(f"{option} '{given}': no metric of this run has a score an image")
-    for names in ([one.text.replace(" ", "") for one in usable], [one.name for one in usable]):
+        raise ConfigError(f"{option} '{given}': no metric of this run has a score per image")
+    for names in ([metric.text.replace(" ", "") for metric in usable], [metric.spec_name() for metric in usable]):
         if given.replace(" ", "") in names:
             return usable[names.index(given.replace(" ", ""))]
     raise ConfigError(
-        f"{option} '{given}' is not among this run's metrics with a score an image: "
+        f"{option} '{given}' is not among this run's metrics with a score per image: "
         f"{nearest(given, [metric.text for metric in usable])}"
     )
+
+
+def needs_of(metric: Metric) -> tuple[str, ...]:
+    """Return what a metric needs beside the map, as its requests for a small probe show.
+
+    ``region``; ``scores`` of perturbed images; ``maps``: others of the same explainer; ``models``: its maps on changed
+    models.
+    """
+    side = _PROBE_SIDE
+    region = Region(np.eye(side, dtype=np.bool_), np.array([[0.0, 0.0, side, side]]), exact=True)
+    case = Case("probe", np.zeros((side, side, 3), np.uint8), (0,), np.array([0.75, 0.25]), 0.75, seed=0)
+    needs = [] if metric.unscored_reason(case) is None else ["region"]
+    probe = np.arange(side * side, dtype=np.float64).reshape(side, side)
+    requests = metric.requests(probe, replace(case, region=region))
+    needs += [_NEEDS[request.kind] for request in requests]
+    return tuple(dict.fromkeys(needs))
+
+
+def needs_text(metric: Metric) -> str:
+    """Return in words what a metric needs, for ``list metrics``.
+
+    >>> [needs_text(METRICS.build(name)) for name in ("sparseness", "pxap", "deletion")]
+    ['map', 'map+region', 'perturbation']
+    """
+    return "+".join(_WORDS[need] for need in needs_of(metric)) or "map"
+
+
+_WORDS = {"region": "map+region", "scores": "perturbation", "maps": "other maps", "models": "changed models"}
+_NEEDS = {"perturbation": "scores", "blend": "scores", "explain": "maps", "explain with": "models"}
+
+
+def needs_scores(metric: Metric) -> bool:
+    """Tell whether a metric's numbers depend on how the model scores perturbed images."""
+    return "scores" in needs_of(metric)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.metrics.case import Case
 from evalkit.metrics.levels import is_constant
-from evalkit.metrics.spec import MapMetric, MetricSpec
+from evalkit.metrics.spec import Answer, Metric, MetricSpec
 
 __all__ = ["Sparseness", "gini_index"]
 
@@ -42,7 +44,7 @@ def gini_index(saliency_map: NDArray[np.floating]) -> float:
 
 
 @dataclass(frozen=True)
-class Sparseness(MapMetric):
+class Sparseness(Metric):
     """Sparseness: the Gini index of the map's positive part."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
@@ -50,13 +52,13 @@ class Sparseness(MapMetric):
         version=1,
         direction="higher",
         bounds=(0.0, 1.0),
-        needs="map",
         family="other",
         summary="Gini index of the map's positive part: how few pixels carry it",
         reference="Hurley & Rickard, 2009; Chalasani et al., ICML 2020",
         nan_reason="the map is positive nowhere",
+        descriptive=True,
     )
 
-    def score(self, saliency_map: NDArray[np.floating]) -> float:
+    def score(self, saliency_map: NDArray[np.floating], case: Case, answers: Sequence[Answer]) -> float:
         """Return ``gini_index``."""
         return gini_index(saliency_map)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError
+from evalkit.metrics.case import Region
 from evalkit.metrics.levels import is_constant, level_ranks, top_level
-from evalkit.metrics.spec import MetricSpec, RegionMetric, Truth
+from evalkit.metrics.spec import MetricSpec, RegionMetric
 
 __all__ = [
     "EnergyPointingGame",
@@ -24,16 +25,16 @@ __all__ = [
 ]
 
 Map = NDArray[np.floating]
-Region = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 
 def pointing_game(
     saliency_map: Map,
-    region: Region,
+    region: Mask,
     *,
     tolerance_px: float = 15.0,
     pixel_size: tuple[float, float] = (1.0, 1.0),
-    ignore: Region | None = None,
+    ignore: Mask | None = None,
 ) -> float:
     """Return the share of the tied maxima that lie in the region or closer to it than the tolerance.
 
@@ -59,7 +60,7 @@ def pointing_game(
     return float((distance_px[top_level(values)] < tolerance_px).mean())
 
 
-def mass_inside(saliency_map: Map, region: Region) -> float:
+def mass_inside(saliency_map: Map, region: Mask) -> float:
     """Return the share of the map's positive part that lies inside the region.
 
     A constant map, of any sign, is spread evenly: it scores the region's share of the area.
@@ -83,7 +84,7 @@ def mass_inside(saliency_map: Map, region: Region) -> float:
     return float(positive[region].sum()) / total if total > 0 else np.nan
 
 
-def box_region(boxes: NDArray[np.float64], size: tuple[int, ...]) -> Region:
+def box_region(boxes: NDArray[np.float64], size: tuple[int, ...]) -> Mask:
     """Return the union of boxes by pixel centers, bool (H, W).
 
     Args:
@@ -97,7 +98,7 @@ def box_region(boxes: NDArray[np.float64], size: tuple[int, ...]) -> Region:
     return inside
 
 
-def relevance_rank_accuracy(saliency_map: Map, region: Region) -> float:
+def relevance_rank_accuracy(saliency_map: Map, region: Mask) -> float:
     """Return the share of the K highest pixels that lie in the region, K being its size.
 
     The level that straddles K counts in proportion: its pixels are equal.
@@ -135,10 +136,10 @@ class PointingGame(RegionMetric):
         version=1,
         direction="higher",
         bounds=(0.0, 1.0),
-        needs="map+region",
         family="localization",
         summary="share of the map's maxima in the object or less than 15 photo pixels from it",
         reference="Zhang et al., IJCV 2018; TorchRay",
+        in_sweep=True,
     )
     tolerance_px: float = 15.0
 
@@ -147,14 +148,14 @@ class PointingGame(RegionMetric):
         if not 0 < self.tolerance_px < np.inf:
             raise ConfigError(f"{self.name}: tolerance_px={self.tolerance_px} is not allowed; more than 0 pixels")
 
-    def score(self, saliency_map: Map, truth: Truth) -> float:
+    def score_region(self, saliency_map: Map, region: Region) -> float:
         """Return ``pointing_game``."""
         return pointing_game(
             saliency_map,
-            truth.region,
+            region.mask,
             tolerance_px=self.tolerance_px,
-            pixel_size=truth.pixel_size,
-            ignore=truth.ignore,
+            pixel_size=region.pixel_size,
+            ignore=region.ignore,
         )
 
 
@@ -167,17 +168,18 @@ class EnergyPointingGame(RegionMetric):
         version=1,
         direction="higher",
         bounds=(0.0, 1.0),
-        needs="map+region",
         family="localization",
         summary="share of the map's positive part inside the boxes",
         reference="Wang et al., Score-CAM, CVPRW 2020, section 4.3",
         nan_reason="the map is positive nowhere",
+        gated=True,
+        in_sweep=True,
     )
 
-    def score(self, saliency_map: Map, truth: Truth) -> float:
+    def score_region(self, saliency_map: Map, region: Region) -> float:
         """Return ``mass_inside`` of the union of the boxes."""
-        inside = box_region(truth.boxes, saliency_map.shape)
-        return mass_inside(truth.counted(saliency_map), truth.counted(inside))
+        inside = box_region(region.boxes, saliency_map.shape)
+        return mass_inside(region.counted(saliency_map), region.counted(inside))
 
 
 @dataclass(frozen=True)
@@ -189,17 +191,16 @@ class RelevanceMassAccuracy(RegionMetric):
         version=1,
         direction="higher",
         bounds=(0.0, 1.0),
-        needs="map+region",
         family="localization",
         summary="share of the map's positive part inside the object's exact mask",
         reference="Arras et al., CLEVR-XAI, Information Fusion 2022, section 3.2",
         nan_reason="the map is positive nowhere",
-        exact_region=True,
     )
+    exact_region: ClassVar[bool] = True
 
-    def score(self, saliency_map: Map, truth: Truth) -> float:
+    def score_region(self, saliency_map: Map, region: Region) -> float:
         """Return ``mass_inside`` of the region."""
-        return mass_inside(truth.counted(saliency_map), truth.counted(truth.region))
+        return mass_inside(region.counted(saliency_map), region.counted(region.mask))
 
 
 @dataclass(frozen=True)
@@ -211,12 +212,12 @@ class RelevanceRankAccuracy(RegionMetric):
         version=1,
         direction="higher",
         bounds=(0.0, 1.0),
-        needs="map+region",
         family="localization",
         summary="of the K highest pixels, K the size of the region, the share inside it",
         reference="Arras et al., CLEVR-XAI, Information Fusion 2022, section 3.2",
+        in_sweep=True,
     )
 
-    def score(self, saliency_map: Map, truth: Truth) -> float:
+    def score_region(self, saliency_map: Map, region: Region) -> float:
         """Return ``relevance_rank_accuracy``."""
-        return relevance_rank_accuracy(truth.counted(saliency_map), truth.counted(truth.region))
+        return relevance_rank_accuracy(region.counted(saliency_map), region.counted(region.mask))

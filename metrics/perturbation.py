@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError
+from evalkit.metrics.case import Case
 from evalkit.metrics.levels import Ties, cuts, level_ranks, raster_ranks, scaled
-from evalkit.metrics.spec import Blend, Canvas, Composition, MetricSpec, Perturbation, PerturbationMetric
+from evalkit.metrics.requests import Blend, Canvas, Cost, Perturbation, Request
+from evalkit.metrics.spec import Answer, MetricSpec, PerturbationMetric
 
 __all__ = [
     "AverageDrop",
@@ -28,6 +30,8 @@ __all__ = [
     "perturbation",
 ]
 
+
+Map = NDArray[np.floating]
 
 _TO_MEAN: Mapping[str, str] = MappingProxyType({"substrate": "mean"})
 _FROM_BLUR: Mapping[str, str] = MappingProxyType({"substrate": "blur"})
@@ -42,9 +46,7 @@ def area_under_curve(fractions: NDArray[np.float64], scores: NDArray[np.float64]
     return float(np.trapezoid(scores, fractions))
 
 
-def perturbation(
-    saliency_map: NDArray[np.floating], start: Canvas, end: Canvas, steps: int, ties: Ties
-) -> Perturbation:
+def perturbation(saliency_map: Map, start: Canvas, end: Canvas, steps: int, ties: Ties) -> Perturbation:
     """Plan to turn ``start`` into ``end``, the most relevant pixels first.
 
     Args:
@@ -86,13 +88,21 @@ class _OneCurve(_Curve):
 
     ends: ClassVar[tuple[Canvas, Canvas]]
 
-    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
+    def cost(self) -> Cost:
+        """Return one image a step; the ends are shared by all maps of an image."""
+        return Cost(images=self.steps)
+
+    def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
         """Return the curve from one end to the other."""
         return [perturbation(saliency_map, *self.ends, self.steps, self.ties)]
 
-    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
+    def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
         """Return the area, 0..1."""
-        return _area(plan[0], scores[0])
+        return area_under_curve(*answers[0])
+
+    def curve(self, answers: Sequence[Answer]) -> NDArray[np.float64] | None:
+        """Return the curve itself."""
+        return answers[0]
 
 
 @dataclass(frozen=True)
@@ -106,10 +116,11 @@ class Deletion(_OneCurve):
         version=1,
         direction="lower",
         bounds=(0.0, 1.0),
-        needs="perturbation",
         family="faithfulness",
         summary="area under the class's score while the most relevant pixels turn into the mean color",
         reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
+        in_sweep=True,
+        curve="removal",
     )
 
 
@@ -124,10 +135,12 @@ class Insertion(_OneCurve):
         version=1,
         direction="higher",
         bounds=(0.0, 1.0),
-        needs="perturbation",
         family="faithfulness",
         summary="area under the class's score while the most relevant pixels appear in the blurred photo",
         reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
+        gated=True,
+        in_sweep=True,
+        curve="insertion",
     )
 
 
@@ -141,29 +154,38 @@ class SymmetricRelevanceGain(_Curve):
         version=1,
         direction="higher",
         bounds=(-1.0, 1.0),
-        needs="perturbation",
         family="faithfulness",
         summary="insertion minus deletion, both with the mean color: what the order of the pixels is worth",
         reference="Bluecher et al., TMLR 2024 (SRG: least minus most relevant first)",
+        gated=True,
+        in_sweep=True,
     )
 
-    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
+    def cost(self) -> Cost:
+        """Return two images a step."""
+        return Cost(images=2 * self.steps)
+
+    def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
         """Return two curves; the second is deletion's own."""
         return [
             perturbation(saliency_map, "mean", "image", self.steps, self.ties),
             perturbation(saliency_map, "image", "mean", self.steps, self.ties),
         ]
 
-    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
+    def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
         """Return the difference of the areas, -1..1; 0 for a constant map."""
-        return _area(plan[0], scores[0]) - _area(plan[1], scores[1])
+        return area_under_curve(*answers[0]) - area_under_curve(*answers[1])
 
 
 @dataclass(frozen=True)
 class _Shown(PerturbationMetric):
     """Base of the metrics that show the model the photo as the map leaves it."""
 
-    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
+    def cost(self) -> Cost:
+        """Return one image."""
+        return Cost(images=1)
+
+    def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
         """Return one image: the photo where the scaled map is 1, the mean color where it is 0."""
         return [Blend("image", "mean", scaled(saliency_map))]
 
@@ -178,16 +200,16 @@ class AverageDrop(_Shown):
         version=1,
         direction="lower",
         bounds=(0.0, 1.0),
-        needs="perturbation",
         family="faithfulness",
         summary="share of the class's score lost when the photo is faded to the mean color where the map is low",
         reference="Chattopadhay et al., Grad-CAM++, WACV 2018, section 4.1",
         nan_reason="the score of the untouched photo is 0",
     )
 
-    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
+    def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
         """Return max(0, Y - O) / Y, 0..1; NaN if Y is 0."""
-        shown = float(scores[0][0])
+        clean = case.clean_score
+        shown = float(answers[0][0])
         return max(0.0, clean - shown) / clean if clean > 0 and not np.isnan(shown) else np.nan
 
 
@@ -201,20 +223,13 @@ class IncreaseInConfidence(_Shown):
         version=1,
         direction="higher",
         bounds=(0.0, 1.0),
-        needs="perturbation",
         family="faithfulness",
         summary="share of photos whose class score rises when faded to the mean color where the map is low",
         reference="Chattopadhay et al., Grad-CAM++, WACV 2018, section 4.1",
         binary=True,
     )
 
-    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:  # noqa: ARG002
+    def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
         """Return 1 if O > Y, else 0; NaN if either is."""
-        shown = float(scores[0][0])
-        return np.nan if np.isnan(shown) or np.isnan(clean) else float(shown > clean)
-
-
-def _area(one: Composition, scores: NDArray[np.float64]) -> float:
-    if not isinstance(one, Perturbation):
-        raise TypeError(f"a curve is needed, not {type(one).__name__}")
-    return area_under_curve(one.fractions, scores)
+        shown = float(answers[0][0])
+        return np.nan if np.isnan(shown) or np.isnan(case.clean_score) else float(shown > case.clean_score)

@@ -1,4 +1,4 @@
-"""What a metric is: a frozen spec, pure functions on NumPy arrays, and the plans that perturbation metrics hand back.
+"""What a metric is: a frozen spec, requests to model and explainer, and pure functions on NumPy arrays.
 
 Polarity everywhere: a saliency map is float (H, W), higher = more important.
 """
@@ -13,25 +13,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.core.registry import Component
+from evalkit.core.component import Component
+from evalkit.metrics.case import MISCLASSIFIED, ONLY_BOXES, Case, Region
+from evalkit.metrics.requests import Cost, Request
 
-__all__ = [
-    "Blend",
-    "Composition",
-    "DatasetMetric",
-    "MapMetric",
-    "Metric",
-    "MetricSpec",
-    "Perturbation",
-    "PerturbationMetric",
-    "RegionMetric",
-    "Truth",
-]
+__all__ = ["Answer", "Metric", "MetricSpec", "PerturbationMetric", "RegionMetric", "SetMetric"]
 
 Direction = Literal["higher", "lower"]
 Family = Literal["faithfulness", "localization", "other"]
-Needs = Literal["map", "map+region", "perturbation"]
-Canvas = Literal["image", "mean", "blur"]
+Answer = NDArray[Any]
+Map = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -41,138 +32,126 @@ class MetricSpec:
     Attributes:
         name: the standard term, e.g. ``"energy_pointing_game"``.
         version: grows when the meaning of the number changes.
-        direction: which way is better.
+        direction: which way is better; of a descriptive metric, which way the table is sorted.
         bounds: the smallest and largest value that can occur.
-        needs: what the metric is computed from.
-        family: which leaderboard it stands in.
+        family: the leaderboard that shows it.
         summary: one line for ``list metrics``.
         reference: where the definition comes from.
-        nan_reason: why a finite map can still go unscored; empty if it cannot.
-        exact_region: the region must be the object's own pixels, not boxes.
+        nan_reason: why a finite map can still be not scored; empty if it cannot.
         binary: every value is 0 or 1.
+        descriptive: it has no better end: it describes a map, and never decides a choice.
+        gated: the regression gate tests it unless told otherwise.
+        in_sweep: the table of a parameter sweep has a column for it.
+        curve: what its curve shows: pixels that are removed or inserted; empty if it has no single curve.
     """
 
     name: str
     version: int
     direction: Direction
     bounds: tuple[float, float]
-    needs: Needs
     family: Family
     summary: str
     reference: str
     nan_reason: str = ""
-    exact_region: bool = False
     binary: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """Where the object is, on the map's own grid.
-
-    Attributes:
-        region: bool (H, W), the object's pixels if ``exact``, else the union of its boxes; at least one is True.
-        boxes: float (K, 4), x0, y0, x1, y1 half-open pixels, K >= 1.
-        exact: the region is the object's own pixels.
-        pixel_size: how many of the photo's own pixels one map pixel spans, (down, across).
-        ignore: bool (H, W), pixels that no metric looks at, none of them in ``region``; None = every pixel counts.
-    """
-
-    region: NDArray[np.bool_]
-    boxes: NDArray[np.float64]
-    exact: bool
-    pixel_size: tuple[float, float] = (1.0, 1.0)
-    ignore: NDArray[np.bool_] | None = None
-
-    def counted(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Return what is not ignored of an array (H, W): the array itself, or its counted pixels in a row, (N,)."""
-        return pixels if self.ignore is None else pixels[~self.ignore]
-
-
-@dataclass(frozen=True, eq=False)
-class Perturbation:
-    """Which pixels turn from ``start`` into ``end``, in which order, and where to look.
-
-    Composition k shows ``end`` where ``rank < cuts[k]`` and ``start`` elsewhere; all channels together. With
-    ``cuts[0] == 0`` and ``cuts[-1] == H * W`` both ends are pure, and the model is asked for them once an image.
-
-    Attributes:
-        start: what every pixel shows at first: the image, the mean color, or RISE's blur of the image.
-        end: what it turns into.
-        rank: int64 (H, W), how many pixels turn strictly before the level that the pixel belongs to.
-        cuts: int64 (S,), strictly ascending numbers of turned pixels.
-    """
-
-    start: Canvas
-    end: Canvas
-    rank: NDArray[np.int64]
-    cuts: NDArray[np.int64]
-
-    @property
-    def fractions(self) -> NDArray[np.float64]:
-        """Share of the pixels that have turned at each cut, float64 (S,) in 0..1."""
-        return np.asarray(self.cuts / self.rank.size, dtype=np.float64)
-
-
-@dataclass(frozen=True, eq=False)
-class Blend:
-    """One composition: ``weight * start + (1 - weight) * end``, pixel by pixel, all channels together.
-
-    Attributes:
-        start: shown where the weight is 1.
-        end: shown where the weight is 0.
-        weight: float64 (H, W) in 0..1.
-    """
-
-    start: Canvas
-    end: Canvas
-    weight: NDArray[np.float64]
-
-
-Composition = Perturbation | Blend
+    descriptive: bool = False
+    gated: bool = False
+    in_sweep: bool = False
+    curve: Literal["", "removal", "insertion"] = ""
 
 
 @dataclass(frozen=True)
 class Metric(Component, ABC):
-    """Base of every metric: its fields are its parameters, its ``spec`` says what the number means."""
+    """Base of every metric: its fields are its parameters, its ``spec`` says what the number means.
+
+    Attributes:
+        spec: what is declared about it.
+        draws: it draws random numbers, by ``case.rng``; its signature then holds the run's seed.
+        set_level: it scores the set as a whole, see ``SetMetric``.
+    """
 
     spec: ClassVar[MetricSpec]
+    draws: ClassVar[bool] = False
+    set_level: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Let the component's name and version be those of the spec."""
+        super().__init_subclass__()
         if "spec" in cls.__dict__:
             cls.name = cls.spec.name
             cls.version = cls.spec.version
 
+    def unscored_reason(self, case: Case) -> str | None:
+        """Return why this image cannot be scored, whatever the map; None if it can."""
+        return None
 
-@dataclass(frozen=True)
-class MapMetric(Metric):
-    """Scored from the map alone."""
+    def cost(self) -> Cost:
+        """Return the most that is requested for one map, for the progress bar."""
+        return Cost()
+
+    def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
+        """Return what the score needs beside the map.
+
+        Args:
+            saliency_map: finite float (H, W).
+            case: the image, its target, the model's clean scores.
+        """
+        return ()
 
     @abstractmethod
-    def score(self, saliency_map: NDArray[np.floating]) -> float:
-        """Return the score of one finite map (H, W); NaN for ``spec.nan_reason``."""
+    def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float | NDArray[np.float64]:
+        """Return the score of one map.
+
+        Args:
+            saliency_map: finite float (H, W).
+            case: as given to ``requests``.
+            answers: one for each request, in its order; see the request's class.
+
+        Returns:
+            The score; NaN for ``spec.nan_reason``. Of a ``SetMetric`` the image's statistics, float64 (K,).
+        """
+
+    def curve(self, answers: Sequence[Answer]) -> NDArray[np.float64] | None:
+        """Return the curve to keep for plots, float64 (2, S): fractions and scores there; None = there is none."""
+        return None
 
 
 @dataclass(frozen=True)
 class RegionMetric(Metric):
-    """Scored from the map and the truth about where the object is."""
+    """Base of the metrics that compare the map with where the object is.
+
+    Attributes:
+        exact_region: the region must be the object's own pixels, not boxes.
+    """
+
+    exact_region: ClassVar[bool] = False
+
+    def unscored_reason(self, case: Case) -> str | None:
+        """Return why there is no region that fits."""
+        if case.region is None:
+            return case.region_reason
+        return ONLY_BOXES if self.exact_region and not case.region.exact else None
+
+    def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float | NDArray[np.float64]:
+        """Return ``score_region`` of the image's region."""
+        if case.region is None:
+            raise TypeError(f"{self.name} needs a region")
+        return self.score_region(saliency_map, case.region)
 
     @abstractmethod
-    def score(self, saliency_map: NDArray[np.floating], truth: Truth) -> float:
+    def score_region(self, saliency_map: Map, region: Region) -> float | NDArray[np.float64]:
         """Return the score of one finite map (H, W); NaN for ``spec.nan_reason``."""
 
 
 @dataclass(frozen=True)
-class DatasetMetric(Metric):
-    """Scored over the whole set, from what each image adds: the mean is not where the metric ends."""
+class SetMetric(Metric):
+    """Base of the metrics of a whole set: what each image contributes is not yet a score."""
 
-    @abstractmethod
-    def statistics(self, saliency_map: NDArray[np.floating], truth: Truth) -> NDArray[np.float64]:
-        """Return what one image contributes, float64 (K,), K the same for every image."""
+    set_level: ClassVar[bool] = True
 
     @abstractmethod
     def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Score sets from the sums or means of their images' statistics.
+        """Score sets from the means of their images' statistics.
 
         Args:
             statistics: float64 (..., K), the **mean** of the images' statistics over each set.
@@ -184,18 +163,8 @@ class DatasetMetric(Metric):
 
 @dataclass(frozen=True)
 class PerturbationMetric(Metric):
-    """Scored from the model's answers to perturbed images; the model is asked elsewhere."""
+    """Base of the metrics that are scored from the model's answers to perturbed images, where the model is right."""
 
-    @abstractmethod
-    def plan(self, saliency_map: NDArray[np.floating]) -> Sequence[Composition]:
-        """Return what to show the model for one finite map (H, W)."""
-
-    @abstractmethod
-    def integrate(self, plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]], clean: float) -> float:
-        """Turn the target's softmax scores into the metric.
-
-        Args:
-            plan: what ``plan`` returned.
-            scores: for each composition the scores in its order: (S,) for a Perturbation, (1,) for a Blend.
-            clean: the score of the untouched image.
-        """
+    def unscored_reason(self, case: Case) -> str | None:
+        """Return why the model's scores cannot be used: they are not finite, or it prefers another class."""
+        return case.not_finite or (MISCLASSIFIED if case.misclassified else None)

@@ -15,7 +15,7 @@ from evalkit.analysis.statistics.permutation_tests import ALPHA, compare_means, 
 from evalkit.analysis.verdicts import ComparedCell, ComparedRun, Comparison
 from evalkit.core.errors import NotComparableError
 from evalkit.core.randomness import generator
-from evalkit.metrics.spec import DatasetMetric, Metric
+from evalkit.metrics.spec import Metric, SetMetric
 from evalkit.store.identity import image_keys
 from evalkit.store.scores import first_rows, mean_of_units
 
@@ -64,7 +64,7 @@ def compare_runs(
     draws = Resampling(seed, n_resamples)
     cells: list[ComparedCell] = []
     for metric in shared.metrics:
-        wanted = min(n_flips, _SET_DRAWS) if isinstance(metric, DatasetMetric) else n_flips
+        wanted = min(n_flips, _SET_DRAWS) if isinstance(metric, SetMetric) else n_flips
         flips = sign_flips(generator(seed, "sign flips", metric.name), int(shared.units.max()) + 1, wanted)
         family = _Family(runs, shared, columns, metric, flips, draws)
         cells += family.cells(letters)
@@ -100,7 +100,7 @@ class _Family:
             ]
         )
         signs, exact = self.flips
-        if isinstance(self.metric, DatasetMetric):
+        if isinstance(self.metric, SetMetric):
             numbers = self._stacked(sets=True)
             family = compare_sets(numbers, self.metric.aggregate, signs, exact=exact, pairs=pairs)
         else:
@@ -150,12 +150,12 @@ class _Family:
         if not len(numbers):
             return None
         mean = numbers.mean(axis=0)
-        score = float(self.metric.aggregate(mean)) if isinstance(self.metric, DatasetMetric) else float(mean[0])
+        score = float(self.metric.aggregate(mean)) if isinstance(self.metric, SetMetric) else float(mean[0])
         return score if np.isfinite(score) else None
 
     def _interval(self, later: Floats, earlier: Floats) -> Interval:
         counts = self.draws.counts(max(len(later), 1))
-        if not isinstance(self.metric, DatasetMetric):
+        if not isinstance(self.metric, SetMetric):
             return bca_means(later - earlier, counts)[0]
         aggregate, size = self.metric.aggregate, later.shape[1]
         return bca_statistic(

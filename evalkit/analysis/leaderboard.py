@@ -14,7 +14,7 @@ from evalkit.analysis.statistics.intervals import Interval, Resampling, bca_mean
 from evalkit.analysis.statistics.permutation_tests import ALPHA, Family, compare_means, compare_sets, sign_flips
 from evalkit.core.randomness import generator
 from evalkit.core.settings import DEFAULT_CRITERION, DEFAULT_MARGIN
-from evalkit.metrics.spec import DatasetMetric, Metric
+from evalkit.metrics.spec import Metric, SetMetric
 from evalkit.store.manifest import ExplainerFacts
 from evalkit.store.scores import ScoreTable
 
@@ -121,7 +121,7 @@ def _summarize(
     table: ScoreTable, index: int, metric: Metric, resampling: Resampling
 ) -> tuple[Floats, list[Interval], NDArray[np.int64]]:
     """Return mean, interval and number of scored images of every explainer."""
-    if isinstance(metric, DatasetMetric):
+    if isinstance(metric, SetMetric):
         return _summarize_sets(_statistics(table, metric), metric, resampling)
     values = table.values[:, :, index]
     scored = np.isfinite(values)
@@ -143,7 +143,7 @@ def _summarize(
 
 
 def _summarize_sets(
-    statistics: Floats, metric: DatasetMetric, resampling: Resampling
+    statistics: Floats, metric: SetMetric, resampling: Resampling
 ) -> tuple[Floats, list[Interval], NDArray[np.int64]]:
     means, intervals, counts = [], [], []
     for place in range(statistics.shape[1]):
@@ -167,7 +167,7 @@ def _family(table: ScoreTable, index: int, metric: Metric, seed: int, n_flips: i
     # Named by the metric alone: another explainer in the run draws the same signs.
     rng = generator(seed, "sign flips", metric.spec.name)
     n_images = len(table.image_ids)
-    if isinstance(metric, DatasetMetric):
+    if isinstance(metric, SetMetric):
         flips, exact = sign_flips(rng, n_images, min(n_flips, _SET_FLIPS))
         return compare_sets(_statistics(table, metric), metric.aggregate, flips, exact=exact)
     flips, exact = sign_flips(rng, n_images, n_flips)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Literal
 
 from evalkit.cli.console import print_result, terminal_width
+from evalkit.core.component import Component
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["list_"]
@@ -44,8 +44,8 @@ def _explainers() -> list[Row]:
     ]
 
 
-def _parameters(kind: type) -> str:
-    return ", ".join(f"{field.name}={_default(field.default)}" for field in dataclasses.fields(kind))
+def _parameters(kind: type[Component]) -> str:
+    return ", ".join(f"{field.name}={_default(field.default)}" for field in kind.parameter_fields())
 
 
 def _default(value: object) -> str:
@@ -53,7 +53,7 @@ def _default(value: object) -> str:
 
 
 def _metrics() -> list[Row]:
-    from evalkit.metrics.catalog import METRICS
+    from evalkit.metrics.catalog import METRICS, needs_text
 
     rows = []
     for name in METRICS.names():
@@ -64,7 +64,7 @@ def _metrics() -> list[Row]:
                 "metric": name,
                 "better": spec.direction,
                 "range": f"{spec.bounds[0]:g} to {spec.bounds[1]:g}",
-                "needs": spec.needs,
+                "needs": needs_text(kind()),
                 "parameters": _parameters(kind),
                 "what it is": spec.summary,
                 "reference": spec.reference,

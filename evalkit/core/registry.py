@@ -1,184 +1,88 @@
-"""Explainers and metrics by name: ``occlusion(patch_size=40, stride=half)`` to an object and back.
+"""Explainers and metrics by name: built in, registered, installed as an entry point, or ``module:Class``.
 
-A component is a frozen dataclass whose fields are its parameters. Registries are lazy (``"module:Class"``), so that
-naming a component imports only what it needs.
+Registries are lazy (``"module:Class"``), so that naming a component imports only what it needs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import re
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
-from evalkit.core import signature
+from evalkit.core.component import Component
 from evalkit.core.errors import ConfigError, nearest
+from evalkit.core.imports import import_object
+from evalkit.core.provenance import register_name, target_of
+from evalkit.core.specs import Literals, Spec, parse_spec, split_specs
 
-__all__ = ["Component", "Registry", "Spec", "parse_spec", "simplify", "split_specs"]
-
-Literals = int | float | bool | str | None
-
-
-def simplify(name: str) -> str:
-    """Return the form under which a model is looked up: ``"ResNet50-V2"`` and ``"resnet50v2"`` are one.
-
-    >>> simplify("MobileNet_V2")
-    'mobilenetv2'
-    """
-    return name.lower().replace("_", "").replace("-", "")
-
-
-@dataclasses.dataclass(frozen=True)
-class Component:
-    """Something named, versioned and parameterized: an explainer or a metric.
-
-    Subclasses are frozen dataclasses; ``version`` grows whenever the meaning of the numbers changes. ``always_signed``
-    holds what is fixed and yet has to be told from others' choices, e.g. the substrate.
-    """
-
-    name: ClassVar[str]
-    version: ClassVar[int] = 1
-    always_shown: ClassVar[tuple[str, ...]] = ()
-    always_signed: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
-    _run_defaults: ClassVar[Mapping[str, Literals]] = types.MappingProxyType({})
-
-    def parameters(self) -> dict[str, Literals]:
-        """Return every parameter with its value, in the order declared."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-    @property
-    def text(self) -> str:
-        """The short spec: the name, and the parameters that are always shown or differ from their default.
-
-        A default of the run (``--steps``, ``--seed``) is one too; the signature tells runs apart.
-        """
-        defaults = {field.name: field.default for field in dataclasses.fields(self)} | dict(self._run_defaults)
-        shown = [
-            f"{key}={value}"
-            for key, value in self.parameters().items()
-            if key in self.always_shown or value != defaults[key]
-        ]
-        return f"{self.name}({', '.join(shown)})" if shown else self.name
-
-    @property
-    def signature(self) -> str:
-        """The long form: name, version and every parameter, in one line."""
-        return signature.line(self.name, {"v": self.version, **self.always_signed, **self.parameters()})
-
-
-class Spec(typing.NamedTuple):
-    """A component as it was written: its name and its parameters as literals."""
-
-    name: str
-    parameters: dict[str, Literals]
-
-
-_SPEC = re.compile(r"^\s*(?P<name>[A-Za-z_][\w.]*)\s*(?:\((?P<inside>.*)\))?\s*$", re.DOTALL)
-_WORD = re.compile(r"^[A-Za-z_][\w./-]*$")
-
-
-def split_specs(text: str) -> list[str]:
-    """Split at the commas outside parentheses.
-
-    >>> split_specs("gradcam, occlusion(patch_size=40, stride=20)")
-    ['gradcam', 'occlusion(patch_size=40, stride=20)']
-
-    Raises:
-        ConfigError: parentheses do not match.
-    """
-    parts, depth, start = [], 0, 0
-    for position, character in enumerate(text):
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth < 0:
-            break
-        if character == "," and depth == 0:
-            parts.append(text[start:position])
-            start = position + 1
-    if depth != 0:
-        raise ConfigError(f"'{text}': the parentheses do not match; write name(key=value, key=value)")
-    return [part.strip() for part in [*parts, text[start:]] if part.strip()]
-
-
-def parse_spec(text: str) -> Spec:
-    """Read one spec.
-
-    >>> parse_spec("occlusion(patch_size=40, stride=half)")
-    Spec(name='occlusion', parameters={'patch_size': 40, 'stride': 'half'})
-
-    Raises:
-        ConfigError: the text is not ``name`` or ``name(key=value, ...)``.
-    """
-    match = _SPEC.match(text)
-    split_specs(text)  # complains of parentheses that do not match
-    if match is None:
-        raise ConfigError(f"'{text}' is not a spec; write name or name(key=value, key=value)")
-    parameters: dict[str, Literals] = {}
-    for part in split_specs(match["inside"] or ""):
-        key, equals, value = part.partition("=")
-        key = key.strip()
-        if not equals or not key.isidentifier():
-            raise ConfigError(f"'{text}': '{part}' is not key=value")
-        if key in parameters:
-            raise ConfigError(f"'{text}': {key} is given twice")
-        parameters[key] = _literal(value.strip(), text)
-    return Spec(match["name"], parameters)
-
-
-def _literal(value: str, text: str) -> Literals:
-    if value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if value.lower() == "none":
-        return None
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    unquoted = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
-    if not _WORD.match(unquoted):
-        raise ConfigError(f"'{text}': '{value}' is neither a number nor a word")
-    return unquoted
-
+__all__ = ["Component", "Literals", "Registry", "Spec", "parse_spec", "split_specs"]
 
 C = TypeVar("C", bound=Component)
 
 
 class Registry(Generic[C]):
-    """A read-only view of the components of one kind.
+    """The components of one kind.
 
     Args:
         kind: what the components are called in messages, e.g. ``"explainer"``.
+        base: the class that every component of this kind inherits from.
         targets: name to ``"module:Class"``.
+        group: the entry point group that installed packages add components to; None = no such group.
     """
 
-    def __init__(self, kind: str, targets: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, base: type[C], targets: Mapping[str, str], group: str | None = None) -> None:
         """See the class."""
-        self.kind = kind
-        self._targets = types.MappingProxyType(dict(targets))
+        self.kind, self.base = kind, base
+        self._targets = dict(targets)
+        self._group = group
 
     def names(self) -> list[str]:
-        """Return every name, in the order registered."""
-        return list(self._targets)
+        """Return every name: built-in ones, registered ones, entry points, in this order."""
+        return list(dict.fromkeys([*self._targets, *self._entry_points()]))
 
-    def get(self, name: str) -> type[C]:
-        """Return the class of that name.
+    def register(self, name: str, component: str | type[C]) -> None:
+        """Let a component be known by a name, for as long as the process lives.
+
+        Args:
+            name: as it will be written in specs.
+            component: the class, or ``"module:Class"``, which is imported when it is first needed.
 
         Raises:
-            ConfigError: there is none; the nearest name is suggested.
+            ConfigError: the name is taken by another component.
         """
-        if name not in self._targets:
-            raise ConfigError(f"unknown {self.kind} '{name}': {nearest(name, self._targets)}")
-        module, _, attribute = self._targets[name].partition(":")
-        return typing.cast("type[C]", getattr(importlib.import_module(module), attribute))
+        target = component if isinstance(component, str) else target_of(component)
+        if self._targets.get(name, target) != target:
+            raise ConfigError(f"{self.kind} '{name}' is taken by {self._targets[name]}; choose another name")
+        self._targets[name] = target
+        register_name(name, target)
+
+    def get(self, name: str) -> type[C]:
+        """Return the class of that name, or of ``module:Class``.
+
+        Raises:
+            ConfigError: there is none, it cannot be imported, or it is of another kind.
+        """
+        target = self._targets.get(name) or (name if ":" in name else "")
+        if not target and name in self._entry_points():
+            target = self._entry_points()[name].value.replace(" ", "")
+        if not target:
+            raise ConfigError(f"unknown {self.kind} '{name}': {nearest(name, self.names())}, or module:Class")
+        found = import_object(target, f"{self.kind} '{name}'", ConfigError)
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise ConfigError(
+                f"{self.kind} '{name}' is no subclass of {self.base.__module__}.{self.base.__name__}; "
+                "docs/extending.md has an example"
+            )
+        return found
 
     def build(self, spec: str | Spec, **defaults: Literals) -> C:
         """Build a component from its spec.
 
         Args:
-            spec: e.g. ``"occlusion(patch_size=40)"``.
+            spec: e.g. ``"occlusion(patch_size=40)"`` or ``"my_module:MyExplainer(strength=3)"``.
             defaults: the run's own defaults, taken where the spec is silent and the component has the parameter.
 
         Raises:
@@ -187,7 +91,7 @@ class Registry(Generic[C]):
         parsed = parse_spec(spec) if isinstance(spec, str) else spec
         component = self.get(parsed.name)
         hints = typing.get_type_hints(component)
-        allowed = {field.name: hints[field.name] for field in dataclasses.fields(component)}
+        allowed = {field.name: hints[field.name] for field in component.parameter_fields()}
         for key, value in parsed.parameters.items():
             if key not in allowed:
                 known = nearest(key, allowed) if allowed else "it has no parameters"
@@ -197,11 +101,61 @@ class Registry(Generic[C]):
                     f"{self.kind} '{parsed.name}': {key}={value} is not allowed; it takes {_say(allowed[key])}"
                 )
         usable = {key: value for key, value in defaults.items() if key in allowed}
-        built = component(**{**usable, **parsed.parameters})
-        object.__setattr__(
-            built, "_run_defaults", {key: usable[key] for key in usable if key not in built.always_shown}
+        needed = [field.name for field in component.parameter_fields() if _is_required(field)]
+        missing = [key for key in needed if key not in {**usable, **parsed.parameters}]
+        if missing:
+            raise ConfigError(
+                f"{self.kind} '{parsed.name}' needs {missing[0]}=; write {parsed.name}({missing[0]}=VALUE)"
+            )
+        hidden = tuple((key, value) for key, value in usable.items() if key not in component.always_shown)
+        return component(**{**usable, **parsed.parameters}, run_defaults=hidden)
+
+    def accept(self, given: object, **defaults: Literals) -> C:
+        """Return a component as it is, or build it from its spec.
+
+        Raises:
+            ConfigError: neither a spec nor a component of this kind; or it has the name of another component.
+        """
+        if isinstance(given, str | Spec):
+            return self.build(given, **defaults)
+        if not isinstance(given, self.base):
+            raise ConfigError(
+                f"{given!r} is {type(given).__name__}; an {self.kind} is a spec such as "
+                f"'{next(iter(self._targets))}', or an object of a subclass of {self.base.__name__}"
+            )
+        return given
+
+    def all_of(self, given: object) -> list[object]:
+        """Return specs and components one by one, of one text, one object or a sequence of them."""
+        items: Sequence[object] = (
+            given if isinstance(given, Sequence) and not isinstance(given, str | Spec) else [given]
         )
-        return built
+        return [part for item in items for part in (split_specs(item) if isinstance(item, str) else [item])]
+
+    def expand_sets(self, items: Sequence[object], default: Sequence[str]) -> list[object]:
+        """Replace the words ``default`` and ``all`` by the names they stand for; what is named itself comes once.
+
+        Args:
+            items: specs and components, as ``all_of`` returns them.
+            default: what ``default`` stands for.
+        """
+        sets = {"default": default, "all": self.names()}
+        written = {item for item in items if isinstance(item, str)}
+        expanded: list[object] = []
+        for item in items:
+            members = sets.get(item) if isinstance(item, str) else None
+            if members is None:
+                expanded.append(item)
+            else:
+                expanded += [name for name in members if name not in written and name not in expanded]
+        return expanded
+
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        return {} if self._group is None else {one.name: one for one in entry_points(group=self._group)}
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _fits(value: Literals, hint: Any) -> bool:  # noqa: ANN401 - a type hint has no narrower type

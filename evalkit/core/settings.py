@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from evalkit.core.errors import ConfigError, nearest
-from evalkit.core.registry import simplify
+from evalkit.core.specs import simplify
 
 __all__ = [
     "DEFAULTS",

@@ -1,26 +1,42 @@
-"""What an explainer is."""
+"""What an explainer is: frozen parameters, and a function from images and targets to maps."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.core.registry import Component
+from evalkit.core.component import Component
+from evalkit.core.errors import ModelError
+from evalkit.core.specs import Literals
 from evalkit.models.probabilities import Outputs
 
 if TYPE_CHECKING:
     from evalkit.datasets.image import LabelledImage
     from evalkit.models.classifier import Classifier
 
-__all__ = ["Explainer", "Maps", "Outputs", "Photos", "enlarge"]
+__all__ = ["Explainer", "Maps", "Need", "Outputs", "Photos", "SweepOptions", "enlarge"]
 
 Maps = NDArray[np.float64]
-Photos = NDArray[np.uint8]
+Photos = NDArray[np.uint8] | NDArray[np.float32]
+Need = Literal["scores", "gradients", "features"]
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """The run's options that specs without these parameters are expanded over.
+
+    Attributes:
+        patch_sizes: pixels.
+        strides: ``patch``, ``half`` or pixels.
+    """
+
+    patch_sizes: tuple[int, ...]
+    strides: tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -28,26 +44,35 @@ class Explainer(Component, ABC):
     """Makes saliency maps: raw values, higher = more important, never a picture. Its fields are its parameters.
 
     Attributes:
-        control: it knows nothing of the model; it is in the leaderboard as a floor.
+        needs: what it needs of a classifier: ``scores``, ``gradients``, ``features``; nothing for a control.
+        draws: it draws random numbers; its signature holds their seed.
+        control: it does not depend on the model; it is in the leaderboard as a floor.
+        origin: where its maps come from, for the report: ``model``, or ``files``.
+        swept_by: the parameters that a sweep compares; a spec that leaves the first of them open stands for one
+            explainer for each value of the run's options.
         method: how its passes are made, unless ``method_on`` says otherwise.
         summary: one line for ``list explainers``.
         reference: where the definition comes from.
     """
 
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    draws: ClassVar[bool] = False
     control: ClassVar[bool] = False
+    origin: ClassVar[Literal["model", "files"]] = "model"
+    swept_by: ClassVar[tuple[str, ...]] = ()
     method: ClassVar[str] = "full pass"
-    summary: ClassVar[str]
-    reference: ClassVar[str]
+    summary: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
 
     @abstractmethod
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return one map an image.
 
         Args:
             classifier: the model under explanation.
-            images: uint8 (B, H, W, 3) RGB at the classifier's input size.
-            class_indices: (B,), the output of the model to explain in each image, or the outputs that stand for one
-                class together.
+            images: uint8 or float32 (B, H, W, 3) RGB in 0..255, at the classifier's input size.
+            targets: (B,), the output of the model to explain in each image, or the outputs that stand for one class
+                together.
 
         Returns:
             float (B, H, W), higher = more important.
@@ -63,6 +88,31 @@ class Explainer(Component, ABC):
         """
         return self.explain(classifier, image.pixels[None], [target])
 
+    @classmethod
+    def variants(
+        cls, parameters: Mapping[str, Literals], sweep: SweepOptions, say: Callable[[str], None]
+    ) -> Iterable[dict[str, Literals]]:
+        """Return the parameters of every explainer that a spec stands for: mostly the one that is written.
+
+        Args:
+            parameters: those of the spec.
+            sweep: the run's options.
+            say: called with a sentence for each variant that is left out.
+
+        Raises:
+            ConfigError: an option holds nothing that fits.
+        """
+        return [dict(parameters)]
+
+    @classmethod
+    def sweep_options(cls, parameters: Mapping[str, Literals]) -> frozenset[str]:
+        """Return the run's options that a spec with these parameters is expanded over, as on the command line."""
+        return frozenset()
+
+    def resolved_parameters(self) -> dict[str, Literals]:
+        """Return the parameters for tables: words that stand for a number, e.g. ``stride=half``, as that number."""
+        return self.parameters()
+
     @property
     def contents(self) -> str:
         """What beside the signature a stored map depends on; nothing, unless maps come from files."""
@@ -72,11 +122,15 @@ class Explainer(Component, ABC):
     def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return how many images go through the model for one map."""
 
-    def positions(self, input_size: tuple[int, int]) -> int | None:  # noqa: ARG002 - most have none
+    def backward_passes(self, input_size: tuple[int, int]) -> int:
+        """Return how many images go back through the model for one map; 0 without gradients."""
+        return 0
+
+    def positions(self, input_size: tuple[int, int]) -> int | None:
         """Return how many patches are placed on one image; None if the method has no patches."""
         return None
 
-    def method_on(self, classifier: Classifier) -> str:  # noqa: ARG002 - most have one way
+    def method_on(self, classifier: Classifier) -> str:
         """Say how the passes are made on this model, for the cost table."""
         return self.method
 
@@ -85,8 +139,14 @@ class Explainer(Component, ABC):
 
         Raises:
             ConfigError: a parameter does not fit the model.
-            ModelError: the model lacks what the method looks at.
+            ModelError: the model lacks what the method needs.
         """
+        lacking = sorted(self.needs - classifier.offers)
+        if lacking:
+            raise ModelError(
+                f"{self.text} needs {' and '.join(lacking)}, which model '{classifier.name}' does not offer; "
+                "use occlusion, which needs only scores"
+            )
 
 
 def enlarge(coarse: NDArray[np.floating], size: tuple[int, int]) -> Maps:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError
-from evalkit.explainers.base import Explainer, Maps, Outputs, Photos, enlarge
+from evalkit.explainers.base import Explainer, Maps, Need, Outputs, Photos, enlarge
 from evalkit.models.probabilities import outputs_of, softmax
 
 if TYPE_CHECKING:
@@ -31,26 +31,30 @@ class GradCam(Explainer):
     """
 
     name: ClassVar[str] = "gradcam"
+    needs: ClassVar[frozenset[Need]] = frozenset({"gradients", "features"})
     method: ClassVar[str] = "one pass forward, one back"
     summary: ClassVar[str] = "feature maps of one layer, weighted by the mean gradient of the class logit, ReLU"
     reference: ClassVar[str] = "Selvaraju et al., Grad-CAM, ICCV 2017, section 3"
     layer: str | None = None
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return ReLU(sum of mean gradient x feature map), float64 (B, H, W), at least 0."""
-        features, gradients = classifier.features.activations_and_gradients(
-            images, class_indices, self._layer(classifier)
-        )
+        features, gradients = classifier.features.activations_and_gradients(images, targets, self._layer(classifier))
         weights = gradients.astype(np.float64).mean(axis=(1, 2))
         coarse = np.einsum("bk,bhwk->bhw", weights, features).clip(min=0.0)
         return enlarge(coarse, images.shape[1:3])
 
-    def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
-        """Return 1: the pass back is not counted."""
+    def forward_passes(self, input_size: tuple[int, int]) -> int:
+        """Return 1."""
+        return 1
+
+    def backward_passes(self, input_size: tuple[int, int]) -> int:
+        """Return 1."""
         return 1
 
     def check(self, classifier: Classifier) -> None:
         """Raise ModelError if the model has no such layer, or no convolution at all."""
+        super().check(classifier)
         self._layer(classifier)
 
     def _layer(self, classifier: Classifier) -> str:
@@ -72,25 +76,27 @@ class Cam(Explainer):
     """
 
     name: ClassVar[str] = "cam"
+    needs: ClassVar[frozenset[Need]] = frozenset({"features"})
     summary: ClassVar[str] = "class weights on the tensor that enters global average pooling (GAP + dense models only)"
     reference: ClassVar[str] = "Zhou et al., CVPR 2016, equation 2"
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return the sum of class weight x feature map, float64 (B, H, W), of either sign."""
         end = self._end(classifier)
         features = classifier.features.activations(images, end.features)
         kernel = np.asarray(end.dense.kernel, dtype=np.float64)
         bias = np.zeros(kernel.shape[1]) if end.dense.bias is None else np.asarray(end.dense.bias, dtype=np.float64)
         logits = features.mean(axis=(1, 2), dtype=np.float64) @ kernel + bias
-        weights = [_weights(kernel, row, target) for row, target in zip(logits, class_indices, strict=True)]
+        weights = [_weights(kernel, row, target) for row, target in zip(logits, targets, strict=True)]
         return enlarge(np.einsum("bk,bhwk->bhw", np.stack(weights), features), images.shape[1:3])
 
-    def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
+    def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return 1."""
         return 1
 
     def check(self, classifier: Classifier) -> None:
         """Raise ModelError if the model does not end in global average pooling and one dense layer."""
+        super().check(classifier)
         self._end(classifier)
 
     def _end(self, classifier: Classifier) -> Pooled:

@@ -1,17 +1,19 @@
-"""Every explainer by name, and how the list on the command line becomes explainers."""
+"""Every explainer by name, the default set, and how the list of a run becomes explainers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from evalkit.core.errors import ConfigError
-from evalkit.core.registry import Registry, Spec, parse_spec, split_specs
-from evalkit.explainers.base import Explainer
+from evalkit.core.registry import Registry
+from evalkit.core.specs import Spec, parse_spec
+from evalkit.explainers.base import Explainer, SweepOptions
 
 __all__ = ["DEFAULT_EXPLAINERS", "DEFAULT_PATCH_SIZES", "EXPLAINERS", "SCENES_PATCH_SIZES", "expand", "unused_by"]
 
 EXPLAINERS: Registry[Explainer] = Registry(
     "explainer",
+    Explainer,  # type: ignore[type-abstract]
     {
         "gradcam": "evalkit.explainers.cam:GradCam",
         "cam": "evalkit.explainers.cam:Cam",
@@ -23,14 +25,27 @@ EXPLAINERS: Registry[Explainer] = Registry(
         "center": "evalkit.explainers.controls:Center",
         "edges": "evalkit.explainers.controls:Edges",
     },
+    group="evalkit.explainers",
 )
-DEFAULT_EXPLAINERS: tuple[str, ...] = tuple(EXPLAINERS.names())
+DEFAULT_EXPLAINERS: tuple[str, ...] = (
+    "gradcam",
+    "cam",
+    "occlusion",
+    "tf_explain.gradcam",
+    "tf_explain.occlusion",
+    "uniform",
+    "random",
+    "center",
+    "edges",
+)
+"""What a run explains with unless told otherwise. The word ``default`` in ``--explainers`` stands for these."""
+
 DEFAULT_PATCH_SIZES: tuple[int, ...] = (16, 24, 32, 40, 56, 64)
 SCENES_PATCH_SIZES: tuple[int, ...] = (16, 24, 32, 40, 56)
 
 
 def expand(
-    specs: str | Sequence[str],
+    given: object,
     patch_sizes: Sequence[int],
     seed: int,
     *,
@@ -39,29 +54,33 @@ def expand(
 ) -> list[Explainer]:
     """Build the explainers of a run, in the order written.
 
-    A bare ``occlusion`` (one without ``patch_size``) stands for one explainer a patch size and, if it names no stride
-    either, a stride. A stride in pixels is left out where it is larger than the patch.
+    A bare ``occlusion`` (one without ``patch_size``) stands for one explainer per patch size and, if it names no
+    stride either, per stride. A stride in pixels is left out where it is larger than the patch.
 
     Args:
-        specs: ``"gradcam, occlusion(stride=half)"``, or the specs one by one.
+        given: ``"gradcam, occlusion(stride=half)"``, or specs and ``Explainer`` objects one by one. The word
+            ``default`` stands for ``DEFAULT_EXPLAINERS``, ``all`` for every explainer in the catalog.
         patch_sizes: pixels; used by bare ``occlusion`` only.
         seed: the run's seed, for explainers that draw random numbers and name no seed of their own.
         strides: ``patch``, ``half`` or pixels; used by bare ``occlusion`` only.
-        say: told of what is left out.
+        say: called with a sentence for each variant that is left out.
 
     Raises:
         ConfigError: nothing listed, an unknown name or parameter, a value out of range, or one listed twice.
     """
-    written = _split(specs)
-    if not written:
-        raise ConfigError(f"--explainers is empty; name at least one of: {', '.join(EXPLAINERS.names())}")
+    items = EXPLAINERS.expand_sets(EXPLAINERS.all_of(given), DEFAULT_EXPLAINERS)
+    if not items:
+        raise ConfigError(f"--explainers is empty; name at least one of: default, all, {', '.join(EXPLAINERS.names())}")
+    sweep = SweepOptions(tuple(patch_sizes), tuple(strides))
     explainers: list[Explainer] = []
-    for text in written:
-        spec = parse_spec(text)
-        if _is_swept(spec):
-            explainers += _grid(spec, patch_sizes, strides, say)
+    for item in items:
+        if isinstance(item, str):
+            spec = parse_spec(item)
+            variants = EXPLAINERS.get(spec.name).variants(spec.parameters, sweep, say)
+            built = [EXPLAINERS.build(Spec(spec.name, parameters), seed=seed) for parameters in variants]
+            explainers += dict.fromkeys(built)  # half of 32 is 16: two variants may be one
         else:
-            explainers.append(EXPLAINERS.build(spec, seed=seed))
+            explainers.append(EXPLAINERS.accept(item, seed=seed))
     seen: set[str] = set()
     for explainer in explainers:
         if explainer.text in seen:
@@ -70,52 +89,18 @@ def expand(
     return explainers
 
 
-def unused_by(specs: str | Sequence[str] | None, *, sizes: bool, strides: bool) -> list[str]:
+def unused_by(given: object, *, sizes: bool, strides: bool) -> list[str]:
     """Return the options among ``--patch-sizes`` and ``--strides`` that were given and mean nothing for these specs.
 
     Args:
-        specs: as for ``expand``; None = all explainers.
+        given: as for ``expand``; None = the default set.
         sizes: ``--patch-sizes`` was given.
         strides: ``--strides`` was given.
     """
-    if specs is None:
+    if given is None:
         return []
-    bare = [spec for spec in map(parse_spec, _split(specs)) if _is_swept(spec)]
-    unused = {
-        "--patch-sizes": sizes and not bare,
-        "--strides": strides and all("stride" in spec.parameters for spec in bare),
-    }
-    return [option for option, is_unused in unused.items() if is_unused]
-
-
-def _split(specs: str | Sequence[str]) -> list[str]:
-    return split_specs(specs) if isinstance(specs, str) else [one for spec in specs for one in split_specs(spec)]
-
-
-def _is_swept(spec: Spec) -> bool:
-    return spec.name == "occlusion" and "patch_size" not in spec.parameters
-
-
-def _grid(
-    spec: Spec, patch_sizes: Sequence[int], strides: Sequence[int | str], say: Callable[[str], None]
-) -> Iterator[Explainer]:
-    """Yield one ``occlusion`` for each patch size and stride."""
-    if not patch_sizes:
-        raise ConfigError("--patch-sizes is empty; name at least one size in pixels, or occlusion(patch_size=N)")
-    wanted: Sequence[int | str | None] = [None] if "stride" in spec.parameters else strides
-    if all(isinstance(stride, int) and stride > max(patch_sizes) for stride in wanted):
-        raise ConfigError(
-            f"--strides {', '.join(map(str, wanted))}: larger than every patch size "
-            f"({', '.join(map(str, patch_sizes))}); a stride is at most the patch size"
-        )
-    seen: set[str] = set()
-    for size in patch_sizes:
-        for stride in wanted:
-            if isinstance(stride, int) and stride > size:
-                say(f"left out: patch_size={size} with a stride of {stride}, which would leave pixels uncovered")
-                continue
-            own = {} if stride is None else {"stride": stride}
-            made = EXPLAINERS.build(Spec(spec.name, {**spec.parameters, "patch_size": size, **own}))
-            if made.text not in seen:  # half of 32 is 16
-                seen.add(made.text)
-                yield made
+    items = EXPLAINERS.expand_sets(EXPLAINERS.all_of(given), DEFAULT_EXPLAINERS)
+    specs = [parse_spec(item) for item in items if isinstance(item, str)]
+    used = {option for spec in specs for option in EXPLAINERS.get(spec.name).sweep_options(spec.parameters)}
+    given_options = {"--patch-sizes": sizes, "--strides": strides}
+    return [option for option, is_given in given_options.items() if is_given and option not in used]

@@ -1,4 +1,4 @@
-"""Controls: maps that know nothing of the model. An explainer that does not beat them says nothing."""
+"""Controls: maps that do not depend on the model. An explainer that does not beat them says nothing of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Control(Explainer):
     control: ClassVar[bool] = True
     method: ClassVar[str] = "no model"
 
-    def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
+    def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return 0."""
         return 0
 
@@ -38,7 +38,7 @@ class Uniform(Control):
     summary: ClassVar[str] = "control: a constant map; prints every metric's chance level"
     reference: ClassVar[str] = "the tie rule in docs/metrics.md"
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return ones, float64 (B, H, W)."""
         return np.ones(images.shape[:3])
 
@@ -52,11 +52,12 @@ class Random(Control):
     """
 
     name: ClassVar[str] = "random"
+    draws: ClassVar[bool] = True
     summary: ClassVar[str] = "control: pixel noise, seeded for each photo by its content"
     reference: ClassVar[str] = "RISE (Petsiuk et al., 2018) compares against it"
     seed: int = 0
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return noise, float64 (B, H, W) in 0..1."""
         return np.stack(
             [
@@ -74,7 +75,7 @@ class Center(Control):
     summary: ClassVar[str] = "control: a Gaussian about the middle, sigma a quarter of the side"
     reference: ClassVar[str] = "Choe et al., CVPR 2020 (center baseline); TorchRay's center"
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return the Gaussian, float64 (B, H, W) in 0..1."""
         across = [np.exp(-(((np.arange(side) - (side - 1) / 2) / (side / 4)) ** 2) / 2) for side in images.shape[1:3]]
         return np.broadcast_to(np.outer(*across), images.shape[:3]).copy()
@@ -88,9 +89,11 @@ class Edges(Control):
     summary: ClassVar[str] = "control: Sobel edges of the photo"
     reference: ClassVar[str] = "Adebayo et al., NeurIPS 2018 (edge detector); skimage.filters.sobel"
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return edge strength, float64 (B, H, W), at least 0."""
         from skimage.color import rgb2gray
         from skimage.filters import sobel
 
-        return np.stack([sobel(rgb2gray(image)) for image in images])
+        # Integers are scaled to 0..1 by the library; the same is done to floats.
+        scaled = images if images.dtype == np.uint8 else images.astype(np.float64) / 255.0
+        return np.stack([sobel(rgb2gray(image)) for image in scaled])

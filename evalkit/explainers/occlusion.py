@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError
-from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
+from evalkit.core.specs import Literals
+from evalkit.explainers.base import Explainer, Maps, Need, Outputs, Photos, SweepOptions
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
@@ -80,6 +81,8 @@ class Occlusion(Explainer):
     """
 
     name: ClassVar[str] = "occlusion"
+    needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
+    swept_by: ClassVar[tuple[str, ...]] = ("patch_size", "stride")
     summary: ClassVar[str] = "drop of the class's softmax score when a patch hides part of the photo"
     reference: ClassVar[str] = "Zeiler & Fergus, ECCV 2014, section 4.2"
     always_shown: ClassVar[tuple[str, ...]] = ("patch_size",)
@@ -111,11 +114,9 @@ class Occlusion(Explainer):
     def _grid(self, size: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return tuple(corners(side, self.patch_size, self.stride_px) for side in size)  # type: ignore[return-value]
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return the mean drop over each pixel, float64 (B, H, W) in -1..1."""
-        return np.stack(
-            [self._one(classifier, image, index) for image, index in zip(images, class_indices, strict=True)]
-        )
+        return np.stack([self._one(classifier, image, index) for image, index in zip(images, targets, strict=True)])
 
     def _one(self, classifier: Classifier, image: NDArray[np.uint8], target: Outputs) -> NDArray[np.float64]:
         from evalkit.models.probabilities import log_complement
@@ -135,6 +136,45 @@ class Occlusion(Explainer):
         color = {"black": 0.0, "gray": 127.5, "mean": MEAN_COLOR}[self.fill]
         return np.full_like(clean, color)
 
+    @classmethod
+    def variants(
+        cls, parameters: Mapping[str, Literals], sweep: SweepOptions, say: Callable[[str], None]
+    ) -> Iterator[dict[str, Literals]]:
+        """Yield one ``occlusion`` for each patch size and stride, unless the spec names a patch size.
+
+        Raises:
+            ConfigError: no patch size, or strides that are larger than every patch size.
+        """
+        if "patch_size" in parameters:
+            yield dict(parameters)
+            return
+        if not sweep.patch_sizes:
+            raise ConfigError("--patch-sizes is empty; name at least one size in pixels, or occlusion(patch_size=N)")
+        strides: Sequence[int | str | None] = [None] if "stride" in parameters else sweep.strides
+        if all(isinstance(stride, int) and stride > max(sweep.patch_sizes) for stride in strides):
+            raise ConfigError(
+                f"--strides {', '.join(map(str, strides))}: larger than every patch size "
+                f"({', '.join(map(str, sweep.patch_sizes))}); a stride is at most the patch size"
+            )
+        for size, stride in product(sweep.patch_sizes, strides):
+            if isinstance(stride, int) and stride > size:
+                say(f"left out: patch_size={size} with a stride of {stride}, which would leave pixels uncovered")
+            elif stride is None:
+                yield {**parameters, "patch_size": size}
+            else:
+                yield {**parameters, "patch_size": size, "stride": stride}
+
+    @classmethod
+    def sweep_options(cls, parameters: Mapping[str, Literals]) -> frozenset[str]:
+        """Return ``--patch-sizes`` and ``--strides``, as far as the spec leaves these open."""
+        if "patch_size" in parameters:
+            return frozenset()
+        return frozenset({"--patch-sizes"} if "stride" in parameters else {"--patch-sizes", "--strides"})
+
+    def resolved_parameters(self) -> dict[str, Literals]:
+        """Return the parameters with the stride in pixels."""
+        return {**self.parameters(), "stride": self.stride_px}
+
     def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return the number of patches, and one for the untouched photo."""
         return self.positions(input_size) + 1
@@ -150,6 +190,7 @@ class Occlusion(Explainer):
 
     def check(self, classifier: Classifier) -> None:
         """Raise ConfigError if the patch does not fit the model's input."""
+        super().check(classifier)
         if self.patch_size > min(classifier.input_size):
             raise ConfigError(
                 f"occlusion: patch_size={self.patch_size} is larger than the model's input, "

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from evalkit.core import signature
 from evalkit.core.errors import ConfigError, ImageError
 from evalkit.core.names import escaped, path_of
-from evalkit.core.registry import Literals
+from evalkit.core.specs import Literals
 from evalkit.datasets.files import contents_of
 from evalkit.datasets.image import LabelledImage
 from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
@@ -27,7 +27,7 @@ from evalkit.store.maps import as_float32, map_path
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
 
-__all__ = ["Supplied", "read_map_file", "supplied_maps", "tell_missing"]
+__all__ = ["PrecomputedMaps", "precomputed_maps", "read_map_file", "report_missing"]
 
 _ENDINGS = (".npy", ".png")
 _GRAY_MODES = ("1", "L", "I", "I;16", "I;16B")
@@ -36,7 +36,7 @@ NO_MAP, NOT_FINITE = "no map was given", "the map has NaN or infinite values"
 
 
 @dataclass(frozen=True, eq=False)
-class Supplied(Explainer):
+class PrecomputedMaps(Explainer):
     """A folder of maps as an entrant of the leaderboard.
 
     Attributes:
@@ -48,9 +48,10 @@ class Supplied(Explainer):
     """
 
     name: ClassVar[str] = "maps"
+    origin: ClassVar[Literal["model", "files"]] = "files"
     method: ClassVar[str] = "made elsewhere"
     summary: ClassVar[str] = "maps made elsewhere, with `score`"
-    reference: ClassVar[str] = "docs/architecture.md"
+    reference: ClassVar[str] = "README.md, Maps of your own"
     folder: Path
     files: Mapping[str, Path] = field(repr=False)
     digest: str
@@ -76,11 +77,11 @@ class Supplied(Explainer):
         """Return where the maps stand."""
         return {"folder": escaped(str(self.folder))}
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:  # noqa: ARG002
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Raise ConfigError: a map is found by its photo's name."""
         raise ConfigError(f"{self.text} holds the maps of named photos; it cannot explain others")
 
-    def explain_photo(self, classifier: Classifier, image: LabelledImage, target: Outputs) -> Maps:  # noqa: ARG002
+    def explain_photo(self, classifier: Classifier, image: LabelledImage, target: Outputs) -> Maps:
         """Return the photo's map at the model's input size, float64 (1, H, W).
 
         Raises:
@@ -91,12 +92,12 @@ class Supplied(Explainer):
         found = read_map_file(_contents(self.files[image.id]), self.files[image.id].suffix)
         return _resized(found, classifier.input_size)[None].astype(np.float64)
 
-    def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
+    def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return 0: nobody knows what they took."""
         return 0
 
 
-def supplied_maps(folders: Sequence[Path], image_ids: Sequence[str]) -> list[Supplied]:
+def precomputed_maps(folders: Sequence[Path], image_ids: Sequence[str]) -> list[PrecomputedMaps]:
     """Find the maps of images in folders.
 
     The map of ``cats/1.jpg`` is ``cats/1.npy`` or, if no other image is called so, ``1.npy``, as ``.npy`` or ``.png``;
@@ -113,14 +114,14 @@ def supplied_maps(folders: Sequence[Path], image_ids: Sequence[str]) -> list[Sup
     twice = [name for name, count in Counter(root.name for root in roots).items() if count > 1]
     if twice:
         raise ConfigError(f"MAPS_DIR: two folders are called '{twice[0]}'; rename one, the name stands in the tables")
-    return [_supplied(folder, root, image_ids) for folder, root in zip(folders, roots, strict=True)]
+    return [_maps_in(folder, root, image_ids) for folder, root in zip(folders, roots, strict=True)]
 
 
-def tell_missing(made: Supplied, image_ids: Sequence[str], say: Callable[[str], None]) -> None:
+def report_missing(made: PrecomputedMaps, image_ids: Sequence[str], say: Callable[[str], None]) -> None:
     """Name the images whose map is missing or cannot be scored, and the files that match none.
 
     Args:
-        made: from ``supplied_maps``.
+        made: from ``precomputed_maps``.
         image_ids: to be scored.
         say: prints one sentence on stderr.
     """
@@ -135,7 +136,7 @@ def tell_missing(made: Supplied, image_ids: Sequence[str], say: Callable[[str], 
             say(f"{made.text}: {len(names)} not scored, {reason}: {', '.join(names[:_NAMED])}{more}")
 
 
-def _supplied(folder: Path, root: Path, image_ids: Sequence[str]) -> Supplied:
+def _maps_in(folder: Path, root: Path, image_ids: Sequence[str]) -> PrecomputedMaps:
     if not root.is_dir():
         raise ConfigError(
             f"MAPS_DIR '{folder}' is not a folder; name one with a map for each image: <image's name>.npy"
@@ -155,7 +156,7 @@ def _supplied(folder: Path, root: Path, image_ids: Sequence[str]) -> Supplied:
         )
     used = set(found.values())
     unused = [name for name, path in files.items() if path not in used]
-    return Supplied(root, found, *_looked_at(found), unused)
+    return PrecomputedMaps(root, found, *_looked_at(found), unused)
 
 
 def _composed(name: str) -> str:

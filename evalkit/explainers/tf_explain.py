@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from evalkit.core.errors import ConfigError, ModelError
-from evalkit.explainers.base import Explainer, Maps, Outputs, Photos, enlarge
+from evalkit.explainers.base import Explainer, Maps, Need, Outputs, Photos, enlarge
 from evalkit.models.probabilities import outputs_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class TfExplainGradCam(Explainer):
     """
 
     name: ClassVar[str] = "tf_explain.gradcam"
+    needs: ClassVar[frozenset[Need]] = frozenset({"gradients", "features"})
     method: ClassVar[str] = "one pass forward, one back"
     summary: ClassVar[str] = (
         "tf-explain's Grad-CAM with its defaults (guided gradients, softmax, no ReLU, last pooling)"
@@ -46,28 +47,34 @@ class TfExplainGradCam(Explainer):
     layer: str | None = None
     guided: bool = True
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return the weighted feature maps, float64 (B, H, W), of either sign."""
         from tf_explain.core.grad_cam import GradCAM
 
         layer, maps = self._layer(classifier), []
-        for photo, target in zip(classifier.preprocessed(images), class_indices, strict=True):
+        for photo, target in zip(classifier.preprocessed(images), targets, strict=True):
             model, class_index = _summed(classifier.functional, outputs_of(target))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Keras on the library's nested list of inputs
                 outputs, gradients = GradCAM.get_gradients_and_filters(
                     model, photo[None], layer, class_index, self.guided
                 )
-            classifier.passes += 1
+            classifier.count.forward += 1
+            classifier.count.backward += 1
             maps.append(GradCAM.generate_ponderated_output(outputs, gradients)[0].numpy())
         return enlarge(np.stack(maps), images.shape[1:3])
 
-    def forward_passes(self, input_size: tuple[int, int]) -> int:  # noqa: ARG002
-        """Return 1: the pass back is not counted."""
+    def forward_passes(self, input_size: tuple[int, int]) -> int:
+        """Return 1."""
+        return 1
+
+    def backward_passes(self, input_size: tuple[int, int]) -> int:
+        """Return 1."""
         return 1
 
     def check(self, classifier: Classifier) -> None:
         """Raise ModelError if the model's own layers have no 4-D output of that name."""
+        super().check(classifier)
         layer = self._layer(classifier)
         if layer not in {one.name for one in classifier.model.layers}:
             raise ModelError(f"{self.name}: tf-explain sees only the model's own layers, and '{layer}' is not one")
@@ -97,7 +104,7 @@ class _Quiet:
         self._outputs = outputs_of(target)
 
     def predict(self, images: Any, batch_size: int | None = None) -> Any:  # noqa: ANN401 - what the library passes
-        self._classifier.passes += len(images)
+        self._classifier.count.forward += len(images)
         scores = self._classifier.model.predict(images, batch_size=batch_size, verbose=0)
         return scores[:, self._outputs].sum(axis=1, keepdims=True)
 
@@ -113,6 +120,7 @@ class TfExplainOcclusion(Explainer):
     """
 
     name: ClassVar[str] = "tf_explain.occlusion"
+    needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
     summary: ClassVar[str] = (
         "tf-explain's occlusion sensitivity with its defaults (127.5 in model space, stretched grid)"
     )
@@ -125,7 +133,7 @@ class TfExplainOcclusion(Explainer):
         if self.patch_size < 1:
             raise ConfigError(f"{self.name}: patch_size={self.patch_size} is not allowed; at least 1 pixel")
 
-    def explain(self, classifier: Classifier, images: Photos, class_indices: Sequence[Outputs]) -> Maps:
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return 1 - p(occluded), float64 (B, H, W) in 0..1, as the library stretches it over the photo."""
         from tf_explain.core.occlusion_sensitivity import OcclusionSensitivity
 
@@ -135,7 +143,7 @@ class TfExplainOcclusion(Explainer):
                 np.asarray(
                     library.get_sensitivity_map(_Quiet(classifier, target), photo, 0, self.patch_size), dtype=np.float64
                 )
-                for photo, target in zip(classifier.preprocessed(images), class_indices, strict=True)
+                for photo, target in zip(classifier.preprocessed(images), targets, strict=True)
             ]
         )
 
@@ -150,5 +158,6 @@ class TfExplainOcclusion(Explainer):
 
     def check(self, classifier: Classifier) -> None:
         """Raise ConfigError if the patch does not fit the model's input."""
+        super().check(classifier)
         if self.patch_size > min(classifier.input_size):
             raise ConfigError(f"{self.name}: patch_size={self.patch_size} is larger than the model's input")

@@ -142,6 +142,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         versions: package name to version.
         created: ISO 8601, UTC.
         finished: ISO 8601, UTC; None while cells are missing.
+        forward_passes: images that went through the model, over all processes that worked on the run.
+        backward_passes: images that went back through it.
         files: what was read besides the images, by option, as absolute paths: what makes the run again.
     """
 
@@ -156,3 +158,5 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created: str
     finished: str | None = None
     files: dict[str, str] = {}
+    forward_passes: int = 0
+    backward_passes: int = 0

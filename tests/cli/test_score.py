@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from evalkit.core.errors import ConfigError
-from evalkit.explainers.precomputed import supplied_maps
+from evalkit.explainers.precomputed import precomputed_maps
 from evalkit.report.html.page import rerun_command
 from evalkit.store.run_folder import RunFolder
 
@@ -212,9 +212,9 @@ def test_one_map_is_never_two_images(tmp_path, ids):
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, np.ones((4, 4)))
     with pytest.raises(ConfigError, match="is called like an image"):
-        supplied_maps([tmp_path], ids)
+        precomputed_maps([tmp_path], ids)
     np.save(tmp_path / f"{ids[0]}.npy", np.ones((4, 4)))
-    assert list(supplied_maps([tmp_path], ids)[0].files) == [ids[0]]
+    assert list(precomputed_maps([tmp_path], ids)[0].files) == [ids[0]]
 
 
 def test_numbers_beyond_float32_keep_their_order(evalkit, workplace, maps, rng):
@@ -266,17 +266,17 @@ def test_a_map_that_cannot_be_read_costs_its_own_photo(evalkit, workplace, maps)
 def test_accents_count_however_they_are_spelt(tmp_path, rng):
     composed, apart = "gr\u00fcn", "gru\u0308n"
     np.save(tmp_path / f"{apart}.npy", rng.random((4, 4)))
-    (made,) = supplied_maps([tmp_path], [f"{composed}.jpg"])
+    (made,) = precomputed_maps([tmp_path], [f"{composed}.jpg"])
     assert list(made.files) == [f"{composed}.jpg"]
     assert not made.unused
 
 
 def test_a_short_name_that_is_another_images_own_is_not_taken(tmp_path, rng):
     np.save(tmp_path / "x.jpg.npy", rng.random((4, 4)))
-    (made,) = supplied_maps([tmp_path], ["x.jpg", "x.jpg.png"])
+    (made,) = precomputed_maps([tmp_path], ["x.jpg", "x.jpg.png"])
     assert list(made.files) == ["x.jpg"]
     np.save(tmp_path / "x.jpg.png.npy", rng.random((4, 4)))
-    (made,) = supplied_maps([tmp_path], ["x.jpg", "x.jpg.png"])
+    (made,) = precomputed_maps([tmp_path], ["x.jpg", "x.jpg.png"])
     assert {image: path.name for image, path in made.files.items()} == {
         "x.jpg": "x.jpg.npy", "x.jpg.png": "x.jpg.png.npy",
     }  # fmt: skip

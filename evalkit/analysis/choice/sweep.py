@@ -17,7 +17,7 @@ from evalkit.analysis.results import (
     SweepRow,
     SweepScore,
 )
-from evalkit.metrics.spec import DatasetMetric, Metric
+from evalkit.metrics.spec import Metric, SetMetric
 from evalkit.store.manifest import ExplainerFacts
 from evalkit.store.scores import ScoreTable
 
@@ -79,7 +79,7 @@ def sweep(
     if index is None:
         return Sweep(rows, None, f"{criterion} decides the patch size, and is not among the metrics", (), ())
     metric = metrics[index]
-    if isinstance(metric, DatasetMetric):
+    if isinstance(metric, SetMetric):
         return Sweep(rows, None, f"{criterion} scores the set as a whole; a choice needs a score an image", (), ())
     low, high = metric.spec.bounds
     choose = _Chooser(Criterion(metric.text, metric.spec.direction, high - low, margin), seed, n_resamples)

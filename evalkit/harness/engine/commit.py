@@ -1,100 +1,113 @@
-"""What is found out about a photo, into the run folder: maps first, then one transaction."""
+"""An outcome into the run folder: maps first, then everything else in one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from evalkit.harness.engine.jobs import Outcome
 from evalkit.harness.engine.signals import uninterrupted
-from evalkit.harness.engine.worker import PhotoResult
-from evalkit.harness.planning.plan import Missing, Plan
+from evalkit.harness.planning.missing import forgotten
+from evalkit.harness.planning.plan import Plan
 from evalkit.store.database import ImageRow, MapRow, ScoreRow
 from evalkit.store.maps import map_path, save_map
 from evalkit.store.rank_hash import rank_hash
-from evalkit.store.run_folder import RunFolder
+from evalkit.store.run_folder import RunFolder, writing
 
-__all__ = ["commit", "commit_problem", "without_map"]
-
-
-def without_map(missing: Missing, stored: Mapping[str, object], result: PhotoResult) -> list[str]:
-    """Return the explainers that were asked for a map and have none: what they had before is of something else."""
-    there = {*stored, *(made.explainer.text for made in result.maps)}
-    return [explainer.text for explainer, _ in missing.cells if explainer.text not in there]
+__all__ = ["commit"]
 
 
-def commit(plan: Plan, folder: RunFolder, result: PhotoResult, row: ImageRow, lost: Sequence[str]) -> None:
-    """Write a photo's new maps, and then, in one transaction, what they were scored.
+def commit(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> None:
+    """Write what a worker found out about one image.
 
     Args:
         plan: the run.
         folder: open for writing.
-        result: what was found out now.
-        row: what is known of the photo now.
-        lost: explainers whose earlier map is dropped, see ``without_map``.
+        outcome: of one image.
+        row: what was known of the image.
 
     Raises:
-        StoreError: the database cannot be written, or is no longer there.
-        OSError: a map cannot be written.
+        StoreError: the folder or its database cannot be written, or is no longer there.
     """
+    with uninterrupted(), writing(folder.path):
+        if outcome.problem:
+            _commit_problem(plan, folder, outcome, row)
+        else:
+            _commit_scores(plan, folder, outcome, row)
+
+
+def _commit_problem(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> None:
+    """Write that a photo cannot be used, and why: nothing that was known of it is valid any more."""
+    # The key of no plan: the next run tries it again.
+    cells = [
+        ScoreRow(row.image_id, explainer.text, metric.text, None, outcome.problem, None, "")
+        for explainer in plan.explainers
+        for metric in plan.metrics
+    ]
+    with folder.database as database:
+        database.drop_cells(row.image_id)
+        database.put_scores(cells)
+        database.put_images([replace(forgotten(row), problem=outcome.problem)])
+        database.touch()
+
+
+def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> None:
     maps = []
-    for made in result.maps:
-        name = made.explainer.text
-        saved = save_map(folder.path, map_path(name, row.image_id), made.saliency_map)
-        hashed = rank_hash(made.saliency_map)
-        maps.append(MapRow(row.image_id, name, plan.map_key(made.explainer), *saved, made.seconds, hashed))
+    for one in outcome.maps:
+        saved = save_map(folder.path, map_path(one.explainer, row.image_id), one.saliency_map)
+        key = plan.map_keys[one.explainer]
+        maps.append(MapRow(row.image_id, one.explainer, key, *saved, one.seconds, rank_hash(one.saliency_map)))
     cells = [
         ScoreRow(
             row.image_id,
-            cell.explainer.text,
-            cell.metric.text,
+            cell.explainer,
+            cell.metric,
             cell.value,
             cell.reason,
             cell.statistics,
             # What failed is tried again by the next run: its key is that of no plan.
-            "" if cell.failed else plan.score_key(cell.explainer, cell.metric),
+            "" if cell.failed else plan.score_keys[cell.explainer, cell.metric],
             cell.curve,
         )
-        for cell in result.cells
+        for cell in outcome.cells
     ]
-    cells += _of_lost_maps(plan, result, row.image_id, lost)
-    before = folder.database.maps_of(row.image_id)
+    cells += _of_lost_maps(plan, outcome, row.image_id)
     with folder.database as database:
-        for explainer in lost:
+        if outcome.changed:
+            database.drop_cells(row.image_id)
+        before = database.maps_of(row.image_id)
+        for explainer in outcome.lost:
             database.drop_map(row.image_id, explainer)
-        for one in maps:
-            if one.explainer in before and before[one.explainer].key != one.key:
-                database.drop_map(row.image_id, one.explainer)  # what was scored of another map goes with it
+        for map_row in maps:
+            if map_row.explainer in before and before[map_row.explainer].key != map_row.key:
+                database.drop_map(row.image_id, map_row.explainer)  # with what was scored of the other map
         database.put_maps(maps)
         database.put_scores(cells)
-        database.put_images([row])
+        database.put_images([_row_of(plan, outcome, row)])
         database.touch()
 
 
-def _of_lost_maps(plan: Plan, result: PhotoResult, image_id: str, lost: Sequence[str]) -> list[ScoreRow]:
-    """Return the reasons of cells that were scored of a map that is there no more, and were not asked for now."""
-    asked = {(cell.explainer.text, cell.metric.text) for cell in result.cells}
-    reasons = {cell.explainer.text: cell.reason for cell in result.cells}
+def _row_of(plan: Plan, outcome: Outcome, row: ImageRow) -> ImageRow:
+    seen = replace(row, sha256=outcome.sha256, problem=None, place=outcome.region_digest)
+    if not outcome.is_scored:  # what was known of the model's choice is still valid
+        return seen
+    return replace(
+        seen,
+        target=outcome.targets[0],
+        predicted=outcome.predicted,
+        clean_score=outcome.clean_score,
+        correct=None if outcome.is_correct is None else int(outcome.is_correct),
+        object_share=outcome.object_share,
+        facts_key=plan.facts_key,
+    )
+
+
+def _of_lost_maps(plan: Plan, outcome: Outcome, image_id: str) -> list[ScoreRow]:
+    """Return the reasons of cells that were scored of a map that is no longer there, and are not part of the job."""
+    included = {(cell.explainer, cell.metric) for cell in outcome.cells}
+    reasons = {cell.explainer: cell.reason for cell in outcome.cells}
     return [
         ScoreRow(image_id, explainer, metric.text, None, reasons.get(explainer), None, "")
-        for explainer in lost
+        for explainer in outcome.lost
         for metric in plan.metrics
-        if (explainer, metric.text) not in asked
+        if (explainer, metric.text) not in included
     ]
-
-
-def commit_problem(plan: Plan, folder: RunFolder, row: ImageRow) -> None:
-    """Write that a photo cannot be used, and why: nothing that was known of it holds any more.
-
-    Raises:
-        StoreError: the database cannot be written, or is no longer there.
-    """
-    # The key of no plan: the next run tries it again.
-    cells = [
-        ScoreRow(row.image_id, explainer.text, metric.text, None, row.problem, None, "")
-        for explainer in plan.explainers
-        for metric in plan.metrics
-    ]
-    with uninterrupted(), folder.database as database:
-        database.drop_cells(row.image_id)
-        database.put_scores(cells)
-        database.put_images([row])
-        database.touch()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from evalkit.core.errors import EvalkitError
-from evalkit.harness.engine.worker import Cell
+from evalkit.harness.engine.jobs import Cell
 
-__all__ = ["Failures", "RunError"]
+__all__ = ["Failures", "RunError", "why_failed"]
 
 _LISTED = 20
 
@@ -44,10 +44,10 @@ class Failures:
         """
         for cell in cells:
             if cell.failed:
-                photos = self._photos.setdefault((cell.explainer.text, cell.reason or ""), [])
+                photos = self._photos.setdefault((cell.explainer, cell.reason or ""), [])
                 if not photos or photos[-1] != image_id:
                     photos.append(image_id)
-                self._require_none_fatal(f"{cell.explainer.text} on photo '{image_id}': {cell.reason}")
+                self._require_none_fatal(f"{cell.explainer} on photo '{image_id}': {cell.reason}")
 
     def lines(self) -> list[str]:
         """Return a sentence for every kind of failure, the most frequent first."""
@@ -63,3 +63,17 @@ class Failures:
     def _require_none_fatal(self, sentence: str) -> None:
         if self._fatal:
             raise RunError(f"--fail-on-error: {sentence}; what is computed is kept, repeat the command to go on")
+
+
+def why_failed(name: str, error: BaseException) -> str:
+    """Return the reason of a cell: what raised, and what it said.
+
+    Args:
+        name: the explainer, metric or model that raised.
+        error: what it raised.
+    """
+    try:
+        message = str(error).strip().partition("\n")[0][:200].encode("utf-8", "replace").decode()
+    except Exception:  # an error may fail to say what it is
+        message = ""
+    return f"{name} failed: {type(error).__name__}" + (f": {message}" if message else "")

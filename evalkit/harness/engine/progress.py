@@ -28,7 +28,7 @@ class RunProgress:
         console: on stderr.
         n_photos: photos to do.
         work: total work, in model passes.
-        passes: asked for the number of passes made so far.
+        passes: returns the number of passes made so far.
     """
 
     def __init__(self, console: Console, n_photos: int, work: float, passes: Callable[[], int]) -> None:

@@ -1,268 +1,287 @@
-"""One photo through every explainer and metric: the unit of work, and of what is committed."""
+"""The worker: computes one image's maps and scores. It reads the photo, and never touches the run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.core.errors import EvalkitError
+from evalkit.core.errors import EvalkitError, ImageError
+from evalkit.core.names import escaped
+from evalkit.datasets.geometry import fit
 from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.explainers.base import Explainer
-from evalkit.harness.planning.plan import Plan
-from evalkit.metrics.spec import (
-    Composition,
-    DatasetMetric,
-    MapMetric,
-    Metric,
-    Perturbation,
-    PerturbationMetric,
-    RegionMetric,
-    Truth,
-)
-from evalkit.models.inference.perturbation import PhotoScores
+from evalkit.harness.engine.answers import Answers, Refusal
+from evalkit.harness.engine.failures import why_failed
+from evalkit.harness.engine.jobs import Cell, Job, MadeMap, Outcome
+from evalkit.harness.planning.recipe import WorkRecipe
+from evalkit.metrics.case import NO_REGION, Case, Region
+from evalkit.metrics.requests import Request
+from evalkit.metrics.spec import Metric
+from evalkit.models.classifier import Classifier
 from evalkit.models.probabilities import score_of
 from evalkit.store.maps import as_float32
 
-__all__ = ["Cell", "MadeMap", "PhotoResult", "score_photo", "unscored", "why_failed"]
+__all__ = ["Advance", "Worker"]
 
-MISCLASSIFIED = "misclassified"
 _NOT_NUMBERS = "the map has NaN or infinite values"
-_TOGETHER = 16  # maps whose compositions are asked together, so that batches fill
+_TOGETHER = 16  # maps whose requests are answered together, so that batches fill
 
 Advance = Callable[[str, float], None]
+Work = Sequence[tuple[Explainer, Sequence[Metric]]]
 
 
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One score: a value, or the set's statistics, or the reason for neither, which may be that something failed."""
-
-    explainer: Explainer
-    metric: Metric
-    value: float | None = None
-    statistics: NDArray[np.float64] | None = None
-    reason: str | None = None
-    failed: bool = False
-    curve: NDArray[np.float64] | None = None  # (2, S): shares of the pixels turned, and the scores there
-
-
-@dataclass(frozen=True, eq=False)
-class MadeMap:
-    """A map made just now: float32 (H, W), and the seconds it took."""
-
-    explainer: Explainer
-    saliency_map: NDArray[np.float32]
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class PhotoResult:
-    """Everything found out about one photo.
-
-    Attributes:
-        predicted: the model's first choice; -1 if its scores are not finite.
-        targets: the outputs that were explained and scored together; mostly one.
-        clean_score: their score on the untouched photo.
-        cells: of every explainer and metric asked for.
-        maps: made just now.
-    """
-
-    predicted: int
-    targets: tuple[int, ...]
-    clean_score: float
-    cells: list[Cell] = field(default_factory=list)
-    maps: list[MadeMap] = field(default_factory=list)
-
-
-def score_photo(
-    plan: Plan,
-    image: LabelledImage,
-    cells: Sequence[tuple[Explainer, Sequence[Metric]]],
-    stored: Mapping[str, NDArray[np.float32]],
-    advance: Advance,
-) -> PhotoResult:
-    """Explain and score one photo.
+class Worker:
+    """Does jobs with one classifier.
 
     Args:
-        plan: the run.
-        image: fitted to the classifier's input.
-        cells: which explainers and, for each, which metrics.
-        stored: maps that need not be made again, by explainer text.
-        advance: told what is being done and how many passes more it took.
+        recipe: what the jobs are about; the classifier is built from it.
+
+    Raises:
+        ModelError: the classifier cannot be built.
     """
-    clean = plan.classifier.probabilities(image.pixels[None])[0]
-    finite = bool(np.isfinite(clean).all())
-    predicted = int(clean.argmax()) if finite else UNLABELLED
-    targets = (predicted,) if plan.target == "predicted" and finite else image.targets
-    result = PhotoResult(predicted, targets, float(score_of(clean, targets)))
-    scores = PhotoScores(plan.classifier, image.pixels, targets, result.clean_score)
-    photo = _Photo(plan, image, result, scores, advance)
-    for start in range(0, len(cells), _TOGETHER):
-        photo.explain_and_score(cells[start : start + _TOGETHER], stored)
-    return result
+
+    def __init__(self, recipe: WorkRecipe) -> None:
+        """See the class."""
+        self._recipe = recipe
+        self.classifier = recipe.model.build()
+        self._explainers = {explainer.text: explainer for explainer in recipe.explainers}
+        self._metrics = {metric.text: metric for metric in recipe.metrics}
+
+    def do(self, job: Job, advance: Advance = lambda _what, _work: None) -> Outcome:
+        """Do one job.
+
+        Args:
+            job: what the image needs.
+            advance: called with what is being done and how many passes more it took.
+
+        Raises:
+            EvalkitError: the model as a whole cannot go on, e.g. for lack of memory.
+        """
+        count = replace(self.classifier.count)
+        outcome = self._outcome(job, advance)
+        return replace(
+            outcome,
+            forward_passes=self.classifier.count.forward - count.forward,
+            backward_passes=self.classifier.count.backward - count.backward,
+            batch_size=self.classifier.batch_size,
+        )
+
+    def _outcome(self, job: Job, advance: Advance) -> Outcome:
+        try:
+            image = self._recipe.images.read(job.entry)
+            fitted = fit(image, self.classifier.input_size, self._recipe.geometry)
+        except ImageError as error:
+            return Outcome(job.entry.id, problem=escaped(str(error)))
+        changed = job.sha256 not in ("", image.sha256) or job.region_digest not in (None, image.place)
+        work = self._all_work() if changed else self._work_of(job)
+        stored = {} if changed else job.stored
+        photo = _Photo(self._recipe, self.classifier, fitted, advance)
+        known = Outcome(job.entry.id, changed=changed, sha256=image.sha256, region_digest=image.place)
+        try:
+            photo.run(work, stored)
+        except EvalkitError:
+            raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # An image on which the model fails costs its own cells, not the run.
+            return replace(known, **_nothing_scored(work, stored, why_failed("the model", error)))
+        made = {one.explainer for one in photo.maps}
+        return replace(
+            known,
+            object_share=fitted.object_share,
+            is_scored=True,
+            predicted=photo.predicted,
+            targets=photo.targets,
+            clean_score=photo.clean_score,
+            is_correct=None if image.class_index == UNLABELLED else photo.predicted in image.targets,
+            cells=tuple(photo.cells),
+            maps=tuple(photo.maps),
+            lost=tuple(explainer.text for explainer, _ in work if explainer.text not in {*stored, *made}),
+        )
+
+    def _work_of(self, job: Job) -> Work:
+        return [(self._explainers[text], [self._metrics[metric] for metric in metrics]) for text, metrics in job.cells]
+
+    def _all_work(self) -> Work:
+        return [(explainer, self._recipe.metrics) for explainer in self._recipe.explainers]
+
+
+def _nothing_scored(work: Work, stored: Mapping[str, object], reason: str) -> dict[str, Any]:
+    cells = [
+        Cell(explainer.text, metric.text, reason=reason, failed=True)
+        for explainer, metrics in work
+        for metric in metrics
+    ]
+    return {"cells": tuple(cells), "lost": tuple(one.text for one, _ in work if one.text not in stored)}
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
-    """One map, and what its metrics want to see of the model."""
+class _Requested:
+    """One map, and what its metrics request."""
 
     explainer: Explainer
     metrics: Sequence[Metric]
     saliency_map: NDArray[np.float32] | None
     problem: str | None
-    plans: Mapping[str, Sequence[Composition]]
+    requests: Mapping[str, Sequence[Request]]
     broken: Mapping[str, str]
 
+    def __iter__(self) -> Iterator[tuple[Explainer, Request]]:
+        for requests in self.requests.values():
+            for request in requests:
+                yield self.explainer, request
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(eq=False)
 class _Photo:
-    plan: Plan
+    """One fitted image on its way through explainers and metrics."""
+
+    recipe: WorkRecipe
+    classifier: Classifier
     image: LabelledImage
-    result: PhotoResult
-    scores: PhotoScores
     advance: Advance
+    predicted: int = UNLABELLED
+    targets: tuple[int, ...] = (UNLABELLED,)
+    clean_score: float = float("nan")
+    cells: list[Cell] = field(default_factory=list)
+    maps: list[MadeMap] = field(default_factory=list)
 
-    def explain_and_score(
-        self, cells: Sequence[tuple[Explainer, Sequence[Metric]]], stored: Mapping[str, NDArray[np.float32]]
-    ) -> None:
-        """Add the maps and cells of some explainers to the result."""
-        asked = [self._planned(explainer, metrics, stored.get(explainer.text)) for explainer, metrics in cells]
-        compositions = [one for each in asked for plan in each.plans.values() for one in plan]
-        answers = iter(self.scores.scores(compositions, lambda images: self.advance("scoring", images)))
-        for each in asked:
-            found = {text: [next(answers) for _ in plan] for text, plan in each.plans.items()}
-            self.result.cells.extend(self._cell(each, metric, found.get(metric.text)) for metric in each.metrics)
+    def run(self, work: Work, stored: Mapping[str, NDArray[np.float32]]) -> None:
+        """Explain and score: afterwards ``cells`` and ``maps`` are complete."""
+        clean = self.classifier.probabilities(self.image.pixels[None])[0]
+        finite = bool(np.isfinite(clean).all())
+        self.predicted = int(clean.argmax()) if finite else UNLABELLED
+        self.targets = (self.predicted,) if self.recipe.target == "predicted" and finite else self.image.targets
+        self.clean_score = float(score_of(clean, self.targets))
+        case = self._case(clean)
+        drawing = replace(case, seed=self.recipe.seed)
+        cases = {metric.text: drawing if metric.draws else case for metric in self.recipe.metrics}
+        answers = Answers(
+            self.classifier,
+            self.image,
+            self.targets,
+            self.clean_score,
+            lambda images: self.advance("scoring", images),
+        )
+        for start in range(0, len(work), _TOGETHER):
+            together = [
+                self._requested(explainer, metrics, stored.get(explainer.text), cases)
+                for explainer, metrics in work[start : start + _TOGETHER]
+            ]
+            found = iter(answers.answer([pair for one in together for pair in one]))
+            for one in together:
+                answered = {text: [next(found) for _ in requests] for text, requests in one.requests.items()}
+                self.cells += [
+                    self._cell(one, metric, cases[metric.text], answered.get(metric.text, [])) for metric in one.metrics
+                ]
 
-    def _planned(self, explainer: Explainer, metrics: Sequence[Metric], stored: NDArray[np.float32] | None) -> _Asked:
-        made, problem = (stored, None) if stored is not None else self._make(explainer)
-        if problem == _NOT_NUMBERS and not np.isfinite(self.result.clean_score):
-            problem = self.not_finite  # the cause, not its consequence
-        plans: dict[str, Sequence[Composition]] = {}
+    def _case(self, clean: NDArray[np.float64]) -> Case:
+        image = self.image
+        not_finite = (
+            "" if np.isfinite(self.clean_score) else f"the score of model '{self.classifier.name}' is not finite"
+        )
+        region, reason = self._region()
+        return Case(
+            image_id=image.id,
+            pixels=image.pixels,
+            target=self.targets,
+            clean_scores=clean,
+            clean_score=self.clean_score,
+            not_finite=not_finite,
+            misclassified=self.recipe.target == "label" and self.predicted not in image.targets,
+            region=region,
+            region_reason=reason,
+            content=sha256(image.pixels.tobytes()).digest(),
+        )
+
+    def _region(self) -> tuple[Region | None, str]:
+        """Return where the object is, or why metrics may not use it."""
+        image = self.image
+        if image.region is None or image.boxes is None:
+            return None, NO_REGION
+        if not set(self.targets) <= set(image.targets):
+            return None, "the class explained is not the region's"
+        if not image.region.any():
+            return None, "nothing of the region is left at the model's input size"
+        return Region(image.region, image.boxes, image.exact, image.pixel_size, image.ignore), ""
+
+    def _requested(
+        self,
+        explainer: Explainer,
+        metrics: Sequence[Metric],
+        stored: NDArray[np.float32] | None,
+        cases: Mapping[str, Case],
+    ) -> _Requested:
+        saliency_map, problem = (stored, None) if stored is not None else self._explain(explainer)
+        requests: dict[str, Sequence[Request]] = {}
         broken: dict[str, str] = {}
         for metric in metrics:
-            if made is None or problem or not isinstance(metric, PerturbationMetric) or self._why_not(metric):
+            case = cases[metric.text]
+            if problem == _NOT_NUMBERS and case.not_finite:
+                problem = case.not_finite  # the cause, not its consequence
+            if saliency_map is None or problem or metric.unscored_reason(case):
                 continue
             try:
-                plans[metric.text] = tuple(metric.plan(made))
+                requests[metric.text] = tuple(metric.requests(saliency_map, case))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 broken[metric.text] = why_failed(metric.name, error)
-        self.advance(explainer.text, explainer.forward_passes(self.plan.classifier.input_size))
-        return _Asked(explainer, metrics, made, problem, plans, broken)
+        self.advance(explainer.text, explainer.forward_passes(self.classifier.input_size))
+        return _Requested(explainer, metrics, saliency_map, problem, requests, broken)
 
-    def _cell(self, asked: _Asked, metric: Metric, scores: Sequence[NDArray[np.float64]] | None) -> Cell:
-        broken = asked.problem or asked.broken.get(metric.text)
-        reason = broken or self._why_not(metric)
-        if reason is not None or asked.saliency_map is None:
-            return Cell(asked.explainer, metric, reason=reason, failed=bool(broken) or reason == self.not_finite)
-        try:
-            answer, curve = None, None
-            if isinstance(metric, PerturbationMetric) and scores is not None:
-                plan = asked.plans[metric.text]
-                answer = metric.integrate(plan, scores, self.result.clean_score)
-                curve = _only_curve(plan, scores)
-            return replace(self._score(asked.explainer, metric, asked.saliency_map, answer), curve=curve)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            # One metric that fails on one map costs its own cell, not the run.
-            return Cell(asked.explainer, metric, reason=why_failed(metric.name, error), failed=True)
-
-    def _make(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, str | None]:
+    def _explain(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, str | None]:
         start = perf_counter()
         try:
-            maps = explainer.explain_photo(self.plan.classifier, self.image, self.result.targets)
-            made = as_float32(np.asarray(maps[0]))
+            maps = explainer.explain_photo(self.classifier, self.image, self.targets)
+            saliency_map = as_float32(np.asarray(maps[0]))
         except EvalkitError as error:
             return None, str(error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # One explainer that fails on one photo costs its own cells, not the run.
+            # One explainer that fails on one image costs its own cells, not the run.
             return None, why_failed(explainer.name, error)
-        problem = _map_problem(made, self.image.pixels.shape[:2])
-        if problem:  # not kept: the next run makes it anew
+        problem = _map_problem(saliency_map, self.image.pixels.shape[:2])
+        if problem:  # not kept: the next run computes it anew
             return None, problem
-        self.result.maps.append(MadeMap(explainer, made, perf_counter() - start))
-        return made, None
+        self.maps.append(MadeMap(explainer.text, saliency_map, perf_counter() - start))
+        return saliency_map, None
 
-    @property
-    def not_finite(self) -> str:
-        """The reason of a photo on which the model gives NaN or infinity."""
-        return f"the score of model '{self.plan.classifier.name}' is not finite"
-
-    def _why_not(self, metric: Metric) -> str | None:
-        """Say why this photo cannot be scored by this metric, whatever the map; None if it can."""
-        if isinstance(metric, PerturbationMetric):
-            if not np.isfinite(self.result.clean_score):
-                return self.not_finite
-            wrong = self.plan.target == "label" and self.result.predicted not in self.image.targets
-            return MISCLASSIFIED if wrong else None
-        if isinstance(metric, MapMetric):
-            return None
-        if self.image.region is None:
-            return "no region"
-        if not set(self.result.targets) <= set(self.image.targets):
-            return "the class explained is not the region's"
-        if not self.image.region.any():
-            return "nothing of the region is left at the model's input size"
-        if metric.spec.exact_region and not self.image.exact:
-            return "only boxes, no exact mask"
-        return None
-
-    def _score(self, explainer: Explainer, metric: Metric, made: NDArray[np.float32], answer: float | None) -> Cell:
-        if isinstance(metric, PerturbationMetric):
-            value = np.nan if answer is None else answer
-        elif isinstance(metric, MapMetric):
-            value = metric.score(made)
-        elif isinstance(metric, RegionMetric):
-            value = metric.score(made, self._truth())
-        elif isinstance(metric, DatasetMetric):
-            statistics = metric.statistics(made, self._truth())
-            if np.isfinite(statistics).all():
-                return Cell(explainer, metric, statistics=statistics)
-            value = np.nan
-        else:
-            raise TypeError(f"{type(metric).__name__} is no kind of metric that can be scored")
-        if np.isfinite(value):
-            return Cell(explainer, metric, value=float(value))
-        return Cell(explainer, metric, reason=metric.spec.nan_reason or "the score is not finite")
-
-    def _truth(self) -> Truth:
-        image = self.image
-        if image.region is None or image.boxes is None:
-            raise TypeError("a region metric was asked for a photo without a region")
-        return Truth(image.region, image.boxes, image.exact, image.pixel_size, image.ignore)
+    def _cell(self, one: _Requested, metric: Metric, case: Case, answers: Sequence[Any]) -> Cell:
+        cell = Cell(one.explainer.text, metric.text)
+        broken = one.problem or one.broken.get(metric.text)
+        reason = broken or metric.unscored_reason(case)
+        if reason is not None or one.saliency_map is None:
+            return replace(cell, reason=reason, failed=bool(broken) or reason == case.not_finite)
+        refusal = next((answer for answer in answers if isinstance(answer, Refusal)), None)
+        if refusal is not None:
+            return replace(cell, reason=refusal.reason, failed=refusal.failed)
+        try:
+            score = metric.score(one.saliency_map, case, answers)
+            curve = metric.curve(answers)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # One metric that fails on one map costs its own cell, not the run.
+            return replace(cell, reason=why_failed(metric.name, error), failed=True)
+        if not np.isfinite(score).all():
+            return replace(cell, reason=metric.spec.nan_reason or "the score is not finite", curve=curve)
+        if metric.set_level:
+            return replace(cell, statistics=np.asarray(score, dtype=np.float64))
+        return replace(cell, value=float(score), curve=curve)
 
 
-def _only_curve(plan: Sequence[Composition], scores: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
-    """Return the curve of a metric that follows a single one."""
-    if len(plan) != 1 or not isinstance(plan[0], Perturbation):
-        return None
-    return np.stack([plan[0].fractions, scores[0]])
-
-
-def _map_problem(made: NDArray[np.float32], size: tuple[int, ...]) -> str | None:
-    if made.shape != size:
-        shape = f"{made.shape[0]} x {made.shape[1]}" if made.ndim == 2 else f"of shape {made.shape}"
+def _map_problem(saliency_map: NDArray[np.float32], size: tuple[int, ...]) -> str | None:
+    if saliency_map.shape != size:
+        is_flat = saliency_map.ndim == 2
+        shape = f"{saliency_map.shape[0]} x {saliency_map.shape[1]}" if is_flat else f"of shape {saliency_map.shape}"
         return f"the map is {shape}, the photo {size[0]} x {size[1]}"
-    return None if np.isfinite(made).all() else _NOT_NUMBERS
-
-
-def unscored(cells: Sequence[tuple[Explainer, Sequence[Metric]]], reason: str) -> PhotoResult:
-    """Return the result of a photo on which something failed before any map could be scored."""
-    failed = [Cell(explainer, metric, reason=reason, failed=True) for explainer, metrics in cells for metric in metrics]
-    return PhotoResult(UNLABELLED, (UNLABELLED,), float("nan"), failed)
-
-
-def why_failed(name: str, error: BaseException) -> str:
-    """Return the reason of a cell: what raised, and what it said."""
-    try:
-        said = str(error).strip().partition("\n")[0][:200].encode("utf-8", "replace").decode()
-    except Exception:  # an error may fail to say what it is
-        said = ""
-    return f"{name} failed: {type(error).__name__}" + (f": {said}" if said else "")
+    return None if np.isfinite(saliency_map).all() else _NOT_NUMBERS

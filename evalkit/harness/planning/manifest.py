@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 
 from evalkit.explainers.base import Explainer
-from evalkit.harness.planning.plan import Plan, versions
+from evalkit.harness.engine.jobs import Outcome
+from evalkit.harness.planning.cache_keys import versions
+from evalkit.harness.planning.plan import Plan
 from evalkit.store.database import ImageRow
 from evalkit.store.manifest import SCHEMA_VERSION, DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings
 from evalkit.store.run_folder import RunFolder
@@ -18,15 +21,47 @@ __all__ = ["manifest_of"]
 _NAMED = 100
 
 
-def manifest_of(plan: Plan, folder: RunFolder, created: str, finished: str | None) -> Manifest:
+@dataclass
+class Spent:
+    """What the outcomes of this process took.
+
+    Attributes:
+        batch_size: the most images in one pass: it shrinks when memory runs out.
+        forward_passes: images that went through the model.
+        backward_passes: images that went back through it.
+    """
+
+    batch_size: int
+    forward_passes: int = 0
+    backward_passes: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more outcome."""
+        self.batch_size = min(self.batch_size, outcome.batch_size)
+        self.forward_passes += outcome.forward_passes
+        self.backward_passes += outcome.backward_passes
+
+
+def manifest_of(
+    plan: Plan,
+    folder: RunFolder,
+    created: str,
+    finished: str | None,
+    *,
+    earlier: Manifest | None = None,
+    spent: Spent | None = None,
+) -> Manifest:
     """Return the manifest.
 
     Args:
-        plan: what is asked for.
-        folder: the run's.
+        plan: the run.
+        folder: the run's folder.
         created: ISO 8601, UTC.
         finished: ISO 8601, UTC; None while cells are missing.
+        earlier: the manifest that the folder holds, whose passes are counted too.
+        spent: what was computed since; None = nothing yet.
     """
+    spent = spent or Spent(plan.model.batch_size)
     rows = folder.database.planned_images()
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -38,7 +73,7 @@ def manifest_of(plan: Plan, folder: RunFolder, created: str, finished: str | Non
             geometry=plan.geometry,
             steps=plan.steps,
             seed=plan.seed,
-            batch_size=plan.classifier.batch_size,
+            batch_size=spent.batch_size,
             limit=plan.limit,
             criterion=plan.criterion,
             margin=plan.margin,
@@ -46,8 +81,10 @@ def manifest_of(plan: Plan, folder: RunFolder, created: str, finished: str | Non
         ),
         explainers=tuple(_explainer_facts(plan, explainer, folder) for explainer in plan.explainers),
         metrics=tuple(metric.text for metric in plan.metrics),
-        versions=versions(),
+        versions=versions([*plan.explainers, *plan.metrics]),
         files=dict(plan.files),
+        forward_passes=spent.forward_passes + (earlier.forward_passes if earlier else 0),
+        backward_passes=spent.backward_passes + (earlier.backward_passes if earlier else 0),
         created=created,
         finished=finished,
     )
@@ -94,13 +131,10 @@ def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
 def _explainer_facts(plan: Plan, explainer: Explainer, folder: RunFolder) -> ExplainerFacts:
     size = plan.classifier.input_size
     n_maps, seconds = folder.database.map_costs().get(explainer.text, (0, 0.0))
-    parameters = explainer.parameters()
-    if "stride" in parameters:
-        parameters["stride"] = getattr(explainer, "stride_px", parameters["stride"])
     return ExplainerFacts(
         text=explainer.text,
-        name=explainer.name,
-        parameters=parameters,
+        name=explainer.spec_name(),
+        parameters=explainer.resolved_parameters(),
         control=explainer.control,
         positions=explainer.positions(size),
         forward_passes=explainer.forward_passes(size),

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.core.component import Component
 from evalkit.core.errors import ConfigError, EvalkitError, ImageError, ModelError
 from evalkit.core.names import escaped, is_text, path_of
-from evalkit.core.registry import split_specs
 from evalkit.core.settings import (
     DEFAULT_CRITERION,
     DEFAULT_MARGIN,
@@ -26,15 +26,16 @@ from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.explainers.base import Explainer
-from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, unused_by
-from evalkit.explainers.precomputed import supplied_maps, tell_missing
+from evalkit.explainers.catalog import DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, unused_by
+from evalkit.explainers.precomputed import precomputed_maps, report_missing
 from evalkit.harness.planning.plan import Plan, joined_classes
+from evalkit.harness.planning.recipe import LiveModel, ModelRecipe, ModelSource, NamedModel
 from evalkit.harness.planning.select_images import chosen_by, select
-from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS, find_criterion
+from evalkit.metrics.catalog import build_metrics, find_criterion
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
-from evalkit.models.keras.precision import agreement, has_bfloat16_units
-from evalkit.models.zoo.load import load_classifier
+from evalkit.models.keras.agreement import agreement
+from evalkit.models.keras.precision import has_bfloat16_units
 from evalkit.store.run_folder import RunFolder
 
 __all__ = ["default_output", "prepare"]
@@ -51,6 +52,8 @@ def prepare(
     images: ImageSet | None = None,
     class_names: Sequence[str] | None = None,
     maps: Sequence[Path] = (),
+    explainers: object = None,
+    metrics: object = None,
 ) -> Plan:
     """Open the images and the model, build explainers and metrics, and check that they fit each other.
 
@@ -61,6 +64,8 @@ def prepare(
         images: instead of ``options.data``.
         class_names: instead of the file of ``options.class_names``.
         maps: folders of maps made elsewhere, entered before the explainers.
+        explainers: specs and ``Explainer`` objects, instead of ``options.explainers``.
+        metrics: specs and ``Metric`` objects, instead of ``options.metrics``.
 
     Raises:
         EvalkitError: whatever does not fit, in one sentence.
@@ -77,23 +82,25 @@ def prepare(
         )
     steps, seed = options.steps or 28, options.seed or 0
     # What needs no model comes first: a typo should not cost the time it takes to load one.
-    metrics = _metrics(options.metrics, steps)
+    built_metrics = build_metrics(options.metrics if metrics is None else metrics, steps=steps)
     sizes = patch_sizes_of(options)
     by_default = SCENES_PATCH_SIZES if options.data == "scenes" else DEFAULT_PATCH_SIZES
-    explainers = expand(
-        DEFAULT_EXPLAINERS if options.explainers is None else options.explainers,
+    given = options.explainers if explainers is None else explainers
+    built = expand(
+        "default" if given is None else given,
         sizes or by_default,
         seed,
         strides=strides_of(options) or ("patch",),
         say=say,
     )
-    criterion = _criterion(options.criterion, metrics)
+    criterion = _criterion(options.criterion, built_metrics)
     class_map = read_class_map(Path(options.class_map)) if options.class_map else None
     region_area_of(options)
-    source = "" if images is not None else _source(options.data or "")
+    data_source = "" if images is not None else _source(options.data or "")
     images = open_image_set(options.data or "", options.data_format) if images is None else images
-    supplied = supplied_maps(maps, [entry.id for entry in images.entries])
-    classifier = model or _loaded(options, class_names)
+    supplied = precomputed_maps(maps, [entry.id for entry in images.entries])
+    source: ModelSource = _named(options, class_names) if model is None else LiveModel.of(model)
+    classifier = model or source.load(options.batch_size)
     target = options.target or "label"
     images, notes = match_classes(
         images,
@@ -110,19 +117,20 @@ def prepare(
     classifier = _in_precision(classifier, precision, _checked(images), geometry, say)
     joined = joined_classes(images)  # before any is left out: a limit moves no score of those that stay
     images = _checked(select(images, options, classifier, geometry, say))  # asks the model as the run will
-    fitting = _fitting(explainers, classifier, by_default=options.explainers is None, sized=sizes is not None, say=say)
+    fitting = _fitting(built, classifier, by_default=given is None, sized=sizes is not None, say=say)
     # What can be gone on with is said when nothing can fail any more.
     for one in supplied:
-        tell_missing(one, [entry.id for entry in images.entries], say)
-    for option in unused_by(options.explainers, sizes=sizes is not None, strides=options.strides is not None):
+        report_missing(one, [entry.id for entry in images.entries], say)
+    for option in unused_by(given, sizes=sizes is not None, strides=options.strides is not None):
         say(f"{option} is not used: --explainers names no occlusion that leaves it open")
+    _say_uncached([*fitting, *built_metrics], say)
     if classifier.doubt:
         say(classifier.doubt)
     return Plan(
         images=images,
-        classifier=classifier,
+        model=ModelRecipe.of(classifier, source),
         explainers=[*supplied, *fitting],
-        metrics=metrics,
+        metrics=built_metrics,
         target=target,
         geometry=geometry,
         steps=steps,
@@ -133,10 +141,16 @@ def prepare(
         batch_size=options.batch_size,
         fail_on_error=bool(options.fail_on_error),
         chosen=chosen_by(options),
-        source=source,
+        source=data_source,
         joined=joined,
         files=_files(options),
     )
+
+
+def _say_uncached(components: Sequence[Component], say: Say) -> None:
+    for component in components:
+        if not component.can_be_cached:
+            say(f"{component.text}: its class has no source file, so its results are computed anew in each run")
 
 
 def _source(data: str) -> str:
@@ -153,34 +167,15 @@ def _files(options: RunOptions) -> dict[str, str]:
     return files if "model" in files or not options.model else {"model": escaped(options.model), **files}
 
 
-def _loaded(options: RunOptions, class_names: Sequence[str] | None) -> Classifier:
-    return load_classifier(
-        options.model or "",
-        weights=_path(options.weights),
-        preprocess=options.preprocess,
-        class_names=class_names or _path(options.class_names),
-        batch_size=options.batch_size,
-    )
+def _named(options: RunOptions, class_names: Sequence[str] | None) -> NamedModel:
+    names = options.class_names if class_names is None else tuple(class_names)
+    return NamedModel(options.model or "", options.weights, options.preprocess, names)
 
 
 def default_output(plan: Plan) -> Path:
     """Return ``runs/<data>-<model>-<signature>``: the same command always means the same folder."""
     data, model = Path(plan.images.name).stem, Path(plan.classifier.name.replace(":", "-")).stem
     return Path("runs") / f"{data}-{model}-{plan.digest()}"
-
-
-def _metrics(given: str | Sequence[str] | None, steps: int) -> list[Metric]:
-    texts = DEFAULT_METRICS if given is None else [given] if isinstance(given, str) else given
-    specs = [spec for text in texts for spec in split_specs(text)]
-    if not specs:
-        raise ConfigError(f"--metrics is empty; name at least one of: {', '.join(METRICS.names())}")
-    metrics = [METRICS.build(spec, steps=steps) for spec in specs]
-    seen: set[str] = set()
-    for metric in metrics:
-        if metric.text in seen:
-            raise ConfigError(f"--metrics: {metric.text} is listed twice; drop one")
-        seen.add(metric.text)
-    return metrics
 
 
 def _criterion(given: str | None, metrics: Sequence[Metric]) -> str:
@@ -197,7 +192,7 @@ def _fitting(
         try:
             explainer.check(classifier)
         except EvalkitError as error:
-            if not by_default or (sized and explainer.name == "occlusion"):
+            if not by_default or (sized and explainer.swept_by):
                 raise
             say(f"left out: {error}")
         else:
@@ -257,7 +252,3 @@ def _checked(images: ImageSet) -> ImageSet:
     if len(images) == 0:
         raise ConfigError(f"--data '{images.name}' holds no images")
     return images
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)

@@ -7,14 +7,12 @@ maps share a batch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from evalkit.models.classifier import Classifier
+from evalkit.models.keras.runner import Runner
 
 __all__ = ["ComposedPass"]
 
@@ -24,12 +22,12 @@ Floats = NDArray[np.float64]
 class ComposedPass:
     """Asks one classifier about composed images."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, runner: Runner) -> None:
         """Prepare; nothing is computed yet."""
-        self._classifier = classifier
-        height, width = classifier.input_size
+        self._runner = runner
+        height, width = runner.input_size
         self._preprocess = tf.function(
-            classifier.preprocess_tensor, input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)]
+            runner.preprocess_tensor, input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)]
         )
         self._logits = tf.function(
             self._trace,
@@ -44,7 +42,7 @@ class ComposedPass:
         start, end, rank, cut = tf.unstack(rows, axis=1)
         turned = tf.gather(ranks, rank) < cut[:, None, None]
         images = tf.where(turned[..., None], tf.gather(canvases, end), tf.gather(canvases, start))
-        return self._classifier.run_graph(images)
+        return self._runner.run_graph(images)
 
     def logits(
         self,
@@ -70,10 +68,10 @@ class ComposedPass:
 
         def run(start: int, stop: int) -> NDArray[np.floating]:
             # The last batch is filled up, so that all have one shape.
-            size = self._classifier.batch_size
+            size = self._runner.batch_size
             chosen = np.minimum(np.arange(start, start + size), len(rows) - 1)
             found: NDArray[np.floating] = self._logits(prepared, all_ranks, tf.constant(rows[chosen])).numpy()
             tick(stop - start)
             return found[: stop - start]
 
-        return self._classifier.in_batches(len(rows), run)
+        return self._runner.in_batches(len(rows), run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,9 +15,7 @@ from evalkit.models.inference.route import Pair, Route, plan_route
 from evalkit.models.inference.windowed import WindowedPass
 from evalkit.models.inference.windows import Windows
 from evalkit.models.keras import graph
-
-if TYPE_CHECKING:
-    from evalkit.models.classifier import Classifier
+from evalkit.models.keras.runner import Runner
 
 __all__ = ["FULL", "WINDOWED", "OccludedPass"]
 
@@ -39,12 +37,12 @@ class OccludedPass:
         windowed: False takes the full pass everywhere; so it is once windows have failed on this model.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, runner: Runner) -> None:
         """Look at the classifier's graph; nothing is computed yet."""
         self.windowed = True
-        self._classifier = classifier
-        own_first, self._layers = spatial_layers(classifier.computed, classifier.input_size, classifier.replaced)
-        self._first: Callable[[Tensor], Tensor] = lambda images: own_first(classifier.preprocess_tensor(images))
+        self._runner = runner
+        own_first, self._layers = spatial_layers(runner.computed, runner.input_size, runner.replaced)
+        self._first: Callable[[Tensor], Tensor] = lambda images: own_first(runner.preprocess_tensor(images))
         self._compiled: dict[tuple[object, ...], WindowedPass] = {}
         self._routes: dict[tuple[object, ...], Route | None] = {}
         self._compiled_rest = tf.function(self._rest, reduce_retracing=True)
@@ -97,11 +95,11 @@ class OccludedPass:
         self, found: Floats, image: Image, filled: Image, corners: Sequence[tuple[int, int]], patch_size: int
     ) -> bool:
         """Compare the clean image and two positions with full passes: a net below ``spatial_layers``' own care."""
-        passes = self._classifier.passes
+        passes = self._runner.count.forward
         expected = self.in_full(image, filled, corners, patch_size)
-        self._classifier.passes = passes  # a check is not part of the job
+        self._runner.count.forward = passes  # a check is not part of the job
         apart = np.abs(found[[0, 1, -1]] - expected).max()
-        return bool(apart <= _AGREEING[self._classifier.precision == "bfloat16"] * np.ptp(expected))
+        return bool(apart <= _AGREEING[self._runner.precision == "bfloat16"] * np.ptp(expected))
 
     def in_full(self, image: Image, filled: Image, places: Sequence[tuple[int, int]], patch_size: int) -> Floats:
         """Return the same by full passes; ``places`` are the first row and column of each patch."""
@@ -115,7 +113,7 @@ class OccludedPass:
             made[window] = filled[window]
             return made
 
-        return self._classifier.logits_from(1 + len(places), occluded)
+        return self._runner.logits_from(1 + len(places), occluded)
 
     def _route(self, rows: Places, columns: Places, patch_size: int) -> Route | None:
         """Return the windowed route if it pays, else None."""
@@ -126,7 +124,7 @@ class OccludedPass:
             places = np.array(list(product(rows, columns)), dtype=np.int64).reshape(-1, 2)
             patches = Pair(Windows(places[:, 0], patch_size), Windows(places[:, 1], patch_size))
             route = plan_route(self._layers, patches)
-            behind = max(0.0, self._classifier.work - route.full_work)
+            behind = max(0.0, self._runner.work - route.full_work)
             pays = bool(route.segments) and route.full_work + behind >= _PAYS * (route.work + behind)
             self._routes[key] = route if pays else None
         return self._routes[key]
@@ -135,18 +133,18 @@ class OccludedPass:
         if key not in self._compiled:
             if len(self._compiled) >= _KEPT_ROUTES:
                 del self._compiled[next(iter(self._compiled))]
-            self._compiled[key] = WindowedPass(self._classifier, self._layers, route, self._first, self._compiled_rest)
+            self._compiled[key] = WindowedPass(self._runner, self._layers, route, self._first, self._compiled_rest)
         return self._compiled[key]
 
     def _rest(self, features: Tensor) -> Tensor:
         """Run the model from the end of the chain to its logits."""
         last = self._layers[-1].operations[-1]
         skipped: dict[int, Callable[[Tensor], Tensor]] = {}
-        for operation in graph.straight_operations(self._classifier.computed):
+        for operation in graph.straight_operations(self._runner.computed):
             skipped[id(operation)] = lambda tensor: tensor
             if operation is last:
                 break
-        return self._classifier.run_graph(features, skipped)
+        return self._runner.run_graph(features, skipped)
 
 
 def _key(rows: Places, columns: Places, patch_size: int) -> tuple[object, ...]:

@@ -1,6 +1,6 @@
-"""The perturbation engine: asks the model about every image that a perturbation metric wants to see.
+"""The perturbation engine: scores every perturbed image that a metric requests.
 
-One engine for all metrics and maps: pure canvases are asked once a photo, curves that metrics share once a map, and
+One engine for all metrics and maps: pure canvases are computed once a photo, curves that metrics share once a map, and
 batches are filled across maps.
 """
 
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.metrics.spec import Blend, Canvas, Composition, Perturbation
+from evalkit.metrics.requests import Blend, Canvas, Composition, Perturbation
 from evalkit.models.classifier import Classifier
 from evalkit.models.probabilities import Outputs, score_of, softmax
 
@@ -66,12 +67,12 @@ class PhotoScores:
         target: the output whose score is asked for, or the outputs whose sum is.
     """
 
-    def __init__(self, classifier: Classifier, pixels: NDArray[np.uint8], target: Outputs, clean: float) -> None:
+    def __init__(self, classifier: Classifier, pixels: NDArray[Any], target: Outputs, clean: float) -> None:
         """See the class.
 
         Args:
-            classifier: asked.
-            pixels: uint8 (H, W, 3) RGB, at the classifier's input size.
+            classifier: the model.
+            pixels: uint8 or float32 (H, W, 3) RGB, at the classifier's input size.
             target: one output or several.
             clean: its score on the untouched photo, already known.
         """
@@ -93,24 +94,23 @@ class PhotoScores:
         return {"image": lambda: self.pixels, "mean": lambda: self._mean, "blur": lambda: self._blur}[name]()
 
     def scores(self, compositions: Sequence[Composition], tick: Callable[[int], None] = lambda _: None) -> list[Floats]:
-        """Return the softmax scores of each composition, float64: (S,) for a Perturbation, (1,) for a Blend.
+        """Return the softmax scores of each composition, float64: a curve (2, S), or of a Blend (1,).
 
         Args:
-            compositions: of any number of maps of this photo; equal ones are asked once.
-            tick: called now and then with the number of images asked since.
+            compositions: those of any number of maps of this photo; equal ones are computed once.
+            tick: called now and then with the number of images since.
         """
-        keys = [_key(composition) for composition in compositions]
-        new = dict(zip(keys, compositions, strict=True))
-        curves = {key: one for key, one in new.items() if isinstance(one, Perturbation)}
-        blends = {key: one for key, one in new.items() if isinstance(one, Blend)}
-        found: dict[object, Floats] = dict(zip(curves, self._curves(list(curves.values()), tick), strict=True))
-        found |= dict(zip(blends, self._blends(list(blends.values()), tick), strict=True))
-        return [found[key] for key in keys]
+        distinct = {composition.key: composition for composition in compositions}
+        curves = {key: one for key, one in distinct.items() if one.kind == "perturbation"}
+        blends = {key: one for key, one in distinct.items() if one.kind == "blend"}
+        found = dict(zip(curves, self._curves(list(curves.values()), tick), strict=True))  # type: ignore[arg-type]
+        found |= dict(zip(blends, self._blends(list(blends.values()), tick), strict=True))  # type: ignore[arg-type]
+        return [found[composition.key] for composition in compositions]
 
     def _curves(self, curves: Sequence[Perturbation], tick: Callable[[int], None]) -> list[Floats]:
         if not curves:
             return []
-        self._ask_pure(curves)
+        self._score_pure(curves)
         inside = [one.cuts[(one.cuts > 0) & (one.cuts < one.rank.size)] for one in curves]
         ranks = {id(one.rank): one.rank for one in curves}
         place = {key: number for number, key in enumerate(ranks)}
@@ -126,23 +126,23 @@ class PhotoScores:
         return [self._whole(one, scores) for one, scores in zip(curves, answers, strict=True)]
 
     def _whole(self, one: Perturbation, inside: Floats) -> Floats:
-        """Return a curve with its pure ends."""
+        """Return a curve with its pure ends, float64 (2, S): fractions and scores."""
         first = [self._pure[one.start]] if one.cuts[0] == 0 else []
         last = [self._pure[one.end]] if one.cuts[-1] == one.rank.size else []
-        return np.array([*first, *inside, *last])
+        return np.stack([one.fractions, np.array([*first, *inside, *last])])
 
     def _blends(self, blends: Sequence[Blend], tick: Callable[[int], None]) -> list[Floats]:
         def mixed(number: int) -> Image:
             one = blends[number]
             weight = one.weight[..., None]
-            made = weight * self.canvas(one.start) + (1.0 - weight) * self.canvas(one.end)
-            return made.astype(np.float32)
+            mixed_pixels = weight * self.canvas(one.start) + (1.0 - weight) * self.canvas(one.end)
+            return np.asarray(mixed_pixels, dtype=np.float32)
 
         answers = self._scores_of(self._classifier.logits_from(len(blends), mixed))
         tick(len(blends))
         return [answers[number : number + 1] for number in range(len(blends))]
 
-    def _ask_pure(self, curves: Sequence[Perturbation]) -> None:
+    def _score_pure(self, curves: Sequence[Perturbation]) -> None:
         wanted: list[Canvas] = []
         for one in curves:
             wanted += [one.start] if one.cuts[0] == 0 else []
@@ -161,9 +161,3 @@ class PhotoScores:
 
 def _as_rows(rows: Sequence[tuple[int, int, int, int]]) -> NDArray[np.int32]:
     return np.array(rows, dtype=np.int32).reshape(-1, 4)
-
-
-def _key(one: Composition) -> tuple[object, ...]:
-    if isinstance(one, Blend):
-        return (one.start, one.end, one.weight.tobytes())
-    return (one.start, one.end, one.rank.tobytes(), one.cuts.tobytes())

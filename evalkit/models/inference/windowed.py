@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,9 +23,7 @@ from evalkit.models.inference.chain import Spatial
 from evalkit.models.inference.memory import OUT_OF_MEMORY
 from evalkit.models.inference.route import Pair, Route
 from evalkit.models.inference.windows import Windows
-
-if TYPE_CHECKING:
-    from evalkit.models.classifier import Classifier
+from evalkit.models.keras.runner import Runner
 
 __all__ = ["WindowedPass"]
 
@@ -42,7 +40,7 @@ class WindowedPass:
 
     def __init__(
         self,
-        classifier: Classifier,
+        runner: Runner,
         layers: Sequence[Spatial],
         route: Route,
         first: Callable[[Tensor], Tensor],
@@ -51,14 +49,14 @@ class WindowedPass:
         """See the class.
 
         Args:
-            classifier: counts the passes.
+            runner: counts the passes.
             layers: the chain.
             route: at least one segment.
             first: from RGB (N, H, W, 3) in 0..255 to the chain's input, pixel by pixel.
             rest: from the chain's output to logits, compiled.
         """
         self.route, self.chunk = route, route.chunk
-        self._classifier, self._layers, self._first = classifier, layers, first
+        self._runner, self._layers, self._first = runner, layers, first
         image = tf.TensorSpec([1, layers[0].rows.size_in, layers[0].columns.size_in, 3], tf.float32)
         self._keep = tf.function(self._trace_keep).get_concrete_function(image, image)
         self._windows: dict[int, Callable[..., Tensor]] = {}
@@ -91,7 +89,7 @@ class WindowedPass:
                 self.chunk = -(-self.chunk // 2)
                 continue
             start += self.chunk
-        self._classifier.passes += 1 + count
+        self._runner.count.forward += 1 + count
         return np.concatenate(parts)
 
     def _compiled(self, *given: Any) -> Tensor:  # noqa: ANN401 - what ``_trace_windows`` takes

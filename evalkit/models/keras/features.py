@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from evalkit.models.keras import graph
+from evalkit.models.keras.runner import Pixels, Runner, as_tensor
 from evalkit.models.probabilities import Outputs, outputs_of
 
-if TYPE_CHECKING:
-    from evalkit.models.classifier import Classifier
-
-__all__ = ["FeaturePass", "as_tensor"]
-
-Pixels = NDArray[np.floating] | NDArray[np.uint8]
-
-
-def as_tensor(images: Pixels) -> tf.Tensor:
-    """Return images as a float32 tensor."""
-    return tf.constant(np.asarray(images, dtype=np.float32))
+__all__ = ["FeaturePass"]
 
 
 class FeaturePass:
     """Looks inside one classifier."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, runner: Runner) -> None:
         """Prepare; nothing is computed yet."""
-        self._classifier = classifier
-        self._images = tf.TensorSpec([None, *classifier.input_size, 3], tf.float32)
+        self._runner = runner
+        self._images = tf.TensorSpec([None, *runner.input_size, 3], tf.float32)
         self._gradients: dict[str, Any] = {}
         self._activations: dict[graph.TensorAt, Any] = {}
 
@@ -39,7 +30,7 @@ class FeaturePass:
         """Return one tensor of the graph, float32 (N, h, w, K); ``images`` as for ``logits``."""
         if at not in self._activations:
             self._activations[at] = tf.function(self._feature_tracer(at), input_signature=[self._images])
-        found = self._classifier.in_batches(
+        found = self._runner.in_batches(
             len(images), lambda start, stop: self._activations[at](as_tensor(images[start:stop])).numpy()
         )
         return found.astype(np.float32)
@@ -52,7 +43,7 @@ class FeaturePass:
                 if at == wanted:
                     seen.append(tensor)
 
-            self._classifier.run_graph(self._classifier.preprocess_tensor(images), look=look)
+            self._runner.run_graph(self._runner.preprocess_tensor(images), look=look)
             return tf.cast(seen[-1], tf.float32)
 
         return trace
@@ -73,17 +64,18 @@ class FeaturePass:
             Two float32 arrays (N, h, w, K).
         """
         if layer not in self._gradients:
-            signature = [self._images, tf.TensorSpec([None, self._classifier.n_classes], tf.bool)]
+            signature = [self._images, tf.TensorSpec([None, self._runner.n_classes], tf.bool)]
             self._gradients[layer] = tf.function(self._gradient_tracer(layer), input_signature=signature)
-        chosen = np.zeros((len(images), self._classifier.n_classes), dtype=np.bool_)
+        chosen = np.zeros((len(images), self._runner.n_classes), dtype=np.bool_)
         for row, target in zip(chosen, targets, strict=True):
             row[outputs_of(target)] = True
-        both = self._classifier.in_batches(
+        both = self._runner.in_batches(
             len(images),
             lambda start, stop: np.stack(
                 self._gradients[layer](as_tensor(images[start:stop]), chosen[start:stop]), axis=1
             ),
         ).astype(np.float32)
+        self._runner.count.backward += len(images)
         return both[:, 0], both[:, 1]
 
     def _gradient_tracer(self, layer: str) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
@@ -99,7 +91,7 @@ class FeaturePass:
                         tape.watch(tensor)
                         seen.append(tensor)
 
-                logits = self._classifier.run_graph(self._classifier.preprocess_tensor(images), look=look)
+                logits = self._runner.run_graph(self._runner.preprocess_tensor(images), look=look)
                 # Of one output this is its logit itself, and the gradient is exactly 1 there and 0 elsewhere.
                 target = tf.reduce_logsumexp(tf.where(chosen, logits, -np.inf), axis=1)
             gradient = tape.gradient(target, seen[-1], unconnected_gradients=tf.UnconnectedGradients.ZERO)

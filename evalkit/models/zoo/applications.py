@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from evalkit.core.registry import simplify
+from evalkit.core.specs import simplify
 
 __all__ = ["APPLICATIONS", "MINI", "MINI_FAMILY", "PREPROCESS_FAMILIES", "Application"]
 

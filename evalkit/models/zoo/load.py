@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ from typing import Any
 import keras
 
 from evalkit.core.errors import ModelError, nearest
+from evalkit.core.imports import first_line, import_object
 from evalkit.core.names import escaped
-from evalkit.core.registry import simplify
+from evalkit.core.specs import simplify
 from evalkit.datasets.scenes.scenes import CLASS_NAMES
 from evalkit.models.classifier import Classifier
 from evalkit.models.keras import graph
@@ -136,7 +135,7 @@ def _from_file(path: Path) -> keras.Model:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:
         raise ModelError(
-            f"--model '{path}' cannot be loaded by Keras {keras.__version__}: {_first_line(error)}"
+            f"--model '{path}' cannot be loaded by Keras {keras.__version__}: {first_line(error)}"
         ) from error
 
 
@@ -156,7 +155,7 @@ def _from_application(function: str, weights: Path | None, names: Sequence[str] 
         return build(weights="imagenet")
     except Exception as error:
         raise ModelError(
-            f"the ImageNet weights of {function} could not be fetched ({_first_line(error)}); connect to the network "
+            f"the ImageNet weights of {function} could not be fetched ({first_line(error)}); connect to the network "
             f"once, put the file into Keras' cache ({_keras_cache()}), or pass --weights FILE"
         ) from error
 
@@ -172,33 +171,19 @@ def _load_weights(model: keras.Model, path: Path) -> None:
     try:
         model.load_weights(path)
     except Exception as error:
-        raise ModelError(f"--weights '{path}' do not fit model '{model.name}': {_first_line(error)}") from error
+        raise ModelError(f"--weights '{path}' do not fit model '{model.name}': {first_line(error)}") from error
 
 
 def _from_function(source: str) -> keras.Model:
-    module_name, _, function_name = source.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # the user's module lies where the command is run
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ModelError(f"--model '{source}': module '{module_name}' cannot be imported: {error}") from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise ModelError(
-            f"--model '{source}': importing '{module_name}' failed: {type(error).__name__}: {_first_line(error)}; "
-            "write MODULE:FUNCTION"
-        ) from error
-    function: Any = getattr(module, function_name, None)
+    function = import_object(source, f"--model '{source}'", ModelError)
     if not callable(function):
-        raise ModelError(f"--model '{source}': module '{module_name}' has no function '{function_name}'")
+        raise ModelError(f"--model '{source}' is {type(function).__name__}; write MODULE:FUNCTION")
     try:
         model = function()
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise ModelError(f"--model '{source}' failed: {type(error).__name__}: {_first_line(error)}") from error
+        raise ModelError(f"--model '{source}' failed: {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(model, keras.Model):
         raise ModelError(f"--model '{source}' returned {type(model).__name__}; a Keras model is needed")
     return model
@@ -265,8 +250,3 @@ def _from_class_index(index: dict[str, Any], path: Path) -> tuple[list[str], lis
         )
     ids, names = zip(*pairs, strict=True)
     return [escaped(name) for name in names], list(ids)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

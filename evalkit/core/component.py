@@ -1,0 +1,85 @@
+"""What explainers and metrics have in common: a name, a version, parameters, a signature."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from evalkit.core import signature
+from evalkit.core.provenance import is_built_in, registered_name, source_digest, target_of
+from evalkit.core.specs import Literals
+
+__all__ = ["Component"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Component:
+    """Something named, versioned and parameterized: an explainer or a metric.
+
+    Subclasses are frozen dataclasses whose fields are their parameters; ``version`` grows whenever the meaning of the
+    numbers changes. ``always_signed`` holds what is fixed and yet distinguishes the component from others' versions of
+    it, e.g. the substrate. A class outside evalkit needs no ``name``: its spec is ``module:Class``.
+
+    Attributes:
+        run_defaults: the run's own defaults (``--steps``, ``--seed``) that this component took; not a parameter.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    always_shown: ClassVar[tuple[str, ...]] = ()
+    always_signed: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
+    run_defaults: tuple[tuple[str, Literals], ...] = dataclasses.field(
+        default=(), kw_only=True, repr=False, compare=False
+    )
+
+    def __init_subclass__(cls) -> None:
+        """Give a class without a name its own."""
+        super().__init_subclass__()
+        if "name" not in cls.__dict__ and not is_built_in(cls):
+            cls.name = cls.__qualname__
+
+    @classmethod
+    def parameter_fields(cls) -> tuple[dataclasses.Field[Any], ...]:
+        """Return the dataclass fields that are parameters, in the order declared."""
+        return tuple(field for field in dataclasses.fields(cls) if field.name != "run_defaults")
+
+    def parameters(self) -> dict[str, Literals]:
+        """Return every parameter with its value, in the order declared."""
+        return {field.name: getattr(self, field.name) for field in self.parameter_fields()}
+
+    @classmethod
+    def spec_name(cls) -> str:
+        """Return the name under which a spec finds the class: its registered name, or ``module:Class``."""
+        return cls.name if is_built_in(cls) else registered_name(cls) or target_of(cls)
+
+    @property
+    def text(self) -> str:
+        """The short spec: the name, and the parameters that are always shown or differ from their default.
+
+        A default of the run (``--steps``, ``--seed``) is one too; the signature distinguishes the runs.
+        """
+        defaults = {field.name: field.default for field in self.parameter_fields()} | dict(self.run_defaults)
+        shown = [
+            f"{key}={value}"
+            for key, value in self.parameters().items()
+            if key in self.always_shown or value != defaults[key]
+        ]
+        return f"{self.spec_name()}({', '.join(shown)})" if shown else self.spec_name()
+
+    @property
+    def signature(self) -> str:
+        """The long form in one line: name, version and every parameter; of a class outside evalkit also its source."""
+        own = {} if is_built_in(type(self)) else {"class": target_of(type(self)), "source": self.source}
+        return signature.line(self.spec_name(), {"v": self.version, **own, **self.always_signed, **self.parameters()})
+
+    @property
+    def source(self) -> str | None:
+        """The sha256 of the files that define a class outside evalkit; None without a source, or for a built-in."""
+        return None if is_built_in(type(self)) else source_digest(type(self))
+
+    @property
+    def can_be_cached(self) -> bool:
+        """Whether what the component computes can be recognized later: not without the source of its class."""
+        return is_built_in(type(self)) or self.source is not None

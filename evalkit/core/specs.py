@@ -1,0 +1,95 @@
+"""Specs as text: ``occlusion(patch_size=40, stride=half)`` or ``my_module:MyExplainer(strength=3)``."""
+
+from __future__ import annotations
+
+import re
+import typing
+
+from evalkit.core.errors import ConfigError
+
+__all__ = ["Literals", "Spec", "parse_spec", "simplify", "split_specs"]
+
+Literals = int | float | bool | str | None
+
+
+def simplify(name: str) -> str:
+    """Return the form under which a model is looked up: ``"ResNet50-V2"`` and ``"resnet50v2"`` are one.
+
+    >>> simplify("MobileNet_V2")
+    'mobilenetv2'
+    """
+    return name.lower().replace("_", "").replace("-", "")
+
+
+class Spec(typing.NamedTuple):
+    """A component as it was written: its name (or ``module:Class``) and its parameters as literals."""
+
+    name: str
+    parameters: dict[str, Literals]
+
+
+_SPEC = re.compile(r"^\s*(?P<name>[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*)?)\s*(?:\((?P<inside>.*)\))?\s*$", re.DOTALL)
+_WORD = re.compile(r"^[A-Za-z_][\w./-]*$")
+
+
+def split_specs(text: str) -> list[str]:
+    """Split at the commas outside parentheses.
+
+    >>> split_specs("gradcam, occlusion(patch_size=40, stride=20)")
+    ['gradcam', 'occlusion(patch_size=40, stride=20)']
+
+    Raises:
+        ConfigError: parentheses do not match.
+    """
+    parts, depth, start = [], 0, 0
+    for position, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth < 0:
+            break
+        if character == "," and depth == 0:
+            parts.append(text[start:position])
+            start = position + 1
+    if depth != 0:
+        raise ConfigError(f"'{text}': the parentheses do not match; write name(key=value, key=value)")
+    return [part.strip() for part in [*parts, text[start:]] if part.strip()]
+
+
+def parse_spec(text: str) -> Spec:
+    """Read one spec.
+
+    >>> parse_spec("occlusion(patch_size=40, stride=half)")
+    Spec(name='occlusion', parameters={'patch_size': 40, 'stride': 'half'})
+
+    Raises:
+        ConfigError: the text is not ``name`` or ``name(key=value, ...)``.
+    """
+    match = _SPEC.match(text)
+    split_specs(text)  # complains of parentheses that do not match
+    if match is None:
+        raise ConfigError(f"'{text}' is not a spec; write name or name(key=value, key=value)")
+    parameters: dict[str, Literals] = {}
+    for part in split_specs(match["inside"] or ""):
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals or not key.isidentifier():
+            raise ConfigError(f"'{text}': '{part}' is not key=value")
+        if key in parameters:
+            raise ConfigError(f"'{text}': {key} is given twice")
+        parameters[key] = _literal(value.strip(), text)
+    return Spec(match["name"], parameters)
+
+
+def _literal(value: str, text: str) -> Literals:
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if value.lower() == "none":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            continue
+    unquoted = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    if not _WORD.match(unquoted):
+        raise ConfigError(f"'{text}': '{value}' is neither a number nor a word")
+    return unquoted

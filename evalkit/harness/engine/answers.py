@@ -1,0 +1,104 @@
+"""The engine that answers what metrics request: perturbed images, other maps, maps on a changed model.
+
+Equal requests are computed once, whichever metrics and maps they come from; perturbed images of many maps share
+batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.core.errors import EvalkitError
+from evalkit.datasets.image import LabelledImage
+from evalkit.explainers.base import Explainer
+from evalkit.harness.engine.failures import why_failed
+from evalkit.metrics.requests import Request
+from evalkit.models.classifier import Classifier
+from evalkit.models.inference.perturbation import PhotoScores
+from evalkit.store.maps import as_float32
+
+__all__ = ["Answers", "Refusal"]
+
+_COMPOSITIONS = ("perturbation", "blend")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer that could not be computed.
+
+    Attributes:
+        reason: why, in words.
+        failed: something went wrong, so that the next run tries it again; else it never will be different.
+    """
+
+    reason: str
+    failed: bool
+
+
+class Answers:
+    """Answers requests about one image.
+
+    Args:
+        classifier: the model.
+        image: fitted to the model's input.
+        targets: the outputs that are explained and scored together.
+        clean_score: their score on the clean image.
+        tick: called with the number of images that passed through the model since.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        image: LabelledImage,
+        targets: tuple[int, ...],
+        clean_score: float,
+        tick: Callable[[int], None],
+    ) -> None:
+        """See the class."""
+        self._classifier, self._image, self._targets, self._tick = classifier, image, targets, tick
+        self._scores = PhotoScores(classifier, image.pixels, targets, clean_score)
+        self._maps: dict[Hashable, NDArray[np.float32] | Refusal] = {}
+
+    def answer(self, requests: Sequence[tuple[Explainer, Request]]) -> list[NDArray[Any] | Refusal]:
+        """Return one answer for each request, in order; see the request's class for what it is.
+
+        Args:
+            requests: each with the explainer whose map is being scored.
+        """
+        compositions = [request for _, request in requests if request.kind in _COMPOSITIONS]
+        scores = iter(self._scores.scores(compositions, self._tick))  # type: ignore[arg-type]
+        return [
+            next(scores) if request.kind in _COMPOSITIONS else self._map(explainer, request)
+            for explainer, request in requests
+        ]
+
+    def _map(self, explainer: Explainer, request: Any) -> NDArray[np.float32] | Refusal:  # noqa: ANN401 - by its kind
+        key = (explainer.text, request.key)
+        if key not in self._maps:
+            self._maps[key] = self._explained(explainer, request)
+        return self._maps[key]
+
+    def _explained(self, explainer: Explainer, request: Any) -> NDArray[np.float32] | Refusal:  # noqa: ANN401
+        before = self._classifier.count.forward
+        pixels, target, classifier = self._image.pixels, self._targets, self._classifier
+        try:
+            if request.kind == "explain":
+                pixels = pixels if request.pixels is None else request.pixels
+                target = target if request.target is None else request.target
+            else:
+                classifier = classifier.variant(request.variant)
+            maps = explainer.explain(classifier, pixels[None], [target])
+            return as_float32(np.asarray(maps[0]))
+        except EvalkitError as error:
+            return Refusal(str(error), failed=False)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            return Refusal(why_failed(explainer.text, error), failed=True)
+        finally:
+            self._tick(self._classifier.count.forward - before)

@@ -1,0 +1,80 @@
+"""The lines that make the keys of cells: model, libraries, protocol, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import version
+
+from evalkit.core import signature
+from evalkit.core.component import Component
+from evalkit.core.provenance import DISTRIBUTION, distribution_of, is_built_in
+from evalkit.metrics.catalog import needs_scores
+from evalkit.metrics.spec import Metric
+from evalkit.models.classifier import Classifier
+
+__all__ = ["libraries", "metric_line", "protocol", "subject", "versions"]
+
+# Name in keys and manifests, and name on the package index.
+_VERSIONED = {"evalkit": DISTRIBUTION} | {
+    name: name
+    for name in (
+        "tensorflow",
+        "keras",
+        "tf-explain",
+        "numpy",
+        "opencv-python",
+        "pillow",
+        "pycocotools",
+        "scipy",
+        "scikit-image",
+    )
+}
+
+
+def versions(components: Iterable[Component] = ()) -> dict[str, str]:
+    """Return the version of every package that can move a number.
+
+    Args:
+        components: those of the run; the distributions of classes outside evalkit are added.
+    """
+    foreign = {type(one) for one in components if not is_built_in(type(one))}
+    return dict(_versions()) | dict(filter(None, map(distribution_of, foreign)))
+
+
+@cache  # every cell's key needs them, and reading a package's metadata takes a millisecond
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((name, version(distribution)) for name, distribution in _VERSIONED.items())
+
+
+def libraries() -> str:
+    """Return the packages and their versions in one line."""
+    return "|".join(f"{name}:{number}" for name, number in _versions())
+
+
+def subject(model: Classifier) -> str:
+    """Return the line of model, weights, versions and precision."""
+    known = versions()
+    return signature.line(
+        "subject",
+        {
+            "model": model.name,
+            "weights": model.fingerprint[:16],
+            "preprocess": model.preprocess,
+            "precision": model.precision,
+            "tensorflow": known["tensorflow"],
+            "keras": known["keras"],
+        },
+    )
+
+
+def protocol(settings: Mapping[str, str | int | None]) -> str:
+    """Return the line of what must match between comparable runs."""
+    return signature.line("protocol", {"evalkit": versions()["evalkit"], **settings})
+
+
+def metric_line(metric: Metric, target: str, seed: int) -> str:
+    """Return a metric's signature, with score and target if it uses the model's scores, the seed if it draws."""
+    scored = f"|score:softmax|target:{target}" if needs_scores(metric) else ""
+    drawn = f"|seed:{seed}" if metric.draws else ""
+    return f"{metric.signature}{scored}{drawn}"

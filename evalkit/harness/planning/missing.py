@@ -1,0 +1,107 @@
+"""Which cells (image, explainer, metric) of a plan are missing, and which images changed since they were scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from evalkit.datasets.entry import Entry
+from evalkit.explainers.base import Explainer
+from evalkit.harness.planning.plan import Plan
+from evalkit.metrics.spec import Metric
+from evalkit.store.database import Database, ImageRow
+
+__all__ = ["Missing", "accepted", "forgotten", "image_rows", "missing_cells", "new_row"]
+
+
+def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], list[Entry]]:
+    """Return a row for each planned image, keeping what is known of it.
+
+    Returns:
+        The rows in the set's order, and the images whose file or label is not the one that their cells were made of.
+    """
+    rows, changed = [], []
+    for position, entry in enumerate(plan.images.entries):
+        fresh, row = new_row(entry, position), known.get(entry.id)
+        if row is None:
+            rows.append(fresh)
+            continue
+        if _looks(row) != _looks(fresh):
+            changed.append(entry)
+        rows.append(replace(row, position=position, label=fresh.label))
+    return rows, changed
+
+
+def new_row(entry: Entry, position: int) -> ImageRow:
+    """Return the row of an image with what is known without reading it."""
+    class_index = -1 if entry.class_index is None else entry.class_index
+    return ImageRow(
+        image_id=entry.id,
+        position=position,
+        class_index=class_index,
+        label=entry.label,
+        photo_file=entry.file,
+        size_bytes=entry.size_bytes,
+        mtime_ns=entry.mtime_ns,
+        truth=entry.truth_digest,
+        sha256="",
+        problem=None,
+    )
+
+
+def _looks(row: ImageRow) -> tuple[str, int, int, str]:
+    """Return what is known of a photo and its truth without reading them."""
+    return row.photo_file, row.size_bytes, row.mtime_ns, row.truth
+
+
+def accepted(row: ImageRow, entry: Entry, sha256: str) -> ImageRow | None:
+    """Return the row with the file's new place and time, if photo and truth are what was scored; else None."""
+    if row.truth != entry.truth_digest or row.sha256 != sha256:
+        return None
+    return replace(row, photo_file=entry.file, size_bytes=entry.size_bytes, mtime_ns=entry.mtime_ns)
+
+
+def forgotten(row: ImageRow) -> ImageRow:
+    """Return the row of an image with what is known without reading it: nothing else is valid any more."""
+    return ImageRow(
+        image_id=row.image_id,
+        position=row.position or 0,
+        class_index=row.class_index,
+        label=row.label,
+        photo_file=row.photo_file,
+        size_bytes=row.size_bytes,
+        mtime_ns=row.mtime_ns,
+        truth=row.truth,
+        sha256="",
+        problem=None,
+    )
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What one image still needs.
+
+    Attributes:
+        entry: the image.
+        cells: for each explainer, the metrics without a valid cell; empty = up to date.
+    """
+
+    entry: Entry
+    cells: Sequence[tuple[Explainer, Sequence[Metric]]]
+
+
+def missing_cells(plan: Plan, entry: Entry, database: Database) -> Missing:
+    """Compare the plan with what the store holds of one image."""
+    keys = database.score_keys_of(entry.id)
+    if keys == plan.score_keys:  # nearly always: for many photos the rest is slow
+        return Missing(entry, ())
+    cells: list[tuple[Explainer, Sequence[Metric]]] = []
+    for explainer in plan.explainers:
+        metrics = [
+            metric
+            for metric in plan.metrics
+            if keys.get((explainer.text, metric.text)) != plan.score_keys[explainer.text, metric.text]
+        ]
+        if metrics:
+            cells.append((explainer, metrics))
+    return Missing(entry, cells)

@@ -1,0 +1,83 @@
+"""How a model in bfloat16 compares with itself in float32 on a few images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.models.keras.runner import Runner
+
+__all__ = ["Agreement", "agreement"]
+
+# A change of a score by the margin of the patch-size choice (0.02) or more could turn a decision; a map whose order
+# is kept to a rank correlation of 0.95 moves the curves less than that (docs/performance.md has the measurements).
+_SCORE_CHANGE = 0.02
+_RANK_CORRELATION = 0.95
+_PATCHES_A_SIDE = 4
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a runner in bfloat16 compares with itself in float32 on a few images.
+
+    Attributes:
+        n_images: asked.
+        score_change: the largest change of the first choice's softmax score.
+        rank_correlation: the least Spearman correlation of a photo's occlusion map.
+        same_choice: the first choice is the same in every image.
+    """
+
+    n_images: int
+    score_change: float
+    rank_correlation: float
+    same_choice: bool
+
+    @property
+    def close_enough(self) -> bool:
+        """Whether bfloat16 may stand for float32."""
+        return self.same_choice and self.score_change < _SCORE_CHANGE and self.rank_correlation >= _RANK_CORRELATION
+
+    def __str__(self) -> str:
+        """Say what was seen and what is allowed."""
+        choice = "the same first choice" if self.same_choice else "another first choice"
+        return (
+            f"{choice}, scores up to {self.score_change:.3f} apart (allowed: under {_SCORE_CHANGE}), occlusion maps' "
+            f"rank correlation down to {self.rank_correlation:.3f} (allowed: {_RANK_CORRELATION} or more)"
+        )
+
+
+def agreement(exact: Runner, fast: Runner, images: Sequence[NDArray[np.uint8]]) -> Agreement:
+    """Compare two precisions of one model on images: scores, and the order of a coarse occlusion map.
+
+    Args:
+        exact: in float32.
+        fast: the same model in bfloat16.
+        images: uint8 (H, W, 3) each, at the runners' input size; one or more.
+    """
+    from scipy.stats import spearmanr
+
+    changes, correlations, same = [], [], True
+    for image in images:
+        first, second = (one.probabilities(image[None])[0] for one in (exact, fast))
+        choice = int(first.argmax())
+        same = same and int(second.argmax()) == choice
+        changes.append(abs(float(first[choice] - second[choice])))
+        first, second = (_occluded(one, image)[:, choice] for one in (exact, fast))
+        constant = 0.0 in (np.ptp(first), np.ptp(second))
+        kept = float(np.allclose(first, second)) if constant else float(spearmanr(first, second).statistic)
+        correlations.append(kept)
+    # NumPy's extremes, unlike Python's, keep a NaN wherever it stands.
+    return Agreement(len(images), float(np.max(changes)), float(np.min(correlations)), same)
+
+
+def _occluded(runner: Runner, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the logits under each of 4 x 4 black patches."""
+    down, across = (side // _PATCHES_A_SIDE for side in image.shape[:2])
+    images = np.stack([image] * _PATCHES_A_SIDE**2)
+    for number, (row, column) in enumerate(product(range(_PATCHES_A_SIDE), repeat=2)):
+        images[number, row * down : (row + 1) * down, column * across : (column + 1) * across] = 0
+    return runner.logits(images)

@@ -1,0 +1,84 @@
+"""What a metric may know of the image whose map it scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.core.randomness import generator
+
+__all__ = ["MISCLASSIFIED", "NO_REGION", "ONLY_BOXES", "Case", "Region"]
+
+MISCLASSIFIED, NO_REGION, ONLY_BOXES = "misclassified", "no region", "only boxes, no exact mask"
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Where the object is, on the map's own grid.
+
+    Attributes:
+        mask: bool (H, W), the object's pixels if ``exact``, else the union of its boxes; at least one is True.
+        boxes: float (K, 4), x0, y0, x1, y1 half-open pixels, K >= 1.
+        exact: the mask is the object's own pixels.
+        pixel_size: how many of the photo's own pixels one map pixel spans, (down, across).
+        ignore: bool (H, W), pixels that no metric counts, none of them in ``mask``; None = every pixel counts.
+    """
+
+    mask: NDArray[np.bool_]
+    boxes: NDArray[np.float64]
+    exact: bool
+    pixel_size: tuple[float, float] = (1.0, 1.0)
+    ignore: NDArray[np.bool_] | None = None
+
+    def counted(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return what is not ignored of an array (H, W): the array itself, or its counted pixels in a row, (N,)."""
+        return pixels if self.ignore is None else pixels[~self.ignore]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image, its target, and what the model says of it.
+
+    Attributes:
+        image_id: unique within the set.
+        pixels: uint8 or float32 (H, W, C), 0..255, at the model's input size.
+        target: the outputs that are explained and scored together; mostly one.
+        clean_scores: float64 (C,), every output's score on the unchanged image.
+        clean_score: that of the target.
+        not_finite: why the model's scores are no finite numbers; empty if they are.
+        misclassified: the labelled class is scored, and the model's first choice is another one.
+        region: where the object is; None where a metric may not use it.
+        region_reason: why there is no region; empty if there is one.
+        seed: the run's seed; None for a metric that does not declare that it draws random numbers.
+        content: what stands for the image in derived seeds: a digest of its content.
+    """
+
+    image_id: str
+    pixels: NDArray[np.uint8] | NDArray[np.float32]
+    target: tuple[int, ...]
+    clean_scores: NDArray[np.float64]
+    clean_score: float
+    not_finite: str = ""
+    misclassified: bool = False
+    region: Region | None = None
+    region_reason: str = NO_REGION
+    seed: int | None = None
+    content: bytes = b""
+
+    def rng(self, *what: str | int) -> np.random.Generator:
+        """Return a generator of random numbers that depends on the run's seed, the image's content and ``what``."""
+        return generator(self.run_seed, self.content, *what)
+
+    @property
+    def run_seed(self) -> int:
+        """The run's seed, for numbers that all images share.
+
+        Raises:
+            TypeError: the metric does not declare that it draws, so that its signature lacks the seed.
+        """
+        if self.seed is None:
+            raise TypeError("a metric that draws random numbers must declare it: draws = True")
+        return self.seed

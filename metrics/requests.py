@@ -1,0 +1,160 @@
+"""What a metric may request of the model and the explainer: perturbed images, other maps, a changed model.
+
+A metric only describes what it needs; one engine (``evalkit.harness.engine.answers``) computes it, shares what several
+metrics and maps request alike, and counts the passes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Blend",
+    "Canvas",
+    "Composition",
+    "Cost",
+    "Explain",
+    "ExplainWith",
+    "Kind",
+    "Perturbation",
+    "Request",
+    "Variant",
+]
+
+Canvas = Literal["image", "mean", "blur"]
+Kind = Literal["perturbation", "blend", "explain", "explain with"]
+
+
+@dataclass(frozen=True, eq=False)
+class Perturbation:
+    """Images in which more and more pixels have turned from one canvas into another, level by level.
+
+    Composition k shows ``end`` where ``rank < cuts[k]`` and ``start`` elsewhere; all channels together. With
+    ``cuts[0] == 0`` and ``cuts[-1] == H * W`` both ends are pure, and the model sees them once an image.
+    The answer: the curve, float64 (2, S): the fraction of the pixels that have turned, and the target's score there.
+
+    Attributes:
+        start: what every pixel shows at first: the image, the mean color, or RISE's blur of the image.
+        end: what it turns into.
+        rank: int64 (H, W), how many pixels turn strictly before the level that the pixel belongs to.
+        cuts: int64 (S,), strictly ascending numbers of turned pixels.
+    """
+
+    kind: ClassVar[Kind] = "perturbation"
+    start: Canvas
+    end: Canvas
+    rank: NDArray[np.int64]
+    cuts: NDArray[np.int64]
+
+    @property
+    def fractions(self) -> NDArray[np.float64]:
+        """Share of the pixels that have turned at each cut, float64 (S,) in 0..1."""
+        return np.asarray(self.cuts / self.rank.size, dtype=np.float64)
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal requests."""
+        return (self.start, self.end, self.rank.tobytes(), self.cuts.tobytes())
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """One image: ``weight * start + (1 - weight) * end``, pixel by pixel, all channels together.
+
+    The answer: the target's score, float64 (1,).
+
+    Attributes:
+        start: shown where the weight is 1.
+        end: shown where the weight is 0.
+        weight: float64 (H, W) in 0..1.
+    """
+
+    kind: ClassVar[Kind] = "blend"
+    start: Canvas
+    end: Canvas
+    weight: NDArray[np.float64]
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal requests."""
+        return (self.start, self.end, self.weight.tobytes())
+
+
+Composition = Perturbation | Blend
+
+
+@dataclass(frozen=True, eq=False)
+class Explain:
+    """Another map of the same explainer: on changed pixels, of another target, or both.
+
+    The answer: the map, float32 (H, W).
+
+    Attributes:
+        pixels: float32 (H, W, C) in 0..255; None = the image's own.
+        target: the outputs to explain together; None = the image's own.
+    """
+
+    kind: ClassVar[Kind] = "explain"
+    pixels: NDArray[np.float32] | None = None
+    target: tuple[int, ...] | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal requests of one explainer."""
+        return (self.kind, None if self.pixels is None else _digest(self.pixels), self.target)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A changed model: some of its layers have new random weights.
+
+    Attributes:
+        layers: ``output``: the last layer with weights, which makes the scores.
+        seed: of the weights, which are drawn by each layer's own initializer.
+    """
+
+    layers: Literal["output"]
+    seed: int
+
+
+@dataclass(frozen=True)
+class ExplainWith:
+    """A map of the same explainer, image and target on a changed model. The answer: the map, float32 (H, W).
+
+    Attributes:
+        variant: how the model is changed.
+    """
+
+    kind: ClassVar[Kind] = "explain with"
+    variant: Variant
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal requests of one explainer."""
+        return (self.kind, self.variant)
+
+
+Request = Perturbation | Blend | Explain | ExplainWith
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The most that a metric requests for one map.
+
+    Attributes:
+        images: perturbed images that pass through the model once.
+        maps: other maps of the explainer, each of which costs what the explainer costs.
+    """
+
+    images: int = 0
+    maps: int = 0
+
+
+def _digest(pixels: NDArray[np.float32]) -> bytes:
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
