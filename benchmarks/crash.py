@@ -38,13 +38,13 @@ keras.Sequential([
 """
 CHILD = """
 import os, sys
-from evalkit.harness.engine import driver as run
-score_photo = run.score_photo
-def counted(plan, image, *others):
+from evalkit.harness.engine.worker import Worker
+original = Worker.do
+def counted(worker, job, *others):
     with open(os.environ["STARTS"], "a") as log:
-        log.write(f"{os.getpid()} {image.id}\\n")
-    return score_photo(plan, image, *others)
-run.score_photo = counted
+        log.write(f"{os.getpid()} {job.entry.id}\\n")
+    return original(worker, job, *others)
+Worker.do = counted
 from evalkit.cli.app import main
 main(sys.argv[1:])
 """

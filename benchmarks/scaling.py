@@ -38,17 +38,17 @@ from pathlib import Path
 from rich.console import Console
 from evalkit.api.run import run_plan
 from evalkit.core.settings import DEFAULTS, RunOptions, merge
-from evalkit.harness.engine import driver as run
+from evalkit.harness.engine.worker import Worker
 from evalkit.harness.planning.prepare import prepare
 seen = {"imported": time.perf_counter() - start, "memory": []}
-score_photo, process, begun = run.score_photo, psutil.Process(), []
+original, process, begun = Worker.do, psutil.Process(), []
 def watched(*arguments):
     seen.setdefault("first_photo", time.perf_counter() - start - seen["imported"])
     if len(begun) % 1000 == 0:
         seen["memory"].append(process.memory_info().rss / 1e6)
     begun.append(1)
-    return score_photo(*arguments)
-run.score_photo = watched
+    return original(*arguments)
+Worker.do = watched
 options = RunOptions(
     data="labels.csv", model="tiny.keras", explainers="uniform,random,center,edges", output="out",
     metrics="sparseness,pointing_game,energy_pointing_game,relevance_rank_accuracy", precision="float32",

@@ -33,6 +33,8 @@ from evalkit.explainers.catalog import EXPLAINERS, expand
 from evalkit.explainers.occlusion import corners
 from evalkit.harness.engine.driver import compute
 from evalkit.harness.planning.plan import Plan
+from evalkit.harness.planning.recipe import ModelRecipe
+from evalkit.metrics.case import Case
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.models.classifier import Classifier
 from evalkit.models.inference.perturbation import PhotoScores
@@ -87,11 +89,12 @@ def against_bare_model(classifier: Classifier, repeats: int) -> Ratio:
     photo, rng = make_scene(0, 0).pixels, np.random.default_rng(0)
     metrics = [METRICS.build(name) for name in ("deletion", "insertion", "symmetric_relevance_gain")]
     maps = [rng.random((SIDE, SIDE)).astype(np.float32) for _ in range(8)]
-    clean = float(classifier.probabilities(photo[None])[0, 0])
+    scores = classifier.probabilities(photo[None])[0]
+    case = Case("scene", photo, (0,), scores, float(scores[0]))
 
     def score() -> None:
-        plans = [metric.plan(one) for one in maps for metric in metrics]
-        PhotoScores(classifier, photo, 0, clean).scores([one for plan in plans for one in plan])
+        requests = [request for one in maps for metric in metrics for request in metric.requests(one, case)]
+        PhotoScores(classifier, photo, 0, case.clean_score).scores(requests)
 
     before = classifier.passes
     score()
@@ -133,7 +136,9 @@ def whole_job(classifier: Classifier, n_photos: int) -> Ratio:
     def ours() -> None:
         images = ImageSet.from_arrays(photos, targets, regions=regions)
         metrics = [METRICS.build(name, steps=28) for name in DEFAULT_METRICS]
-        plan = Plan(images, classifier, explainers, metrics, "label", "squash", steps=28, seed=0, limit=None)
+        plan = Plan(
+            images, ModelRecipe.live(classifier), explainers, metrics, "label", "squash", steps=28, seed=0, limit=None
+        )
         with tempfile.TemporaryDirectory() as place:
             folder = RunFolder.write(Path(place) / "run", fresh=False)
             compute(plan, folder, Console(quiet=True))
@@ -172,7 +177,9 @@ def _memory_of(precision: str, n_photos: int) -> None:
     images = ImageSet.from_arrays(photos, classifier.probabilities(photos).argmax(axis=1))
     metrics = [METRICS.build("symmetric_relevance_gain", steps=28)]
     explainers = expand("gradcam,occlusion,random", (16, 56), 0)
-    plan = Plan(images, classifier, explainers, metrics, "label", "squash", steps=28, seed=0, limit=None)
+    plan = Plan(
+        images, ModelRecipe.live(classifier), explainers, metrics, "label", "squash", steps=28, seed=0, limit=None
+    )
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder.write(Path(place) / "run", fresh=False)
         compute(plan, folder, Console(quiet=True))

@@ -22,6 +22,8 @@ def import_object(target: str, what: str, error_type: type[EvalkitError]) -> obj
         EvalkitError: of ``error_type``; the module cannot be imported, or has no such attribute.
     """
     module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise error_type(f"{what} is no object of a module; write MODULE:NAME, for example my_module:build")
     if "" not in sys.path:
         sys.path.insert(0, "")  # the user's module lies where the command is run
     try:

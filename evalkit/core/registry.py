@@ -38,6 +38,8 @@ class Registry(Generic[C]):
         self.kind, self.base = kind, base
         self._targets = dict(targets)
         self._group = group
+        for name, target in targets.items():
+            register_name(name, target)
 
     def names(self) -> list[str]:
         """Return every name: built-in ones, registered ones, entry points, in this order."""
@@ -104,9 +106,8 @@ class Registry(Generic[C]):
         needed = [field.name for field in component.parameter_fields() if _is_required(field)]
         missing = [key for key in needed if key not in {**usable, **parsed.parameters}]
         if missing:
-            raise ConfigError(
-                f"{self.kind} '{parsed.name}' needs {missing[0]}=; write {parsed.name}({missing[0]}=VALUE)"
-            )
+            example = f"{parsed.name}({missing[0]}=VALUE)"
+            raise ConfigError(f"{self.kind} '{parsed.name}' needs the parameter {missing[0]}; write {example}")
         hidden = tuple((key, value) for key, value in usable.items() if key not in component.always_shown)
         return component(**{**usable, **parsed.parameters}, run_defaults=hidden)
 
@@ -120,7 +121,7 @@ class Registry(Generic[C]):
             return self.build(given, **defaults)
         if not isinstance(given, self.base):
             raise ConfigError(
-                f"{given!r} is {type(given).__name__}; an {self.kind} is a spec such as "
+                f"{given!r} is {type(given).__name__}; {_article(self.kind)} is a spec such as "
                 f"'{next(iter(self._targets))}', or an object of a subclass of {self.base.__name__}"
             )
         return given
@@ -152,6 +153,10 @@ class Registry(Generic[C]):
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {} if self._group is None else {one.name: one for one in entry_points(group=self._group)}
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

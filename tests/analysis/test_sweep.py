@@ -95,7 +95,7 @@ def test_the_width_of_the_criterion_counts_where_scores_are_equal(swept):
     ("metric", "criterion", "reason"),
     [
         ("insertion", "deletion", "deletion decides the patch size, and is not among the metrics"),
-        ("pxap", "pxap", "pxap scores the set as a whole; a choice needs a score an image"),
+        ("pxap", "pxap", "pxap scores the set as a whole; a choice needs a score per image"),
     ],
 )
 def test_a_criterion_that_cannot_decide_is_named(swept, near, metric, criterion, reason):

@@ -221,9 +221,9 @@ def test_folders_that_hold_no_finished_run_are_named(evalkit, kept, monkeypatch)
             done = evalkit("compare", *order)
             assert done.code == 2
             assert f"'{bad}' is not a run folder" in done.err
-    from evalkit.harness.engine import driver as module
+    from evalkit.harness.engine.worker import Worker
 
-    original, calls = module.score_photo, []
+    original, calls = Worker.do, []
 
     def interrupted(*given):
         calls.append(given)
@@ -231,7 +231,7 @@ def test_folders_that_hold_no_finished_run_are_named(evalkit, kept, monkeypatch)
             raise KeyboardInterrupt
         return original(*given)
 
-    monkeypatch.setattr(module, "score_photo", interrupted)
+    monkeypatch.setattr(Worker, "do", interrupted)
     half = evalkit(
         "run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "half", "--explainers", "random",
         "--metrics", "sparseness",

@@ -102,7 +102,7 @@ def test_repeating_a_command_computes_nothing_and_says_the_same(evalkit, workpla
     def forbidden(*_):
         raise AssertionError("a photo was computed again")
 
-    monkeypatch.setattr("evalkit.harness.engine.driver.score_photo", forbidden)
+    monkeypatch.setattr("evalkit.harness.engine.worker.Worker.do", forbidden)
     again = evalkit(*quick())
     assert again.code == 0, again.err
     assert again.out == first.out
@@ -232,9 +232,9 @@ def test_explainers_nobody_asked_for_that_do_not_fit_are_left_out_and_named(eval
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_goes_on(evalkit, workplace, monkeypatch):
-    from evalkit.harness.engine import driver as module
+    from evalkit.harness.engine.worker import Worker
 
-    original, calls = module.score_photo, []
+    original, calls = Worker.do, []
 
     def interrupted(*given):
         calls.append(given)
@@ -242,11 +242,11 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(evalkit, workplace, mo
             raise KeyboardInterrupt
         return original(*given)
 
-    monkeypatch.setattr(module, "score_photo", interrupted)
+    monkeypatch.setattr(Worker, "do", interrupted)
     done = evalkit(*quick(metrics="sparseness"))
     assert done.code == 130
     assert "interrupted; repeat the command to go on from here" in done.err
-    monkeypatch.setattr(module, "score_photo", lambda *given: calls.append(given) or original(*given))
+    monkeypatch.setattr(Worker, "do", lambda *given: calls.append(given) or original(*given))
     assert evalkit(*quick(metrics="sparseness")).code == 0
     assert len(calls) == 3 + 4
     assert len(scores()) == 6 * 5
@@ -288,8 +288,8 @@ BAD = {
     "negative box": ({"data": "negative.csv"}, "negative.csv line 2: box .* negative"),
     "no readable photo": ({"data": "unreadable.csv"}, "none of its 1 photos can be read .*file is missing"),
     "unknown explainer": ({"explainers": "gradcom"}, "unknown explainer 'gradcom': did you mean 'gradcam'"),
-    "no explainer": ({"explainers": ""}, "--explainers is empty; name at least one of: gradcam"),
-    "no metric": ({"metrics": ""}, "--metrics is empty; name at least one of: deletion"),
+    "no explainer": ({"explainers": ""}, "--explainers is empty; name at least one of: default, all, gradcam"),
+    "no metric": ({"metrics": ""}, "--metrics is empty; name at least one of: default, all, deletion"),
     "unknown metric": ({"metrics": "deletions"}, "unknown metric 'deletions': did you mean 'deletion'"),
     "unknown option": ({"step": "3"}, "--step.*--steps"),
     "bad parameter": (

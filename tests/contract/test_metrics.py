@@ -12,25 +12,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
-from evalkit.metrics.spec import DatasetMetric, MapMetric, PerturbationMetric, RegionMetric, Truth
+from evalkit.datasets.image import LabelledImage
+from evalkit.explainers.cam import GradCam
+from evalkit.harness.engine.answers import Answers
+from evalkit.metrics.case import Case, Region
+from evalkit.metrics.catalog import METRICS, needs_of
 from evalkit.models.classifier import Classifier
-from evalkit.models.inference.perturbation import PhotoScores
 
 SIDE = 16
 METRIC = pytest.mark.parametrize("name", METRICS.names())
-ON_THE_MAP = [name for name in METRICS.names() if not issubclass(METRICS.get(name), PerturbationMetric)]
 
 
 def build(name):
     return METRICS.build(name, steps=6)
 
 
+NEEDS = {name: needs_of(build(name)) for name in METRICS.names()}
+LOCALIZATION = [name for name, needs in NEEDS.items() if needs == ("region",)]
+MAP_ONLY = [name for name, needs in NEEDS.items() if needs in ((), ("region",))]
+WITH_MODEL = [name for name in METRICS.names() if name not in MAP_ONLY]
+OF_OTHER_MAPS = [name for name, needs in NEEDS.items() if set(needs) & {"maps", "models"}]
+
+
 @pytest.fixture(scope="module")
-def truth():
-    region = np.zeros((SIDE, SIDE), dtype=bool)
-    region[3:9, 5:13] = True
-    return Truth(region, np.array([[5.0, 3, 13, 9]]), exact=True)
+def region():
+    mask = np.zeros((SIDE, SIDE), dtype=bool)
+    mask[3:9, 5:13] = True
+    return Region(mask, np.array([[5.0, 3, 13, 9]]), exact=True)
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +60,31 @@ def small():
     return model, photo
 
 
-@pytest.fixture
-def score(small, truth):
-    """Score a map by any metric; of dataset-level metrics, a set of this one photo."""
+@pytest.fixture(scope="module")
+def classifiers(small):
+    """One classifier for each batch size."""
+    return {batch_size: Classifier(small[0], batch_size=batch_size) for batch_size in (1, 3, 4, 64)}
 
-    def call(metric, saliency_map, batch_size=4):
-        if isinstance(metric, MapMetric):
-            return metric.score(saliency_map)
-        if isinstance(metric, RegionMetric):
-            return metric.score(saliency_map, truth)
-        if isinstance(metric, DatasetMetric):
-            return float(metric.aggregate(metric.statistics(saliency_map, truth)))
-        classifier, photo = Classifier(small[0], batch_size=batch_size), small[1]
-        clean = float(classifier.probabilities(photo[None])[0, 1])
-        plan = metric.plan(saliency_map)
-        return metric.integrate(plan, PhotoScores(classifier, photo, 1, clean).scores(plan), clean)
+
+def case_of(metric, classifier, photo, region):
+    scores = classifier.probabilities(photo[None])[0]
+    seed = 3 if metric.draws else None
+    return Case("photo", photo, (1,), scores, float(scores[1]), region=region, seed=seed, content=b"photo")
+
+
+@pytest.fixture
+def score(small, region, classifiers):
+    """Score a map by any metric through the engine; of set-level metrics, a set of this one photo."""
+
+    def call(metric, saliency_map, batch_size=4, region=region):
+        classifier, photo = classifiers[batch_size], small[1]
+        case = case_of(metric, classifier, photo, region)
+        image = LabelledImage("photo", photo, 1, "")
+        requests = metric.requests(saliency_map, case)
+        engine = Answers(classifier, image, (1,), case.clean_score, lambda _images: None)
+        answers = engine.answer([(GradCam(), request) for request in requests])
+        found = metric.score(saliency_map, case, answers)
+        return float(metric.aggregate(found)) if metric.set_level else found
 
     return call
 
@@ -79,27 +97,52 @@ MAPS = arrays(
 )
 
 
-def test_every_metric_stands_in_the_default_leaderboard():
-    assert set(DEFAULT_METRICS) == set(METRICS.names())
-
-
 @METRIC
-def test_the_spec_says_who_the_metric_is(name):
+def test_spec_is_complete(name):
     metric = build(name)
     spec = metric.spec
-    assert metric.name == spec.name == name
+    assert metric.name == spec.name == metric.spec_name() == name
     assert spec.version >= 1
     assert spec.direction in ("higher", "lower")
     assert spec.bounds[0] < spec.bounds[1]
     assert spec.summary
     assert spec.reference
-    kinds = {
-        MapMetric: "map",
-        RegionMetric: "map+region",
-        DatasetMetric: "map+region",
-        PerturbationMetric: "perturbation",
-    }
-    assert [needs for kind, needs in kinds.items() if isinstance(metric, kind)] == [spec.needs]
+
+
+@METRIC
+def test_needs_a_region_or_says_why(name, small, classifiers, region):
+    metric = build(name)
+    case = case_of(metric, classifiers[4], small[1], None)
+    assert (metric.unscored_reason(case) == "no region") == ("region" in NEEDS[name])
+    assert metric.unscored_reason(replace(case, region=region)) is None
+    boxes_only = replace(region, exact=False)
+    assert metric.unscored_reason(replace(case, region=boxes_only)) in (None, "only boxes, no exact mask")
+
+
+@METRIC
+def test_random_numbers_are_declared(name, small, classifiers, region, rng):
+    metric = build(name)
+    case = replace(case_of(metric, classifiers[4], small[1], region), seed=None)
+    saliency_map = rng.normal(size=(SIDE, SIDE)).astype(np.float32)
+    if metric.draws:
+        with pytest.raises(TypeError, match="draws = True"):
+            metric.requests(saliency_map, case)
+    else:
+        metric.requests(saliency_map, case)
+
+
+@METRIC
+def test_cost_is_an_upper_bound(name, small, classifiers, region, rng):
+    metric = build(name)
+    case = case_of(metric, classifiers[4], small[1], region)
+    saliency_map = rng.normal(size=(SIDE, SIDE)).astype(np.float32)
+    requests = metric.requests(saliency_map, case)
+    maps = sum(request.kind in ("explain", "explain with") for request in requests)
+    curves = [request for request in requests if request.kind == "perturbation"]
+    inside = sum(int(((one.cuts > 0) & (one.cuts < one.rank.size)).sum()) for one in curves)
+    images = inside + sum(request.kind == "blend" for request in requests)
+    assert maps == metric.cost().maps
+    assert images <= metric.cost().images <= images + 1 + len(curves)
 
 
 @METRIC
@@ -109,34 +152,33 @@ def test_a_metric_is_pure_and_does_not_touch_its_map(name, score, rng):
     assert score(build(name), saliency_map) == score(build(name), saliency_map.copy())
 
 
-@METRIC
+@pytest.mark.parametrize("name", [name for name in METRICS.names() if name not in OF_OTHER_MAPS])
 def test_a_constant_map_is_scored_alike_whatever_its_value(name, score):
     found = {score(build(name), np.full((SIDE, SIDE), value, dtype=np.float32)) for value in (0.0, 1.0, -2.5, 1e-30)}
     assert len(found) == 1
     assert np.isfinite(found.pop())
 
 
-@pytest.mark.parametrize("name", ON_THE_MAP)
+@pytest.mark.parametrize("name", MAP_ONLY)
 @given(saliency_map=MAPS)
 @settings(max_examples=30, deadline=None)
-def test_the_range_is_kept(name, truth, saliency_map):
+def test_the_range_is_kept(name, region, saliency_map):
     metric = build(name)
-    if isinstance(metric, DatasetMetric):
-        value = float(metric.aggregate(metric.statistics(saliency_map, truth)))
-    else:
-        value = metric.score(saliency_map) if isinstance(metric, MapMetric) else metric.score(saliency_map, truth)
+    case = Case("photo", np.zeros((SIDE, SIDE, 3), np.uint8), (1,), np.array([0.5, 0.5]), 0.5, region=region)
+    value = metric.score(saliency_map, case, ())
+    value = float(metric.aggregate(value)) if metric.set_level else value
     low, high = metric.spec.bounds
     assert low - 1e-12 <= value <= high + 1e-12 or (np.isnan(value) and metric.spec.nan_reason)
 
 
-@METRIC
+@pytest.mark.parametrize("name", [name for name in METRICS.names() if name not in OF_OTHER_MAPS])
 def test_the_scale_of_a_map_means_nothing(name, score, rng):
     saliency_map = rng.normal(size=(SIDE, SIDE)).astype(np.float32)
     assert score(build(name), saliency_map * 1024) == pytest.approx(score(build(name), saliency_map), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS.names() if name not in ON_THE_MAP])
-def test_perturbation_metrics_keep_their_range_and_do_not_depend_on_the_batch(name, score, rng):
+@pytest.mark.parametrize("name", WITH_MODEL)
+def test_metrics_of_the_model_keep_their_range_and_do_not_depend_on_the_batch(name, score, rng):
     metric = build(name)
     for _ in range(3):
         saliency_map = rng.normal(size=(SIDE, SIDE)).astype(np.float32)
@@ -146,10 +188,10 @@ def test_perturbation_metrics_keep_their_range_and_do_not_depend_on_the_batch(na
             assert score(metric, saliency_map, batch_size) == pytest.approx(value, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in ON_THE_MAP if METRICS.get(name).spec.needs == "map+region"])
-def test_localization_prefers_the_object_to_its_surroundings(name, score, truth):
+@pytest.mark.parametrize("name", LOCALIZATION)
+def test_localization_prefers_the_object_to_its_surroundings(name, score, region):
     metric = build(name)
-    inside = truth.region.astype(np.float32)
+    inside = region.mask.astype(np.float32)
     best, chance, worst = (score(metric, one) for one in (inside, np.ones_like(inside), 1 - inside))
     assert best == metric.spec.bounds[1]
     if name == "pointing_game":  # every pixel of this small photo is within 15 of the object
@@ -160,22 +202,25 @@ def test_localization_prefers_the_object_to_its_surroundings(name, score, truth)
         assert worst <= chance < best
 
 
-@pytest.mark.parametrize("name", [name for name in ON_THE_MAP if METRICS.get(name).spec.needs == "map+region"])
-def test_what_an_ignored_pixel_shows_means_nothing(name, truth, rng):
+@pytest.mark.parametrize("name", LOCALIZATION)
+def test_ignored_pixels_do_not_count(name, region, rng):
     metric, ignore = build(name), np.zeros((SIDE, SIDE), dtype=bool)
     ignore[9:, 4:] = ignore[0] = True
-    ignoring = replace(truth, ignore=ignore)
-    call = metric.statistics if isinstance(metric, DatasetMetric) else metric.score
+    ignoring = replace(region, ignore=ignore)
     for _ in range(3):
         saliency_map = rng.random((SIDE, SIDE)).astype(np.float32)
         for shown in (0.0, 1e6, -1e6, rng.random((SIDE, SIDE)).astype(np.float32)):
             other = np.where(ignore, np.float32(shown), saliency_map)
-            np.testing.assert_array_equal(call(other, ignoring), call(saliency_map, ignoring))
-        nothing = replace(truth, ignore=np.zeros_like(ignore))
-        np.testing.assert_array_equal(call(saliency_map, nothing), call(saliency_map, truth))
+            np.testing.assert_array_equal(
+                metric.score_region(other, ignoring), metric.score_region(saliency_map, ignoring)
+            )
+        nothing = replace(region, ignore=np.zeros_like(ignore))
+        np.testing.assert_array_equal(
+            metric.score_region(saliency_map, nothing), metric.score_region(saliency_map, region)
+        )
 
 
-@pytest.mark.parametrize("name", ON_THE_MAP)
+@pytest.mark.parametrize("name", MAP_ONLY)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_map_that_is_not_finite_is_not_scored(name, score, bad, rng):
     saliency_map = rng.normal(size=(SIDE, SIDE)).astype(np.float32)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evalkit.core import signature
+from evalkit.core import registry, signature
 from evalkit.core.errors import ConfigError, EvalkitError, nearest
 from evalkit.core.randomness import generator
-from evalkit.core.registry import Component, Registry, Spec, parse_spec, split_specs
+from evalkit.core.registry import Component, Registry
+from evalkit.core.specs import Spec, parse_spec, split_specs
+from evalkit.metrics.catalog import METRICS
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,11 @@ class Brush(Component):
     soft: bool = False
 
 
-TOOLS = Registry("tool", {"brush": f"{__name__}:Brush", "lazy": "no_such_module:Thing"})
+TOOLS = Registry("tool", Component, {"brush": f"{__name__}:Brush", "lazy": "no_such_module:Thing"})
 
 
 def build(text, **defaults):
-    return Registry("tool", {"brush": f"{Brush.__module__}:Brush"}).build(text, **defaults)
+    return Registry("tool", Component, {"brush": f"{Brush.__module__}:Brush"}).build(text, **defaults)
 
 
 def test_text_shows_what_is_always_shown_or_differs_from_the_default():
@@ -40,8 +45,63 @@ def test_text_shows_what_is_always_shown_or_differs_from_the_default():
     assert build("brush(color=blue, layer=a/b_1, weight=2)").text == "brush(size=4, weight=2, color=blue, layer=a/b_1)"
 
 
-def test_signature_names_every_parameter():
-    assert build("brush(size=5)").signature == "brush|v:3|size:5|weight:0.5|color:red|step:half|layer:none|soft:no"
+def test_signature_names_source_and_every_parameter():
+    source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    line = f"brush|v:3|class:{__name__}:Brush|source:{source}|size:5|weight:0.5|color:red|step:half|layer:none|soft:no"
+    assert build("brush(size=5)").signature == line
+
+
+def test_signature_of_a_built_in_has_no_source():
+    assert METRICS.build("deletion").signature == "deletion|v:1|substrate:mean|steps:28|ties:levels"
+    assert METRICS.build("deletion").can_be_cached
+
+
+def test_module_and_class_are_a_spec(tmp_path, monkeypatch):
+    (tmp_path / "my_tools.py").write_text(
+        "from dataclasses import dataclass\nfrom evalkit.core.component import Component\n"
+        "@dataclass(frozen=True)\nclass Saw(Component):\n    teeth: int\n    sharp: bool = True\n"
+        "class Stone:\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tools = Registry("tool", Component, {"brush": f"{Brush.__module__}:Brush"})
+    saw = tools.build("my_tools:Saw(teeth=7)")
+    assert saw.text == "my_tools:Saw(teeth=7)"
+    assert tools.build(saw.text) == saw
+    assert f"|class:my_tools:Saw|source:{saw.source}|teeth:7|" in saw.signature
+    tools.register("saw", type(saw))
+    assert (tools.names(), saw.text) == (["brush", "saw"], "saw(teeth=7)")
+    for text, message in {
+        "my_tools:Saw": "tool 'my_tools:Saw' needs the parameter teeth; write my_tools:Saw",
+        "my_tools:Stone": "is no subclass of evalkit.core.component.Component",
+        "my_tools:Axe": "module 'my_tools' has no 'Axe'",
+        "my_wood:Saw": "module 'my_wood' cannot be imported",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            tools.build(text)
+    with pytest.raises(ConfigError, match="tool 'brush' is taken"):
+        tools.register("brush", type(saw))
+
+
+def test_entry_points_are_known_by_name(monkeypatch):
+    points = EntryPoints([EntryPoint("roller", f"{Brush.__module__}:Brush", "evalkit.tools")])
+    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    tools = Registry("tool", Component, {}, group="evalkit.tools")
+    assert tools.names() == ["roller"]
+    assert tools.build("roller(size=2)") == Brush(size=2)
+
+
+def test_a_class_without_source_cannot_be_cached():
+    namespace = {"__name__": "typed_in"}
+    exec("from evalkit.core.component import Component\nclass Loose(Component):\n    pass", namespace)  # noqa: S102
+    assert namespace["Loose"]().source is None
+    assert not namespace["Loose"]().can_be_cached
+
+
+def test_sets_are_words_that_can_be_added_to():
+    tools = Registry("tool", Component, {"a": "x:A", "b": "x:B", "c": "x:C"})
+    assert tools.expand_sets(["default", "c"], ("a", "b")) == ["a", "b", "c"]
+    assert tools.expand_sets(["b", "default", "x:D"], ("a", "b")) == ["b", "a", "x:D"]
+    assert tools.expand_sets(["all"], ("a",)) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""A stand-in for the engine: shows a plan's compositions to any function of an image."""
+"""A stand-in for the engine: answers a metric's requests by any function of an image."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from evalkit.metrics.spec import Blend
+from evalkit.metrics.case import Case
 
 
 @pytest.fixture
@@ -14,16 +14,17 @@ def ask():
 
     def score(metric, model, image, saliency_map, *, mean, blur=None):
         canvases = {"image": image, "mean": np.broadcast_to(np.asarray(mean, float), image.shape), "blur": blur}
-        plan = metric.plan(saliency_map)
+        clean = model(image)
+        case = Case("image", image, (0,), np.array([clean]), clean)
         answers = []
-        for one in plan:
-            start, end = canvases[one.start], canvases[one.end]
-            if isinstance(one, Blend):
-                weight = one.weight[..., None]
-                shown = [weight * start + (1 - weight) * end]
+        for request in metric.requests(saliency_map, case):
+            start, end = canvases[request.start], canvases[request.end]
+            if request.kind == "blend":
+                weight = request.weight[..., None]
+                answers.append(np.array([model(weight * start + (1 - weight) * end)]))
             else:
-                shown = [np.where((one.rank < cut)[..., None], end, start) for cut in one.cuts]
-            answers.append(np.array([model(each) for each in shown]))
-        return metric.integrate(plan, answers, model(image))
+                images = [np.where((request.rank < cut)[..., None], end, start) for cut in request.cuts]
+                answers.append(np.stack([request.fractions, [model(each) for each in images]]))
+        return metric.score(saliency_map, case, answers)
 
     return score

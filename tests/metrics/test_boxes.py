@@ -7,14 +7,14 @@ import pytest
 
 from evalkit.metrics import boxes
 from evalkit.metrics.boxes import THRESHOLDS, MaxBoxAccV1, MaxBoxAccV2, PxAP, boxes_at, intersection_over_union
-from evalkit.metrics.spec import Truth
+from evalkit.metrics.case import Region
 
 
 def truth_of(size, *boxes):
     region = np.zeros(size, dtype=bool)
     for x0, y0, x1, y1 in boxes:
         region[y0:y1, x0:x1] = True
-    return Truth(region, np.array(boxes, dtype=np.float64), exact=True)
+    return Region(region, np.array(boxes, dtype=np.float64), exact=True)
 
 
 def blob(size, *boxes, values=None):
@@ -41,8 +41,8 @@ def test_a_contours_box_ends_one_pixel_late_and_inside_the_image():
 def test_v1_looks_at_the_largest_contour_and_v2_at_all():
     size, near, far = (32, 32), (2, 2, 8, 8), (14, 14, 30, 30)
     saliency_map, truth = blob(size, near, far), truth_of(size, near)
-    assert MaxBoxAccV1().statistics(saliency_map, truth).tolist() == [0.0] * 100
-    assert MaxBoxAccV2().statistics(saliency_map, truth).tolist() == [1.0] * 300
+    assert MaxBoxAccV1().score_region(saliency_map, truth).tolist() == [0.0] * 100
+    assert MaxBoxAccV2().score_region(saliency_map, truth).tolist() == [1.0] * 300
 
 
 def test_the_threshold_is_chosen_over_the_whole_set():
@@ -50,14 +50,14 @@ def test_the_threshold_is_chosen_over_the_whole_set():
     metric, size, box = MaxBoxAccV1(), (40, 40), (4, 4, 14, 14)
     wide = blob(size, (4, 4, 38, 38), box, values=[0.5, 1.0])  # right above one half
     faint = blob(size, box, (10, 10, 12, 12), values=[0.5, 1.0])  # right up to one half
-    statistics = np.array([metric.statistics(one, truth_of(size, box)) for one in (wide, faint)])
+    statistics = np.array([metric.score_region(one, truth_of(size, box)) for one in (wide, faint)])
     assert statistics.max(axis=1).tolist() == [1.0, 1.0]
     assert float(metric.aggregate(statistics.mean(axis=0))) == 0.5
 
 
 def test_v2_is_the_mean_over_three_overlaps_each_at_its_best_threshold():
     # The box found has 11 x 11 of the 11 x 21 that the truth counts: an overlap of 0.52, right for 0.3 and 0.5.
-    statistics = MaxBoxAccV2().statistics(blob((40, 40), (4, 4, 14, 14)), truth_of((40, 40), (4, 4, 14, 24)))
+    statistics = MaxBoxAccV2().score_region(blob((40, 40), (4, 4, 14, 14)), truth_of((40, 40), (4, 4, 14, 24)))
     assert float(MaxBoxAccV2().aggregate(statistics)) == pytest.approx(2 / 3)
 
 
@@ -66,26 +66,26 @@ def test_a_constant_map_has_the_whole_image_as_its_box():
         boxes = list(boxes_at(np.full((8, 8), value), largest_only=False))
         assert len(boxes) == len(THRESHOLDS)
         assert all(one.tolist() == [[0, 0, 7, 7]] for one in boxes)
-    assert MaxBoxAccV1().statistics(np.ones((8, 8)), truth_of((8, 8), (0, 0, 8, 8))).min() == 1.0
+    assert MaxBoxAccV1().score_region(np.ones((8, 8)), truth_of((8, 8), (0, 0, 8, 8))).min() == 1.0
 
 
 def test_pxap_by_hand():
     region = np.array([[True, False, True, False]])
-    truth = Truth(region, np.array([[0.0, 0, 3, 1]]), exact=True)
+    truth = Region(region, np.array([[0.0, 0, 3, 1]]), exact=True)
     metric = PxAP()
     # From the highest down: hit (precision 1, recall 1/2), miss, hit (precision 2/3, recall 1), miss.
-    found = metric.aggregate(metric.statistics(np.array([[4.0, 3.0, 2.0, 0.0]]), truth))
+    found = metric.aggregate(metric.score_region(np.array([[4.0, 3.0, 2.0, 0.0]]), truth))
     assert float(found) == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
-    assert float(metric.aggregate(metric.statistics(region.astype(float), truth))) == 1.0
+    assert float(metric.aggregate(metric.score_region(region.astype(float), truth))) == 1.0
     # A constant map cannot order anything: the object's share of the pixels.
-    assert float(metric.aggregate(metric.statistics(np.ones((1, 4)), truth))) == 0.5
+    assert float(metric.aggregate(metric.score_region(np.ones((1, 4)), truth))) == 0.5
 
 
 def test_pxap_pools_the_pixels_of_all_images():
     metric = PxAP()
-    first = Truth(np.array([[True, False]]), np.array([[0.0, 0, 1, 1]]), exact=True)
+    first = Region(np.array([[True, False]]), np.array([[0.0, 0, 1, 1]]), exact=True)
     statistics = np.array(
-        [metric.statistics(np.array([[1.0, 0.0]]), first), metric.statistics(np.array([[0.0, 1.0]]), first)]
+        [metric.score_region(np.array([[1.0, 0.0]]), first), metric.score_region(np.array([[0.0, 1.0]]), first)]
     )
     # At 255: one hit, one miss; at 0 all four: 1/2 of recall at precision 1/2, then again.
     assert float(metric.aggregate(statistics.mean(axis=0))) == 0.5
@@ -105,7 +105,7 @@ def test_leaving_out_specks_changes_no_statistic(grain_px, monkeypatch):
             for metric in (MaxBoxAccV1(), MaxBoxAccV2()):
                 with monkeypatch.context() as patched:
                     patched.setattr(boxes, "_SPECKLED", 0)
-                    found = metric.statistics(saliency_map, truth)
+                    found = metric.score_region(saliency_map, truth)
                     shortened += sum(
                         len(few) < len(all_)
                         for few, all_ in zip(
@@ -116,7 +116,7 @@ def test_leaving_out_specks_changes_no_statistic(grain_px, monkeypatch):
                     )
                     patched.setattr(boxes, "_SPECKLED", np.inf)
                     boxes._boxes_of.cache_clear()
-                    expected = metric.statistics(saliency_map, truth)
+                    expected = metric.score_region(saliency_map, truth)
                     boxes._boxes_of.cache_clear()
                 np.testing.assert_array_equal(found, expected)
     assert shortened > 50
@@ -128,8 +128,8 @@ def test_a_small_contour_of_more_area_than_a_long_thin_one_is_not_lost():
     np.fill_diagonal(saliency_map[:30, :30], 1.0)
     saliency_map[34:39, 2:7] = 1.0
     truth = truth_of((40, 40), (0, 0, 30, 30))
-    assert MaxBoxAccV2().statistics(saliency_map, truth).tolist() == [1.0] * 300
-    assert MaxBoxAccV1().statistics(saliency_map, truth).tolist() == [0.0] * 100
+    assert MaxBoxAccV2().score_region(saliency_map, truth).tolist() == [1.0] * 300
+    assert MaxBoxAccV1().score_region(saliency_map, truth).tolist() == [0.0] * 100
     mask = (saliency_map > 0).astype(np.uint8)
     for speckled in (0, np.inf):
         with pytest.MonkeyPatch.context() as patched:
@@ -141,13 +141,13 @@ def test_ignored_pixels_exceed_no_threshold_and_do_not_scale_the_map():
     size, crowd, near = (32, 32), (14, 14, 30, 30), (2, 2, 8, 8)
     saliency_map = blob(size, crowd, near, values=[9.0, 1.0])
     plain = truth_of(size, near)
-    truth = Truth(plain.region, plain.boxes, exact=True, ignore=blob(size, crowd) > 0)
+    truth = Region(plain.mask, plain.boxes, exact=True, ignore=blob(size, crowd) > 0)
     # The crowd is the largest contour; without it the object is found at every threshold, as if it were not there.
-    assert MaxBoxAccV1().statistics(saliency_map, plain).tolist() == [0.0] * 100
+    assert MaxBoxAccV1().score_region(saliency_map, plain).tolist() == [0.0] * 100
     for metric in (MaxBoxAccV1(), MaxBoxAccV2()):
-        found = metric.statistics(saliency_map, truth)
+        found = metric.score_region(saliency_map, truth)
         assert found.min() == 1.0
-        np.testing.assert_array_equal(found, metric.statistics(blob(size, near), plain))
+        np.testing.assert_array_equal(found, metric.score_region(blob(size, near), plain))
 
 
 def test_a_map_that_is_constant_where_it_counts_has_the_box_around_that():
@@ -162,8 +162,8 @@ def test_a_map_that_is_constant_where_it_counts_has_the_box_around_that():
 def test_pxap_leaves_ignored_pixels_out():
     region = np.array([[True, False, True, False, False]])
     ignore = np.array([[False, True, False, False, True]])
-    truth = Truth(region, np.array([[0.0, 0, 3, 1]]), exact=True, ignore=ignore)
-    statistics = PxAP().statistics(np.array([[4.0, 3.0, 2.0, 0.0, 99.0]]), truth)
+    truth = Region(region, np.array([[0.0, 0, 3, 1]]), exact=True, ignore=ignore)
+    statistics = PxAP().score_region(np.array([[4.0, 3.0, 2.0, 0.0, 99.0]]), truth)
     # 4, 2 and 0 are left: hit, hit, miss. The 99 does not press the others into the lowest bins.
     assert statistics.sum() == 3.0
     assert statistics[255] == 1.0

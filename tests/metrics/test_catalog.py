@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evalkit.core.errors import ConfigError
-from evalkit.metrics.catalog import METRICS, find_criterion
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS, build_metrics, find_criterion
 
 
 def built(*texts):
@@ -20,7 +20,6 @@ def built(*texts):
         ("deletion(steps=56,ties=raster)", "deletion(steps=56, ties=raster)"),
         (" deletion( steps = 56, ties=raster )", "deletion(steps=56, ties=raster)"),
         ("deletion", "deletion(steps=56, ties=raster)"),
-        ("sparseness", "sparseness"),
     ],
 )
 def test_a_criterion_is_named_by_its_text_or_its_name(given, found):
@@ -40,9 +39,9 @@ def test_of_two_with_one_name_the_text_says_which():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("insertoin", "'insertoin' is not among this run's metrics with a score an image: did you mean 'insertion'"),
+        ("insertoin", "'insertoin' is not among this run's metrics with a score per image: did you mean 'insertion'"),
         ("deletion(steps=14)", r"--criterion 'deletion\(steps=14\)' is not among this run's metrics"),
-        ("pxap", "--criterion 'pxap' is not among this run's metrics with a score an image"),
+        ("pxap", "--criterion 'pxap' is not among this run's metrics with a score per image"),
         ("", "--criterion '' is not among"),
     ],
 )
@@ -53,10 +52,31 @@ def test_a_criterion_that_the_run_does_not_score_image_by_image_is_refused(given
 
 @pytest.mark.parametrize("texts", [(), ("pxap", "max_box_acc_v1")])
 def test_without_a_score_an_image_there_is_no_criterion(texts):
-    with pytest.raises(ConfigError, match="--criterion 'pxap': no metric of this run has a score an image"):
+    with pytest.raises(ConfigError, match="--criterion 'pxap': no metric of this run has a score per image"):
         find_criterion("pxap", built(*texts))
 
 
 def test_the_text_goes_before_the_name():
     metrics = built("deletion(steps=56)", "deletion")
     assert find_criterion("deletion", metrics) is metrics[1]
+
+
+def test_descriptive_metric_is_no_criterion():
+    with pytest.raises(ConfigError, match="--criterion 'sparseness' describes maps"):
+        find_criterion("sparseness", built("pxap", "deletion", "sparseness"))
+
+
+def test_default_set_is_written_down():
+    assert set(DEFAULT_METRICS) <= set(METRICS.names())
+    assert [metric.text for metric in build_metrics(None)] == list(DEFAULT_METRICS)
+    assert [metric.text for metric in build_metrics("all")] == METRICS.names()
+    assert [metric.text for metric in build_metrics("default,mprt")] == [*DEFAULT_METRICS, "mprt"]
+    assert build_metrics("pxap, default")[0].text == "pxap"
+    assert len(build_metrics("pxap, default")) == len(DEFAULT_METRICS)
+
+
+def test_metric_objects_are_taken_as_they_are():
+    metric = METRICS.build("deletion(steps=3)")
+    assert build_metrics([metric, "pxap"])[0] is metric
+    with pytest.raises(ConfigError, match="is int; a metric is a spec such as 'deletion', or an object"):
+        build_metrics([3])

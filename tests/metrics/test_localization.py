@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from evalkit.core.errors import ConfigError
+from evalkit.metrics.case import Region
 from evalkit.metrics.localization import (
     EnergyPointingGame,
     PointingGame,
@@ -16,7 +17,6 @@ from evalkit.metrics.localization import (
     pointing_game,
     relevance_rank_accuracy,
 )
-from evalkit.metrics.spec import Truth
 
 
 def region_of(size, rows, columns):
@@ -94,17 +94,17 @@ def test_boxes_are_rasterized_by_pixel_centers():
 
 def test_energy_looks_at_the_boxes_and_mass_at_the_mask():
     mask = region_of((2, 4), 0, slice(0, 2))
-    truth = Truth(mask, np.array([[0.0, 0.0, 2.0, 2.0]]), exact=True)
+    truth = Region(mask, np.array([[0.0, 0.0, 2.0, 2.0]]), exact=True)
     saliency_map = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 1.0]])
-    assert EnergyPointingGame().score(saliency_map, truth) == 4 / 5
-    assert RelevanceMassAccuracy().score(saliency_map, truth) == 2 / 5
+    assert EnergyPointingGame().score_region(saliency_map, truth) == 4 / 5
+    assert RelevanceMassAccuracy().score_region(saliency_map, truth) == 2 / 5
 
 
 LAST = region_of((2, 4), slice(None), 3)  # the last column of 2 x 4
 
 
 def ignoring(region=LEFT, boxes=((0.0, 0.0, 2.0, 2.0),), ignore=LAST):
-    return Truth(region, np.array(boxes), exact=True, ignore=ignore)
+    return Region(region, np.array(boxes), exact=True, ignore=ignore)
 
 
 def test_no_maximum_is_looked_for_among_ignored_pixels():
@@ -121,30 +121,30 @@ def test_no_maximum_is_looked_for_among_ignored_pixels():
 def test_ignored_pixels_have_no_mass_and_no_area():
     saliency_map = np.array([[3.0, 1.0, 2.0, 9.0], [0.0, 0.0, 0.0, 2.0]])
     # Inside 4 of the 6 that are left.
-    assert EnergyPointingGame().score(saliency_map, ignoring()) == 4 / 6
-    assert RelevanceMassAccuracy().score(saliency_map, ignoring()) == 4 / 6
+    assert EnergyPointingGame().score_region(saliency_map, ignoring()) == 4 / 6
+    assert RelevanceMassAccuracy().score_region(saliency_map, ignoring()) == 4 / 6
     # A constant map: 4 of 6 pixels are the object's; a map that varies among ignored pixels alone is constant.
     flat = np.where(LAST, 7.0, 1.0)
-    assert EnergyPointingGame().score(flat, ignoring()) == 4 / 6
-    assert RelevanceMassAccuracy().score(flat, ignoring()) == 4 / 6
-    assert np.isnan(RelevanceMassAccuracy().score(np.where(LAST, 7.0, saliency_map - 4), ignoring()))
+    assert EnergyPointingGame().score_region(flat, ignoring()) == 4 / 6
+    assert RelevanceMassAccuracy().score_region(flat, ignoring()) == 4 / 6
+    assert np.isnan(RelevanceMassAccuracy().score_region(np.where(LAST, 7.0, saliency_map - 4), ignoring()))
 
 
 def test_a_box_loses_the_ignored_pixels_inside_it():
     mask, border = region_of((2, 4), 0, 0), region_of((2, 4), 0, 1)
     saliency_map = np.array([[1.0, 5.0, 0.0, 2.0], [1.0, 0.0, 0.0, 0.0]])
-    assert EnergyPointingGame().score(saliency_map, ignoring(mask, ignore=border)) == 2 / 4
+    assert EnergyPointingGame().score_region(saliency_map, ignoring(mask, ignore=border)) == 2 / 4
 
 
 def test_the_k_highest_are_sought_among_counted_pixels():
     saliency_map = np.array([[8.0, 7.0, 6.0, 9.0], [2.0, 3.0, 5.0, 4.0]])
     # K = 4 of 8, 7, 6, 5: two inside; with the last column they are 9, 8, 7, 6, and two inside as well.
-    assert RelevanceRankAccuracy().score(saliency_map, ignoring()) == 2 / 4
+    assert RelevanceRankAccuracy().score_region(saliency_map, ignoring()) == 2 / 4
     # K = 4 of 8, 7, 5, 3 once the third column is ignored in place of the last: 9, 8, 7, 4.
     third = region_of((2, 4), slice(None), 2)
-    assert RelevanceRankAccuracy().score(saliency_map, ignoring(ignore=third)) == 2 / 4
+    assert RelevanceRankAccuracy().score_region(saliency_map, ignoring(ignore=third)) == 2 / 4
     both = region_of((2, 4), slice(None), slice(2, 4))
-    assert RelevanceRankAccuracy().score(saliency_map, ignoring(ignore=both)) == 1.0
+    assert RelevanceRankAccuracy().score_region(saliency_map, ignoring(ignore=both)) == 1.0
 
 
 def test_what_an_ignored_pixel_shows_means_nothing():
@@ -152,4 +152,4 @@ def test_what_an_ignored_pixel_shows_means_nothing():
     for metric in (PointingGame(), EnergyPointingGame(), RelevanceMassAccuracy(), RelevanceRankAccuracy()):
         saliency_map = rng.random((2, 4))
         other = np.where(LAST, [[1e9, 1e9, 1e9, np.nan]] * 2, saliency_map)
-        assert metric.score(other, ignoring()) == metric.score(saliency_map, ignoring())
+        assert metric.score_region(other, ignoring()) == metric.score_region(saliency_map, ignoring())

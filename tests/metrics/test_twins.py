@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from evalkit.metrics.boxes import MaxBoxAccV1, MaxBoxAccV2, PxAP
+from evalkit.metrics.case import Region
 from evalkit.metrics.complexity import gini_index
 from evalkit.metrics.levels import cuts, level_ranks
 from evalkit.metrics.localization import (
@@ -22,7 +23,6 @@ from evalkit.metrics.perturbation import (
     Insertion,
     SymmetricRelevanceGain,
 )
-from evalkit.metrics.spec import Truth
 
 from . import twins
 
@@ -117,15 +117,16 @@ def test_localization(draw, kind, ignoring):
     ignore = ignore_of(draw, region) if ignoring else None
     boxes = boxes_of(draw, 2)
     for tolerance_px, pixel_size in ((15.0, (1.0, 1.0)), (3.0, (1.7, 0.9)), (0.5, (1.0, 1.0))):
-        truth = Truth(region, boxes, exact=True, pixel_size=pixel_size, ignore=ignore)
-        found = PointingGame(tolerance_px=tolerance_px).score(saliency_map, truth)
+        truth = Region(region, boxes, exact=True, pixel_size=pixel_size, ignore=ignore)
+        found = PointingGame(tolerance_px=tolerance_px).score_region(saliency_map, truth)
         same(found, twins.pointing_game(saliency_map, region, tolerance_px, pixel_size, ignore))
-    same(RelevanceMassAccuracy().score(saliency_map, truth), twins.mass_inside(saliency_map, region, ignore))
+    same(RelevanceMassAccuracy().score_region(saliency_map, truth), twins.mass_inside(saliency_map, region, ignore))
     same(
-        RelevanceRankAccuracy().score(saliency_map, truth), twins.relevance_rank_accuracy(saliency_map, region, ignore)
+        RelevanceRankAccuracy().score_region(saliency_map, truth),
+        twins.relevance_rank_accuracy(saliency_map, region, ignore),
     )
     in_boxes = twins.box_union(boxes, SIZE)
-    same(EnergyPointingGame().score(saliency_map, truth), twins.mass_inside(saliency_map, in_boxes, ignore))
+    same(EnergyPointingGame().score_region(saliency_map, truth), twins.mass_inside(saliency_map, in_boxes, ignore))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -151,7 +152,7 @@ def test_boxes_and_pixels_over_a_set(draw, ignoring):
         (PxAP(), twins.pxap, regions),
     ):
         statistics = [
-            metric.statistics(saliency_map, Truth(region, boxes, exact=True, ignore=ignore))
+            metric.score_region(saliency_map, Region(region, boxes, exact=True, ignore=ignore))
             for saliency_map, region, boxes, ignore in zip(maps, regions, truths, ignores, strict=True)
         ]
         same(float(metric.aggregate(np.mean(statistics, axis=0))), twin(maps, what, ignores))

@@ -13,10 +13,10 @@ import pytest
 
 from evalkit.datasets.open import open_image_set
 from evalkit.explainers.catalog import EXPLAINERS
+from evalkit.metrics.case import Case, Region
 from evalkit.metrics.levels import raster_ranks
 from evalkit.metrics.localization import EnergyPointingGame, PointingGame, RelevanceRankAccuracy
 from evalkit.metrics.perturbation import Deletion, Insertion
-from evalkit.metrics.spec import Truth
 from evalkit.models.inference.perturbation import PhotoScores
 from evalkit.models.zoo.load import load_classifier
 
@@ -71,20 +71,20 @@ def own_map(vgg16, photos, expected):
 
 
 def scores_of(classifier, image, class_index, saliency_map):
-    clean = classifier.probabilities(image.pixels[None])[0, class_index]
-    metrics = [Deletion(ties="raster"), Insertion(ties="raster")]
-    plans = [metric.plan(saliency_map) for metric in metrics]
-    engine = PhotoScores(classifier, image.pixels, class_index, float(clean))
-    answers = [engine.scores(plan) for plan in plans]
-    truth = Truth(image.region, image.boxes, image.exact)
+    scores = classifier.probabilities(image.pixels[None])[0]
+    case = Case(image.id, image.pixels, (class_index,), scores, float(scores[class_index]))
+    engine = PhotoScores(classifier, image.pixels, class_index, case.clean_score)
+    metrics = {"deletion": Deletion(ties="raster"), "insertion": Insertion(ties="raster")}
+    region = Region(image.region, image.boxes, image.exact)
     # Distinct values in raster order: the first maximum, and exactly K top pixels.
     untied = -raster_ranks(saliency_map)[0].astype(np.float64)
     return {
-        "deletion": metrics[0].integrate(plans[0], answers[0], float(clean)),
-        "insertion": metrics[1].integrate(plans[1], answers[1], float(clean)),
-        "pointing_game": PointingGame().score(untied, truth),
-        "energy_pointing_game": EnergyPointingGame().score(saliency_map, truth),
-        "relevance_rank_accuracy": RelevanceRankAccuracy().score(untied, truth),
+        name: metric.score(saliency_map, case, engine.scores(metric.requests(saliency_map, case)))
+        for name, metric in metrics.items()
+    } | {
+        "pointing_game": PointingGame().score_region(untied, region),
+        "energy_pointing_game": EnergyPointingGame().score_region(saliency_map, region),
+        "relevance_rank_accuracy": RelevanceRankAccuracy().score_region(untied, region),
     }
 
 

@@ -18,6 +18,7 @@ from evalkit.explainers.base import enlarge
 from evalkit.explainers.catalog import expand
 from evalkit.harness.engine.driver import compute
 from evalkit.harness.planning.plan import Plan
+from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.metrics.catalog import METRICS
 from evalkit.models.classifier import Classifier
 from evalkit.models.zoo.load import load_classifier
@@ -43,7 +44,15 @@ def run(mini, tmp_path_factory):
     def make(classifier=mini, specs=(GRADCAM, OCCLUSION)):
         metrics = [METRICS.build(name, steps=10) for name in METRIC_NAMES]
         plan = Plan(
-            images, classifier, expand(list(specs), [24], 0), metrics, "label", "squash", steps=10, seed=0, limit=None
+            images,
+            ModelRecipe.live(classifier),
+            expand(list(specs), [24], 0),
+            metrics,
+            "label",
+            "squash",
+            steps=10,
+            seed=0,
+            limit=None,
         )
         folder = RunFolder.write(tmp_path_factory.mktemp("run"))
         compute(plan, folder, Console(file=io.StringIO()))
@@ -90,10 +99,8 @@ def test_gradcam_on_an_early_layer_is_caught_and_named(run, baseline, mini, monk
 
 
 def test_guided_gradients_slipped_in_are_named_at_least_by_their_maps(run, baseline, monkeypatch):
-    def guided(self, classifier, images, class_indices):
-        features, gradients = classifier.features.activations_and_gradients(
-            images, class_indices, self._layer(classifier)
-        )
+    def guided(self, classifier, images, targets):
+        features, gradients = classifier.features.activations_and_gradients(images, targets, self._layer(classifier))
         weights = (gradients * (gradients > 0) * (features > 0)).astype(np.float64).mean(axis=(1, 2))
         return enlarge(np.einsum("bk,bhwk->bhw", weights, features).clip(min=0.0), images.shape[1:3])
 

@@ -18,6 +18,7 @@ from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, SCENES_PATCH_SIZES, expand
 from evalkit.harness.engine.driver import compute
 from evalkit.harness.planning.plan import Plan
+from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.models.inference.perturbation import MEAN_COLOR, blurred
 from evalkit.models.zoo.load import load_classifier
@@ -36,7 +37,7 @@ class Oracle(Explainer):
     masks: ClassVar[dict[bytes, np.ndarray]] = {}
     inverted: bool = False
 
-    def explain(self, classifier, images, class_indices):
+    def explain(self, classifier, images, targets):
         masks = [self.masks[image.tobytes()] for image in images]
         return np.stack([~mask if self.inverted else mask for mask in masks]).astype(np.float64)
 
@@ -44,7 +45,7 @@ class Oracle(Explainer):
         return 0
 
 
-INVERTED = Oracle(inverted=True).text
+ORACLE, INVERTED = Oracle().text, Oracle(inverted=True).text
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def table(mini, images, tmp_path_factory):
 
     def make(explainers, metrics):
         built = [METRICS.build(name, steps=14) for name in metrics]
-        plan = Plan(images, mini, explainers, built, "label", "squash", steps=14, seed=0, limit=None)
+        plan = Plan(images, ModelRecipe.live(mini), explainers, built, "label", "squash", steps=14, seed=0, limit=None)
         folder = RunFolder.write(tmp_path_factory.mktemp("run"), fresh=False)
         compute(plan, folder, Console(file=io.StringIO()))
         _, results = results_of(folder)
@@ -99,9 +100,9 @@ def test_the_exact_mask_at_least_equals_every_explainer_on_every_localization_me
     assert len(explainers) == 2 + 1 + 5 + 2 + 4
     for metric in LOCALIZATION:
         best = max(localized[explainer, metric] for explainer in explainers)
-        assert localized["oracle", metric] == best, metric
+        assert localized[ORACLE, metric] == best, metric
     for metric in ("pointing_game", "energy_pointing_game", "relevance_mass_accuracy", "relevance_rank_accuracy"):
-        assert localized["oracle", metric] == 1.0
+        assert localized[ORACLE, metric] == 1.0
 
 
 def test_the_inverted_mask_loses_to_uniform(localized, gains):
@@ -113,7 +114,7 @@ def test_the_inverted_mask_loses_to_uniform(localized, gains):
 
 
 def test_the_exact_mask_gains_more_than_every_control(gains):
-    assert gains["oracle"] > max(gains[control] for control in CONTROLS)
+    assert gains[ORACLE] > max(gains[control] for control in CONTROLS)
 
 
 def test_gradcam_and_occlusion_beat_every_control_on_gain_and_energy(localized, gains):

@@ -80,7 +80,7 @@ def sweep(
         return Sweep(rows, None, f"{criterion} decides the patch size, and is not among the metrics", (), ())
     metric = metrics[index]
     if isinstance(metric, SetMetric):
-        return Sweep(rows, None, f"{criterion} scores the set as a whole; a choice needs a score an image", (), ())
+        return Sweep(rows, None, f"{criterion} scores the set as a whole; a choice needs a score per image", (), ())
     low, high = metric.spec.bounds
     choose = _Chooser(Criterion(metric.text, metric.spec.direction, high - low, margin), seed, n_resamples)
     values = table.values[:, places, index]

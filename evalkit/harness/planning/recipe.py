@@ -127,6 +127,11 @@ class ModelRecipe:
         """Return the recipe of a classifier that exists already; in this process it is used as it is."""
         return cls(source, classifier.fingerprint, classifier.precision, classifier.batch_size, classifier)
 
+    @classmethod
+    def live(cls, classifier: Classifier) -> ModelRecipe:
+        """Return the recipe of a classifier that was handed over from Python."""
+        return cls.of(classifier, LiveModel.of(classifier))
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the built classifier behind: another process builds its own."""
         return {**self.__dict__, "_built": None}

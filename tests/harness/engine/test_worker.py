@@ -14,14 +14,15 @@ import pytest
 from rich.console import Console
 
 from evalkit.core.settings import DEFAULTS, RunOptions, merge
-from evalkit.datasets.geometry import fit
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import expand
 from evalkit.harness.engine.driver import compute
-from evalkit.harness.engine.worker import score_photo
+from evalkit.harness.engine.jobs import Job
+from evalkit.harness.engine.worker import Worker
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.prepare import prepare
+from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.models.classifier import Classifier
 from evalkit.store.run_folder import RunFolder
@@ -34,7 +35,7 @@ class Fake(Explainer):
     name: ClassVar[str] = "fake"
     answer: ClassVar[object] = None
 
-    def explain(self, classifier, images, class_indices):
+    def explain(self, classifier, images, targets):
         if isinstance(self.answer, Exception):
             raise self.answer
         return np.stack([self.answer] * len(images))
@@ -44,7 +45,7 @@ class Fake(Explainer):
 
 
 def fake(answer):
-    return type("Told", (Fake,), {"answer": answer})()
+    return type("Fake", (Fake,), {"answer": answer, "name": "fake"})()
 
 
 @pytest.fixture
@@ -57,22 +58,25 @@ def make_plan(tiny, photos):
         found = tiny.probabilities(photos).argmax(axis=1) if labels is None else labels
         images = ImageSet.from_arrays(photos, found, regions=[region if regions else None] * 4)
         built = [METRICS.build(text, steps=4) for text in metrics]
-        return Plan(images, tiny, explainers, built, target, "squash", steps=4, seed=0, limit=None)
+        return Plan(images, ModelRecipe.live(tiny), explainers, built, target, "squash", steps=4, seed=0, limit=None)
 
     return make
 
 
+def outcome_of(plan, number=0):
+    entry = plan.images.entries[number]
+    cells = tuple((explainer.text, tuple(metric.text for metric in plan.metrics)) for explainer in plan.explainers)
+    return Worker(plan.work).do(Job(entry, cells))
+
+
 def cells_of(plan, number=0):
-    image = fit(plan.images.read(plan.images.entries[number]), (32, 32), "squash")
-    cells = [(explainer, plan.metrics) for explainer in plan.explainers]
-    result = score_photo(plan, image, cells, {}, lambda *_: None)
-    return {(cell.explainer.text, cell.metric.text): cell for cell in result.cells}
+    return {(cell.explainer, cell.metric): cell for cell in outcome_of(plan, number).cells}
 
 
 def test_every_metric_scores_every_map_of_a_photo_with_an_exact_region(make_plan):
     plan = make_plan(expand("gradcam, cam, occlusion(patch_size=8), uniform, random, center, edges", [], 0))
     cells = cells_of(plan)
-    assert len(cells) == 7 * 13
+    assert len(cells) == len(plan.explainers) * len(DEFAULT_METRICS)
     reasons = {key: cell.reason for key, cell in cells.items() if cell.reason}
     # Neither has a ReLU: on an untrained network they can be negative everywhere.
     assert {key[0] for key in reasons} <= {"cam", "occlusion(patch_size=8)"}
@@ -120,13 +124,12 @@ def test_target_predicted_scores_all_but_does_not_hold_a_region_against_another_
     assert cells["center", "pointing_game"].reason == "the class explained is not the region's"
 
 
-def test_without_region_or_with_boxes_only_the_reason_is_said(make_plan):
+def test_without_region_or_with_boxes_only_the_reason_is_said(make_plan, tiny, photos):
     cells = cells_of(make_plan(expand("center", [], 0), regions=False))
     assert cells["center", "max_box_acc_v1"].reason == "no region"
     plan = make_plan(expand("center", [], 0))
-    image = replace(fit(plan.images.read(plan.images.entries[0]), (32, 32), "squash"), exact=False)
-    result = score_photo(plan, image, [(plan.explainers[0], plan.metrics)], {}, lambda *_: None)
-    reasons = {cell.metric.text: cell.reason for cell in result.cells if cell.reason}
+    boxed = ImageSet.from_arrays(photos, tiny.probabilities(photos).argmax(axis=1), boxes=[(8, 8, 24, 20)] * 4)
+    reasons = {key[1]: cell.reason for key, cell in cells_of(replace(plan, images=boxed)).items() if cell.reason}
     assert reasons == dict.fromkeys(["relevance_mass_accuracy", "pxap"], "only boxes, no exact mask")
 
 
@@ -153,10 +156,10 @@ def test_deletion_and_insertion_of_a_linear_model_equal_the_values_on_paper():
     images = ImageSet.from_arrays(photo, [1])
     saliency = np.array([[3.0, 2.0], [1.0, 4.0]])  # from most to least relevant: 250, 200, 100, 50
     metrics = [METRICS.build(text, steps=4) for text in ("deletion", "insertion", "symmetric_relevance_gain")]
-    plan = Plan(images, classifier, [fake(saliency)], metrics, "label", "squash", steps=4, seed=0, limit=None)
-    image = images.read(images.entries[0])
-    result = score_photo(plan, image, [(plan.explainers[0], metrics)], {}, lambda *_: None)
-    found = {cell.metric.text: cell.value for cell in result.cells}
+    plan = Plan(
+        images, ModelRecipe.live(classifier), [fake(saliency)], metrics, "label", "squash", steps=4, seed=0, limit=None
+    )
+    found = {key[1]: cell.value for key, cell in cells_of(plan).items()}
 
     def sigmoid(red):
         return 1 / (1 + np.exp(-red / 100))
@@ -196,7 +199,9 @@ def test_scores_do_not_depend_on_the_order_of_the_photos(tiny, photos, tmp_path)
         images = ImageSet.from_arrays(photos[order], [0] * 4, ids=[str(one) for one in order])
         explainers = expand("gradcam, random, occlusion(patch_size=8)", [], 0)
         metrics = [METRICS.build(text, steps=3) for text in ("deletion", "sparseness")]
-        plan = Plan(images, tiny, explainers, metrics, "predicted", "squash", steps=3, seed=0, limit=None)
+        plan = Plan(
+            images, ModelRecipe.live(tiny), explainers, metrics, "predicted", "squash", steps=3, seed=0, limit=None
+        )
         folder = RunFolder.write(tmp_path / str(number))
         compute(plan, folder, Console(file=io.StringIO()))
         table = folder.database.table([one.text for one in explainers], [one.text for one in metrics])
@@ -221,8 +226,9 @@ import keras
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.catalog import expand
 from evalkit.harness.planning.plan import Plan
+from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.harness.engine.driver import compute
-from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.models.classifier import Classifier
 from evalkit.store.run_folder import RunFolder
 count = int(sys.argv[1])
@@ -239,8 +245,9 @@ for number in range(count):
 from evalkit.datasets.open import open_image_set
 from evalkit.datasets.classes import match_classes
 images, _ = match_classes(open_image_set(root / "photos"), None, 3, require_labels=False)
-plan = Plan(images, Classifier(model), expand("gradcam, occlusion(patch_size=16), random, center", [], 0),
-            [METRICS.build(text, steps=6) for text in METRICS.names()], "predicted", "squash", 6, 0, None)
+explainers = expand("gradcam, occlusion(patch_size=16), random, center", [], 0)
+plan = Plan(images, ModelRecipe.live(Classifier(model)), explainers,
+            [METRICS.build(text, steps=6) for text in DEFAULT_METRICS], "predicted", "squash", 6, 0, None)
 folder = RunFolder.write(root / "run")
 compute(plan, folder, Console(stderr=True))
 folder.close()
@@ -286,8 +293,7 @@ def test_a_class_of_several_outputs_is_scored_by_their_summed_probability(make_p
     outputs = tuple(sorted((int(first[0]), int(other[0]))))
     entries = [replace(entry, class_index=outputs[0], outputs=outputs) for entry in plan.images.entries[:1]]
     plan = replace(plan, images=plan.images.with_entries(entries))
-    image = fit(plan.images.read(entries[0]), (32, 32), "squash")
-    result = score_photo(plan, image, [(plan.explainers[0], plan.metrics)], {}, lambda *_: None)
+    result = outcome_of(plan)
     assert result.targets == outputs
     assert result.clean_score == tiny.probabilities(photos[:1])[0][list(outputs)].sum()
     assert [cell.reason for cell in result.cells] == [None, None]  # the first choice is one of the two

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from evalkit.metrics.spec import Blend, Perturbation
+from evalkit.metrics.requests import Blend, Perturbation
 from evalkit.models.inference.perturbation import MEAN_COLOR, PhotoScores, blurred, rise_kernel
 from evalkit.models.probabilities import softmax
 
@@ -51,11 +51,12 @@ def deletion_of(photo, cuts=(0, 5, 20)):
 
 def test_each_composition_shows_end_where_the_rank_is_below_the_cut(photo):
     recorder = Recorder()
-    scores = PhotoScores(recorder, photo, 1, clean=0.25).scores([deletion_of(photo)])[0]
+    fractions, scores = PhotoScores(recorder, photo, 1, clean=0.25).scores([deletion_of(photo)])[0]
     expected = photo.astype(np.float32)
     expected[0] = MEAN_COLOR
     assert any(np.array_equal(image, expected) for image in recorder.images)
     mean_image = np.broadcast_to(np.float32(MEAN_COLOR), photo.shape)
+    assert fractions.tolist() == [0.0, 0.25, 1.0]
     np.testing.assert_allclose(scores, [0.25, red_score(expected), red_score(mean_image)], rtol=1e-12)
 
 

@@ -11,7 +11,8 @@ from evalkit.core.settings import DEFAULTS, RunOptions, merge
 from evalkit.harness.planning import prepare as module
 from evalkit.models.classifier import Classifier
 from evalkit.models.keras import precision
-from evalkit.models.keras.precision import Agreement, agreement, has_bfloat16_units, in_bfloat16
+from evalkit.models.keras.agreement import Agreement, agreement
+from evalkit.models.keras.precision import has_bfloat16_units, in_bfloat16
 
 
 @pytest.mark.parametrize(

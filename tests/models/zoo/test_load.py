@@ -113,10 +113,10 @@ def test_module_and_function(tmp_path, monkeypatch):
         "my_nets:number": "returned int; a Keras model is needed",
         "my_nets:broken": "'my_nets:broken' failed: ZeroDivisionError: division by zero",
         "my_nets:leaves": "'my_nets:leaves' failed: SystemExit",
-        "my_nets:nett": "has no function 'nett'",
+        "my_nets:nett": "module 'my_nets' has no 'nett'",
         "my_nats:net": "module 'my_nats' cannot be imported",
         "my_broken_nets:net": "importing 'my_broken_nets' failed: SyntaxError",
-        ":": "write MODULE:FUNCTION",
+        ":": "write MODULE:NAME",
     }.items():
         with pytest.raises(ModelError, match=message):
             load_classifier(source, preprocess="none")
