@@ -36,8 +36,8 @@ start = time.perf_counter()
 import psutil
 from pathlib import Path
 from rich.console import Console
-from evalkit.api.run import run_plan
-from evalkit.core.settings import DEFAULTS, RunOptions, merge
+from evalkit.api.evaluate import run_plan
+from evalkit.core.settings import merge
 from evalkit.harness.engine.worker import Worker
 from evalkit.harness.planning.prepare import prepare
 seen = {"imported": time.perf_counter() - start, "memory": []}
@@ -49,11 +49,11 @@ def watched(*arguments):
     begun.append(1)
     return original(*arguments)
 Worker.do = watched
-options = RunOptions(
+options = dict(
     data="labels.csv", model="tiny.keras", explainers="uniform,random,center,edges", output="out",
     metrics="sparseness,pointing_game,energy_pointing_game,relevance_rank_accuracy", precision="float32",
 )
-plan = prepare(merge(DEFAULTS, options), lambda text: None)
+plan = prepare(merge(options), lambda text: None)
 run_plan(plan, Path("out"), fresh=False, console=Console(file=io.StringIO()))
 seen["whole"] = time.perf_counter() - start - seen["imported"]
 seen["photos"] = len(begun)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from evalkit.core.settings import DEFAULTS, RunOptions, merge
+from evalkit.core.settings import merge
 from evalkit.datasets.geometry import fit
 from evalkit.harness.planning.prepare import prepare
 from evalkit.metrics.levels import cuts, level_ranks
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=12, help="photos (default: 12)")
     parser.add_argument("--explainers", default="gradcam,occlusion(patch_size=32, stride=16)")
     given = parser.parse_args()
-    plan = prepare(merge(DEFAULTS, RunOptions(**vars(given))), print)
+    plan = prepare(merge(vars(given)), print)
     found: dict[str, dict[int, list[float]]] = {name: defaultdict(list) for name in CURVES}
     for entry in plan.images.entries:
         image = fit(plan.images.read(entry), plan.classifier.input_size, plan.geometry)

@@ -1,8 +1,7 @@
 """How good is a visual explanation? Scores saliency maps of Keras image classifiers.
 
-From Python: ``explain`` and ``save`` for a photo; ``evaluate`` and ``ImageSet.from_arrays`` for a labelled set, or
-``open_run`` for a run made before. The command line is
-``python -m evalkit``; docs/architecture.md says how the package is laid out.
+From Python: ``explain`` and ``save`` for single photos, ``evaluate`` and ``ImageSet.from_arrays`` for a labelled set,
+``open_run`` for an earlier run. The command line is ``python -m evalkit``; docs/architecture.md describes the package.
 """
 
 from __future__ import annotations
@@ -14,18 +13,19 @@ from typing import TYPE_CHECKING
 from evalkit.core.provenance import DISTRIBUTION as _DISTRIBUTION
 
 if TYPE_CHECKING:
+    from evalkit.api.evaluate import evaluate
     from evalkit.api.explain import explain, save
-    from evalkit.api.run import Run, evaluate, open_run
+    from evalkit.api.run import Run, open_run
     from evalkit.datasets.image_set import ImageSet
 
 __all__ = ["ImageSet", "Run", "__version__", "evaluate", "explain", "open_run", "save"]
 
 __version__ = _version(_DISTRIBUTION)
 
-_FOUND_IN = {
+_MODULES = {
     "ImageSet": "evalkit.datasets.image_set",
     "Run": "evalkit.api.run",
-    "evaluate": "evalkit.api.run",
+    "evaluate": "evalkit.api.evaluate",
     "explain": "evalkit.api.explain",
     "open_run": "evalkit.api.run",
     "save": "evalkit.api.explain",
@@ -33,7 +33,7 @@ _FOUND_IN = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for only then, so that ``import evalkit`` is light."""
-    if name not in _FOUND_IN:
+    """Import a public name when it is first used, so that ``import evalkit`` is fast."""
+    if name not in _MODULES:
         raise AttributeError(f"module 'evalkit' has no attribute '{name}'")
-    return getattr(_import_module(_FOUND_IN[name]), name)
+    return getattr(_import_module(_MODULES[name]), name)

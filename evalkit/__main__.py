@@ -1,15 +1,23 @@
-"""``python -m evalkit``."""
+"""``python -m evalkit``, and the console script."""
 
 import sys
 
-if __name__ == "__main__":
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line with the arguments of this process, and exit."""
     from evalkit.cli.console import prepare_streams
 
     prepare_streams()
     try:
-        from evalkit.cli.app import main
+        from evalkit.cli.app import main as run_command
 
-        main()
-    except KeyboardInterrupt:  # before the command line could take it: while modules are imported
+        run_command()
+    except KeyboardInterrupt:  # before the command line can handle it: while modules are imported
         sys.stderr.write("evalkit: interrupted\n")
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""The gate inside a test suite: ``assert_no_regression``."""
+"""``assert_no_regression``: the regression gate in a test suite."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.analysis.service import gate_of
-from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_TOLERANCE
+from evalkit.core.options import described
+from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_TOLERANCE, OPTIONS
 from evalkit.report import render_gate
 from evalkit.store.baseline import read_baseline
 
@@ -20,6 +21,7 @@ __all__ = ["assert_no_regression"]
 _WIDTH = 100
 
 
+@described(OPTIONS)
 def assert_no_regression(
     run: Run | str | PathLike[str],
     baseline: str | PathLike[str],
@@ -32,19 +34,19 @@ def assert_no_regression(
     """Fail unless ``python -m evalkit check`` would pass.
 
     Args:
-        run: of ``evalkit.evaluate`` or ``evalkit.open_run``, or a run folder.
-        baseline: file that ``python -m evalkit baseline`` wrote.
-        tolerance: how much worse a mean may be: 0.02, ``"5%"``, or by metric, ``"deletion=0.02,insertion=5%"``.
-        alpha: the chance that a run that is no worse fails, over all comparisons.
-        fail_on_inconclusive: fail as well where the images do not suffice to say.
-        fail_on_map_drift: fail as well where maps changed, whatever the scores.
+        run: a run of ``evalkit.evaluate`` or ``evalkit.open_run``, or a run folder.
+        baseline: a file that ``python -m evalkit baseline`` wrote.
+        tolerance: {tolerance}
+        alpha: {alpha}
+        fail_on_inconclusive: {fail_on_inconclusive}
+        fail_on_map_drift: {fail_on_map_drift}
 
     Returns:
-        Every verdict, for assertions of your own.
+        All verdicts, for further assertions.
 
     Raises:
         AssertionError: explanations got worse, or something is not comparable; the message is what ``check`` prints.
-        EvalkitError: run or baseline cannot be used.
+        EvalkitError: the run or the baseline cannot be used.
     """
     __tracebackhide__ = True
     path = Path(run.path if hasattr(run, "path") else run)

@@ -1,4 +1,4 @@
-"""Explain a photo in one line and keep the picture in another: ``evalkit.explain`` and ``evalkit.save``."""
+"""``explain`` and ``save``: maps of single photos, as values and as pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evalkit.core.errors import ConfigError, DataError
+from evalkit.core.options import described
 from evalkit.core.registry import split_specs
+from evalkit.core.settings import OPTIONS
 
 if TYPE_CHECKING:
     from evalkit.datasets.geometry import Geometry
@@ -24,7 +26,7 @@ Photo = str | PathLike[str] | NDArray[np.uint8]
 
 
 class Saved(NamedTuple):
-    """What ``save`` wrote: the picture, and the raw values."""
+    """The files that ``save`` wrote: the picture, and the raw values."""
 
     picture: Path
     values: Path
@@ -47,6 +49,7 @@ def explain(
     explainer: str = ...,
     **options: Unpack[_Options],
 ) -> list[Explanation]: ...
+@described(OPTIONS)
 def explain(
     model: Any,
     image: Photo | Sequence[Photo],
@@ -64,21 +67,20 @@ def explain(
     ``pictures/cat.png`` and ``pictures/cat.npy``.
 
     Args:
-        model: a Keras model, which is never changed, or whatever ``--model`` takes.
+        model: a Keras model, which is never changed, or a value of ``--model``.
         image: a file, uint8 (H, W, 3) RGB, or a sequence of these; of any size.
         explainer: a spec such as ``"occlusion(patch_size=40)"``.
-        class_index: the class to explain, by index or name; None = the model's first choice.
-        preprocess: how the model wants its input: a ``keras.applications`` family, or ``none`` for RGB in 0..255.
-            Needed unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
-        class_names: names of the model's outputs, in their order.
-        geometry: how photos are fitted to the model's input.
-        batch_size: the most images in one pass.
+        class_index: the class to explain, by index or name; None = the class that the model predicts.
+        preprocess: {preprocess}
+        class_names: {class_names}
+        geometry: {geometry}
+        batch_size: {batch_size}
 
     Returns:
         An ``Explanation`` (``saliency_map``, ``class_name``, ``probability``, ``top``, ...), or one for each photo.
 
     Raises:
-        EvalkitError: whatever does not fit, in one sentence that names the option as on the command line.
+        EvalkitError: an argument that is not allowed or does not fit the others, named as on the command line.
     """
     from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, read_photo
     from evalkit.models.zoo.load import as_classifier, load_classifier
@@ -102,8 +104,8 @@ def explain(
     return list(made) if several else next(made)
 
 
-def _source(given: Any) -> Path | NDArray[Any]:  # noqa: ANN401 - whatever stands for a photo
-    """Return a file, or an array of whatever can be one, e.g. a PIL image or a tensor."""
+def _source(given: Any) -> Path | NDArray[Any]:  # noqa: ANN401 - any array-like object
+    """Return a path, or an array made of an array-like object, e.g. a PIL image or a tensor."""
     if isinstance(given, str | PathLike):
         return Path(given)
     if not hasattr(given, "__array__") and not hasattr(given, "__array_interface__"):
@@ -112,7 +114,7 @@ def _source(given: Any) -> Path | NDArray[Any]:  # noqa: ANN401 - whatever stand
 
 
 def save(
-    map: Explanation | ArrayLike,  # noqa: A002 - what it is
+    map: Explanation | ArrayLike,  # noqa: A002 - the natural name
     folder: str | PathLike[str],
     name: str,
     *,
@@ -122,15 +124,15 @@ def save(
     """Write a map as ``<name>.png``, a picture with its scale, and ``<name>.npy``, the raw values as float32.
 
     Args:
-        map: from ``explain``, or numbers (h, w).
-        folder: made if need be; files of these names are replaced.
-        name: of both files, without ending.
-        photo: uint8 (H, W, 3) RGB, under a map that brings none.
+        map: a result of ``explain``, or numbers (h, w).
+        folder: the folder, created if it does not exist; files of the same names are replaced.
+        name: the name of both files, without ending.
+        photo: the photo to draw under a map of numbers, uint8 (H, W, 3) RGB.
         geometry: how that photo was fitted to the model's input.
 
     Raises:
-        ConfigError: the name is empty or holds a folder.
-        DataError: the map is something else than (h, w) numbers, or the photo than uint8 (H, W, 3).
+        ConfigError: the name is empty or contains a folder.
+        DataError: the map is not numbers (h, w), or the photo is not uint8 (H, W, 3).
         StoreError: the files cannot be written.
     """
     from evalkit.report.images.figure import map_picture

@@ -1,1 +1,1 @@
-"""The command line: one file a verb. Each parses, calls and prints; what it knows stands elsewhere."""
+"""The command line: one file per command. Each parses its options, calls the other rooms and prints."""

@@ -1,4 +1,4 @@
-"""``python -m evalkit``: finds the verb, turns evalkit's errors into one sentence and an exit code."""
+"""``python -m evalkit``: run a command, and turn errors into one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ _VERBS: dict[str, Callable[..., None]] = {
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM arrived: goes wherever Ctrl-C goes."""
+    """SIGTERM arrived; handled like Ctrl-C."""
 
 
 def build_app() -> cyclopts.App:
-    """Return the command line as a whole."""
+    """Return the command line with all commands."""
     app = cyclopts.App(
         name="python -m evalkit",
         help="How good is a visual explanation? Scores saliency maps of Keras image classifiers for faithfulness and "
@@ -78,12 +78,12 @@ def _exit_code(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _say("interrupted; repeat the command to go on from here", _INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has gone; what is left must not be flushed into a closed pipe.
+        # The reader of stdout has closed the pipe; the rest of the output must not be flushed into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except SystemExit:
         raise
-    except BaseException as error:  # whatever it is, exit code 1 means that explanations got worse
+    except BaseException as error:  # any other error: exit code 1 is reserved for explanations that got worse
         if debug and not isinstance(error, cyclopts.CycloptsError):
             raise
         return _say(*_explained(error, arguments))
@@ -91,7 +91,7 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _explained(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
-    """Return what to say of an error, and the exit code."""
+    """Return the message for an error, and the exit code."""
     if isinstance(error, EvalkitError):
         return str(error), error.exit_code
     if isinstance(error, cyclopts.CycloptsError):
@@ -107,7 +107,7 @@ def _explained(error: BaseException, arguments: Sequence[str]) -> tuple[str, int
 
 
 def _never_fail_to_encode() -> None:
-    """An arrow that the terminal's encoding lacks is no reason to lose a table."""
+    """Replace characters that the terminal's encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

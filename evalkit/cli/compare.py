@@ -17,15 +17,12 @@ def compare(
 ) -> None:
     """Compare the same explainers across runs: other models, precisions or versions.
 
-    Images are paired by content. What was measured under other settings is left out, and said; where nothing is left,
-    the exit code is 3.
+    Images are paired by content. Results that were measured with other settings are left out and named; if nothing is
+    left, the exit code is 3.
 
-    Parameters
-    ----------
-    run_folders
-        Two or more, made by `run`; the others are held against the first.
-    format
-        How to print the result.
+    Args:
+        run_folders: Two or more folders that `run` or `score` has written; the others are compared with the first.
+        format: Output format.
     """
     if len(run_folders) < 2:
         raise ConfigError(f"compare takes two or more run folders, not {len(run_folders)}")

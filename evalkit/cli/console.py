@@ -1,4 +1,4 @@
-"""Where results and progress go: stdout is the result, stderr is progress."""
+"""Output: results go to stdout, progress to stderr."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _DEFAULT_WIDTH, _WIDEST = 80, 1000
 
 
 class _Unheard(io.FileIO):
-    """A stream that nobody may be reading any more: what cannot be written is dropped."""
+    """A stream that drops output which cannot be written."""
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Return the bytes written, or given up."""
+        """Return the number of bytes written or dropped."""
         with contextlib.suppress(OSError):
             return super().write(data)
         return memoryview(data).nbytes
 
 
 def prepare_streams() -> None:
-    """Make the standard streams of this process such that no run ends because nobody listens.
+    """Prepare the standard streams, so that no run ends because a stream is closed.
 
-    A stream that was closed becomes the null device: else the next file that is opened would take its place. What is
-    said on stderr, which is only progress, is dropped where it cannot be written.
+    A closed stream becomes the null device; otherwise the next file opened would take its number. Output on stderr,
+    which is only progress, is dropped if it cannot be written.
     """
     for number in range(3):
         try:
@@ -51,19 +51,19 @@ def prepare_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
     if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - lives as long as we
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the process ends
     encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
     raw = _Unheard(2, "w", closefd=False)
     sys.stderr = io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="replace", line_buffering=True)
 
 
 def terminal_width() -> int:
-    """Return the columns of the terminal, 1,000 at most; 80 where there is none."""
+    """Return the columns of the terminal, at most 1,000; 80 if there is no terminal."""
     return min(shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns, _WIDEST)
 
 
 def color_wanted() -> bool:
-    """Tell whether stdout is a terminal that wants color (https://no-color.org is respected)."""
+    """Return whether stdout is a terminal and NO_COLOR (https://no-color.org) is not set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
@@ -75,16 +75,16 @@ def stderr_console() -> Console:
 
 
 def print_result(text: str) -> None:
-    """Print a result on stdout, with one newline at its end; whoever reads it may go before it ends.
+    """Print a result on stdout, with one newline at its end; a reader that closes the pipe early is no error.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: stdout cannot be written.
     """
     try:
         sys.stdout.write(text.rstrip("\n") + "\n")
         sys.stdout.flush()
     except OSError as error:
-        # What is left must not be flushed once more when Python ends.
+        # The rest must not be flushed again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             raise StoreError(f"stdout cannot be written: {error.strerror}; repeat the command, it goes on") from error
@@ -92,7 +92,7 @@ def print_result(text: str) -> None:
 
 @contextmanager
 def quiet_native_stderr() -> Iterator[None]:
-    """Keep what TensorFlow's native code writes while it is imported off the terminal."""
+    """Discard what TensorFlow's native code writes to stderr while it is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)

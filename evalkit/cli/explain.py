@@ -1,4 +1,4 @@
-"""``explain``: a map of one photo or a few, as a picture and as numbers."""
+"""``explain``: maps of single photos, as pictures and as numbers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from evalkit.cli.console import color_wanted, print_result, quiet_native_stderr, stderr_console, terminal_width
-from evalkit.cli.options import Geometry, ModelParameters
+from evalkit.cli.options import MODEL, takes
 from evalkit.core.errors import ConfigError, ModelError
 from evalkit.core.names import escaped
+from evalkit.core.settings import merge
 from evalkit.report.formats import OutputFormat
 
 if TYPE_CHECKING:
@@ -28,46 +29,30 @@ if TYPE_CHECKING:
 __all__ = ["explain"]
 
 
-def explain(  # noqa: PLR0913 - one parameter an option
+@takes(*MODEL, "geometry", "batch_size", "seed")
+def explain(
     *images: str,
     explainer: str = "gradcam",
-    model: ModelParameters = ModelParameters(),
     class_: Annotated[str | None, Parameter(name="--class")] = None,
-    geometry: Geometry = "squash",
     precision: Literal["float32", "bfloat16"] = "float32",
-    batch_size: int | None = None,
-    seed: int = 0,
     output: Path = Path("explanations"),
     name: str | None = None,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
+    **options: object,
 ) -> None:
     """Explain the model's decision on photos: each map as a picture (PNG) and as raw numbers (.npy).
 
     For example: python -m evalkit explain cat.jpg --model vgg16 --explainer "gradcam,occlusion(patch_size=40)"
 
-    Parameters
-    ----------
-    images
-        Photos, of any size; or embedded scenes, for example scene-00003.
-    explainer
-        One or several of `list explainers`, with their parameters.
-    class_
-        The class to explain, by number or name. [default: the model's first choice]
-    geometry
-        How photos are fitted to the model's input.
-    precision
-        What the model computes in.
-    batch_size
-        The most images in one pass. [default: what 1 GB holds, 32 or fewer; less where memory is short]
-    seed
-        Of everything random.
-    output
-        The folder for the files; files of the same name are replaced.
-    name
-        Of the files, without ending. With several photos or explainers it comes before photo and explainer.
-        [default: PHOTO_EXPLAINER]
-    format
-        How to print the result.
+    Args:
+        images: Photos of any size, or embedded scenes, for example scene-00003.
+        explainer: One or several of `list explainers`, with their parameters.
+        class_: Class to explain, by number or name. [default: the class that the model predicts]
+        precision: Number format of the model.
+        output: Folder for the files; files of the same name are replaced.
+        name: Name of the files, without ending. With several photos or explainers, the names of photo and explainer
+            follow it. [default: PHOTO_EXPLAINER]
+        format: Output format.
     """
     if not images:
         raise ConfigError("IMAGE is missing; name a photo, or an embedded scene such as scene-00003")
@@ -82,25 +67,28 @@ def explain(  # noqa: PLR0913 - one parameter an option
     from evalkit.models.zoo.applications import MINI
     from evalkit.report.tables.explanations import render_explained
 
-    photos = _told_apart(images, [read_photo(image) for image in images])
-    if model.model is None and not all(map(is_scene, images)):
+    settings = merge(options)
+    photos = _with_unique_ids(images, [read_photo(image) for image in images])
+    if settings.model is None and not all(map(is_scene, images)):
         raise ConfigError(
             "--model is missing; give a .keras file, vgg16 or another keras.applications name, or module:function"
         )
     classifier = load_classifier(
-        model.model or MINI,
-        weights=Path(model.weights) if model.weights else None,
-        preprocess=model.preprocess,
-        class_names=Path(model.class_names) if model.class_names else None,
-        batch_size=batch_size,
+        settings.model or MINI,
+        weights=Path(settings.weights) if settings.weights else None,
+        preprocess=settings.preprocess,
+        class_names=Path(settings.class_names) if settings.class_names else None,
+        batch_size=settings.batch_size,
     )
     console, taken = stderr_console(), set[str]()
     if classifier.doubt:
         console.print(classifier.doubt, markup=False, highlight=False, soft_wrap=True)
     if precision == "bfloat16":
         classifier = classifier.in_precision(precision)
-    explainers = build_explainers(explainer, classifier, seed)
-    explained = partial(explain_photos, classifier, class_index=class_index_of(classifier, class_), geometry=geometry)
+    explainers = build_explainers(explainer, classifier, settings.seed)
+    explained = partial(
+        explain_photos, classifier, class_index=class_index_of(classifier, class_), geometry=settings.geometry
+    )
     several = len(photos) * len(explainers) > 1
     rows: list[Explained] = []
     failed: list[str] = []
@@ -122,7 +110,7 @@ def _each(
     failed: list[str],
     explained: Callable[[Sequence[LabelledImage], Sequence[Explainer]], Iterator[Explanation]],
 ) -> Iterator[Explanation]:
-    """Yield the explanation of every photo by every explainer; one that fails is noted, and costs itself alone."""
+    """Yield the explanation of every photo by every explainer; the messages of those that fail go into ``failed``."""
     for photo, explainer in pairs:
         try:
             made = next(explained([photo], [explainer]))
@@ -132,8 +120,8 @@ def _each(
             yield made
 
 
-def _told_apart(given: Sequence[str], photos: Sequence[LabelledImage]) -> list[LabelledImage]:
-    """Call photos whose files have one name by the paths that were given."""
+def _with_unique_ids(given: Sequence[str], photos: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """Return the photos; those whose files have the same name get the given path as their id."""
     names = Counter(photo.id for photo in photos)
     return [
         photo if names[photo.id] == 1 else replace(photo, id=escaped(path))
@@ -149,7 +137,7 @@ def _file_name(name: str | None, stem: str, explainer: str, *, several: bool) ->
 
 
 def _unused(file: str, taken: set[str]) -> str:
-    """Return the name, numbered if another photo of the same name has it."""
+    """Return the name, with a number if it is taken."""
     number, found = 1, file
     while found in taken:
         number += 1

@@ -1,32 +1,27 @@
-"""``baseline`` and ``check``: the gate that fails when explanations get worse."""
+"""``baseline`` and ``check``: the gate that fails if explanations got worse."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from evalkit.cli.console import color_wanted, print_result, stderr_console, terminal_width
 from evalkit.cli.gating import Gating
-from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_TOLERANCE
+from evalkit.cli.options import GATE, takes
+from evalkit.core.settings import merge
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["baseline", "check"]
 
 
 def baseline(run_folder: Path, /, *, output: Path, metrics: str | None = None) -> None:
-    """Write what a run scored into a small file to commit, for `check` to hold later runs against.
+    """Save a baseline file that `check` compares later runs with.
 
-    Parameters
-    ----------
-    run_folder
-        Made by `run`.
-    output
-        The file.
-    metrics
-        The gated ones. [default: symmetric_relevance_gain,insertion,energy_pointing_game, as far as the run has them]
+    Args:
+        run_folder: Folder that `run` or `score` has written.
+        output: The file to write; commit it.
+        metrics: Metrics that `check` compares. [default: symmetric_relevance_gain,insertion,energy_pointing_game, if
+            the run has them]
     """
     from evalkit.analysis.service import baseline_of
     from evalkit.store.baseline import write_baseline
@@ -43,55 +38,28 @@ def baseline(run_folder: Path, /, *, output: Path, metrics: str | None = None) -
     )
 
 
+@takes(*(name for name in GATE if name != "baseline"))
 def check(
     run_folder: Path,
     /,
     *,
-    baseline: Path,
-    tolerance: str = DEFAULT_TOLERANCE,
-    alpha: float = DEFAULT_ALPHA,
-    fail_on_inconclusive: Annotated[bool, Parameter(negative="")] = False,
-    fail_on_map_drift: Annotated[bool, Parameter(negative="")] = False,
-    junit: Path | None = None,
+    baseline: str,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
+    **options: object,
 ) -> None:
-    """Hold a run against a baseline: exit 0 fine, 1 explanations got worse, 3 something is not comparable.
+    """Compare a run with a baseline: exit 0 if explanations did not get worse, 1 if they did, 3 if not comparable.
 
-    Explainers whose maps changed are named whatever the scores say. Inside a GitHub workflow it writes annotations and
-    the step's summary as well.
+    Explainers whose maps changed are always named. Inside a GitHub workflow it also writes annotations and the step's
+    summary.
 
-    Parameters
-    ----------
-    run_folder
-        Made by `run`, on the baseline's images.
-    baseline
-        Written by `baseline`.
-    tolerance
-        How much worse a mean may be: 0.02, 5% (of the baseline's mean), or by metric: deletion=0.02,insertion=5%.
-    alpha
-        The chance that a run that is no worse fails, over all comparisons.
-    fail_on_inconclusive
-        Exit 1 as well where the images do not suffice to say.
-    fail_on_map_drift
-        Exit 1 as well where an explainer's maps changed, whatever the scores.
-    junit
-        Write the verdicts to this file as JUnit XML.
-    format
-        How to print the result.
+    Args:
+        run_folder: Folder that `run` or `score` has written, with images of the baseline.
+        baseline: Baseline file, written by `baseline`.
+        format: Output format.
     """
     from evalkit.report import render_gate
-    from evalkit.store.baseline import read_baseline
 
-    gating = Gating(
-        baseline,
-        read_baseline(baseline),
-        tolerance=tolerance,
-        alpha=alpha,
-        fail_on_inconclusive=fail_on_inconclusive,
-        fail_on_map_drift=fail_on_map_drift,
-        junit=junit,
-    )
-    gate = gating.gate_of(run_folder)
+    gate = Gating.of(merge({"baseline": baseline}, options)).gate_of(run_folder)
     print_result(render_gate(gate, format, width=terminal_width(), color=color_wanted()))
     if gate.exit_code:
         sys.exit(gate.exit_code)

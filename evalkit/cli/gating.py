@@ -1,17 +1,17 @@
-"""What ``run --baseline`` and ``check`` do alike: read the baseline first, and say the verdicts everywhere."""
+"""The comparison with a baseline, for ``run --baseline`` and ``check``: read it first, report the verdicts."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.core.errors import ConfigError, NotComparableError, StoreError
-from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_TOLERANCE, RunOptions
+from evalkit.core.settings import OPTIONS, RunOptions, merge
 from evalkit.store.files import write_file
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ __all__ = ["Gating", "gating_of"]
 
 @dataclass(frozen=True, eq=False)
 class Gating:
-    """A baseline, and how a run is held against it.
+    """A baseline, and how runs are compared with it.
 
     Attributes:
-        file: where the baseline stands.
-        baseline: what is in it.
+        file: the path of the baseline.
+        baseline: its content.
         tolerance: see ``parse_tolerance``.
         alpha: family-wise error of "regressed".
         fail_on_inconclusive: an inconclusive cell makes the exit code 1.
-        fail_on_map_drift: maps that changed make the exit code 1.
-        junit: where JUnit XML goes; None = nowhere.
+        fail_on_map_drift: changed maps make the exit code 1.
+        junit: the JUnit XML file to write; None = none.
     """
 
     file: Path
@@ -43,8 +43,29 @@ class Gating:
     fail_on_map_drift: bool
     junit: Path | None
 
+    @classmethod
+    def of(cls, options: RunOptions) -> Gating:
+        """Read the baseline that the options name.
+
+        Raises:
+            StoreError: the baseline cannot be used.
+            ConfigError: an option is not allowed.
+        """
+        from evalkit.store.baseline import read_baseline
+
+        file = Path(options.baseline or "")
+        return cls(
+            file,
+            read_baseline(file),
+            tolerance=options.tolerance,
+            alpha=options.alpha,
+            fail_on_inconclusive=options.fail_on_inconclusive,
+            fail_on_map_drift=options.fail_on_map_drift,
+            junit=Path(options.junit) if options.junit else None,
+        )
+
     def __post_init__(self) -> None:
-        """Check every option before hours are spent.
+        """Check every option before anything is computed.
 
         Raises:
             ConfigError: an option is not allowed.
@@ -60,26 +81,26 @@ class Gating:
 
     @property
     def precision(self) -> str | None:
-        """The baseline's precision, where it is one that a run can be asked for."""
+        """The baseline's precision, if ``--precision`` accepts it."""
         precision = self.baseline.model.precision
         return precision if precision in ("float32", "bfloat16") else None
 
     def require_comparable(self, target: str, geometry: str) -> None:
-        """Raise NotComparableError, and tell, if a run with this target and geometry cannot be held against it."""
+        """Raise NotComparableError, and report it, if a run with this target and geometry cannot be compared."""
         from evalkit.analysis.gate.check import require_comparable
 
-        with self._refusals_told():
+        with self._refusal_reported():
             require_comparable(self.baseline, target, geometry)
 
     def gate_of(self, run_folder: Path) -> Gate:
-        """Hold a finished run against the baseline, and tell the verdicts wherever they are wanted beside stdout.
+        """Compare a finished run with the baseline, and report the verdicts as JUnit XML and to GitHub.
 
         Raises:
             NotComparableError: another target or geometry, or no image in common.
         """
         from evalkit.analysis.service import gate_of
 
-        with self._refusals_told():
+        with self._refusal_reported():
             gate = gate_of(
                 run_folder,
                 self.baseline,
@@ -91,24 +112,24 @@ class Gating:
         from evalkit.report.gate.github import step_summary, workflow_commands
         from evalkit.report.gate.junit import render_junit
 
-        self._tell(render_junit(gate), workflow_commands(gate), step_summary(gate))
+        self._report(render_junit(gate), workflow_commands(gate), step_summary(gate))
         return gate
 
     @contextmanager
-    def _refusals_told(self) -> Iterator[None]:
+    def _refusal_reported(self) -> Iterator[None]:
         try:
             yield
         except NotComparableError as error:
             from evalkit.report.gate.github import refused
             from evalkit.report.gate.junit import refused_junit
 
-            self._tell(refused_junit(str(error)), refused(str(error)), f"# Not comparable\n\n{error}\n")
+            self._report(refused_junit(str(error)), refused(str(error)), f"# Not comparable\n\n{error}\n")
             raise
 
-    def _tell(self, junit: str, commands: str, summary: str) -> None:
-        """Write JUnit XML where asked, and annotations and the step's summary inside a GitHub workflow.
+    def _report(self, junit: str, commands: str, summary: str) -> None:
+        """Write the JUnit XML file, and annotations and the step's summary inside a GitHub workflow.
 
-        The verdict counts more than a file that cannot be written: that is said, and no more.
+        A file that cannot be written is only a warning, so that the exit code remains the verdict's.
         """
         if self.junit is not None:
             try:
@@ -122,29 +143,22 @@ class Gating:
                 _append(Path(path), summary)
 
 
-def gating_of(options: RunOptions) -> Gating | None:
-    """Return what ``run`` was asked to do with a baseline; None without one.
+def gating_of(given: Mapping[str, object]) -> Gating | None:
+    """Return the comparison with ``--baseline``; None if no baseline is given.
+
+    Args:
+        given: the options that were given, by name.
 
     Raises:
         StoreError: the baseline cannot be used.
-        ConfigError: an option is not allowed, or means nothing without ``--baseline``.
+        ConfigError: an option is not allowed, or has no effect without ``--baseline``.
     """
-    from evalkit.store.baseline import read_baseline
-
-    if options.baseline is None:
-        for key in ("tolerance", "alpha", "fail_on_inconclusive", "fail_on_map_drift", "junit"):
-            if getattr(options, key) is not None:
-                raise ConfigError(f"--{key.replace('_', '-')} needs --baseline FILE; add it, or leave both out")
-        return None
-    return Gating(
-        Path(options.baseline),
-        read_baseline(Path(options.baseline)),
-        tolerance=DEFAULT_TOLERANCE if options.tolerance is None else str(options.tolerance),
-        alpha=DEFAULT_ALPHA if options.alpha is None else options.alpha,
-        fail_on_inconclusive=bool(options.fail_on_inconclusive),
-        fail_on_map_drift=bool(options.fail_on_map_drift),
-        junit=Path(options.junit) if options.junit else None,
-    )
+    if given.get("baseline") is not None:
+        return Gating.of(merge(given))
+    for name, option in OPTIONS.items():
+        if option.needs == "baseline" and given.get(name) is not None:
+            raise ConfigError(f"{option.flag} needs --baseline FILE; add it, or leave both out")
+    return None
 
 
 def _require_writable(junit: Path) -> None:

@@ -1,4 +1,4 @@
-"""``list``: what evalkit knows by name."""
+"""``list``: the explainers, metrics, models and data formats."""
 
 from __future__ import annotations
 
@@ -21,12 +21,9 @@ def list_(
 ) -> None:
     """Print the explainers, metrics, models or data formats that evalkit understands.
 
-    Parameters
-    ----------
-    what
-        Which of them.
-    format
-        How to print the list.
+    Args:
+        what: Which list.
+        format: Output format.
     """
     from evalkit.report import render_listing
 

@@ -20,19 +20,14 @@ def report(
 ) -> None:
     """Write a run as one HTML page that needs no network: leaderboards, patch size, curves, a gallery, the signature.
 
-    The photos of the gallery are read again and must still be what was explained; where they are gone, the maps are
-    shown alone.
+    The photos of the gallery are read again and must be unchanged; if they are missing, the maps are shown without
+    them.
 
-    Parameters
-    ----------
-    run_folder
-        Made by `run` or `score`.
-    data
-        Where the photos are now, if they have moved. [default: where the run read them]
-    output
-        The page. [default: report.html in the run folder]
-    figures
-        A folder for the plots as PNG files: curves, patch sizes, object sizes.
+    Args:
+        run_folder: Folder that `run` or `score` has written.
+        data: Where the photos are now, if they have moved. [default: where the run read them]
+        output: HTML file to write. [default: report.html in the run folder]
+        figures: Folder for the plots as PNG files: curves, patch sizes, object sizes.
     """
     from evalkit.report.html.export import write_figures, write_report
     from evalkit.store.run_folder import RunFolder, require_outside_runs

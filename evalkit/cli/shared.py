@@ -1,37 +1,39 @@
-"""What ``run`` and ``score`` do alike: compute what is missing, print it, hold it against a baseline."""
+"""The work of ``run`` and ``score``: compute what is missing, print it, compare it with a baseline."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evalkit.cli.console import color_wanted, print_result, quiet_native_stderr, stderr_console, terminal_width
 from evalkit.cli.gating import gating_of
 from evalkit.core.names import escaped
-from evalkit.core.settings import DEFAULTS, RunOptions, merge
+from evalkit.core.settings import merge
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["compute_and_print"]
 
 _GO_ON = """
-These were scenes and a small model made for them. With your own photos, one folder a class, and ImageNet's VGG16:
+These were scenes and a small model made for them. With your own photos, one folder per class, and ImageNet's VGG16:
   python -m evalkit run --model vgg16 --data photos/
 With your own model, and boxes or masks (python -m evalkit list datasets):
   python -m evalkit run --model my_model.keras --preprocess vgg16 --data labels.csv"""
 
 
-def compute_and_print(options: RunOptions, form: OutputFormat, *, wide: bool, maps: Sequence[Path] = ()) -> None:
+def compute_and_print(
+    given: Mapping[str, object], form: OutputFormat, *, wide: bool, maps: Sequence[Path] = ()
+) -> None:
     """Compute, print on stdout, and exit with the gate's code if there is a baseline.
 
     Args:
-        options: merged, without defaults.
-        form: of the result.
-        wide: print intervals at any width.
-        maps: folders of maps made elsewhere, entered before the explainers.
+        given: the options that were given, by name.
+        form: the output format.
+        wide: print intervals even if the terminal is narrow.
+        maps: folders of maps from files, listed before the explainers.
     """
-    gating = gating_of(options)
-    options = merge(DEFAULTS, RunOptions(precision=gating.precision) if gating else RunOptions(), options)
+    gating = gating_of(given)
+    options = merge({"precision": gating.precision} if gating else {}, given)
     console = stderr_console()
 
     def say(text: str) -> None:
@@ -39,7 +41,7 @@ def compute_and_print(options: RunOptions, form: OutputFormat, *, wide: bool, ma
 
     with quiet_native_stderr():
         from evalkit.harness.planning.prepare import default_output, prepare
-    from evalkit.api.run import run_plan
+    from evalkit.api.evaluate import run_plan
     from evalkit.models.zoo.applications import MINI
     from evalkit.report import render
 
@@ -47,7 +49,7 @@ def compute_and_print(options: RunOptions, form: OutputFormat, *, wide: bool, ma
     if gating:
         gating.require_comparable(plan.target_text, plan.geometry)
     path = Path(options.output) if options.output else default_output(plan)
-    manifest, results = run_plan(plan, path, fresh=bool(options.fresh), console=console)
+    manifest, results = run_plan(plan, path, fresh=options.fresh, console=console)
     gate = gating.gate_of(path) if gating else None
     shown = render(manifest, results, form, width=terminal_width(), wide=wide, color=color_wanted(), gate=gate)
     print_result(shown)

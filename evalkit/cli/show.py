@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from evalkit.cli.console import color_wanted, print_result, terminal_width
-from evalkit.core.settings import RunOptions, merge
+from evalkit.cli.options import Flag, takes
+from evalkit.core.settings import parsed
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["show"]
 
+_OWN = "that of the run"
 
+
+@takes("criterion", "margin", defaults={"criterion": _OWN, "margin": _OWN})
 def show(
     run_folder: Path,
     /,
     *,
-    per_image: Annotated[bool, Parameter(negative="")] = False,
-    criterion: str | None = None,
-    margin: float | None = None,
+    per_image: Flag = False,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
-    wide: Annotated[bool, Parameter(negative="")] = False,
+    wide: Flag = False,
+    **options: object,
 ) -> None:
     """Print the results of a run folder.
 
-    Parameters
-    ----------
-    run_folder
-        Made by `run`.
-    per_image
-        Print every image's scores instead of the leaderboards.
-    criterion
-        Choose the patch size by this metric instead of the run's own.
-    margin
-        Accept this loss to the best size instead of the run's own.
-    format
-        How to print the result.
-    wide
-        Print intervals at any width.
+    Args:
+        run_folder: Folder that `run` or `score` has written.
+        per_image: Print the scores of every image instead of the leaderboards.
+        format: Output format.
+        wide: Print intervals even if the terminal is narrow.
     """
     from evalkit.analysis.load import table_of
     from evalkit.analysis.service import results_of
@@ -52,7 +43,7 @@ def show(
             manifest = folder.read_manifest()
             text = render_scores(table_of(folder, manifest), format, width=terminal_width())
         else:
-            manifest, results = results_of(folder, criterion=criterion, margin=merge(RunOptions(margin=margin)).margin)
+            manifest, results = results_of(folder, **parsed(options))
             text = render(manifest, results, format, width=terminal_width(), wide=wide, color=color_wanted())
     finally:
         folder.close()

@@ -1,241 +1,323 @@
-"""The options of ``run``: CONFIG.toml and the command line say the same things in the same words."""
+"""The options of a run: each is declared here once, with its type, default and help text.
+
+From this declaration come the command line (``cli/options.py``), CONFIG.toml (``read_config``), the keywords of
+``evalkit.evaluate`` and the command that repeats a run (``report/rerun.py``).
+"""
 
 from __future__ import annotations
 
-import math
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import Annotated, Any, Literal
 
 from evalkit.core.errors import ConfigError, nearest
+from evalkit.core.options import (
+    AreaRange,
+    Option,
+    options_of,
+    read_area_range,
+    read_patch_sizes,
+    read_specs,
+    read_strides,
+    read_tolerance,
+)
 from evalkit.core.specs import simplify
 
 __all__ = [
-    "DEFAULTS",
     "DEFAULT_ALPHA",
     "DEFAULT_CRITERION",
     "DEFAULT_MARGIN",
     "DEFAULT_TOLERANCE",
+    "OPTIONS",
     "RunOptions",
     "completed",
     "merge",
-    "patch_sizes_of",
+    "parsed",
     "read_config",
-    "region_area_of",
-    "strides_of",
 ]
 
 
 DEFAULT_CRITERION, DEFAULT_MARGIN = "symmetric_relevance_gain", 0.02
 DEFAULT_TOLERANCE, DEFAULT_ALPHA = "0.02", 0.05
 
-
-class RunOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Every option of ``run`` that CONFIG.toml may hold; None = not given.
-
-    Attributes:
-        data: what ``--data`` points to.
-        data_format: which reader takes it; None = the one that fits what stands there.
-        model: a ``.keras`` file, a ``keras.applications`` name or ``module:function``.
-        weights: a weights file.
-        preprocess: a ``keras.applications`` family, or ``none``.
-        class_names: a JSON list, one name a line, or Keras' class index.
-        class_map: a JSON or CSV file: class of the images to one or more outputs of the model.
-        explainers: specs, as one text or a list.
-        patch_sizes: pixels, as one text or a list.
-        strides: ``patch``, ``half`` or pixels, as one text or a list.
-        metrics: specs, as one text or a list.
-        criterion: the metric that decides the patch size.
-        margin: the loss of it that is accepted.
-        steps: of the perturbation metrics.
-        limit: the most images.
-        region_area: only images whose object takes such a share of the photo, e.g. ``0.02..0.5``.
-        only_correct: only images that the model gets right.
-        target: ``label`` or ``predicted``.
-        geometry: ``squash`` or ``center-crop``.
-        precision: ``auto``, ``float32`` or ``bfloat16``.
-        batch_size: the most images in one pass.
-        seed: of everything random.
-        output: the run folder.
-        fresh: forget what the run folder holds.
-        fail_on_error: stop at the first photo, explainer or metric that fails.
-        baseline: what the run is held against.
-        tolerance: how much worse a mean may be, see ``parse_tolerance``.
-        alpha: family-wise error of "regressed".
-        fail_on_inconclusive: exit 1 as well where the images do not suffice to say.
-        fail_on_map_drift: exit 1 as well where maps changed.
-        junit: where the gate's verdicts go as JUnit XML.
-    """
-
-    data: str | None = None
-    data_format: str | None = None
-    model: str | None = None
-    weights: str | None = None
-    preprocess: str | None = None
-    class_names: str | None = None
-    class_map: str | None = None
-    explainers: str | list[str] | None = None
-    patch_sizes: str | list[int] | None = None
-    strides: str | list[int | str] | None = None
-    metrics: str | list[str] | None = None
-    criterion: str | None = None
-    margin: float | None = None
-    steps: int | None = None
-    limit: int | None = None
-    region_area: str | None = None
-    only_correct: bool | None = None
-    target: str | None = None
-    geometry: str | None = None
-    precision: str | None = None
-    batch_size: int | None = None
-    seed: int | None = None
-    output: str | None = None
-    fresh: bool | None = None
-    fail_on_error: bool | None = None
-    baseline: str | None = None
-    tolerance: str | float | None = None
-    alpha: float | None = None
-    fail_on_inconclusive: bool | None = None
-    fail_on_map_drift: bool | None = None
-    junit: str | None = None
-
-
-DEFAULTS = RunOptions(
-    steps=28,
-    target="label",
-    geometry="squash",
-    precision="auto",
-    seed=0,
-    only_correct=False,
-    fresh=False,
-    margin=DEFAULT_MARGIN,
+_SCENES, _MINI, _SCENES_LIMIT = "scenes", "vgg16-mini", 24
+_NO_NUMBER = "it changes no score"
+_gate = partial(
+    Option,
+    "gate",
+    not_in_python="evalkit.testing.assert_no_regression compares a run with a baseline",
+    not_repeated=_NO_NUMBER,
 )
-
-_SCENES, _MINI = "scenes", "vgg16-mini"
-_BENCHMARK = RunOptions(data=_SCENES, model=_MINI, limit=24)
-
-_CHOICES = {
-    "target": ("label", "predicted"),
-    "geometry": ("squash", "center-crop"),
-    "precision": ("auto", "float32", "bfloat16"),
-}
-_AT_LEAST = {"steps": 1, "limit": 1, "batch_size": 1, "seed": 0}
+_with_baseline = partial(_gate, needs="baseline")
 
 
-def read_config(path: Path) -> RunOptions:
-    """Read CONFIG.toml.
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The options of a run, read and checked; ``merge`` makes one.
 
-    Raises:
-        ConfigError: the file is missing, not TOML, or has an unknown key or a value of the wrong kind.
+    ``evalkit.core.options.Option`` says what each annotation means. None: not given, and the default depends on the
+    run.
     """
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"configuration '{path}' cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"configuration '{path}' is not valid TOML: {error}") from error
-    known = RunOptions.__struct_fields__
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"configuration '{path}': unknown key '{key}': {nearest(key, known)}")
-    try:
-        return msgspec.convert(table, RunOptions)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"configuration '{path}': {error}") from error
+
+    data: Annotated[
+        str | None,
+        Option(
+            "data",
+            "A folder of class folders; a CSV manifest with the columns image, class_index or label, and "
+            "optionally x0,y0,x1,y1 or mask; COCO JSON; Pascal VOC or ImageNet XML (`list datasets` shows all); or "
+            "scenes, which are built in.",
+            default="scenes",
+            not_in_python="it is the argument images",
+        ),
+    ] = None
+    data_format: Annotated[
+        Literal["folder", "masks", "csv", "coco", "voc", "imagenet"] | None,
+        Option("data", "Format of the data.", default="detected"),
+    ] = None
+    class_map: Annotated[
+        str | None,
+        Option(
+            "data",
+            'File that maps the classes of the images to outputs of the model: JSON {"dog": [151, "beagle"]} or '
+            "CSV class,output; outputs by index, name or WordNet id. The score of a class with several outputs is the "
+            "sum of their probabilities; images of a class without an output are left out.",
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        Option(
+            "model",
+            "A .keras file, vgg16 or any other keras.applications name, module:function, or vgg16-mini, which is "
+            "built in.",
+            default="vgg16-mini for scenes",
+            not_in_python="it is the argument model",
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        Option(
+            "model", "Weights file, instead of ImageNet's weights.", not_in_python="the argument model has its weights"
+        ),
+    ] = None
+    preprocess: Annotated[
+        str | None,
+        Option(
+            "model",
+            "Preprocessing of the model's input: vgg16, resnet, mobilenet_v2 ... (any keras.applications family), "
+            "or none for RGB in 0..255. A .keras file or Keras model needs it unless it begins with a Rescaling or "
+            "Normalization layer.",
+        ),
+    ] = None
+    class_names: Annotated[
+        str | None,
+        Option(
+            "model",
+            "File with the names of the model's outputs, in their order: a JSON list, one name per line, Keras' "
+            "imagenet_class_index.json, or ImageNet's LOC_synset_mapping.txt.",
+            in_python="Names of the model's outputs, in their order.",
+        ),
+    ] = None
+    explainers: Annotated[
+        tuple[Any, ...] | None,
+        Option(
+            "run",
+            "Explainers with their parameters, for example gradcam,occlusion(stride=half),random.",
+            default="those of `list explainers` that fit the model",
+            read=read_specs,
+        ),
+    ] = None
+    patch_sizes: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            "run",
+            "Patch sizes in pixels, for occlusion without a patch_size of its own.",
+            default="16,24,32,40,56,64; for scenes 16,24,32,40,56",
+            read=read_patch_sizes,
+            not_repeated="the explainers of the command name their patch sizes",
+        ),
+    ] = None
+    strides: Annotated[
+        tuple[int | str, ...] | None,
+        Option(
+            "run",
+            "Strides, for occlusion without a stride of its own: patch (the patch size), half (of it), or pixels. "
+            "Every patch size is run with every stride; one number compares patch sizes at the same stride.",
+            default="patch",
+            read=read_strides,
+            not_repeated="the explainers of the command name their strides",
+        ),
+    ] = None
+    metrics: Annotated[
+        tuple[Any, ...] | None,
+        Option(
+            "run",
+            "Metrics with their parameters, for example deletion,insertion(steps=56).",
+            default="those of `list metrics`",
+            read=read_specs,
+        ),
+    ] = None
+    criterion: Annotated[
+        str | None,
+        Option("run", "Metric that decides the patch size.", default=DEFAULT_CRITERION),
+    ] = None
+    margin: Annotated[
+        float,
+        Option("run", "Largest accepted loss of the criterion, relative to the best size.", above=0),
+    ] = DEFAULT_MARGIN
+    steps: Annotated[int, Option("run", "Number of steps of deletion and insertion.", at_least=1)] = 28
+    limit: Annotated[
+        int | None,
+        Option(
+            "run",
+            "Largest number of images, taken evenly over the classes.",
+            default=f"all; of scenes {_SCENES_LIMIT}",
+            at_least=1,
+        ),
+    ] = None
+    region_area: Annotated[
+        AreaRange | None,
+        Option(
+            "run",
+            "Keep only images whose object covers this fraction of the image, e.g. 0.02..0.5",
+            read=read_area_range,
+        ),
+    ] = None
+    only_correct: Annotated[bool, Option("run", "Keep only images that the model classifies correctly.")] = False
+    target: Annotated[
+        Literal["label", "predicted"],
+        Option("run", "Class to explain and score: the label, or the class that the model predicts."),
+    ] = "label"
+    geometry: Annotated[
+        Literal["squash", "center-crop"],
+        Option("run", "How photos are fitted to the model's input."),
+    ] = "squash"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Option(
+            "run",
+            "Number format of the model; auto is bfloat16 if the processor computes it fast and the scores of the "
+            "first photos agree with float32, else float32.",
+        ),
+    ] = "auto"
+    batch_size: Annotated[
+        int | None,
+        Option(
+            "run",
+            "Largest number of images in one pass.",
+            default="as many as fit in 1 GB, at most 32; fewer if memory is short",
+            at_least=1,
+            not_repeated="it depends on the memory of the machine",
+        ),
+    ] = None
+    seed: Annotated[int, Option("run", "Random seed.", at_least=0)] = 0
+    output: Annotated[
+        str | None,
+        Option(
+            "run",
+            "Run folder; a run that it holds is continued.",
+            default="runs/DATA-MODEL-SIGNATURE",
+            in_python="Run folder; a run that it holds is continued. [default: a temporary folder, removed with the "
+            "returned object]",
+            not_repeated=_NO_NUMBER,
+        ),
+    ] = None
+    fresh: Annotated[
+        bool,
+        Option("run", "Delete the results in the run folder first.", not_repeated=_NO_NUMBER),
+    ] = False
+    fail_on_error: Annotated[
+        bool,
+        Option(
+            "run",
+            "Stop at the first photo, explainer or metric that fails. Without it, only the scores that it would "
+            "have given are missing.",
+            not_repeated=_NO_NUMBER,
+        ),
+    ] = False
+    baseline: Annotated[
+        str | None,
+        _gate(
+            "Compare the run with this baseline file, as `check` does: exit 1 if explanations got worse, 3 if the "
+            "two are not comparable. The baseline's precision is used unless --precision is given."
+        ),
+    ] = None
+    tolerance: Annotated[
+        str,
+        _with_baseline(
+            "Largest accepted loss of a mean: 0.02, 5% (of the baseline's mean), or by metric: "
+            "deletion=0.02,insertion=5%.",
+            read=read_tolerance,
+        ),
+    ] = DEFAULT_TOLERANCE
+    alpha: Annotated[float, _with_baseline("Probability that a run that is not worse fails, over all comparisons.")] = (
+        DEFAULT_ALPHA
+    )
+    fail_on_inconclusive: Annotated[bool, _with_baseline("Also fail if there are too few images for a verdict.")] = (
+        False
+    )
+    fail_on_map_drift: Annotated[
+        bool, _with_baseline("Also fail if an explainer's maps changed, even if its scores did not.")
+    ] = False
+    junit: Annotated[str | None, _with_baseline("Write the verdicts to this file as JUnit XML.")] = None
 
 
-def merge(*layers: RunOptions) -> RunOptions:
-    """Lay options over each other, the last one on top, and check their values.
+OPTIONS: Mapping[str, Option] = options_of(RunOptions)
+"""Every option, by name."""
+
+
+def parsed(written: Mapping[str, object]) -> dict[str, Any]:
+    """Return the typed values of the options that are given.
+
+    Args:
+        written: option names to values, as they are written anywhere; None = not given.
 
     Raises:
         ConfigError: a value that is not allowed; the option is named as on the command line.
     """
-    merged: dict[str, Any] = {}
+    return {name: OPTIONS[name].parsed(value) for name, value in written.items() if value is not None}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return the options that CONFIG.toml gives.
+
+    Raises:
+        ConfigError: the file is missing, not TOML, or has an unknown key or a value that is not allowed.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"configuration '{path}' cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"configuration '{path}' is not valid TOML: {error}") from error
+    for key in table:
+        if key not in OPTIONS:
+            raise ConfigError(f"configuration '{path}': unknown key '{key}': {nearest(key, OPTIONS)}")
+    try:
+        return parsed(table)
+    except ConfigError as error:
+        raise ConfigError(f"configuration '{path}': {error}") from error
+
+
+def merge(*layers: Mapping[str, object]) -> RunOptions:
+    """Return the options of all layers; a later layer replaces what an earlier one gives.
+
+    Raises:
+        ConfigError: a value that is not allowed; the option is named as on the command line.
+    """
+    values: dict[str, Any] = {}
     for layer in layers:
-        merged.update({key: value for key, value in msgspec.structs.asdict(layer).items() if value is not None})
-    for key, value in merged.items():
-        if "\0" in str(value):
-            raise ConfigError(f"{_option(key)} {value!r} holds a zero character; leave it out")
-    for key, allowed in _CHOICES.items():
-        if key in merged and merged[key] not in allowed:
-            raise ConfigError(f"{_option(key)} '{merged[key]}' is unknown: {nearest(merged[key], allowed)}")
-    for key, lowest in _AT_LEAST.items():
-        if key in merged and merged[key] < lowest:
-            raise ConfigError(f"{_option(key)} {merged[key]} is not allowed; it must be at least {lowest}")
-    if "margin" in merged and not 0 < merged["margin"] < float("inf"):
-        raise ConfigError(f"--margin {merged['margin']:g} is not allowed; it must be above 0, for example 0.02")
-    return RunOptions(**merged)
+        values.update(parsed(layer))
+    return RunOptions(**values)
 
 
 def completed(options: RunOptions) -> RunOptions:
     """Fill in the embedded benchmark: scenes need no model and no limit, and its model, or nothing at all, no data."""
     if options.data is None and simplify(options.model or _MINI) == simplify(_MINI):
-        options = merge(options, RunOptions(data=_SCENES))
-    return merge(_BENCHMARK, options) if options.data == _SCENES else options
-
-
-def patch_sizes_of(options: RunOptions) -> list[int] | None:
-    """Return the patch sizes in pixels, or None if not given.
-
-    Raises:
-        ConfigError: not whole numbers of at least 1.
-    """
-    given = options.patch_sizes
-    if given is None:
-        return None
-    parts = [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
-    try:
-        sizes = [int(part) for part in parts]
-    except ValueError:
-        raise ConfigError(f"--patch-sizes '{given}' is not a list of pixels; write for example 16,32,40") from None
-    if not sizes or min(sizes) < 1:
-        raise ConfigError(f"--patch-sizes '{given}' is not allowed; every size must be at least 1 pixel")
-    return list(dict.fromkeys(sizes))
-
-
-def strides_of(options: RunOptions) -> list[int | str] | None:
-    """Return the strides, ``patch``, ``half`` or pixels, or None if not given.
-
-    Raises:
-        ConfigError: something else.
-    """
-    given = options.strides
-    if given is None:
-        return None
-    parts = [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
-    strides: list[int | str] = []
-    for part in parts:
-        text = str(part)
-        if text not in ("patch", "half") and not (text.isdecimal() and int(text) >= 1):
-            raise ConfigError(f"--strides '{text}' is not allowed; write patch, half, or pixels of at least 1")
-        strides.append(int(text) if text.isdecimal() else text)
-    if not strides:
-        raise ConfigError("--strides is empty; write for example patch,half or 16")
-    return list(dict.fromkeys(strides))
-
-
-def region_area_of(options: RunOptions) -> tuple[float, float] | None:
-    """Return the least and the largest share of the photo that the object may take, both included, or None.
-
-    Raises:
-        ConfigError: not two shares of 0..1, the smaller first.
-    """
-    if options.region_area is None:
-        return None
-    low, separator, high = options.region_area.partition("..")
-    try:
-        least, most = float(low or 0), float(high or 1)
-    except ValueError:
-        least, most = math.nan, math.nan
-    if not separator or not 0 <= least <= most <= 1:
-        raise ConfigError(
-            f"--region-area '{options.region_area}' is not allowed; write two shares of the photo's area, for example "
-            "0.02..0.5, or 0.02.. or ..0.5"
-        )
-    return least, most
-
-
-def _option(key: str) -> str:
-    return f"--{key.replace('_', '-')}"
+        options = replace(options, data=_SCENES)
+    if options.data != _SCENES:
+        return options
+    limit = _SCENES_LIMIT if options.limit is None else options.limit
+    return replace(options, model=_MINI if options.model is None else options.model, limit=limit)

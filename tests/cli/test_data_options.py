@@ -153,7 +153,7 @@ def test_a_format_can_be_forced(evalkit, coco):
     [
         (["--data-format", "yolo"], "yolo"),
         (["--class-map", "gone.json"], "--class-map 'gone.json' cannot be read"),
-        (["--region-area", "0.5"], "--region-area '0.5' is not allowed; write two shares"),
+        (["--region-area", "0.5"], "--region-area '0.5' is not allowed; write two fractions"),
         (["--region-area", "0.5..0.2"], "--region-area '0.5..0.2' is not allowed"),
         (["--region-area", "a..b"], "--region-area 'a..b' is not allowed"),
     ],

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from evalkit.report.html.page import rerun_command
+from evalkit.report.rerun import rerun_command
 from evalkit.store.run_folder import RunFolder
 
 

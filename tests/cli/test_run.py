@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sqlite3
 
 import pytest
-
-from evalkit.cli.options import DataParameters, ModelParameters, RunParameters
-from evalkit.core.settings import RunOptions
 
 QUICK = {
     "--data": "labels.csv",
@@ -348,12 +344,3 @@ def test_verbs_and_runs_that_do_not_exist(evalkit, workplace):
     done = evalkit("show", "nowhere")
     assert done.code == 2
     assert "'nowhere' is not a run folder" in done.err
-
-
-def test_every_option_of_the_configuration_is_on_the_command_line_and_the_other_way_round():
-    shared = (DataParameters, ModelParameters, RunParameters)
-    names = [field.name for one in shared for field in dataclasses.fields(one)]
-    assert sorted(names) == sorted(RunOptions.__struct_fields__)
-    for one in shared:
-        for field in dataclasses.fields(one):
-            assert f"\n    {field.name}\n        " in one.__doc__, field.name

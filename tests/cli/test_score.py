@@ -13,7 +13,7 @@ from PIL import Image
 
 from evalkit.core.errors import ConfigError
 from evalkit.explainers.precomputed import precomputed_maps
-from evalkit.report.html.page import rerun_command
+from evalkit.report.rerun import rerun_command
 from evalkit.store.run_folder import RunFolder
 
 COMMON = ["--data", "labels.csv", "--model", "tiny.keras", "--target", "predicted", "--steps", "4"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from evalkit.analysis.gate.tolerance import parse_tolerance
 from evalkit.core.errors import EvalkitError
 from evalkit.core.registry import parse_spec, split_specs
-from evalkit.core.settings import DEFAULTS, RunOptions, merge, patch_sizes_of, read_config, strides_of
+from evalkit.core.settings import RunOptions, merge, read_config
 from evalkit.explainers.catalog import EXPLAINERS, expand
 from evalkit.metrics.catalog import METRICS
 from evalkit.store.baseline import read_baseline
@@ -68,7 +68,7 @@ def test_tolerances(text):
 
 
 OPTIONS = st.dictionaries(
-    st.one_of(st.sampled_from(RunOptions.__struct_fields__), st.text(max_size=12)),
+    st.one_of(st.sampled_from(list(RunOptions.__dataclass_fields__)), st.text(max_size=12)),
     st.one_of(st.integers(), st.floats(), st.booleans(), st.text(max_size=12), st.lists(st.integers(), max_size=3)),
     max_size=5,
 )
@@ -92,9 +92,8 @@ def test_configurations_that_are_toml(tmp_path, options):
     path = tmp_path / "run.toml"
     path.write_text(text, encoding="utf-8", errors="surrogatepass")
     with own_errors:
-        merged = merge(DEFAULTS, read_config(path))
-        patch_sizes_of(merged)
-        strides_of(merged)
+        settings = merge(read_config(path))
+        assert merge(vars(settings)) == settings
 
 
 @quick

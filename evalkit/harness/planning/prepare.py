@@ -16,9 +16,6 @@ from evalkit.core.settings import (
     DEFAULT_MARGIN,
     RunOptions,
     completed,
-    patch_sizes_of,
-    region_area_of,
-    strides_of,
 )
 from evalkit.datasets.class_map import read_class_map
 from evalkit.datasets.classes import match_classes
@@ -83,19 +80,18 @@ def prepare(
     steps, seed = options.steps or 28, options.seed or 0
     # What needs no model comes first: a typo should not cost the time it takes to load one.
     built_metrics = build_metrics(options.metrics if metrics is None else metrics, steps=steps)
-    sizes = patch_sizes_of(options)
+    sizes = options.patch_sizes
     by_default = SCENES_PATCH_SIZES if options.data == "scenes" else DEFAULT_PATCH_SIZES
     given = options.explainers if explainers is None else explainers
     built = expand(
         "default" if given is None else given,
         sizes or by_default,
         seed,
-        strides=strides_of(options) or ("patch",),
+        strides=options.strides or ("patch",),
         say=say,
     )
     criterion = _criterion(options.criterion, built_metrics)
     class_map = read_class_map(Path(options.class_map)) if options.class_map else None
-    region_area_of(options)
     data_source = "" if images is not None else _source(options.data or "")
     images = open_image_set(options.data or "", options.data_format) if images is None else images
     supplied = precomputed_maps(maps, [entry.id for entry in images.entries])

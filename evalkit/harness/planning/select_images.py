@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from evalkit.core.errors import DataError, ImageError
-from evalkit.core.settings import RunOptions, region_area_of
+from evalkit.core.settings import RunOptions
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.files import region_share
 from evalkit.datasets.geometry import Geometry, fit
@@ -23,9 +23,8 @@ Wanted = Callable[[Entry], bool]
 def chosen_by(options: RunOptions) -> dict[str, str]:
     """Return the options besides the limit that choose among the images, for the signature."""
     found = {}
-    area = region_area_of(options)
-    if area is not None:
-        found["region_area"] = f"{area[0]:g}..{area[1]:g}"
+    if options.region_area is not None:
+        found["region_area"] = str(options.region_area)
     if options.only_correct:
         found["only_correct"] = "yes"
     return found
@@ -48,9 +47,9 @@ def select(images: ImageSet, options: RunOptions, classifier: Classifier, geomet
         DataError: none is left.
     """
     tests: dict[str, Wanted] = {}
-    area = region_area_of(options)
+    area = options.region_area
     if area is not None:
-        tests[f"--region-area {options.region_area}"] = lambda entry: _within(images, entry, area)
+        tests[f"--region-area {area}"] = lambda entry: _within(images, entry, area)
     if options.only_correct:
         tests["--only-correct"] = lambda entry: is_correct(images, entry, classifier, geometry) is not False
     asked, refused = dict.fromkeys(tests, 0), dict.fromkeys(tests, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,10 @@ from evalkit.analysis.curves import by_object_size, curves_of, variants
 from evalkit.analysis.load import table_of
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.analysis.service import results_of
-from evalkit.core.settings import DEFAULTS
-from evalkit.datasets.open import FORMATS
 from evalkit.report.html.gallery import Photos, gallery
 from evalkit.report.html.key_findings import answers
 from evalkit.report.html.plots import curve_plot, object_size_plot, sweep_plot, to_svg
+from evalkit.report.rerun import rerun_command
 from evalkit.report.tables.leaderboard import (
     Leaderboard,
     beaten,
@@ -35,12 +33,11 @@ from evalkit.store.run_folder import RunFolder
 if TYPE_CHECKING:
     from evalkit.datasets.image_set import ImageSet
 
-__all__ = ["leading", "report_page", "rerun_command"]
+__all__ = ["leading", "report_page"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _SWEEP_METRICS = 5
 _KEY_STEPS = 13
-_SUPPLIED = "maps"  # made elsewhere
 
 
 def report_page(folder: RunFolder, images: ImageSet | None = None) -> str:
@@ -255,32 +252,3 @@ def _key() -> str:
 
     colors = colored(np.linspace(-1, 1, _KEY_STEPS)[None], Scale("signed", -1.0, 1.0, ""))[0].tolist()
     return "background:linear-gradient(to right," + ",".join(f"rgb({r},{g},{b})" for r, g, b in colors) + ")"
-
-
-def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:
-    """Return the command line that makes this run again, and what has to be filled in by hand."""
-    settings, model, data = manifest.settings, manifest.model, manifest.data
-    own = [one.text for one in manifest.explainers if one.name != _SUPPLIED]
-    folders = [str(one.parameters.get("folder")) for one in manifest.explainers if one.name == _SUPPLIED]
-    verb = ["score", *folders] if folders else ["run"]
-    files = {"model": model.name, **manifest.files}
-    parts = ["python", "-m", "evalkit", *verb, "--data", data.source or data.name]
-    for option, path in files.items():
-        parts += [f"--{option.replace('_', '-')}", path]
-    parts += ["--preprocess", model.preprocess, "--explainers", ",".join(own)]
-    parts += ["--metrics", ",".join(manifest.metrics)]
-    parts += ["--criterion", settings.criterion] if settings.criterion in manifest.metrics else []
-    parts += ["--margin", repr(settings.margin), "--steps", str(settings.steps), "--seed", str(settings.seed)]
-    target, _, mapped = settings.target.partition("(")
-    parts += ["--target", target, "--geometry", settings.geometry]
-    parts += ["--data-format", data.kind] if data.kind in FORMATS else []
-    for option, value in settings.chosen.items():
-        parts += [f"--{option.replace('_', '-')}", *([] if value == "yes" else [value])]
-    parts += [] if settings.limit is None else ["--limit", str(settings.limit)]
-    parts += ["--precision", model.precision] if model.precision in ("float32", "bfloat16") else []
-    notes = ["Add the --class-map FILE that you gave."] if mapped and "class_map" not in files else []
-    if "model" not in manifest.files:
-        notes.append("The model was an object in memory: evaluate it from Python, or save it and name its file.")
-    if not data.source and DEFAULTS.data is None:
-        notes.append("The images were in memory: evaluate them from Python.")
-    return shlex.join(parts), notes

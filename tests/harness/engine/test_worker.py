@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evalkit.core.settings import DEFAULTS, RunOptions, merge
+from evalkit.core.settings import merge
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import expand
@@ -214,7 +214,7 @@ def test_scores_do_not_depend_on_the_order_of_the_photos(tiny, photos, tmp_path)
 def test_prepare_says_what_is_missing():
     for given, message in [({"model": "my.keras"}, "--data is missing"), ({"data": "x"}, "--model is missing")]:
         with pytest.raises(ValueError, match=message):
-            prepare(merge(DEFAULTS, RunOptions(**given)), print)
+            prepare(merge(given), print)
 
 
 MEMORY = """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evalkit.core.errors import ModelError
-from evalkit.core.settings import DEFAULTS, RunOptions, merge
+from evalkit.core.settings import merge
 from evalkit.harness.planning import prepare as module
 from evalkit.models.classifier import Classifier
 from evalkit.models.keras import precision
@@ -110,8 +110,8 @@ def prepared(tmp_path, tiny_model, photos, monkeypatch):
         said = []
         monkeypatch.setattr(module, "has_bfloat16_units", lambda: units)
         monkeypatch.setattr(module, "agreement", lambda *_: Agreement(3, 0.0 if close else 0.5, 1.0, True))
-        options = RunOptions(data="labels.csv", model="tiny.keras", precision=choice, explainers="random")
-        return module.prepare(merge(DEFAULTS, options), said.append), said
+        options = {"data": "labels.csv", "model": "tiny.keras", "precision": choice, "explainers": "random"}
+        return module.prepare(merge(options), said.append), said
 
     return call
 
