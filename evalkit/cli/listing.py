@@ -19,7 +19,7 @@ def list_(
     *,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
 ) -> None:
-    """Print the explainers, metrics, models or data formats that evalkit understands.
+    """Print the explainers, metrics, models or data formats that evalkit supports.
 
     Args:
         what: Which list.

@@ -18,7 +18,7 @@ __all__ = ["validate"]
 _COULD_NOT_START = 2
 
 
-@takes(*DATA, *MODEL, "limit", "target", "geometry", required=("data",), defaults={"limit": "all"})
+@takes(*DATA, *MODEL, "limit", "target", "geometry", required=("data",), defaults={"model": "", "limit": "all"})
 def validate(
     *,
     format: Literal["table", "json"] = "table",  # noqa: A002 - the option's name

@@ -250,7 +250,7 @@ def read_area_range(flag: str, written: object) -> AreaRange:
 
 
 def read_tolerance(flag: str, written: object) -> str:
-    """Return the tolerance as text; ``evalkit.analysis.gate.tolerance`` knows the metrics that it may name."""
+    """Return the tolerance as text; ``evalkit.analysis.gate.tolerance`` parses it with the names of the metrics."""
     return written if isinstance(written, str) else repr(_number(flag, written))
 
 

@@ -59,3 +59,10 @@ def test_show_of_an_analysed_run_imports_nothing_slow(evalkit, workplace):
 
 def test_an_import_of_tensorflow_would_be_seen():
     assert python("import keras\n" + without_slow_imports(["--help"])).returncode != 0
+
+
+@pytest.mark.parametrize("module", ["evalkit.__main__", "evalkit.cli.app"])
+def test_main_is_a_console_script(module):
+    done = python(f"import sys; sys.argv = ['evalkit', 'run', '--help']\nfrom {module} import main\nsys.exit(main())")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage: python -m evalkit run")
