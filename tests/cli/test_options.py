@@ -18,7 +18,6 @@ from evalkit.api.evaluate import EvaluateOptions
 from evalkit.cli.app import build_app
 from evalkit.core.options import AreaRange
 from evalkit.core.settings import OPTIONS, RunOptions, merge, parsed, read_config
-from evalkit.datasets.open import FORMATS
 from evalkit.report.rerun import rerun_command
 from evalkit.store.run_folder import RunFolder
 from evalkit.testing import assert_no_regression
@@ -130,10 +129,6 @@ def test_defaults_are_valid_and_typed():
     for name, option in OPTIONS.items():
         if option.value is not None:
             assert option.parsed(option.value) == option.value, name
-
-
-def test_data_formats_are_those_of_the_readers():
-    assert OPTIONS["data_format"].choices == FORMATS
 
 
 def test_python_help_has_the_shared_texts():

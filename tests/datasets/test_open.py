@@ -5,13 +5,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 
-from evalkit.cli.options import DataFormat
 from evalkit.core.errors import ConfigError, DataError
+from evalkit.core.settings import OPTIONS
 from evalkit.datasets.formats import DATA_FORMATS
 from evalkit.datasets.open import FORMATS, open_image_set
 
@@ -71,7 +70,7 @@ def test_another_format_than_the_data_have_is_refused_by_its_reader(tmp_path: Pa
 
 def test_lists_documentation_and_options_name_every_format() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
-    assert {one.name for one in DATA_FORMATS if one.name} == set(FORMATS) == set(get_args(DataFormat))
+    assert {one.name for one in DATA_FORMATS if one.name} == set(FORMATS) == set(OPTIONS["data_format"].choices)
     assert all(f"| `{name}` |" in text for name in FORMATS)
     assert all(one.example.count("\n") == 1 for one in DATA_FORMATS)
 
