@@ -9,7 +9,15 @@ from evalkit.core.registry import Registry
 from evalkit.core.specs import Spec, parse_spec
 from evalkit.explainers.base import Explainer, SweepOptions
 
-__all__ = ["DEFAULT_EXPLAINERS", "DEFAULT_PATCH_SIZES", "EXPLAINERS", "SCENES_PATCH_SIZES", "expand", "unused_by"]
+__all__ = [
+    "DEFAULT_EXPLAINERS",
+    "DEFAULT_PATCH_SIZES",
+    "EXPLAINERS",
+    "SCENES_PATCH_SIZES",
+    "expand",
+    "names_in",
+    "unused_by",
+]
 
 EXPLAINERS: Registry[Explainer] = Registry(
     "explainer",
@@ -58,8 +66,8 @@ def expand(
     stride either, per stride. A stride in pixels is left out where it is larger than the patch.
 
     Args:
-        given: ``"gradcam, occlusion(stride=half)"``, or specs and ``Explainer`` objects one by one. The word
-            ``default`` stands for ``DEFAULT_EXPLAINERS``, ``all`` for every explainer in the catalog.
+        given: ``"gradcam, occlusion(stride=half)"``, or specs and ``Explainer`` objects one by one. None
+            or the word ``default`` stands for ``DEFAULT_EXPLAINERS``, ``all`` for every explainer in the catalog.
         patch_sizes: pixels; used by bare ``occlusion`` only.
         seed: the run's seed, for explainers that draw random numbers and name no seed of their own.
         strides: ``patch``, ``half`` or pixels; used by bare ``occlusion`` only.
@@ -68,7 +76,7 @@ def expand(
     Raises:
         ConfigError: nothing listed, an unknown name or parameter, a value out of range, or one listed twice.
     """
-    items = EXPLAINERS.expand_sets(EXPLAINERS.all_of(given), DEFAULT_EXPLAINERS)
+    items = EXPLAINERS.expand_sets(EXPLAINERS.all_of("default" if given is None else given), DEFAULT_EXPLAINERS)
     if not items:
         raise ConfigError(f"--explainers is empty; name at least one of: default, all, {', '.join(EXPLAINERS.names())}")
     sweep = SweepOptions(tuple(patch_sizes), tuple(strides))
@@ -87,6 +95,14 @@ def expand(
             raise ConfigError(f"--explainers: {explainer.text} is listed twice; drop one")
         seen.add(explainer.text)
     return explainers
+
+
+def names_in(given: object) -> set[str]:
+    """Return the names of the explainers that are written or given themselves, not by the name of a set."""
+    if given is None:
+        return set()
+    items = [item for item in EXPLAINERS.all_of(given) if item not in ("default", "all")]
+    return {parse_spec(item).name if isinstance(item, str) else item.spec_name() for item in items}  # type: ignore[attr-defined]
 
 
 def unused_by(given: object, *, sizes: bool, strides: bool) -> list[str]:

@@ -13,7 +13,6 @@ from evalkit.core.errors import ConfigError, EvalkitError, ImageError, ModelErro
 from evalkit.core.names import escaped, is_text, path_of
 from evalkit.core.settings import (
     DEFAULT_CRITERION,
-    DEFAULT_MARGIN,
     RunOptions,
     completed,
 )
@@ -23,13 +22,12 @@ from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.explainers.base import Explainer
-from evalkit.explainers.catalog import DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, unused_by
-from evalkit.explainers.precomputed import precomputed_maps, report_missing
+from evalkit.explainers.catalog import DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, names_in, unused_by
+from evalkit.explainers.precomputed import PrecomputedMaps, precomputed_maps, report_missing
 from evalkit.harness.planning.plan import Plan, joined_classes
 from evalkit.harness.planning.recipe import LiveModel, ModelRecipe, ModelSource, NamedModel
 from evalkit.harness.planning.select_images import chosen_by, select
 from evalkit.metrics.catalog import build_metrics, find_criterion
-from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
 from evalkit.models.keras.agreement import agreement
 from evalkit.models.keras.precision import has_bfloat16_units
@@ -49,26 +47,71 @@ def prepare(
     images: ImageSet | None = None,
     class_names: Sequence[str] | None = None,
     maps: Sequence[Path] = (),
-    explainers: object = None,
-    metrics: object = None,
 ) -> Plan:
     """Open the images and the model, build explainers and metrics, and check that they fit each other.
 
     Args:
-        options: merged, with defaults.
+        options: merged, with defaults; its explainers and metrics are specs or objects.
         say: prints one sentence on stderr, for what was decided on the user's behalf.
         model: instead of ``options.model``.
         images: instead of ``options.data``.
         class_names: instead of the file of ``options.class_names``.
         maps: folders of maps made elsewhere, entered before the explainers.
-        explainers: specs and ``Explainer`` objects, instead of ``options.explainers``.
-        metrics: specs and ``Metric`` objects, instead of ``options.metrics``.
 
     Raises:
         EvalkitError: whatever does not fit, in one sentence.
     """
     if model is None and images is None:
         options = completed(options)
+    _require_data_and_model(options, model, images)
+    # What needs no model comes first: a typo should not cost the time it takes to load one.
+    metrics = build_metrics(options.metrics, steps=options.steps)
+    explainers = _explainers(options, say)
+    criterion = find_criterion(options.criterion, metrics).text if options.criterion else DEFAULT_CRITERION
+    class_map = read_class_map(Path(options.class_map)) if options.class_map else None
+    data_source = "" if images is not None else _source(options.data or "")
+    images = open_image_set(options.data or "", options.data_format) if images is None else images
+    precomputed = precomputed_maps(maps, [entry.id for entry in images.entries])
+    source: ModelSource = _named(options, class_names) if model is None else LiveModel.of(model)
+    classifier = model or source.load(options.batch_size)
+    images, notes = match_classes(
+        images,
+        classifier.class_names,
+        classifier.n_classes,
+        require_labels=options.target == "label" or options.only_correct,
+        class_ids=classifier.class_ids,
+        class_map=class_map,
+    )
+    for note in (*images.notes, *notes):
+        say(note)
+    precision = _precision(options, classifier)
+    classifier = _in_precision(classifier, precision, _checked(images), options.geometry, say)
+    joined = joined_classes(images)  # before any is left out: a limit moves no score of those that stay
+    images = _checked(select(images, options, classifier, options.geometry, say))  # the model chooses as in the run
+    fitting = _fitting(explainers, classifier, options, say)
+    _say_last([entry.id for entry in images.entries], precomputed, [*fitting, *metrics], options, classifier, say)
+    return Plan(
+        images=images,
+        model=ModelRecipe.of(classifier, source),
+        explainers=[*precomputed, *fitting],
+        metrics=metrics,
+        target=options.target,
+        geometry=options.geometry,
+        steps=options.steps,
+        seed=options.seed,
+        limit=options.limit,
+        criterion=criterion,
+        margin=options.margin,
+        batch_size=options.batch_size,
+        fail_on_error=options.fail_on_error,
+        chosen=chosen_by(options),
+        source=data_source,
+        joined=joined,
+        files=_files(options),
+    )
+
+
+def _require_data_and_model(options: RunOptions, model: Classifier | None, images: ImageSet | None) -> None:
     if images is None and not options.data:
         raise ConfigError(
             "--data is missing; point it to a folder of class folders or to a CSV manifest, or write --data scenes"
@@ -77,70 +120,37 @@ def prepare(
         raise ConfigError(
             "--model is missing; give a .keras file, vgg16 or another keras.applications name, or module:function"
         )
-    steps, seed = options.steps or 28, options.seed or 0
-    # What needs no model comes first: a typo should not cost the time it takes to load one.
-    built_metrics = build_metrics(options.metrics if metrics is None else metrics, steps=steps)
-    sizes = options.patch_sizes
-    by_default = SCENES_PATCH_SIZES if options.data == "scenes" else DEFAULT_PATCH_SIZES
-    given = options.explainers if explainers is None else explainers
-    built = expand(
-        "default" if given is None else given,
-        sizes or by_default,
-        seed,
+
+
+def _explainers(options: RunOptions, say: Say) -> list[Explainer]:
+    sizes = SCENES_PATCH_SIZES if options.data == "scenes" else DEFAULT_PATCH_SIZES
+    return expand(
+        options.explainers,
+        options.patch_sizes or sizes,
+        options.seed,
         strides=options.strides or ("patch",),
         say=say,
     )
-    criterion = _criterion(options.criterion, built_metrics)
-    class_map = read_class_map(Path(options.class_map)) if options.class_map else None
-    data_source = "" if images is not None else _source(options.data or "")
-    images = open_image_set(options.data or "", options.data_format) if images is None else images
-    supplied = precomputed_maps(maps, [entry.id for entry in images.entries])
-    source: ModelSource = _named(options, class_names) if model is None else LiveModel.of(model)
-    classifier = model or source.load(options.batch_size)
-    target = options.target or "label"
-    images, notes = match_classes(
-        images,
-        classifier.class_names,
-        classifier.n_classes,
-        require_labels=target == "label" or bool(options.only_correct),
-        class_ids=classifier.class_ids,
-        class_map=class_map,
-    )
-    for note in (*images.notes, *notes):
-        say(note)
-    geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
-    precision = _precision(options, classifier)
-    classifier = _in_precision(classifier, precision, _checked(images), geometry, say)
-    joined = joined_classes(images)  # before any is left out: a limit moves no score of those that stay
-    images = _checked(select(images, options, classifier, geometry, say))  # asks the model as the run will
-    fitting = _fitting(built, classifier, by_default=given is None, sized=sizes is not None, say=say)
-    # What can be gone on with is said when nothing can fail any more.
-    for one in supplied:
-        report_missing(one, [entry.id for entry in images.entries], say)
-    for option in unused_by(given, sizes=sizes is not None, strides=options.strides is not None):
+
+
+def _say_last(
+    image_ids: Sequence[str],
+    precomputed: Sequence[PrecomputedMaps],
+    components: Sequence[Component],
+    options: RunOptions,
+    classifier: Classifier,
+    say: Say,
+) -> None:
+    """Say what the run can go on with: only when nothing can fail any more."""
+    for maps in precomputed:
+        report_missing(maps, image_ids, say)
+    for option in unused_by(
+        options.explainers, sizes=options.patch_sizes is not None, strides=options.strides is not None
+    ):
         say(f"{option} is not used: --explainers names no occlusion that leaves it open")
-    _say_uncached([*fitting, *built_metrics], say)
+    _say_uncached(components, say)
     if classifier.doubt:
         say(classifier.doubt)
-    return Plan(
-        images=images,
-        model=ModelRecipe.of(classifier, source),
-        explainers=[*supplied, *fitting],
-        metrics=built_metrics,
-        target=target,
-        geometry=geometry,
-        steps=steps,
-        seed=seed,
-        limit=options.limit,
-        criterion=criterion,
-        margin=DEFAULT_MARGIN if options.margin is None else options.margin,
-        batch_size=options.batch_size,
-        fail_on_error=bool(options.fail_on_error),
-        chosen=chosen_by(options),
-        source=data_source,
-        joined=joined,
-        files=_files(options),
-    )
 
 
 def _say_uncached(components: Sequence[Component], say: Say) -> None:
@@ -174,21 +184,15 @@ def default_output(plan: Plan) -> Path:
     return Path("runs") / f"{data}-{model}-{plan.digest()}"
 
 
-def _criterion(given: str | None, metrics: Sequence[Metric]) -> str:
-    """Return the text of the metric that decides the patch size; the default need not be among the run's."""
-    return find_criterion(given, metrics).text if given is not None else DEFAULT_CRITERION
-
-
-def _fitting(
-    explainers: Sequence[Explainer], classifier: Classifier, *, by_default: bool, sized: bool, say: Say
-) -> list[Explainer]:
-    """Check every explainer against the model; those that nobody asked for by name are left out, and it is said."""
+def _fitting(explainers: Sequence[Explainer], classifier: Classifier, options: RunOptions, say: Say) -> list[Explainer]:
+    """Check every explainer against the model; members of a set that do not fit are left out, and it is said."""
+    named, sized = names_in(options.explainers), options.patch_sizes is not None
     fitting: list[Explainer] = []
     for explainer in explainers:
         try:
             explainer.check(classifier)
         except EvalkitError as error:
-            if not by_default or (sized and explainer.swept_by):
+            if explainer.spec_name() in named or (sized and explainer.swept_by):
                 raise
             say(f"left out: {error}")
         else:
@@ -198,7 +202,7 @@ def _fitting(
 
 def _precision(options: RunOptions, classifier: Classifier) -> str:
     """Return the precision asked for; what ``auto`` has chosen stays when a run is gone on with."""
-    asked = options.precision or "auto"
+    asked = options.precision
     if asked != "auto" or options.output is None or options.fresh:
         return asked
     earlier = RunFolder.manifest_at(Path(options.output))
