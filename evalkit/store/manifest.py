@@ -11,6 +11,7 @@ __all__ = [
     "DataFacts",
     "ExplainerFacts",
     "Manifest",
+    "MetricFacts",
     "ModelFacts",
     "Settings",
     "Signatures",
@@ -114,12 +115,14 @@ class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         text: the short spec, as shown.
         name: e.g. ``occlusion``.
         parameters: all of them.
-        control: it knows nothing of the model and serves as a floor.
+        control: a baseline map that does not depend on the model, e.g. pixel noise.
         positions: patch positions an image, for occlusion; else None.
-        forward_passes: model passes an image.
-        method: how the passes are made, e.g. ``full pass``.
+        forward_passes: forward passes an image.
+        method: how the forward passes are made, e.g. ``full pass``.
         seconds: spent on its maps, over all images.
         n_maps: maps made.
+        swept_by: parameters that a sweep compares, e.g. ``("patch_size", "stride")``; empty = none.
+        origin: ``built-in``, ``precomputed``, or the module that the explainer comes from.
     """
 
     text: str
@@ -131,6 +134,46 @@ class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     method: str
     seconds: float = 0.0
     n_maps: int = 0
+    swept_by: tuple[str, ...] = ()
+    origin: str = "built-in"
+
+
+class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One metric of the run.
+
+    Attributes:
+        text: the short spec, as shown.
+        name: e.g. ``deletion``.
+        direction: ``higher`` or ``lower`` is better.
+        bounds: smallest and largest possible value.
+        family: the leaderboard that shows it.
+        parameters: all of them.
+        summary: one line on what it measures.
+        criterion: it may decide the choice of a parameter.
+        gated: a baseline holds it by default.
+        draws_curve: ``removal`` or ``insertion`` if the score is the area under a curve; empty otherwise.
+        sweep_column: the patch-size table shows it before other metrics.
+        binary: every value is 0 or 1.
+        exact_region: it needs the object's own pixels, not boxes.
+        set_level: it scores the image set as a whole.
+        descriptive: it has no better end.
+    """
+
+    text: str
+    name: str
+    direction: str
+    bounds: tuple[float, float]
+    family: str
+    parameters: dict[str, int | float | bool | str | None]
+    summary: str = ""
+    criterion: bool = True
+    gated: bool = False
+    draws_curve: str = ""
+    sweep_column: bool = False
+    binary: bool = False
+    exact_region: bool = False
+    set_level: bool = False
+    descriptive: bool = False
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,6 +188,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         forward_passes: images that went through the model, over all processes that worked on the run.
         backward_passes: images that went back through it.
         files: what was read besides the images, by option, as absolute paths: what makes the run again.
+        metric_facts: in the order of ``metrics``; empty in the manifests of older runs.
     """
 
     schema_version: int
@@ -160,3 +204,4 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str] = {}
     forward_passes: int = 0
     backward_passes: int = 0
+    metric_facts: tuple[MetricFacts, ...] = ()

@@ -1,0 +1,84 @@
+"""Facts about metrics and explainers: from the manifest, or completed for older runs."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from evalkit.analysis.facts import (
+    OLDER_FACTS,
+    facts_of_metric,
+    is_set_level,
+    metric_facts_of,
+    origin_of,
+    sweep_columns,
+    swept_by,
+    variant_of,
+)
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
+from evalkit.store.manifest import DataFacts, Manifest, MetricFacts, ModelFacts, Settings, Signatures
+
+
+@pytest.fixture
+def manifest(facts):
+    """A manifest as older versions wrote it: without facts of its metrics."""
+    return Manifest(
+        schema_version=1,
+        signature=Signatures("run", {}, {}),
+        model=ModelFacts("m", "f" * 64, "none", (32, 32), 3, None, "float32"),
+        data=DataFacts("d", "csv", 4),
+        settings=Settings("label", "squash", 14, 0, 8, None),
+        explainers=(facts("gradcam"),),
+        metrics=("pxap", "deletion", "deletion(steps=7)", "pointing_game"),
+        versions={},
+        created="2026-11-23T00:00:00Z",
+    )
+
+
+def test_facts_of_an_older_run_come_from_its_metrics(manifest):
+    pxap, deletion, shorter, pointing = metric_facts_of(manifest)
+    assert [one.text for one in (pxap, deletion, shorter, pointing)] == list(manifest.metrics)
+    assert (pxap.set_level, pxap.criterion, deletion.set_level, deletion.criterion) == (True, False, False, True)
+    assert (deletion.direction, deletion.bounds, deletion.family) == ("lower", (0.0, 1.0), "faithfulness")
+    assert (deletion.parameters["steps"], shorter.parameters["steps"], shorter.name) == (14, 7, "deletion")
+    assert (deletion.draws_curve, pointing.draws_curve) == ("removal", "")
+    assert deletion.summary
+
+
+def test_facts_in_the_manifest_come_first(manifest):
+    known = MetricFacts("mine:Metric", "Metric", "higher", (0.0, 2.0), "other", {}, gated=True)
+    assert metric_facts_of(msgspec.structs.replace(manifest, metric_facts=(known,))) == (known,)
+
+
+def test_older_facts_name_known_metrics():
+    assert set(OLDER_FACTS) <= set(METRICS.names())
+    facts = {text: facts_of_metric(METRICS.build(text)) for text in DEFAULT_METRICS}
+    assert {text for text, one in facts.items() if one.gated} == {
+        "symmetric_relevance_gain",
+        "insertion",
+        "energy_pointing_game",
+    }
+    assert {text: one.draws_curve for text, one in facts.items() if one.draws_curve} == {
+        "deletion": "removal",
+        "insertion": "insertion",
+    }
+    assert {text for text in facts if is_set_level(METRICS.build(text))} == {"max_box_acc_v1", "max_box_acc_v2", "pxap"}
+
+
+def test_sweep_columns_are_one_of_each_name_in_order(manifest):
+    columns = sweep_columns(metric_facts_of(manifest))
+    assert [one.text for one in columns] == ["deletion", "pointing_game"]
+    new = MetricFacts("mine", "mine", "higher", (0.0, 1.0), "other", {}, sweep_column=True)
+    assert sweep_columns([new, *columns])[-1] is new
+
+
+def test_older_explainers_are_swept_and_supplied_by_name(facts):
+    assert swept_by(facts("occlusion", 16)) == ("patch_size", "stride")
+    assert swept_by(facts("gradcam")) == ()
+    assert swept_by(msgspec.structs.replace(facts("rise"), swept_by=("cells",))) == ("cells",)
+    assert (origin_of(facts("maps")), origin_of(facts("gradcam"))) == ("precomputed", "built-in")
+    assert origin_of(msgspec.structs.replace(facts("mine"), origin="mine")) == "mine"
+
+
+def test_a_variant_is_the_parameters_of_a_text():
+    assert variant_of("deletion(steps=14, ties=raster)") == "steps=14, ties=raster"
