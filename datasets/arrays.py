@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from evalkit.core.errors import DataError, ImageError
 from evalkit.core.names import escaped
+from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.files import require_inside
 from evalkit.datasets.geometry import rasterize, tight_box
 from evalkit.datasets.image import UNLABELLED, LabelledImage
-from evalkit.datasets.image_set import Box, Entry
 
 __all__ = ["array_entries"]
 

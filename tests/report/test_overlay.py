@@ -15,7 +15,7 @@ from evalkit.datasets.geometry import fit
 from evalkit.datasets.image import LabelledImage
 from evalkit.report.images.colormap import Scale, colored, peak_of, scale_of
 from evalkit.report.images.figure import _digits, map_picture
-from evalkit.report.images.overlay import overlay, place, point_in_photo
+from evalkit.report.images.overlay import overlay, point_in_photo, resized_map
 
 GRAY = 128
 
@@ -59,7 +59,7 @@ def test_a_single_hot_pixel_is_the_brightest_of_its_picture(photo, size, where, 
 
 @pytest.mark.parametrize("geometry", ["squash", "center-crop"])
 @pytest.mark.parametrize("photo", [(300, 500), (640, 200), (32, 32), (2000, 3000)])
-def test_the_place_in_the_photo_is_where_the_model_saw_it(photo, geometry):
+def test_position_in_the_photo_follows_the_geometry(photo, geometry):
     # A white square, seen by the model through fit: the middle of what it sees is where the picture says.
     pixels = np.zeros((*photo, 3), np.uint8)
     row, column = photo[0] // 2 + photo[0] // 9, photo[1] // 2 - photo[0] // 11
@@ -72,18 +72,18 @@ def test_the_place_in_the_photo_is_where_the_model_saw_it(photo, geometry):
     assert point_in_photo(middle, seen.shape, photo, geometry) == pytest.approx((column, row), abs=photo[0] / 60)
 
 
-def test_a_growing_map_keeps_its_values_and_a_shrinking_one_its_peak(rng):
+def test_enlarged_map_keeps_values_and_reduced_map_its_peak(rng):
     values = rng.random((6, 5))
-    assert set(place(values, (60, 35)).ravel()) == set(values.ravel())
+    assert set(resized_map(values, (60, 35)).ravel()) == set(values.ravel())
     for pixel in np.ndindex(24, 36):
-        small = place(one_hot((24, 36), pixel), (7, 11))
+        small = resized_map(one_hot((24, 36), pixel), (7, 11))
         assert small.max() == 1.0
         row, column = (np.argwhere(small == 1).mean(axis=0) + 0.5) * (24 / 7, 36 / 11)
         assert abs(row - pixel[0] - 0.5) <= 24 / 7
         assert abs(column - pixel[1] - 0.5) <= 36 / 11
 
 
-def test_a_patch_is_marked_in_its_middle_and_a_constant_map_nowhere():
+def test_peak_is_the_middle_of_a_patch_and_none_if_constant():
     patch = np.zeros((224, 224))
     patch[40:80, 100:140] = 0.3
     assert peak_of(patch) in {(row, column) for row in (59, 60) for column in (119, 120)}
@@ -98,13 +98,13 @@ def test_a_patch_is_marked_in_its_middle_and_a_constant_map_nowhere():
     [
         (np.array([[0.0, 1.0]]), "plain", ""),
         (np.array([[-0.5, 1.0]]), "signed", ""),
-        (np.array([[-0.5, -1.0]]), "signed", "nothing is above zero"),
+        (np.array([[-0.5, -1.0]]), "signed", "no value is above zero"),
         (np.zeros((2, 2)), "constant", "constant: 0 everywhere"),
-        (np.full((2, 2), np.nan), "empty", "not one value is a number"),
-        (np.array([[np.nan, 1.0, 0.0, 0.5]]), "plain", "25 % of the pixels are not numbers"),
+        (np.full((2, 2), np.nan), "empty", "no value is finite"),
+        (np.array([[np.nan, 1.0, 0.0, 0.5]]), "plain", "25 % of the values are not finite"),
     ],
 )
-def test_what_a_map_is_is_said(made, kind, note):
+def test_scale_note_describes_unusual_maps(made, kind, note):
     scale = scale_of(made)
     assert scale.kind == kind
     assert scale.note.startswith(note)
@@ -113,7 +113,7 @@ def test_what_a_map_is_is_said(made, kind, note):
         assert scale.low == -scale.high == -1.0
 
 
-def test_colors_grow_evenly_and_opposite_values_are_equally_light():
+def test_lightness_grows_evenly_and_symmetrically():
     values = np.linspace(0, 1, 256)[None]
     light = lightness(colored(values, scale_of(values)))[0]
     steps = np.diff(light[::16])
@@ -140,7 +140,7 @@ def test_broken_and_constant_maps_take_no_color_of_the_scale():
     assert len(set(constant[0, 0].tolist())) == 1
 
 
-def test_the_region_is_outlined_and_the_frame_shows_what_the_model_saw(rng):
+def test_region_is_outlined_and_model_input_framed(rng):
     photo = np.full((100, 300, 3), GRAY, np.uint8)
     region = np.zeros((100, 300), bool)
     region[20:60, 120:180] = True
@@ -178,5 +178,5 @@ def test_the_words_below_a_picture_stay_inside_it(size):
 
 
 @pytest.mark.parametrize(("low", "high", "digits"), [(0, 1, 2), (1, 1.001, 4), (-0.5, 0.5, 2), (1e6, 1e6 + 1, 7)])
-def test_the_ends_of_a_scale_are_told_apart(low, high, digits):
+def test_ends_of_a_scale_are_distinguishable(low, high, digits):
     assert _digits(Scale("positive", low, high, "")) == digits

@@ -1,4 +1,4 @@
-"""A map as a picture to keep: the photo, the map over it, the scale, and what it is, in words."""
+"""A map as an image file: the photo, the map over it, the color scale, and notes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["map_picture", "plain_text", "shortened", "to_png"]
 
 Picture = NDArray[np.uint8]
 _DPI = 100
-_GAP, _TOP, _BOTTOM = 14, 68, 38  # pixels about the images
+_GAP, _TOP, _BOTTOM = 14, 68, 38  # pixels around the images
 _BAR, _BAR_ROOM = 18, 112
 _GRAY = 128
 _INK, _FAINT = "#1b1f24", "#57606a"
 _TITLE, _SMALL = 15, 12  # points
-_WIDEST, _WIDEST_SMALL = 7.5, 6.2  # points a letter of either takes, about
+_WIDEST, _WIDEST_SMALL = 7.5, 6.2  # approximate width of a letter of either size, in points
 _LINE = 20  # pixels from one line of small letters to the next
 
 
@@ -43,12 +43,12 @@ def map_picture(
     """Draw one map: the photo on the left, the map over it on the right, beside its scale.
 
     Args:
-        saliency_map: float (h, w), raw values; may be constant, negative or hold NaN, and the picture says so.
+        saliency_map: float (h, w), raw values; a note says if they are constant, negative or not finite.
         photo: uint8 (H, W, 3) RGB, at its own size; None draws the map alone.
         geometry: how the photo was fitted to the model's input.
-        region: bool (H, W), where the object is; outlined.
-        title: above the picture, e.g. the explainer.
-        about: below the title, e.g. the class and its score.
+        region: bool (H, W), the object; outlined.
+        title: title above the images, e.g. the explainer.
+        about: line below the title, e.g. the class and its score.
 
     Returns:
         A PNG file.
@@ -63,8 +63,8 @@ def map_picture(
     notes = textwrap.wrap(_footnote(drawn), _letters(across, _WIDEST_SMALL))
     size = across, height + _TOP + _BOTTOM + max(0, len(notes) - 1) * _LINE
     figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI, facecolor="white")
-    for place, image in enumerate(images):
-        axes = _axes(figure, size, (_GAP + place * (width + _GAP), _TOP, width, height))
+    for index, image in enumerate(images):
+        axes = _axes(figure, size, (_GAP + index * (width + _GAP), _TOP, width, height))
         axes.imshow(image, interpolation="none", aspect="auto")
     _bar(figure, size, drawn, left=_GAP + len(images) * (width + _GAP))
     most = _letters(size[0], _WIDEST)
@@ -76,7 +76,7 @@ def map_picture(
 
 
 def _letters(across: int, widest: float) -> int:
-    """Return how many letters of a width in points stand beside each other in a picture of so many pixels."""
+    """Return how many letters of a width in points fit into one line of an image of this width in pixels."""
     return max(12, int((across - 2 * _GAP) * 72 / _DPI / widest))
 
 
@@ -84,13 +84,13 @@ def to_png(figure: Figure, dpi: int = _DPI) -> bytes:
     """Return a figure as a PNG file, the same bytes each time."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for what the font lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box replaces letters that the font lacks
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def plain_text(text: str) -> str:
-    """Return text in one line that can be drawn: control characters become spaces."""
+    """Return text in one line, with spaces for control characters."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
@@ -103,7 +103,7 @@ def _axes(figure: Figure, size: tuple[int, int], box: tuple[int, int, int, int])
 
 
 def _bar(figure: Figure, size: tuple[int, int], drawn: Overlay, left: int) -> None:
-    """Draw the scale as its colors look over middle gray, with its ends and, if it is inside, zero."""
+    """Draw the color scale over middle gray, with its ends and, if it is signed, zero."""
     scale, height = drawn.scale, drawn.pixels.shape[0]
     if scale.kind in ("constant", "empty"):
         return
@@ -113,12 +113,12 @@ def _bar(figure: Figure, size: tuple[int, int], drawn: Overlay, left: int) -> No
     marked = {scale.high: 0.0, scale.low: 1.0} | ({0.0: 0.5} if scale.kind == "signed" else {})
     digits = _digits(scale)
     for value, down in marked.items():
-        at = _TOP + 9 + down * (height - 9)
-        _write(figure, size, (left + _BAR + 6, at), _value(value, digits), color=_INK)
+        baseline = _TOP + 9 + down * (height - 9)
+        _write(figure, size, (left + _BAR + 6, baseline), _value(value, digits), color=_INK)
 
 
 def _digits(scale: Scale) -> int:
-    """Return as many digits as tell the ends of a scale apart, two at least."""
+    """Return the number of digits that distinguish the ends of a scale, at least two."""
     return next((n for n in range(2, 7) if f"{scale.low:.{n}g}" != f"{scale.high:.{n}g}"), 7)
 
 
@@ -130,7 +130,7 @@ def _footnote(drawn: Overlay) -> str:
     parts = [drawn.scale.note] if drawn.scale.note else []
     if drawn.peak is not None:
         parts.append("ring: the maximum")
-    if drawn.scale.kind == "signed" and not parts[0].startswith("nothing"):
+    if drawn.scale.kind == "signed" and not parts[0].startswith("no value"):
         parts.append("blue: against the class")
     if drawn.cropped:
         parts.append("frame: what the model saw")
@@ -138,7 +138,7 @@ def _footnote(drawn: Overlay) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Cut text in its middle to so many letters, in one line; both ends of a name tell it apart."""
+    """Shorten text in its middle to this number of letters, in one line; both ends of a name remain."""
     text = plain_text(text)
     return text if len(text) <= most else f"{text[: most // 2]}\N{HORIZONTAL ELLIPSIS}{text[-(most // 2 - 1) :]}"
 
@@ -146,12 +146,13 @@ def shortened(text: str, most: int) -> str:
 def _write(
     figure: Figure,
     page: tuple[int, int],
-    at: tuple[float, float],
+    position: tuple[float, float],
     text: str,
     *,
     size: int = _SMALL,
     color: str = _FAINT,
     weight: str = "normal",
 ) -> None:
-    """Write at x and baseline y in pixels; a dollar sign is a dollar sign."""
-    figure.text(at[0] / page[0], 1 - at[1] / page[1], text, size=size, color=color, weight=weight, parse_math=False)
+    """Write text at x and baseline y in pixels, without interpreting dollar signs as mathematics."""
+    x, y = position[0] / page[0], 1 - position[1] / page[1]
+    figure.text(x, y, text, size=size, color=color, weight=weight, parse_math=False)

@@ -1,4 +1,4 @@
-"""A map over its photo, as pixels: colors, the object's outline, the frame that the model saw, the maximum."""
+"""A map over its photo: colors, outline of the object, frame of the model's input, the maximum."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from evalkit.datasets.geometry import Geometry, seen_window
 from evalkit.report.images.colormap import Scale, colored, peak_of, scale_of
 
-__all__ = ["Overlay", "outlined", "overlay", "place", "point_in_photo"]
+__all__ = ["Overlay", "outlined", "overlay", "point_in_photo", "resized_map"]
 
 Picture = NDArray[np.uint8]
-_SMALLEST_PX, _LARGEST_PX = 480, 1024  # of the longer side: marks stay legible at half the size
+_SMALLEST_PX, _LARGEST_PX = 480, 1024  # of the longer side; marks are readable at half the size
 _DIMMED = 0.45
 _WHITE, _BLACK, _FRAME = (255, 255, 255), (0, 0, 0), (150, 150, 150)
 
@@ -24,9 +24,9 @@ class Overlay(NamedTuple):
     Attributes:
         pixels: uint8 (H, W, 3), RGB.
         photo: the photo at the same size, uint8 (H, W, 3), RGB.
-        scale: of the map.
-        peak: (x, y) of the maximum in ``pixels``; None where there is none.
-        cropped: the model saw a part of the photo only; it is framed.
+        scale: the color scale of the map.
+        peak: (x, y) of the maximum in ``pixels``; None if there is none.
+        cropped: whether the model saw only a part of the photo, which is framed.
     """
 
     pixels: Picture
@@ -45,16 +45,16 @@ def overlay(
     sides: tuple[int, int] = (_SMALLEST_PX, _LARGEST_PX),
     mark: bool = True,
 ) -> Overlay:
-    """Draw a map where it belongs on its photo.
+    """Draw a map over its photo.
 
     Args:
         photo: uint8 (H, W, 3) RGB, at its own size.
-        saliency_map: float (h, w), of what the model saw.
-        geometry: how the photo was fitted to the model's input: with ``center-crop`` the map covers the middle only,
-            and the rest stays dim.
-        region: bool (H, W), outlined; None = not known.
-        sides: the longer side of the picture is brought between these, pixels.
-        mark: put a ring about the maximum.
+        saliency_map: float (h, w), at the model's input size.
+        geometry: how the photo was fitted to the model's input; with ``center-crop`` the map covers the middle only,
+            and the rest is dim.
+        region: bool (H, W), the object; outlined; None = not known.
+        sides: smallest and largest longer side of the image in pixels.
+        mark: whether to draw a ring around the maximum.
     """
     import cv2
 
@@ -66,33 +66,33 @@ def overlay(
     scale = scale_of(saliency_map)
     rows, columns = _window(photo.shape[:2], saliency_map.shape, geometry, size)
     pixels = np.repeat((gray * _DIMMED).astype(np.uint8)[..., None], 3, axis=2)
-    placed = place(saliency_map, (rows.stop - rows.start, columns.stop - columns.start))
-    pixels[rows, columns] = colored(placed, scale, gray[rows, columns].astype(np.float64))
+    resized = resized_map(saliency_map, (rows.stop - rows.start, columns.stop - columns.start))
+    pixels[rows, columns] = colored(resized, scale, gray[rows, columns].astype(np.float64))
     cropped = (rows.stop - rows.start, columns.stop - columns.start) != size
     if cropped:
-        # Just outside, so that no pixel of the map is hidden.
+        # Drawn outside, so that no pixel of the map is hidden.
         corners = (columns.start - 1, rows.start - 1), (columns.stop, rows.stop)
         cv2.rectangle(pixels, *corners, _FRAME, 1)
     if region is not None:
         pixels = outlined(pixels, region)
     peak = peak_of(saliency_map)
-    at = None
+    peak_at = None
     if peak is not None:
         x, y = point_in_photo(peak, saliency_map.shape, photo.shape[:2], geometry)
-        at = (x * size[1] / width, y * size[0] / height)
+        peak_at = (x * size[1] / width, y * size[0] / height)
         if mark:
-            _ring(pixels, at)
-    return Overlay(pixels, shown, scale, at, cropped)
+            _ring(pixels, peak_at)
+    return Overlay(pixels, shown, scale, peak_at, cropped)
 
 
-def place(saliency_map: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Bring a map to another size without inventing values.
+def resized_map(saliency_map: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Resize a map without interpolation.
 
-    A pixel that grows stays as it is; where several become one, the largest is kept, so that no peak is lost.
+    Enlarged pixels keep their value; where several pixels become one, the largest is taken, so that no peak is lost.
 
     Args:
-        saliency_map: float (h, w); may hold NaN.
-        size: height and width wanted.
+        saliency_map: float (h, w); may have NaN.
+        size: height and width of the result.
     """
     import cv2
 
@@ -111,7 +111,7 @@ def place(saliency_map: NDArray[np.floating], size: tuple[int, int]) -> NDArray[
 def point_in_photo(
     pixel: tuple[int, int], map_size: tuple[int, ...], photo_size: tuple[int, ...], geometry: Geometry
 ) -> tuple[float, float]:
-    """Return (x, y) of a map pixel's center in the photo's own pixels."""
+    """Return (x, y) of the center of a map's pixel, in the photo's own pixels."""
     (top, bottom), (left, right) = seen_window(photo_size, map_size, geometry)
     return (
         left + (pixel[1] + 0.5) * (right - left) / map_size[1],
@@ -120,7 +120,7 @@ def point_in_photo(
 
 
 def outlined(pixels: Picture, region: NDArray[np.bool_]) -> Picture:
-    """Draw a region's outline, white on black so that it shows on any ground.
+    """Draw the outline of a region, white on black so that it is visible on any background.
 
     Args:
         pixels: uint8 (H, W, 3).
@@ -138,12 +138,12 @@ def outlined(pixels: Picture, region: NDArray[np.bool_]) -> Picture:
     return drawn
 
 
-def _ring(pixels: Picture, at: tuple[float, float]) -> None:
+def _ring(pixels: Picture, position: tuple[float, float]) -> None:
     """Draw a ring that leaves the maximum itself free."""
     import cv2
 
     side = max(pixels.shape[:2])
-    center = (int(at[0]), int(at[1]))
+    center = (int(position[0]), int(position[1]))
     radius, line = max(8, round(side / 40)), max(2, round(side / 240))
     cv2.circle(pixels, center, radius, _BLACK, line + 2, cv2.LINE_AA)
     cv2.circle(pixels, center, radius, _WHITE, line, cv2.LINE_AA)
@@ -152,7 +152,7 @@ def _ring(pixels: Picture, at: tuple[float, float]) -> None:
 def _window(
     photo_size: tuple[int, ...], map_size: tuple[int, ...], geometry: Geometry, size: tuple[int, int]
 ) -> tuple[slice, slice]:
-    """Return the rows and columns of the picture that the model saw, one at least."""
+    """Return the rows and columns of the image that the model saw, at least one of each."""
     slices = []
     for (start, end), have, want in zip(seen_window(photo_size, map_size, geometry), photo_size, size, strict=True):
         first = min(round(start * want / have), want - 1)
