@@ -16,16 +16,16 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
+from evalkit.analysis.gate.results import GateCell
 from evalkit.analysis.gate.tolerance import Tolerance
-from evalkit.analysis.gate.verdict import judged, paired_scores
-from evalkit.analysis.verdicts import GateCell
+from evalkit.analysis.gate.verdict import paired_scores, verdicts
 from evalkit.core.randomness import generator
 
 SPREADS, CELLS, DRAWS = (0.05, 0.10, 0.15, 0.20), 24, 2_000
 TOLERANCE, WORSE = Tolerance(0.02, relative=False), 0.05
 
 
-def verdicts(rng: np.random.Generator, n_images: int, spread: float, worse: float) -> list[GateCell]:
+def simulated(rng: np.random.Generator, n_images: int, spread: float, worse: float) -> list[GateCell]:
     """Return the cells of one simulated check; the first is truly worse by ``worse``."""
     changes: NDArray[np.float64] = rng.normal(0.0, spread, (n_images, CELLS))
     changes[:, 0] -= worse
@@ -34,7 +34,7 @@ def verdicts(rng: np.random.Generator, n_images: int, spread: float, worse: floa
         paired_scores((f"explainer{at}", "gain"), "higher", before, before + changes[:, at], TOLERANCE)
         for at in range(CELLS)
     ]
-    return judged(family, 0.05, DRAWS)
+    return verdicts(family, 0.05, DRAWS)
 
 
 def rate(hits: int, trials: int) -> str:
@@ -57,13 +57,13 @@ def main() -> None:
         asked = {0.0: 0, WORSE: 0}
         for trial in range(given.trials):
             rng = generator(given.seed, "gate", str(spread), trial)
-            alarms += any(cell.verdict == "regressed" for cell in verdicts(rng, 100, spread, 0.0))
-            caught += verdicts(rng, 100, spread, WORSE)[0].verdict == "regressed"
+            alarms += any(cell.verdict == "regressed" for cell in simulated(rng, 100, spread, 0.0))
+            caught += simulated(rng, 100, spread, WORSE)[0].verdict == "regressed"
             for worse in reached:
-                first = verdicts(rng, 30, spread, worse)[0]
+                first = simulated(rng, 30, spread, worse)[0]
                 if first.verdict == "inconclusive" and first.n_wanted:
                     asked[worse] += 1
-                    reached[worse] += verdicts(rng, first.n_wanted, spread, worse)[0].verdict != "inconclusive"
+                    reached[worse] += simulated(rng, first.n_wanted, spread, worse)[0].verdict != "inconclusive"
         without, with_one = (rate(reached[worse], asked[worse]) if asked[worse] else "never asked" for worse in reached)
         rows.append(
             {

@@ -13,7 +13,7 @@ from evalkit.report import render_gate
 from evalkit.store.baseline import read_baseline
 
 if TYPE_CHECKING:
-    from evalkit.analysis.verdicts import Gate
+    from evalkit.analysis.gate.results import Gate
     from evalkit.api.run import Run
 
 __all__ = ["assert_no_regression"]

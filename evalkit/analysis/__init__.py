@@ -1,1 +1,1 @@
-"""Per-image scores to intervals, paired tests, ranks and the choice of a patch size. Never imports TensorFlow."""
+"""Analysis of stored scores: intervals, paired tests, ranks, choice of a patch size. Never imports TensorFlow."""

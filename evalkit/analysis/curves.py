@@ -1,4 +1,4 @@
-"""Mean curves of deletion and insertion over the images of a run, and scores by object size: what plots are made of."""
+"""The data of plots: mean perturbation curves over the images of a run, and scores by object size."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.choice.sweep import OBJECT_SIZES
+from evalkit.analysis.facts import metric_facts_of, variant_of
 from evalkit.analysis.statistics.intervals import Resampling, bca_means, resampled_sums
-from evalkit.store.manifest import Manifest
+from evalkit.store.manifest import Manifest, MetricFacts
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable, first_rows, mean_of_units
 
-__all__ = ["CURVE_METRICS", "MeanCurve", "SizeScore", "by_object_size", "curves_of", "mean_curve", "variants"]
+__all__ = ["MeanCurve", "SizeScore", "by_object_size", "curves_of", "mean_curve", "variants"]
 
 Floats = NDArray[np.float64]
-CURVE_METRICS = ("deletion", "insertion")
 _RESAMPLES = 2_000
 _TAILS = (0.025, 0.975)
 
 
 class MeanCurve(NamedTuple):
-    """One explainer's curve under one metric, averaged over the images that it was kept for.
+    """One explainer's curve under one metric, averaged over the images that have one.
 
     Attributes:
-        explainer: its text.
-        metric: its text.
-        fractions: float64 (S,), the share of the pixels turned, 0..1.
-        mean: float64 (S,), the mean softmax score there.
+        explainer: text of the explainer.
+        metric: text of the metric.
+        draws: ``removal`` or ``insertion`` of pixels.
+        fractions: float64 (S,), share of the pixels replaced, 0..1.
+        mean: float64 (S,), mean softmax score at each fraction.
         low: lower end of the 95 % interval at each fraction (percentile bootstrap over images).
-        high: upper end.
-        area: the mean over images of the area under each one's own curve: the metric.
-        n_images: averaged over.
+        high: upper end of the interval.
+        area: mean over images of the area under each image's own curve, which is the metric.
+        n_images: number of images.
     """
 
     explainer: str
     metric: str
+    draws: str
     fractions: Floats
     mean: Floats
     low: Floats
@@ -47,15 +49,15 @@ class MeanCurve(NamedTuple):
 
 
 class SizeScore(NamedTuple):
-    """An explainer's mean on the images whose object is of one size.
+    """An explainer's mean on the images whose object has one size.
 
     Attributes:
-        explainer: its text.
+        explainer: text of the explainer.
         object_size: ``small``, ``medium`` or ``large``.
-        mean: None if no such image was scored.
-        low: lower end of the 95 % interval; None where there is none.
-        high: upper end.
-        n_images: scored, with such an object.
+        mean: mean score; None if no such image was scored.
+        low: lower end of the 95 % interval; None if there is none.
+        high: upper end of the interval.
+        n_images: number of scored images with such an object.
     """
 
     explainer: str
@@ -68,21 +70,23 @@ class SizeScore(NamedTuple):
 
 def mean_curve(
     explainer: str,
-    metric: str,
+    metric: MetricFacts,
     curves: Sequence[Floats],
     steps: int,
     resampling: Resampling,
     photos: Sequence[str] | None = None,
 ) -> MeanCurve:
-    """Average curves that were cut at places of their own, by straight lines between them.
+    """Average curves with cuts at different fractions, by linear interpolation.
 
     Args:
-        explainer: its text.
-        metric: its text.
-        curves: float64 (2, S) each, S its own: shares turned, ascending from 0 to 1, and scores; one at least.
-        steps: the mean is given at each k/steps.
-        resampling: of the images.
-        photos: which curves are of one photo: equal texts. They are averaged first, as scores are; None = none are.
+        explainer: text of the explainer.
+        metric: facts of the metric.
+        curves: one float64 (2, S) for each image, S may differ: shares of pixels replaced, ascending from 0 to 1, and
+            scores; at least one.
+        steps: number of intervals; the mean is computed at each k/steps.
+        resampling: resampling of the images.
+        photos: (n,), equal texts for curves of one photo, which are averaged first, as scores are; None = all are
+            different.
     """
     fractions = np.linspace(0.0, 1.0, steps + 1)
     scores = np.stack([np.interp(fractions, *curve) for curve in curves])
@@ -91,61 +95,60 @@ def mean_curve(
         _, unit = first_rows(photos)
         scores, areas = mean_of_units(scores, unit), mean_of_units(areas, unit)
     low, high = np.quantile(resampled_sums(resampling.counts(len(scores)), scores) / len(scores), _TAILS, axis=0)
-    return MeanCurve(explainer, metric, fractions, scores.mean(axis=0), low, high, float(areas.mean()), len(scores))
+    mean, area = scores.mean(axis=0), float(areas.mean())
+    return MeanCurve(explainer, metric.text, metric.draws_curve, fractions, mean, low, high, area, len(scores))
 
 
 def curves_of(folder: RunFolder, manifest: Manifest) -> dict[str, list[MeanCurve]]:
-    """Return the mean curves that a run has kept, by explainer, deletion before insertion.
-
-    The curves are read from the run folder.
-    """
+    """Return the mean curves stored in a run folder, by explainer, sorted by metric."""
     planned = {row.image_id: row.sha256 or f"id:{row.image_id}" for row in folder.database.planned_images()}
     resampling = Resampling(manifest.settings.seed, _RESAMPLES)
-    found: dict[str, list[MeanCurve]] = {}
-    for one in manifest.explainers:
-        for metric in sorted(manifest.metrics):
-            if metric.partition("(")[0] not in CURVE_METRICS:
-                continue
-            kept: Mapping[str, Floats] = folder.database.curves(one.text, metric)
-            there = [image_id for image_id in planned if image_id in kept]
-            if there:
-                curves, photos = [kept[one] for one in there], [planned[one] for one in there]
-                steps = max(manifest.settings.steps, 2)
-                found.setdefault(one.text, []).append(mean_curve(one.text, metric, curves, steps, resampling, photos))
-    return found
+    metrics = sorted((one for one in metric_facts_of(manifest) if one.draws_curve), key=lambda one: one.text)
+    steps = max(manifest.settings.steps, 2)
+    mean_curves: dict[str, list[MeanCurve]] = {}
+    for explainer in manifest.explainers:
+        for metric in metrics:
+            stored: Mapping[str, Floats] = folder.database.curves(explainer.text, metric.text)
+            image_ids = [image_id for image_id in planned if image_id in stored]
+            if image_ids:
+                curves = [stored[image_id] for image_id in image_ids]
+                photos = [planned[image_id] for image_id in image_ids]
+                curve = mean_curve(explainer.text, metric, curves, steps, resampling, photos)
+                mean_curves.setdefault(explainer.text, []).append(curve)
+    return mean_curves
 
 
 def variants(curves: Sequence[MeanCurve]) -> dict[str, list[MeanCurve]]:
-    """Return the curves by the parameters of their metrics, empty for none: those of one are drawn together."""
-    found: dict[str, list[MeanCurve]] = {}
+    """Group curves by the parameters of their metrics, empty if there are none; one plot shows one group."""
+    groups: dict[str, list[MeanCurve]] = {}
     for curve in curves:
-        found.setdefault(curve.metric.partition("(")[2].removesuffix(")"), []).append(curve)
-    return dict(sorted(found.items()))
+        groups.setdefault(variant_of(curve.metric), []).append(curve)
+    return dict(sorted(groups.items()))
 
 
 def by_object_size(table: ScoreTable, metric: str, seed: int) -> list[SizeScore]:
-    """Return every explainer's mean by object size: the bins of the patch-size sweep, smallest first.
+    """Return every explainer's mean by object size, smallest first, with the bins of the patch-size sweep.
 
     Args:
-        table: every score.
-        metric: the text of one that scores each image.
-        seed: of the bootstrap.
+        table: the scores of the run.
+        metric: text of a metric that scores single images.
+        seed: random seed of the bootstrap.
     """
     table = table.by_photo()
     if table.object_shares is None or metric not in table.metrics or metric in table.statistics:
         return []
     values = table.values[:, :, table.metrics.index(metric)]
     resampling = Resampling(seed, _RESAMPLES)
-    found = []
+    scores = []
     for name, low, high in OBJECT_SIZES:
         inside = (table.object_shares >= low) & (table.object_shares < high)
-        for place, explainer in enumerate(table.explainers):
-            scored = values[inside & np.isfinite(values[:, place]), place]
+        for column, explainer in enumerate(table.explainers):
+            scored = values[inside & np.isfinite(values[:, column]), column]
             if not scored.size:
-                found.append(SizeScore(explainer, name, None, None, None, 0))
+                scores.append(SizeScore(explainer, name, None, None, None, 0))
                 continue
             (interval,) = bca_means(scored[:, None], resampling.counts(scored.size))
-            found.append(
+            scores.append(
                 SizeScore(explainer, name, float(scored.mean()), interval.low, interval.high, int(scored.size))
             )
-    return found if any(one.n_images for one in found) else []
+    return scores if any(score.n_images for score in scores) else []

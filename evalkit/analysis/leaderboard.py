@@ -1,4 +1,4 @@
-"""Per-image scores to everything that is shown of a run."""
+"""The analysis of a run: intervals, ranks, tests, the choice of a patch size, costs."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from numpy.typing import NDArray
 
 from evalkit.analysis.choice.sweep import sweep
 from evalkit.analysis.results import Cost, LeaderboardCell, Results, TestedFamily, Unscored
-from evalkit.analysis.statistics.intervals import Interval, Resampling, bca_means, bca_statistic, wilson_interval
-from evalkit.analysis.statistics.permutation_tests import ALPHA, Family, compare_means, compare_sets, sign_flips
-from evalkit.core.randomness import generator
+from evalkit.analysis.scores import numbers_of, scores_of
+from evalkit.analysis.statistics.intervals import Resampling
+from evalkit.analysis.statistics.permutation_tests import ALPHA, Family
 from evalkit.core.settings import DEFAULT_CRITERION, DEFAULT_MARGIN
-from evalkit.metrics.spec import Metric, SetMetric
+from evalkit.metrics.spec import Metric
 from evalkit.store.manifest import ExplainerFacts
 from evalkit.store.scores import ScoreTable
 
 __all__ = ["analyse"]
 
 Floats = NDArray[np.float64]
-_SET_FLIPS, _SET_RESAMPLES = 500, 1_000  # dataset-level metrics are computed anew for each, and for each pair
 
 
 def analyse(
@@ -40,21 +39,19 @@ def analyse(
     Entries of one photo count as one, by their mean.
 
     Args:
-        table: every score.
-        metrics: in the table's order.
-        explainers: in the table's order.
-        seed: of resampling and sign flips.
-        n_resamples: bootstrap resamples.
-        n_flips: sign flips a metric.
+        table: the scores of the run.
+        metrics: the metrics of the run, in the table's order.
+        explainers: the explainers of the run, in the table's order.
+        seed: random seed of resampling and sign flips.
+        n_resamples: number of bootstrap resamples.
+        n_flips: number of sign flips for each metric.
         criterion: the text of the metric that decides the patch size.
-        margin: the loss of it that is accepted.
+        margin: largest accepted loss of the criterion, relative to the best size.
     """
     table = table.by_photo()
     resampling = Resampling(seed, n_resamples)
-    found = [
-        _of_metric(table, index, metric, explainers, resampling, seed, n_flips) for index, metric in enumerate(metrics)
-    ]
-    cells = [cell for one in found for cell in one.cells]
+    by_metric = [_of_metric(table, metric, explainers, resampling, seed, n_flips) for metric in metrics]
+    cells = [cell for of_metric in by_metric for cell in of_metric.cells]
     return Results(
         n_images=len(table.image_ids),
         leaderboard=tuple(cells),
@@ -68,12 +65,12 @@ def analyse(
             seed=seed,
             n_resamples=n_resamples,
         )._asdict(),
-        cost=tuple(_cost(one) for one in explainers),
+        cost=tuple(_cost(explainer) for explainer in explainers),
         unscored=_unscored(table),
-        families=tuple(one.family for one in found),
+        families=tuple(of_metric.family for of_metric in by_metric),
         n_flips=n_flips,
         n_resamples=n_resamples,
-        not_beating_controls={one.family.metric: one.not_beating_controls for one in found},
+        not_beating_controls={of_metric.family.metric: of_metric.not_beating_controls for of_metric in by_metric},
     )
 
 
@@ -85,15 +82,15 @@ class _OfMetric(NamedTuple):
 
 def _of_metric(
     table: ScoreTable,
-    index: int,
     metric: Metric,
     explainers: Sequence[ExplainerFacts],
     resampling: Resampling,
     seed: int,
     n_flips: int,
 ) -> _OfMetric:
-    means, intervals, scored = _summarize(table, index, metric, resampling)
-    family = _family(table, index, metric, seed, n_flips)
+    scores = scores_of(metric, numbers_of(metric, table))
+    means, intervals, counts = scores.means(), scores.intervals(resampling), scores.counts()
+    family = scores.family(seed, n_flips)
     sign = 1.0 if metric.spec.direction == "higher" else -1.0
     ranks = _ranks(means * sign)
     better = _better_than(family, sign, table.explainers)
@@ -102,90 +99,33 @@ def _of_metric(
             explainer=text,
             metric=metric.text,
             direction=metric.spec.direction,
-            mean=_number(means[place]),
-            ci_low=intervals[place].low,
-            ci_high=intervals[place].high,
-            ci_reason=intervals[place].reason,
-            n_scored=int(scored[place]),
-            n_unscored=len(table.image_ids) - int(scored[place]),
-            rank=ranks[place],
+            mean=_number(means[column]),
+            ci_low=intervals[column].low,
+            ci_high=intervals[column].high,
+            ci_reason=intervals[column].reason,
+            n_scored=int(counts[column]),
+            n_unscored=len(table.image_ids) - int(counts[column]),
+            rank=ranks[column],
             better_than=better[text],
         )
-        for place, text in enumerate(table.explainers)
+        for column, text in enumerate(table.explainers)
     ]
     tested = TestedFamily(metric.text, len(family.pairs), family.n_images, family.smallest_p)
     return _OfMetric(cells, tested, _not_beating(means * sign, explainers))
 
 
-def _summarize(
-    table: ScoreTable, index: int, metric: Metric, resampling: Resampling
-) -> tuple[Floats, list[Interval], NDArray[np.int64]]:
-    """Return mean, interval and number of scored images of every explainer."""
-    if isinstance(metric, SetMetric):
-        return _summarize_sets(_statistics(table, metric), metric, resampling)
-    values = table.values[:, :, index]
-    scored = np.isfinite(values)
-    counts = scored.sum(axis=0)
-    means = np.where(scored, values, 0.0).sum(axis=0) / np.where(counts > 0, counts, np.nan)
-    intervals: list[Interval] = [Interval(None, None, None)] * len(means)
-    # Explainers that scored the same images share one product.
-    patterns, group = np.unique(scored, axis=1, return_inverse=True)
-    for which in range(patterns.shape[1]):
-        places = np.flatnonzero(group.reshape(-1) == which)
-        found = values[patterns[:, which]][:, places]
-        if metric.spec.binary and np.isin(found, (0.0, 1.0)).all():  # a photo's mean lies between
-            made = [wilson_interval(int(found[:, one].sum()), len(found)) for one in range(len(places))]
-        else:
-            made = bca_means(found, resampling.counts(max(len(found), 1)))
-        for place, interval in zip(places, made, strict=True):
-            intervals[place] = interval
-    return means, intervals, counts
-
-
-def _summarize_sets(
-    statistics: Floats, metric: SetMetric, resampling: Resampling
-) -> tuple[Floats, list[Interval], NDArray[np.int64]]:
-    means, intervals, counts = [], [], []
-    for place in range(statistics.shape[1]):
-        found = statistics[:, place]
-        found = found[np.isfinite(found).all(axis=1)]
-        counts.append(len(found))
-        means.append(float(metric.aggregate(found.mean(axis=0))) if len(found) else np.nan)
-        drawn = resampling.counts(max(len(found), 1))[:_SET_RESAMPLES]
-        intervals.append(bca_statistic(found, drawn, metric.aggregate))
-    return np.array(means), intervals, np.array(counts)
-
-
-def _statistics(table: ScoreTable, metric: Metric) -> Floats:
-    found = table.statistics.get(metric.text)
-    if found is not None:
-        return np.asarray(found)
-    return np.full((len(table.image_ids), len(table.explainers), 1), np.nan)
-
-
-def _family(table: ScoreTable, index: int, metric: Metric, seed: int, n_flips: int) -> Family:
-    # Named by the metric alone: another explainer in the run draws the same signs.
-    rng = generator(seed, "sign flips", metric.spec.name)
-    n_images = len(table.image_ids)
-    if isinstance(metric, SetMetric):
-        flips, exact = sign_flips(rng, n_images, min(n_flips, _SET_FLIPS))
-        return compare_sets(_statistics(table, metric), metric.aggregate, flips, exact=exact)
-    flips, exact = sign_flips(rng, n_images, n_flips)
-    return compare_means(table.values[:, :, index], flips, exact=exact)
-
-
 def _ranks(goodness: Floats) -> list[int | None]:
     """Rank from 1 = best; means closer than rounding share a rank; None where there is no mean."""
-    return [None if np.isnan(one) else 1 + int(np.count_nonzero(goodness > one + 1e-12)) for one in goodness]
+    return [None if np.isnan(value) else 1 + int(np.count_nonzero(goodness > value + 1e-12)) for value in goodness]
 
 
 def _better_than(family: Family, sign: float, explainers: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {text: [] for text in explainers}
+    beaten: dict[str, list[str]] = {text: [] for text in explainers}
     for (first, second), difference, p_value in zip(family.pairs, family.differences, family.p_values, strict=True):
         if p_value < ALPHA and difference != 0:
             winner, loser = (first, second) if difference * sign > 0 else (second, first)
-            found[explainers[winner]].append(explainers[loser])
-    return {text: tuple(losers) for text, losers in found.items()}
+            beaten[explainers[winner]].append(explainers[loser])
+    return {text: tuple(losers) for text, losers in beaten.items()}
 
 
 def _not_beating(goodness: Floats, explainers: Sequence[ExplainerFacts]) -> tuple[str, ...]:
@@ -199,9 +139,9 @@ def _not_beating(goodness: Floats, explainers: Sequence[ExplainerFacts]) -> tupl
     )
 
 
-def _cost(one: ExplainerFacts) -> Cost:
-    per_image = one.seconds / one.n_maps if one.n_maps else None
-    return Cost(one.text, one.forward_passes, one.seconds, per_image, one.method)
+def _cost(explainer: ExplainerFacts) -> Cost:
+    per_image = explainer.seconds / explainer.n_maps if explainer.n_maps else None
+    return Cost(explainer.text, explainer.forward_passes, explainer.seconds, per_image, explainer.method)
 
 
 def _unscored(table: ScoreTable) -> tuple[Unscored, ...]:

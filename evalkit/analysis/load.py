@@ -1,4 +1,4 @@
-"""A finished run as it goes into a comparison: its manifest, its scores, its images."""
+"""Reading finished runs: manifest, scores, images, maps' hashes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["RunScores", "finished_manifest", "metrics_of", "read_run", "table_of
 
 @dataclass(frozen=True, eq=False)
 class RunScores:
-    """One run as it goes into a comparison.
+    """One finished run.
 
     Attributes:
-        name: of its folder.
-        manifest: of the run.
-        table: its scores.
-        images: its images, in the table's order.
-        rank_hashes: of its maps, by explainer, in the table's order; None = no finite map.
-        unscored: by (explainer, metric), image id to the reason why it is not scored.
+        name: path of the run folder.
+        manifest: the manifest.
+        table: the scores.
+        images: the images, in the table's order.
+        rank_hashes: rank hashes of the maps, by explainer, in the table's order; None = no finite map.
+        unscored: for each (explainer, metric), image id to the reason why it is not scored.
     """
 
     name: str
@@ -54,7 +54,7 @@ def read_run(path: Path) -> RunScores:
                 manifest,
                 table_of(folder, manifest),
                 database.planned_images(),
-                database.rank_hashes([one.text for one in manifest.explainers]),
+                database.rank_hashes([explainer.text for explainer in manifest.explainers]),
                 database.unscored(),
             )
     finally:
@@ -69,15 +69,15 @@ def finished_manifest(folder: RunFolder) -> Manifest:
     """
     manifest = folder.read_manifest()
     if manifest.finished is None:
-        raise StoreError(f"run '{folder.path}' is not finished; repeat the command that began it, and it goes on")
+        raise StoreError(f"run '{folder.path}' is not finished; repeat the command that started it to continue it")
     return manifest
 
 
 def table_of(folder: RunFolder, manifest: Manifest) -> ScoreTable:
-    """Return every score of a run, explainers and metrics in its order."""
-    return folder.database.table([one.text for one in manifest.explainers], manifest.metrics)
+    """Return the scores of a run, explainers and metrics in the manifest's order."""
+    return folder.database.table([explainer.text for explainer in manifest.explainers], manifest.metrics)
 
 
 def metrics_of(manifest: Manifest) -> list[Metric]:
-    """Return the metrics of a run, in its order."""
+    """Return the metrics of a run, in the manifest's order."""
     return [METRICS.build(text, steps=manifest.settings.steps) for text in manifest.metrics]

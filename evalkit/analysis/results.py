@@ -1,6 +1,6 @@
-"""What analysis says of a finished run, as plain values: stored in the run folder, drawn by ``report``.
+"""The results of an analysis as plain values: stored in the run folder, shown by ``report``.
 
-None stands for "cannot be said", never for zero; ``ci_reason`` and ``reason`` say why.
+None means that there is no value, never zero; ``ci_reason`` and ``reason`` say why.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ __all__ = [
 ]
 
 
-ANALYSIS_VERSION = 3  # grows when other results come out of the same scores: what a run folder keeps is then made anew
+ANALYSIS_VERSION = 3  # increased when equal scores give other results: stored results are then computed again
 
 
 class LeaderboardCell(msgspec.Struct, frozen=True):
     """One explainer under one metric.
 
     Attributes:
-        explainer: its text.
-        metric: its text.
+        explainer: text of the explainer.
+        metric: text of the metric.
         direction: ``higher`` or ``lower`` is better.
-        mean: over the scored images; the set's score for dataset-level metrics; None if nothing was scored.
+        mean: mean over the scored images, or the score of the whole set; None if nothing was scored.
         ci_low: lower end of the 95 % interval.
-        ci_high: upper end.
+        ci_high: upper end of the interval.
         ci_reason: why there is no interval, or why it is unreliable (fewer than 20 images); None if neither.
-        n_scored: images that count.
-        n_unscored: images that do not.
-        rank: 1 = best by mean; equal means share a rank; None if nothing was scored.
-        better_than: explainers that this one beats significantly (paired, family-wise 5 % within the metric).
+        n_scored: number of images scored.
+        n_unscored: number of images not scored.
+        rank: rank by mean, 1 = best; equal means share a rank; None if nothing was scored.
+        better_than: explainers that are significantly worse (paired, family-wise 5 % within the metric).
     """
 
     explainer: str
@@ -65,15 +65,15 @@ class SweepScore(msgspec.Struct, frozen=True):
 
 
 class SweepRow(msgspec.Struct, frozen=True):
-    """One (patch size, stride) pair of ``occlusion``.
+    """One (patch size, stride) pair of the sweep.
 
     Attributes:
-        explainer: its text.
-        patch_size: pixels.
-        stride: pixels.
-        positions: patches an image.
-        forward_passes: model passes an image.
-        seconds_per_image: measured; None if no map was made.
+        explainer: text of the explainer.
+        patch_size: side of the patch in pixels.
+        stride: distance between patches in pixels.
+        positions: number of patch positions for each image.
+        forward_passes: number of forward passes for each image.
+        seconds_per_image: measured time for each image; None if no map was computed.
         metrics: metric text to score.
     """
 
@@ -90,16 +90,17 @@ class PatchSizeChoice(msgspec.Struct, frozen=True):
     """The recommended (patch size, stride).
 
     Attributes:
-        patch_size: pixels.
-        stride: pixels.
+        patch_size: side of the patch in pixels.
+        stride: distance between patches in pixels.
         reason: one sentence with its numbers.
-        decided: the data show that it loses less than the margin to the best.
-        tied_with: texts of the other pairs that also qualify or, undecided, cannot be told from the best.
-        chosen_share: how often it is chosen over bootstrap resamples of the images, 0..1.
-        criterion: the metric decided by.
-        margin: largest loss to the best that is accepted.
-        n_images: images that every size scored.
-        explainer: text of the chosen one.
+        decided: whether the loss is shown to be below the margin.
+        tied_with: texts of the other pairs that also qualify or, if undecided, do not differ significantly from the
+            best.
+        chosen_share: share of bootstrap resamples of the images that give the same choice, 0..1.
+        criterion: text of the metric that decides.
+        margin: largest accepted loss of the criterion, relative to the best size.
+        n_images: number of images that every size scored.
+        explainer: text of the chosen explainer.
     """
 
     patch_size: int
@@ -115,22 +116,22 @@ class PatchSizeChoice(msgspec.Struct, frozen=True):
 
 
 class StrideChoice(msgspec.Struct, frozen=True):
-    """The recommendation among the patch sizes that were run at one stride."""
+    """The recommendation among the patch sizes with one stride."""
 
     stride: int
     best_patch_size: PatchSizeChoice | None
 
 
 class ObjectSizeBin(msgspec.Struct, frozen=True):
-    """The sweep on the images whose object is of one size: an exploration.
+    """The sweep on the images whose object has one size (exploratory).
 
     Attributes:
         object_size: ``small``, ``medium`` or ``large``.
-        share_from: smallest share of the image that the largest box takes, 0..1.
-        share_to: it is below this share.
-        n_images: with such an object.
+        share_from: smallest share of the image that the largest box covers, 0..1.
+        share_to: upper limit of this share, exclusive.
+        n_images: number of images with such an object.
         means: explainer text to the mean of the criterion; None if nothing was scored.
-        best_patch_size: None under 30 images.
+        best_patch_size: the recommendation; None for fewer than 30 images.
         reason: why there is no recommendation; None if there is one.
     """
 
@@ -144,13 +145,13 @@ class ObjectSizeBin(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What one explainer cost.
+    """The cost of one explainer's maps.
 
     Attributes:
-        forward_passes: model passes an image.
-        seconds: over the whole run.
-        seconds_per_image: None if no map was made.
-        method: how the passes were made.
+        forward_passes: number of forward passes for each image.
+        seconds: time over the whole run.
+        seconds_per_image: time for each image; None if no map was computed.
+        method: how the passes were computed.
     """
 
     explainer: str
@@ -161,7 +162,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Unscored(msgspec.Struct, frozen=True):
-    """Why images of one cell count for nothing."""
+    """Images of one cell that were not scored for one reason."""
 
     explainer: str
     metric: str
@@ -170,12 +171,12 @@ class Unscored(msgspec.Struct, frozen=True):
 
 
 class TestedFamily(msgspec.Struct, frozen=True):
-    """What was tested within one metric.
+    """The tests within one metric.
 
     Attributes:
-        n_pairs: pairs of explainers compared.
-        n_images: the fewest images that a pair shares.
-        smallest_p: the smallest p that this many images and flips can reach.
+        n_pairs: number of pairs of explainers.
+        n_images: smallest number of images that a pair shares.
+        smallest_p: smallest p-value that this number of images and sign flips can reach.
     """
 
     metric: str
@@ -185,14 +186,14 @@ class TestedFamily(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct, frozen=True):
-    """Everything that is shown of a run."""
+    """All results of a run."""
 
     n_images: int
     leaderboard: tuple[LeaderboardCell, ...]
     patch_sweep: tuple[SweepRow, ...]
     best_patch_size: PatchSizeChoice | None
     best_patch_size_reason: str | None
-    """Why nothing is recommended although sizes were swept; None otherwise."""
+    """Why no patch size is recommended although several were run; None otherwise."""
     at_equal_stride: tuple[StrideChoice, ...]
     by_object_size: tuple[ObjectSizeBin, ...]
     cost: tuple[Cost, ...]
@@ -201,4 +202,4 @@ class Results(msgspec.Struct, frozen=True):
     n_flips: int
     n_resamples: int
     not_beating_controls: dict[str, tuple[str, ...]]
-    """Metric text to the explainers whose mean does not beat every control's."""
+    """Metric text to the explainers whose mean is not better than every control's."""

@@ -1,4 +1,4 @@
-"""The analysis of a run folder: taken from the folder where it is still true, else made and kept there."""
+"""Analyses of run folders: results, comparison, baseline, gate. A run's results are cached in its folder."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from evalkit.analysis.facts import metric_facts_of
 from evalkit.analysis.load import finished_manifest, metrics_of, read_run, table_of
 from evalkit.analysis.results import ANALYSIS_VERSION, Results
 from evalkit.core.errors import ConfigError, StoreError
-from evalkit.core.registry import split_specs
+from evalkit.core.registry import parse_spec, split_specs
 from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_TOLERANCE
 from evalkit.metrics.catalog import METRICS, find_criterion, find_metric
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from evalkit.analysis.verdicts import Comparison, Gate
+    from evalkit.analysis.comparison import Comparison
+    from evalkit.analysis.gate.results import Gate
     from evalkit.store.baseline import Baseline, Recommendation
 
 __all__ = ["baseline_of", "comparison_of", "gate_of", "results_of"]
-
-_GATED = ("symmetric_relevance_gain", "insertion", "energy_pointing_game")
 
 
 def results_of(
@@ -33,13 +33,13 @@ def results_of(
     """Return the manifest and the analysis of a run.
 
     Args:
-        folder: open to look.
-        criterion: the metric that decides the patch size, instead of the run's own.
-        margin: the loss of it that is accepted, instead of the run's own.
+        folder: the run folder, open for reading.
+        criterion: the metric that decides the patch size; None = the run's own.
+        margin: largest accepted loss of the criterion, relative to the best size; None = the run's own.
 
     Raises:
         StoreError: the run is not finished, or damaged.
-        ConfigError: the criterion is not among the run's metrics, or has no score an image.
+        ConfigError: the criterion is not among the run's metrics, or does not score single images.
     """
     manifest = finished_manifest(folder)
     metrics = metrics_of(manifest)
@@ -65,17 +65,17 @@ def results_of(
         margin=settings.margin,
     )
     if settings == own:
-        with contextlib.suppress(OSError):  # a run that may only be read is analysed each time
+        with contextlib.suppress(OSError):  # a read-only run is analysed each time
             folder.write_analysis(results, key)
     return msgspec.structs.replace(manifest, settings=settings), results
 
 
 def comparison_of(paths: Sequence[Path]) -> Comparison:
-    """Compare finished runs; the first is what the others are held against.
+    """Compare finished runs with the first of them.
 
     Raises:
         StoreError: a run is not finished, or damaged.
-        NotComparableError: nothing in them can be compared; the setting that differs is named.
+        NotComparableError: nothing in them can be compared; the message names the setting that differs.
     """
     from evalkit.analysis.compare_runs import compare_runs
 
@@ -84,16 +84,16 @@ def comparison_of(paths: Sequence[Path]) -> Comparison:
 
 
 def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
-    """Return what a finished run scored, for the gate.
+    """Return the baseline of a finished run.
 
     Args:
         path: the run folder.
-        metrics: texts or names, separated by commas; None = the gain, insertion and the energy pointing game, as far as
-            the run has them.
+        metrics: texts or names of the gated metrics, separated by commas; None = the run's metrics that are gated by
+            default.
 
     Raises:
         StoreError: the run is not finished, or damaged.
-        ConfigError: a metric that the run has not, or that scores the set as a whole.
+        ConfigError: the run lacks the metric, or the metric scores the image set as a whole.
     """
     import numpy as np
 
@@ -103,19 +103,22 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
     run = read_run(path)
     manifest, table, keys = run.manifest, run.table, image_keys(run.images)
     known = metrics_of(manifest)
-    wanted = split_specs(metrics) if metrics else [one.text for one in known if one.name in _GATED]
+    wanted = split_specs(metrics) if metrics else [facts.text for facts in metric_facts_of(manifest) if facts.gated]
     if not wanted:
-        raise ConfigError(f"--metrics is missing: the run has none of {', '.join(_GATED)}; name one of its own metrics")
-    gated = list(dict.fromkeys(find_metric(one, known, "--metrics").text for one in wanted))
-    explained = [one.text for one in manifest.explainers if not one.control]
+        raise ConfigError(
+            "--metrics is missing: none of the run's metrics is gated by default; name one or several of "
+            f"{', '.join(manifest.metrics)}"
+        )
+    gated = list(dict.fromkeys(find_metric(text, known, "--metrics").text for text in wanted))
+    explained = [explainer.text for explainer in manifest.explainers if not explainer.control]
     columns = [table.explainers.index(text) for text in explained]
     scored = [np.isfinite(table.values[:, columns, table.metrics.index(text)]).sum(axis=0) for text in gated]
     empty = [text for text, counts in zip(gated, scored, strict=True) if max(counts, default=0) < 2]
     if empty and (metrics or empty == gated):
-        raise ConfigError(f"--metrics: {empty[0]} scored fewer than two images in '{path}'; there is nothing to gate")
+        raise ConfigError(f"--metrics: {empty[0]} scored fewer than two images in '{path}'; a baseline needs two")
     gated = [text for text in gated if text not in empty]
     if not explained:
-        raise ConfigError(f"'{path}' holds controls only; a baseline needs an explainer")
+        raise ConfigError(f"'{path}' has controls only; a baseline needs an explainer")
     rows = list(keys.values())
     model = manifest.model
     return Baseline(
@@ -146,13 +149,13 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
 
 
 def _recommended(path: Path, criterion: str | None = None, margin: float | None = None) -> Recommendation | None:
-    """Return the run's patch size, by its own criterion and margin or by these; None if it has none by them."""
+    """Return the run's recommended patch size by this criterion and margin; None if there is none."""
     from evalkit.store.baseline import Recommendation
 
     folder = RunFolder.read(path)
     try:
         manifest, results = results_of(folder, criterion=criterion, margin=margin)
-    except ConfigError:  # the run lacks the metric, which the gate says of its scores
+    except ConfigError:  # the run lacks the criterion; the gate's cells say so
         return None
     finally:
         folder.close()
@@ -171,36 +174,36 @@ def gate_of(
     fail_on_inconclusive: bool = False,
     fail_on_map_drift: bool = False,
 ) -> Gate:
-    """Hold a finished run against a baseline.
+    """Compare a finished run with a baseline.
 
     Args:
         path: the run folder.
-        baseline: from ``read_baseline``.
-        tolerance: see ``parse_tolerance``.
-        alpha: family-wise error of "regressed".
-        fail_on_inconclusive: an inconclusive cell makes the exit code 1.
-        fail_on_map_drift: maps that changed make the exit code 1.
+        baseline: the baseline, from ``read_baseline``.
+        tolerance: largest accepted worsening; see ``parse_tolerance``.
+        alpha: family-wise error rate of "regressed".
+        fail_on_inconclusive: whether an inconclusive cell makes the exit code 1.
+        fail_on_map_drift: whether changed maps make the exit code 1.
 
     Raises:
-        StoreError: the run is not finished, or damaged.
-        ConfigError: a tolerance that cannot be read, or of a metric that the baseline has not.
+        StoreError: the run is not finished or damaged, or the baseline has an unknown metric.
+        ConfigError: a tolerance that cannot be read, or for a metric that the baseline lacks.
         NotComparableError: another target or geometry, or no image in common.
     """
-    from evalkit.analysis.gate.check import hold_against
+    from evalkit.analysis.gate.check import check_against
     from evalkit.analysis.gate.tolerance import parse_alpha, parse_tolerance
 
-    was = baseline.recommended
+    before = baseline.recommended
     for text in baseline.metrics:
-        if text.partition("(")[0] not in METRICS.names():
+        if parse_spec(text).name not in METRICS.names():
             raise StoreError(
-                f"the baseline holds the metric '{text}', which this evalkit does not know; use the evalkit that wrote "
-                "it, or write it anew: python -m evalkit baseline RUN --output FILE"
+                f"the baseline has the metric '{text}', which this version of evalkit does not know; use the version "
+                "that wrote it, or write a new baseline: python -m evalkit baseline RUN --output FILE"
             )
-    return hold_against(
+    return check_against(
         baseline,
         read_run(path),
         tolerance=parse_tolerance(tolerance, list(baseline.metrics)),
-        recommended=_recommended(path, was.criterion, was.margin) if was else None,
+        recommended=_recommended(path, before.criterion, before.margin) if before else None,
         alpha=parse_alpha(alpha),
         fail_on_inconclusive=fail_on_inconclusive,
         fail_on_map_drift=fail_on_map_drift,

@@ -15,7 +15,7 @@ from evalkit.core.settings import OPTIONS, RunOptions, merge
 from evalkit.store.files import write_file
 
 if TYPE_CHECKING:
-    from evalkit.analysis.verdicts import Gate
+    from evalkit.analysis.gate.results import Gate
     from evalkit.store.baseline import Baseline
 
 __all__ = ["Gating", "gating_of"]

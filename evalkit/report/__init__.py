@@ -1,4 +1,7 @@
-"""Results to something to look at: terminal tables, JSON, CSV, Markdown, LaTeX. Needs stored results only."""
+"""Presentation of results: terminal tables, JSON, CSV, Markdown, LaTeX, HTML. Needs stored results only.
+
+The functions import what they need when called: a module of this package imports no other through it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,15 @@ import msgspec
 
 from evalkit.analysis.results import Results
 from evalkit.report.formats import FORMATS, OutputFormat
-from evalkit.report.tables.listing import render_listing, render_scores
 from evalkit.store.manifest import Manifest
 
 if TYPE_CHECKING:
-    from evalkit.analysis.verdicts import Comparison, Gate
+    from collections.abc import Mapping, Sequence
+
+    from evalkit.analysis.comparison import Comparison
+    from evalkit.analysis.gate.results import Gate
+    from evalkit.report.tables.listing import Value
+    from evalkit.store.scores import ScoreTable
 
 __all__ = [
     "FORMATS",
@@ -39,20 +46,21 @@ def render(
     """Return a run's results in one of the formats.
 
     Args:
-        manifest: of the run.
-        results: its analysis.
+        manifest: the manifest of the run.
+        results: the analysis of the run.
         form: table, json, csv, markdown or latex.
-        width: columns of the terminal; for the table only.
-        wide: print intervals at any width; for the table only.
-        color: use bold and dim; for the table only.
-        gate: its verdicts, printed after the results; one table a file, so not with csv.
+        width: width of the terminal in columns; for the table only.
+        wide: whether to print intervals at any width; for the table only.
+        color: whether to use bold and dim text; for the table only.
+        gate: the gate's verdicts, printed after the results; not with csv, which has one table in a file.
     """
     if form == "json":
         from evalkit.report.tables.json_document import document
 
-        held = {} if gate is None else {"gate": msgspec.to_builtins(gate)}
-        shown = {**document(manifest, results), **held}
-        return json.dumps(shown, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        of_gate = {} if gate is None else {"gate": msgspec.to_builtins(gate)}
+        return (
+            json.dumps({**document(manifest, results), **of_gate}, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        )
     if form == "csv":
         from evalkit.report.tables.csv import render_csv
 
@@ -89,3 +97,19 @@ def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> s
     from evalkit.report.gate.table import render_gate as build
 
     return build(gate, form, width=width, color=color)
+
+
+def render_listing(
+    title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Value]], form: OutputFormat, *, width: int
+) -> str:
+    """Return a plain list; see ``evalkit.report.tables.listing``."""
+    from evalkit.report.tables.listing import render_listing as build
+
+    return build(title, columns, rows, form, width=width)
+
+
+def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
+    """Return every image's scores; see ``evalkit.report.tables.listing``."""
+    from evalkit.report.tables.listing import render_scores as build
+
+    return build(table, form, width=width)

@@ -1,4 +1,4 @@
-"""The formats in which every result can be printed."""
+"""The output formats of results."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def refused(*runs):
     return str(caught.value)
 
 
-def test_difference_is_later_minus_first_over_the_images_that_both_scored(rng):
+def test_difference_is_later_minus_first_on_shared_scored_images(rng):
     first, later = rng.random((2, 30, 2))
     first[:4, 0], later[2:7, 0], later[29, 1] = np.nan, np.nan, np.nan
     found = compared(made_up("one", first), made_up("two", later))
@@ -91,7 +91,7 @@ def test_difference_is_later_minus_first_over_the_images_that_both_scored(rng):
         assert cell.ci_low < cell.difference < cell.ci_high
 
 
-def test_images_are_paired_by_content_whatever_their_order_and_number(rng):
+def test_images_are_paired_by_content_in_any_order_and_number(rng):
     first, later = rng.random((2, 12, 2))
     plain = compared(made_up("one", first), made_up("two", later))
     order = rng.permutation(12)
@@ -211,7 +211,7 @@ def test_dataset_level_metrics_equal_a_slow_loop(rng, metric):
         assert cell.p_value == pytest.approx(expected)
 
 
-def test_dataset_level_intervals_resample_images_and_take_the_maximum_anew(rng):
+def test_set_level_intervals_recompute_the_maximum(rng):
     first, later = hits(rng, (0.35,), n_images=40), hits(rng, (0.7,), n_images=40)
     (cell,) = compared(sets("one", first), sets("two", later), n_resamples=1_000).cells
     places = np.arange(40)
@@ -239,7 +239,7 @@ def test_statistics_missing_in_one_run_are_not_scored(rng):
         assert [one.verdict for one in third] == ["not scored", "tied"] * 2
 
 
-def test_three_runs_are_each_held_against_the_first(rng):
+def test_three_runs_are_compared_with_the_first(rng):
     base = rng.random((20, 2))
     runs = [made_up(name, base + shift) for name, shift in (("a", 0.0), ("b", 0.25), ("c", -0.5))]
     found = compared(*runs)
@@ -265,7 +265,7 @@ def test_better_is_lower_where_lower_is_better(rng, metric, word):
     assert cell.verdict == {"worse": "better", "better": "worse"}[word]
 
 
-def test_more_comparisons_in_a_metric_make_each_harder_and_other_metrics_do_not(rng):
+def test_p_values_grow_with_comparisons_of_the_same_metric_only(rng):
     first = rng.random((18, 1, 1))
     later = first + rng.normal(0.05, 0.1, (18, 1, 1))
     (alone,) = compared(made_up("one", first), made_up("two", later)).cells
@@ -323,7 +323,7 @@ def test_runs_equal_but_for_rounding_are_tied(rng):
     assert {cell.verdict for cell in found.cells} == {"tied"}
 
 
-def test_the_same_seed_says_the_same_and_another_nearly_so(rng):
+def test_equal_seeds_agree_and_other_seeds_nearly_agree(rng):
     first, later = rng.random((2, 25, 2))
     runs = made_up("one", first), made_up("two", later)
     assert compared(*runs, seed=3) == compared(*runs, seed=3)
@@ -392,7 +392,7 @@ def test_other_images_are_refused(rng):
     ("field", "value"),
     [("sha256", "other"), ("class_index", 2), ("label", "cat"), ("place", "elsewhere"), ("place", None)],
 )
-def test_an_image_is_the_same_where_content_class_and_place_are(rng, field, value):
+def test_equal_images_have_equal_content_class_and_region(rng, field, value):
     first, later = rng.random((2, 8, 1))
 
     def changed(rows):
@@ -414,10 +414,10 @@ def test_images_unreadable_in_one_run_are_left_out_and_counted(rng):
     later[0] = np.nan
     found = compared(made_up("one", rng.random((5, 1))), made_up("two", later, rows=lost))
     assert (found.n_shared, found.cells[0].n_images) == (4, 4)
-    assert found.left_out == ("1 of up to 5 images could not be read in some run",)
+    assert found.left_out == ("1 of up to 5 images could not be read in at least one run",)
 
 
-def test_what_is_partly_comparable_is_left_out_and_said(rng):
+def test_incomparable_parts_are_left_out_with_reasons(rng):
     values = rng.random((6, 2, 3))
     metrics = ("deletion", "insertion", "sparseness")
     one = made_up("one", values, metrics, ["cam", "random"])
@@ -437,7 +437,7 @@ def test_what_is_partly_comparable_is_left_out_and_said(rng):
     assert found.cells[0].difference == pytest.approx((values[:, 1, 0] - values[:, 1, 2]).mean())
 
 
-def test_what_one_of_three_runs_lacks_is_left_out_for_all(rng):
+def test_parts_missing_in_one_of_three_runs_are_left_out(rng):
     values = rng.random((6, 2))
     runs = [made_up(name, values, explainers=["cam", "random"]) for name in "ab"]
     found = compared(*runs, made_up("c", values[:, :1], explainers=["cam"]))
@@ -445,7 +445,7 @@ def test_what_one_of_three_runs_lacks_is_left_out_for_all(rng):
     assert found.left_out == ("explainer random: not in C",)
 
 
-def test_models_that_explain_other_classes_share_the_images_on_which_they_agree(rng):
+def test_images_with_different_predicted_classes_are_left_out(rng):
     first, later = rng.random((2, 8, 1))
 
     def other_target(rows):
@@ -459,7 +459,7 @@ def test_models_that_explain_other_classes_share_the_images_on_which_they_agree(
     assert found.cells[0].difference == pytest.approx((later - first)[3:].mean())
 
 
-def test_what_differs_in_the_subject_is_said_run_by_run(rng):
+def test_differences_of_model_and_versions_are_listed(rng):
     values = rng.random((6, 1))
     model = {"name": "res.keras", "fingerprint": "e" * 64, "precision": "bfloat16", "input_size": (48, 32)}
     two = made_up("two", values, model=model, versions={"evalkit": "0.1.0", "keras": "3.13", "scipy": "2"})

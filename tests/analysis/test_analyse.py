@@ -76,7 +76,7 @@ def test_not_scored_is_counted_and_never_averaged_in(table):
     }  # fmt: skip
 
 
-def test_who_does_not_beat_the_controls_is_named(table):
+def test_explainers_not_beating_controls_are_listed(table):
     scores = {"gradcam": [0.6, 0.7], "cam": [0.1, 0.2], "random": [0.3, 0.4], "uniform": [0.1, 0.1]}
     assert analyse(*table("insertion", scores), **QUICK).not_beating_controls == {"insertion": ("cam",)}
     assert analyse(*table("deletion", scores), **QUICK).not_beating_controls == {"deletion": ("gradcam", "cam")}
@@ -98,7 +98,7 @@ def test_the_score_of_a_set_is_the_metrics_own(facts):
     assert found["cam"].n_unscored == 4
 
 
-def test_a_seed_gives_the_same_results_and_another_explainer_does_not_move_them(table, rng):
+def test_equal_seed_gives_equal_results_with_another_explainer(table, rng):
     scores = {"gradcam": rng.random(30), "cam": rng.random(30)}
     first, again = (analyse(*table("insertion", scores), **QUICK) for _ in range(2))
     assert first == again
@@ -113,7 +113,7 @@ def test_one_image_has_means_and_ranks_and_nothing_else(table):
     assert found["gradcam"].ci_reason == "one image"
 
 
-def test_copies_of_a_photo_are_no_further_evidence(table, rng):
+def test_copies_of_a_photo_count_once(table, rng):
     scores, metrics, explainers = table("deletion", {"gradcam": rng.random(12), "cam": rng.random(12)})
     once = analyse(scores, metrics, explainers, **QUICK)
     copied = ScoreTable(

@@ -192,7 +192,7 @@ def test_pairs_use_the_images_that_both_scored(rng):
     assert found.n_images == 20
 
 
-def test_what_cannot_be_tested_has_p_one(rng):
+def test_untestable_pairs_have_p_one(rng):
     flips, exact = sign_flips(rng, 5, 1000)
     nothing = np.full((5, 1), np.nan)
     values = np.concatenate([np.ones((5, 2)), nothing], axis=1)
@@ -202,13 +202,13 @@ def test_what_cannot_be_tested_has_p_one(rng):
     assert len(compare_means(values[:, :1], flips, exact=exact).pairs) == 0
 
 
-def test_differences_that_are_all_alike_are_as_extreme_as_can_be(rng):
+def test_equal_differences_reach_the_smallest_p(rng):
     values = np.stack([np.full(12, 0.75), np.full(12, 0.5)], axis=1)
     flips, exact = sign_flips(rng, 12, 10_000)
     assert compare_means(values, flips, exact=exact).p_values[0] == 1 / 2048
 
 
-def test_under_the_null_hypothesis_the_family_errs_in_one_of_twenty(rng):
+def test_family_wise_error_rate_is_five_percent_under_the_null(rng):
     """Five explainers that differ by nothing but noise of unequal size, over 300 sets of 15 photos."""
     flips, _ = sign_flips(rng, 15, 499)
     wrong = 0
@@ -229,7 +229,7 @@ def test_sets_of_a_mean_agree_with_the_unstudentized_test(rng):
     assert found.p_values[0] == pytest.approx(theirs.pvalue)
 
 
-def test_sets_are_compared_by_really_swapping_an_images_statistics(rng):
+def test_set_level_test_equals_swapping_statistics(rng):
     metric = MaxBoxAccV1()
     statistics = (rng.random((7, 2, 100)) < np.array([0.7, 0.3])[None, :, None]).astype(float)
     flips, exact = sign_flips(rng, 7, 1000)

@@ -7,17 +7,20 @@ import pytest
 
 import evalkit
 from evalkit.analysis.curves import by_object_size, curves_of, mean_curve
+from evalkit.analysis.facts import facts_of_metric
 from evalkit.analysis.statistics.intervals import Resampling
+from evalkit.metrics.catalog import METRICS
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
 
 RESAMPLING = Resampling(0, 500)
+DELETION = facts_of_metric(METRICS.build("deletion"))
 
 
-def test_a_mean_curve_goes_between_its_curves_and_its_area_is_the_metric():
+def test_mean_curve_interpolates_and_its_area_is_the_metric():
     straight = np.array([[0.0, 1.0], [1.0, 0.0]])
     bent = np.array([[0.0, 0.25, 1.0], [1.0, 0.0, 0.0]])
-    made = mean_curve("e", "deletion", [straight, bent], 4, RESAMPLING)
+    made = mean_curve("e", DELETION, [straight, bent], 4, RESAMPLING)
     np.testing.assert_allclose(made.fractions, [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(made.mean, [1, 0.375, 0.25, 0.125, 0])
     assert made.area == pytest.approx((0.5 + 0.125) / 2)
@@ -29,7 +32,7 @@ def test_a_mean_curve_goes_between_its_curves_and_its_area_is_the_metric():
 def test_entries_of_one_photo_are_one_image():
     straight = np.array([[0.0, 1.0], [1.0, 0.0]])
     flat = np.array([[0.0, 1.0], [0.4, 0.4]])
-    one = mean_curve("e", "deletion", [straight, flat, flat], 2, RESAMPLING, ["a", "a", "b"])
+    one = mean_curve("e", DELETION, [straight, flat, flat], 2, RESAMPLING, ["a", "a", "b"])
     np.testing.assert_allclose(one.mean, [(0.7 + 0.4) / 2, (0.45 + 0.4) / 2, (0.2 + 0.4) / 2])
     assert one.area == pytest.approx((0.45 + 0.4) / 2)
     assert one.n_images == 2
@@ -42,7 +45,7 @@ def test_entries_of_one_photo_are_one_image():
 
 
 def test_one_image_has_no_width():
-    made = mean_curve("e", "deletion", [np.array([[0.0, 1.0], [0.8, 0.2]])], 2, RESAMPLING)
+    made = mean_curve("e", DELETION, [np.array([[0.0, 1.0], [0.8, 0.2]])], 2, RESAMPLING)
     np.testing.assert_allclose(made.low, made.high)
 
 
@@ -56,7 +59,7 @@ def run(tiny_model, tmp_path_factory):
     )  # fmt: skip
 
 
-def test_the_area_of_the_kept_curves_is_the_score_of_the_leaderboard(run):
+def test_area_of_stored_curves_equals_leaderboard_score(run):
     folder = RunFolder.read(run.path)
     curves = curves_of(folder, run.manifest)
     folder.close()
@@ -68,7 +71,7 @@ def test_the_area_of_the_kept_curves_is_the_score_of_the_leaderboard(run):
             assert (one.area, one.n_images) == (pytest.approx(cell.mean, abs=1e-12), 4)
 
 
-def test_curves_do_not_change_what_analysis_reads(run):
+def test_curves_are_not_part_of_the_scores(run):
     assert set(run.scores().statistics) == set()
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.analysis.gate.check import _exit_code, hold_against
+from evalkit.analysis.gate.check import _exit_code, check_against
 from evalkit.analysis.gate.tolerance import Tolerance, parse_tolerance
-from evalkit.analysis.gate.verdict import _holm, _one_sided, judged, paired_scores
+from evalkit.analysis.gate.verdict import _holm, _one_sided, paired_scores, verdicts
 from evalkit.analysis.load import RunScores
 from evalkit.analysis.statistics.permutation_tests import sign_flips
 from evalkit.core.errors import ConfigError, NotComparableError
@@ -71,7 +71,7 @@ def held(
     )  # fmt: skip
     images = images or rows(len(now))
     table = ScoreTable(tuple(one.image_id for one in images), tuple(lines), (metric,), now[..., None], {}, {})
-    return hold_against(
+    return check_against(
         baseline,
         RunScores("run", manifest, table, images, dict.fromkeys(texts, hashes) if hashes else {}),
         tolerance=parse_tolerance(tolerance, [metric]),
@@ -139,7 +139,7 @@ def test_images_that_are_not_scored_now_are_counted(rng):
     assert (cell.n_images, cell.n_lost) == (14, 6)
 
 
-def test_what_differs_is_said_and_not_refused(rng):
+def test_differences_are_listed_and_not_refused(rng):
     scores = rng.random(10)
     found = held(scores, scores)
     assert "precision: float32 before, bfloat16 now" in found.differs
@@ -156,7 +156,7 @@ def test_another_setting_is_not_comparable_and_named(rng):
     assert found.exit_code == 3
 
 
-def test_an_explainer_that_is_gone_names_its_nearest_and_a_regression_outranks_it(rng):
+def test_missing_explainer_names_nearest_regression_comes_first(rng):
     scores = rng.random((30, 2))
     lines = {"explainer1": "explainer1|v:1|fill:black", "explainer0(fill=gray)": "explainer0|v:1|fill:gray"}
     found = held(scores, scores[:, ::-1] - 0.3 * np.array([1, 0]), lines=lines)
@@ -178,7 +178,7 @@ def test_nothing_in_common_is_refused(rng):
         held(scores, scores, settings={"target": "predicted"})
 
 
-def test_one_sided_p_values_are_those_of_all_sign_patterns_and_scipys(rng):
+def test_one_sided_p_values_equal_enumeration_and_scipy(rng):
     changes = rng.normal(0.3, 1.0, 9)
     flips, exact = sign_flips(rng, 9, 1_000)
     better, worse = _one_sided(changes, flips, exact=exact)
@@ -225,18 +225,21 @@ def test_tolerances_are_read(text, wanted):
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "nan", "deletion=", "pxap=0.1"])
-def test_what_is_no_tolerance_is_refused(text):
+def test_invalid_tolerances_are_refused(text):
     with pytest.raises(ConfigError, match="--tolerance"):
         parse_tolerance(text, ["deletion", "insertion"])
 
 
-def test_half_of_the_images_lost_is_not_comparable_and_says_so(rng):
+def test_half_of_the_images_lost_is_not_comparable(rng):
     before = rng.random(20)
     now = before.copy()
     now[:10] = np.nan
     found = held(before, now)
     assert found.cells[0].verdict == "not comparable"
-    assert "of 20 images that the baseline scored, 10 are not scored now, most: not scored" in found.cells[0].reason
+    assert (
+        "of 20 images that the baseline scored, 10 are not scored now, most frequent reason: not scored"
+        in found.cells[0].reason
+    )
     assert found.exit_code == 3
 
 
@@ -278,7 +281,7 @@ def test_maps_made_under_other_settings_have_no_drift():
         ({"map drift"}, ("map drift",), 1),
     ],
 )
-def test_a_regression_outranks_what_is_not_comparable_which_outranks_the_rest(seen, fails_on, code):
+def test_exit_code_order_is_regression_not_comparable_other(seen, fails_on, code):
     assert _exit_code(seen, fails_on) == code
 
 
@@ -286,14 +289,17 @@ def test_images_that_are_not_in_the_run_are_lost_too(rng):
     before = rng.random(20)
     gate = held(before, before[:9], images=rows(9))
     assert gate.cells[0].verdict == "not comparable"
-    assert "of 20 images that the baseline scored, 11 are not scored now, most: not in the run" in gate.cells[0].reason
+    assert (
+        "of 20 images that the baseline scored, 11 are not scored now, most frequent reason: not in the run"
+        in gate.cells[0].reason
+    )
     gate = held(before, before[:15], images=rows(15))
     assert gate.cells[0].verdict == "unchanged"
     assert losses(gate)[0] == "5 of the baseline's 20 images are not in the run."
     assert "Up to 5 images" in losses(gate)[1]
 
 
-def test_an_image_of_which_another_class_is_explained_is_left_out(rng):
+def test_image_with_another_explained_class_is_left_out(rng):
     before = rng.random(20)
     other = [replace(row, target=3) if at < 4 else row for at, row in enumerate(rows(20))]
     gate = held(before, before - 0.5 * (np.arange(20) < 4), images=other)
@@ -317,7 +323,7 @@ def test_copies_of_a_photo_are_one_unit(rng):
         one = paired_scores(
             ("e", "m"), "higher", np.zeros(50), noise, NONE, [str(one) for one in np.repeat(range(10), 5)]
         )
-        alarms += judged([one], 0.05, 2_000)[0].verdict == "regressed"
+        alarms += verdicts([one], 0.05, 2_000)[0].verdict == "regressed"
     assert alarms <= 18  # 5 % of 200, and its upper 99 % limit
 
 
@@ -326,21 +332,21 @@ def many(count, now):
     return [paired_scores((f"e{at}", "m"), "higher", before, now[at], TWO_HUNDREDTHS) for at in range(count)]
 
 
-def test_a_large_family_can_still_show_a_regression(rng):
+def test_large_family_can_detect_a_regression(rng):
     worse = many(600, rng.normal(0.5, 0.02, (600, 40)))
-    assert {cell.verdict for cell in judged(worse, 0.05, 1_000)} == {"regressed"}
-    assert judged(worse[:6], 0.0005, 1_000)[0].verdict == "regressed"
+    assert {cell.verdict for cell in verdicts(worse, 0.05, 1_000)} == {"regressed"}
+    assert verdicts(worse[:6], 0.0005, 1_000)[0].verdict == "regressed"
 
 
-def test_where_nothing_can_be_significant_no_detectable_worsening_is_claimed(rng):
-    for cell in judged(many(6, rng.normal(0.4, 0.02, (6, 4))), 0.05, 1_000):
+def test_no_detectable_worsening_without_possible_significance(rng):
+    for cell in verdicts(many(6, rng.normal(0.4, 0.02, (6, 4))), 0.05, 1_000):
         assert (cell.verdict, cell.detectable) == ("inconclusive", None)
         assert cell.n_wanted >= 7  # 6 / 2^7 is the first below 0.05
-    assert judged(many(1, np.full((1, 9), 0.8)), 0.05, 1_000)[0].detectable is None
+    assert verdicts(many(1, np.full((1, 9), 0.8)), 0.05, 1_000)[0].detectable is None
 
 
 def test_thousands_of_images(rng):
-    cells = judged(many(2, rng.normal(0.8, 0.1, (2, 3_000))), 0.05, 1_000)
+    cells = verdicts(many(2, rng.normal(0.8, 0.1, (2, 3_000))), 0.05, 1_000)
     assert {cell.verdict for cell in cells} == {"unchanged"}
     assert all(cell.detectable < 0.03 for cell in cells)
 
@@ -352,7 +358,7 @@ def test_a_run_is_no_worse_than_itself_at_tolerance_0(rng):
 
 def test_cells_that_cannot_be_tested_cost_the_others_no_power(rng):
     empty = paired_scores(("e", "n"), "higher", np.full(6, np.nan), np.ones(6), TWO_HUNDREDTHS)
-    cells = judged([empty] * 10 + many(1, rng.normal(0.4, 0.01, (1, 6))), 0.05, 1_000)
+    cells = verdicts([empty] * 10 + many(1, rng.normal(0.4, 0.01, (1, 6))), 0.05, 1_000)
     assert [cell.verdict for cell in cells] == ["inconclusive"] * 10 + ["regressed"]
     assert cells[-1].p_value == 1 / 64
 

@@ -51,7 +51,7 @@ def test_the_interval_of_a_set_is_scipys(rng):
     assert found.high == pytest.approx(high, abs=0.06 * (high - low))
 
 
-def test_the_interval_covers_the_true_mean_about_as_often_as_it_says(rng):
+def test_interval_covers_the_true_mean_at_its_level(rng):
     covered = 0
     for _ in range(400):
         found = bca_mean(rng.normal(0.3, 0.1, 40), resample_counts(rng, 40, 1_000))
@@ -63,12 +63,12 @@ def test_the_interval_covers_the_true_mean_about_as_often_as_it_says(rng):
     ("values", "reason"),
     [([], "nothing was scored"), ([0.4], "one image"), ([0.4, 0.4, 0.4], "all scores are equal")],
 )
-def test_where_there_is_no_interval_it_says_why(values, reason, rng):
+def test_missing_interval_has_a_reason(values, reason, rng):
     counts = resample_counts(rng, max(len(values), 1), 100)
     assert bca_mean(np.array(values), counts) == Interval(None, None, reason)
 
 
-def test_few_images_have_an_interval_that_is_called_unreliable(rng):
+def test_interval_of_few_images_is_unreliable(rng):
     assert bca_mean(rng.random(19), resample_counts(rng, 19, 500)).reason == "fewer than 20 images: unreliable"
     assert bca_mean(rng.random(20), resample_counts(rng, 20, 500)).reason is None
     assert wilson_interval(3, 19).reason == "fewer than 20 images: unreliable"

@@ -53,7 +53,7 @@ def near(rng):
     return call
 
 
-def test_rows_are_sorted_by_size_then_stride_and_hold_cost_and_scores(swept, near):
+def test_sweep_rows_are_sorted_and_have_cost_and_scores(swept, near):
     text = "occlusion(patch_size=32, stride=16)"
     cells = [
         LeaderboardCell(text, "insertion", "higher", 0.5, 0.4, 0.6, None, 20, 1, 1, ()),
@@ -70,7 +70,7 @@ def test_rows_are_sorted_by_size_then_stride_and_hold_cost_and_scores(swept, nea
     assert found[0].metrics == {}
 
 
-def test_the_choice_is_made_on_the_criterion_whose_direction_counts(swept, near):
+def test_choice_uses_criterion_and_its_direction(swept, near):
     columns = near(3, 60, step=0.1)
     sizes = [(16, 16), (32, 32), (56, 56)]
     higher, lower = (swept(sizes, columns, metric=metric) for metric in ("insertion", "deletion"))
@@ -82,7 +82,7 @@ def test_the_choice_is_made_on_the_criterion_whose_direction_counts(swept, near)
     assert swept(sizes, columns, margin=0.5).best_patch_size.patch_size == 56
 
 
-def test_the_width_of_the_criterion_counts_where_scores_are_equal(swept):
+def test_width_of_criterion_bounds_equal_scores(swept):
     equal = [np.linspace(0, 1, 200)] * 2
     decided = {
         metric: swept([(16, 16), (32, 32)], equal, metric=metric).best_patch_size.decided
@@ -94,8 +94,8 @@ def test_the_width_of_the_criterion_counts_where_scores_are_equal(swept):
 @pytest.mark.parametrize(
     ("metric", "criterion", "reason"),
     [
-        ("insertion", "deletion", "deletion decides the patch size, and is not among the metrics"),
-        ("pxap", "pxap", "pxap scores the set as a whole; a choice needs a score per image"),
+        ("insertion", "deletion", "the criterion deletion is not among the run's metrics"),
+        ("pxap", "pxap", "pxap scores the image set as a whole; a choice needs a metric that scores single images"),
     ],
 )
 def test_a_criterion_that_cannot_decide_is_named(swept, near, metric, criterion, reason):
@@ -104,10 +104,10 @@ def test_a_criterion_that_cannot_decide_is_named(swept, near, metric, criterion,
     assert found[1:] == (None, reason, (), ())
 
 
-def test_one_size_has_nothing_to_be_chosen_from_and_none_is_no_sweep(swept, near):
+def test_one_size_gives_a_reason_and_none_gives_no_sweep(swept, near):
     found = swept([(16, 8)], near(1, 40), shares=[0.2] * 40)
     assert len(found.patch_sweep) == 1
-    assert found[1:] == (None, "one patch size has nothing to be chosen from", (), ())
+    assert found[1:] == (None, "only one patch size was run", (), ())
     assert swept([], []) == ((), None, None, (), ())
 
 
@@ -116,7 +116,7 @@ def test_sizes_that_share_no_two_images_have_no_choice(swept, near):
     first[:6], second[7:] = np.nan, np.nan
     found = swept([(16, 16), (32, 32)], [first, second])
     assert found.best_patch_size is None
-    assert found.best_patch_size_reason == "no two images were scored on insertion for every patch size"
+    assert found.best_patch_size_reason == "fewer than two images were scored by insertion for every patch size"
 
 
 def test_sizes_are_compared_at_each_stride_that_several_share(swept, near):
@@ -131,7 +131,7 @@ def test_sizes_are_compared_at_each_stride_that_several_share(swept, near):
     assert [(one.stride, one.best_patch_size.patch_size) for one in found.at_equal_stride] == [(8, 40), (16, 32)]
 
 
-def test_one_stride_alone_is_not_repeated_and_strides_of_one_size_each_say_nothing(swept, near):
+def test_equal_stride_choice_needs_a_stride_of_several_sizes(swept, near):
     assert swept([(16, 8), (32, 8), (56, 8)], near(3, 40)).at_equal_stride == ()
     assert swept([(16, 16), (32, 32), (56, 56)], near(3, 40)).at_equal_stride == ()
 
@@ -144,7 +144,7 @@ def test_at_a_shared_stride_only_its_own_sizes_need_a_score(swept, near):
     assert [(one.stride, one.best_patch_size.n_images) for one in found.at_equal_stride] == [(8, 40)]
 
 
-def test_bins_of_object_size_hold_their_lower_end_and_not_their_upper(swept, near):
+def test_object_size_bins_include_only_their_lower_limit(swept, near):
     shares = [0.0, 0.0999, 0.1, 0.2, 0.2999, 0.3, 0.9, 1.0, np.nan, np.nan]
     found = swept([(16, 16), (32, 32)], near(2, 10), shares=shares).by_object_size
     assert [(one.object_size, one.share_from, one.share_to, one.n_images) for one in found] == [
@@ -152,7 +152,7 @@ def test_bins_of_object_size_hold_their_lower_end_and_not_their_upper(swept, nea
     ]  # fmt: skip
 
 
-def test_a_bin_has_its_own_means_and_only_from_30_images_on_its_own_advice(swept, near):
+def test_object_size_bin_needs_30_images_for_a_recommendation(swept, near):
     first, second = near(2, 65, step=0.1)
     shares = np.repeat([0.05, 0.2, np.nan], [29, 30, 6])
     second[29:59] += 0.3
@@ -203,5 +203,5 @@ def test_one_size_with_several_fills_is_one_size(facts, rng):
         table, [METRICS.build("insertion")], explainers, (),
         criterion="insertion", margin=0.02, seed=0, n_resamples=200,
     )  # fmt: skip
-    assert found.best_patch_size_reason == "one patch size has nothing to be chosen from"
+    assert found.best_patch_size_reason == "only one patch size was run"
     assert all(one.reason for one in found.by_object_size)

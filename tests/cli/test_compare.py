@@ -180,7 +180,7 @@ def test_photos_are_paired_by_content_not_by_name_or_place(evalkit, run, kept):
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert found["n_shared"] == 5
-    assert found["left_out"] == ["1 of up to 6 images could not be read in some run"]
+    assert found["left_out"] == ["1 of up to 6 images could not be read in at least one run"]
     (cell,) = [one for one in found["cells"] if one["explainer"] == "gradcam"]
     assert cell["n_images"] == 5
     assert cell["difference"] == pytest.approx(0.0, abs=1e-6)

@@ -70,7 +70,7 @@ def test_run_with_a_baseline_is_run_and_check_in_one(evalkit, kept, monkeypatch)
     suite = ElementTree.parse(kept / "gate.xml").getroot().find("testsuite")
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("8", "0", "0")
     assert "::notice title=evalkit::Of 6 comparisons" in done.err
-    assert "# Explanations against the baseline" in summary.read_text()
+    assert "# Explanations compared with the baseline" in summary.read_text()
     table = evalkit(*RUN, *EXPLAINED, *METRICS, "--baseline", "baseline.json").out
     assert table.index("Cost of the maps") < table.index("Of 6 comparisons on 6 images")
 
@@ -172,7 +172,7 @@ def test_another_fill_is_not_comparable_and_named(evalkit, kept):
             2,
             "is damaged",
         ),
-        (lambda text: text.replace('"insertion":', '"unheard_of":'), 2, "holds the metric 'unheard_of'"),
+        (lambda text: text.replace('"insertion":', '"unheard_of":'), 2, "has the metric 'unheard_of'"),
         (lambda text: text.replace("gradcam", "grad\\u001bcam"), 2, "is no name"),
         (lambda text: re.sub(r'("insertion": \[)[^,]*,', r"\g<1>1e308,", text), 2, "a score of 1e+308 is none"),
         (lambda text: re.sub(r'("targets": \[)[^,]*,', r"\1", text), 2, "is incomplete: 5 targets for 6 images"),

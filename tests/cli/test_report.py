@@ -27,7 +27,7 @@ def test_photos_are_read_where_the_run_read_them_and_only_if_they_are_the_same(e
     assert done.out.splitlines()[0] == "out/report.html"
     assert {path.name for path in (workplace / "plots").iterdir()} == {"curves_gradcam.png", "curves_center.png"}
     whole = text_of(workplace / "out" / "report.html")
-    assert "are gone" not in whole
+    assert "are missing or have changed" not in whole
     # One photo is another, then one is lost, then all are.
     (workplace / "photo0.png").write_bytes((workplace / "photo1.png").read_bytes())
     evalkit("report", "out")
@@ -35,7 +35,7 @@ def test_photos_are_read_where_the_run_read_them_and_only_if_they_are_the_same(e
     (workplace / "photo5.png").unlink()
     evalkit("report", "out")
     parts = text_of(workplace / "out" / "report.html")
-    assert "of the photos below are gone or no longer what was explained" in parts
+    assert "of the photos below are missing or have changed" in parts
     assert parts.count("<img") < other.count("<img") < whole.count("<img")
     shutil.move("labels.csv", "elsewhere.csv")
     assert evalkit("report", "out", "--output", "page.html").code == 0
@@ -84,7 +84,7 @@ def test_a_run_without_deletion_and_insertion_says_that_it_has_no_curves(evalkit
     evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "out", "--explainers", "center",
             "--metrics", "sparseness")  # fmt: skip
     assert evalkit("report", "out").code == 0
-    assert "No curves were kept" in text_of(workplace / "out" / "report.html")
+    assert "No curves are stored" in text_of(workplace / "out" / "report.html")
 
 
 def test_an_unfinished_run_has_no_report(evalkit, workplace):

@@ -174,6 +174,6 @@ def test_objects_as_large_as_the_photo_are_counted_and_doubted(evalkit, workplac
     Image.fromarray(labels).save(workplace / "labels.png")
     (workplace / "masks.csv").write_text("image,label,mask\nphoto0.png,cat,labels.png\nphoto1.png,cat,\n")
     done = evalkit("validate", "--data", "masks.csv")
-    assert "In 1 images the object is the whole photo" in done.out.replace("\n", " ")
+    assert "In 1 images the region is the whole photo" in done.out.replace("\n", " ")
     assert found_in(evalkit("validate", "--data", "masks.csv", "--format", "json"))["data"]["n_whole"] == 1
     assert "is the whole photo" not in evalkit("validate", "--data", "labels.csv").out.replace("\n", " ")

@@ -87,7 +87,7 @@ def test_the_keyboard_reaches_a_heading_and_sorts_by_it(browser, written, key):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_every_text_stands_out_and_nothing_sticks_out(browser, written, scheme, width):
+def test_text_has_contrast_and_nothing_overflows(browser, written, scheme, width):
     browser.open(written, width=width, scheme=scheme)
     found = browser.ask(CONTRASTS)
     assert len(found) > 200
@@ -104,7 +104,7 @@ def test_in_print_all_is_there_in_black_on_white(browser, written):
     assert browser.ask("getComputedStyle(document.querySelector('nav')).display") == "none"
 
 
-def test_names_run_as_nothing(browser, written):
+def test_names_are_not_executed(browser, written):
     browser.open(written)
     assert browser.ask("document.querySelectorAll('script').length") == 1
     assert "<script>alert" in browser.ask("document.body.innerText")

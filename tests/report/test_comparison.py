@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from evalkit.analysis.compare_runs import ComparedCell, ComparedRun, Comparison
+from evalkit.analysis.comparison import ComparedCell, ComparedRun, Comparison
 from evalkit.report import FORMATS, render_comparison
 from evalkit.report.tables.latex import escape as latex_escape
 from evalkit.report.tables.markdown import escape as markdown_escape
@@ -84,7 +84,7 @@ def test_a_title_for_each_metric_says_which_way_is_better():
     assert re.search(r"^insertion ↑$", text, re.MULTILINE)
 
 
-def test_notes_say_runs_differences_counts_tests_and_what_was_left_out():
+def test_notes_list_runs_differences_counts_tests_left_out():
     text = " ".join(shown().split())
     assert "A: runs/A (vgg16.keras, float32, 25 images, right on 87.5 %, median clean score 0.930)" in text
     assert "Differs: model: A vgg16.keras, B res.keras." in text
@@ -95,12 +95,12 @@ def test_notes_say_runs_differences_counts_tests_and_what_was_left_out():
     assert "Left out: 3 images: the models explain different classes." in text
 
 
-def test_what_is_not_known_of_a_run_is_not_said():
+def test_unknown_facts_of_a_run_are_omitted():
     odd = made_up(runs=(run("A", accuracy=None, median_clean_score=None), run("B")))
     assert "A: runs/A (vgg16.keras, float32, 25 images)\n" in shown("table", odd)
 
 
-def test_letters_of_later_runs_stand_in_the_table_of_three():
+def test_table_of_three_runs_has_letters_of_later_runs():
     text = shown("table", made_up("ABC"))
     assert re.search(r"gradcam +B +0\.500", text)
     assert re.search(r"explainer +run +A +mean +difference", text)

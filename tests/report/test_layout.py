@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from evalkit.analysis.facts import facts_of_metric
 from evalkit.analysis.results import (
     LeaderboardCell,
     ObjectSizeBin,
@@ -83,7 +84,7 @@ def board(*columns):
         )
         for place, (letter, name) in enumerate(zip(row_letters(len(names)), names, strict=True))
     ]
-    return Leaderboard("Made up", tuple(Column(text, METRICS.get(text).spec) for text in metrics), tuple(rows))
+    return Leaderboard("Made up", tuple(Column(facts_of_metric(METRICS.build(text))) for text in metrics), tuple(rows))
 
 
 def test_a_cell_names_the_rows_that_it_beats_by_their_letters():
@@ -97,7 +98,7 @@ def test_rows_beyond_z_are_named_as_beaten():
     assert beaten(made, made.rows[1].cells[0]) == "ac,ad"
 
 
-def test_letters_follow_the_order_of_the_rows_also_where_lower_is_better(manifest, results):
+def test_letters_follow_row_order_if_lower_is_better(manifest, results):
     made = leaderboards(manifest, results)[0]
     at = [column.metric for column in made.columns].index("deletion")
     cells = [row.cells[at] for row in made.rows]
@@ -111,17 +112,17 @@ def test_letters_follow_the_order_of_the_rows_also_where_lower_is_better(manifes
     assert [row.letter for row in made.rows] == row_letters(len(made.rows))
 
 
-def test_what_the_best_does_not_beat_is_tied_with_it():
+def test_rows_not_beaten_by_the_best_are_tied_with_it():
     insertion = [(0.9, 1, [3]), (0.8, 2, []), (0.7, 3, []), (0.1, 4, [])]
     deletion = [(0.9, 4, []), (0.1, 1, [0]), (None, None, []), (0.2, 3, [])]
     assert tied_for_best(board(insertion, deletion)) == (
-        "The best, and what is not told from it: insertion a-c; deletion b,d."
+        "Best, and not significantly different from it: insertion a-c; deletion b,d."
     )
 
 
-def test_bests_of_equal_mean_are_not_told_from_what_neither_beats():
+def test_tied_bests_include_rows_that_neither_beats():
     equal = [(0.9, 1, [2]), (0.9, 1, [3]), (0.2, 3, []), (0.1, 4, []), (0.3, 3, [])]
-    assert tied_for_best(board(equal)) == "The best, and what is not told from it: insertion a,b,e."
+    assert tied_for_best(board(equal)) == "Best, and not significantly different from it: insertion a,b,e."
     nothing = [(None, None, []), (None, None, [])]
     assert tied_for_best(board(nothing)) == ""
     assert tied_for_best(board(nothing, [(0.1, 1, []), (0.1, 1, [])])).endswith("from it: deletion a,b.")
@@ -148,7 +149,7 @@ def deciding(manifest, results):
     return run, msgspec.structs.replace(results, patch_sweep=sweep, best_patch_size=choice)
 
 
-def test_the_deciding_metric_leads_the_sweep_and_alone_has_intervals(deciding):
+def test_criterion_is_first_in_the_sweep_and_has_the_intervals(deciding):
     table = sweep_table(*deciding, 3)
     assert table.header == [
         "patch_size", "stride", "positions", "passes", "s/image",
@@ -162,7 +163,7 @@ def test_the_deciding_metric_leads_the_sweep_and_alone_has_intervals(deciding):
     ]
 
 
-def test_the_best_of_the_sweep_are_by_each_metrics_direction_equals_together(deciding):
+def test_sweep_marks_best_by_direction_including_ties(deciding):
     assert sweep_table(*deciding, 3).best == {(1, 5), (2, 5), (0, 6), (1, 7), (2, 7)}
 
 
@@ -188,14 +189,14 @@ def test_without_a_choice_no_size_is_marked(deciding):
         (None, "one patch size has nothing to be chosen from",
          ["No patch size is recommended: one patch size has nothing to be chosen from."]),
         ({}, None, ["> It is so."]),
-        ({"tied_with": ("a",)}, None, ["> It is so.", "= is also shown to come within the margin."]),
-        ({"tied_with": ("a",), "decided": False}, None, ["> It is so.", "= cannot be told from it."]),
+        ({"tied_with": ("a",)}, None, ["> It is so.", "= also within the margin."]),
+        ({"tied_with": ("a",), "decided": False}, None, ["> It is so.", "= not significantly different from it."]),
         ({"chosen_share": 0.876}, None,
          ["> It is so.",
-          "Of bootstrap resamples of the images, 88 % would choose the same (margin 0.05 of deletion)."]),
+          "88 % of the bootstrap resamples of the images give the same choice (margin 0.05 of deletion)."]),
     ],
 )  # fmt: skip
-def test_the_choice_is_said_with_its_reason(results, choice, reason, expected):
+def test_choice_lines_have_the_reason(results, choice, reason, expected):
     made = None if choice is None else msgspec.structs.replace(CHOICE, **choice)
     said = choice_lines(msgspec.structs.replace(results, best_patch_size=made, best_patch_size_reason=reason))
     assert said == expected
@@ -203,13 +204,11 @@ def test_the_choice_is_said_with_its_reason(results, choice, reason, expected):
 
 def test_the_choice_at_each_shared_stride_is_a_line(results):
     strides = (StrideChoice(8, None), StrideChoice(16, CHOICE))
-    assert equal_stride_lines(msgspec.structs.replace(results, at_equal_stride=strides)) == [
-        "At a stride of 16: It is so."
-    ]
+    assert equal_stride_lines(msgspec.structs.replace(results, at_equal_stride=strides)) == ["At stride 16: It is so."]
     assert equal_stride_lines(msgspec.structs.replace(results, at_equal_stride=())) == []
 
 
-def test_objects_by_size_are_a_column_each_and_a_sentence_where_there_are_any(deciding):
+def test_object_size_rows_have_a_column_for_each_size(deciding):
     first, second = "occlusion(16, 16)", "occlusion(32, 16)"
     bins = (
         ObjectSizeBin("small", 0.0, 0.1, 12, {first: 0.25, second: None}, None, "fewer than 30 images"),
@@ -222,7 +221,7 @@ def test_objects_by_size_are_a_column_each_and_a_sentence_where_there_are_any(de
     assert rows == [["16", "16", "0.250", "0.500", "-"], ["32", "16", "-", "0.125", "-"]]
     assert notes == [
         "Medium objects: It is so.",
-        "No advice for small objects: fewer than 30 images.",
-        "An exploration: the largest box takes under 10 %, 10 to 30 %, or over 30 % of the image.",
+        "No recommendation for small objects: fewer than 30 images.",
+        "Exploratory: the largest box covers under 10 %, 10 to 30 %, or over 30 % of the image.",
     ]
     assert object_size_rows(msgspec.structs.replace(results, by_object_size=())) == ([], [], [])

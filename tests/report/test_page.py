@@ -15,7 +15,7 @@ from .conftest import NAMES as TRICKY
 from .conftest import PAGE_EXPLAINERS as EXPLAINERS
 from .parsed import Page
 
-TEMPLATES = Path(package.__file__).parent / "report" / "templates"
+TEMPLATES = Path(package.__file__).parent / "report" / "html" / "templates"
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def page(written):
     return Page(written.read_text(encoding="utf-8"))
 
 
-def test_the_page_holds_everything_that_is_asked_of_it(page, tricky_run):
+def test_page_has_all_sections_and_images(page, tricky_run):
     assert not page.open
     ids = {attributes.get("id") for _, attributes in page.tags}
     assert {"leaderboard", "patch-size", "curves", "gallery", "not-scored", "cost", "again", "object-size"} <= ids
@@ -35,7 +35,7 @@ def test_the_page_holds_everything_that_is_asked_of_it(page, tricky_run):
     for line in (
         "Best explained",
         "Worst explained",
-        "Most disagreed about",
+        "Largest disagreement",
         "misclassified",
         "images: the class explained is not",
     ):
@@ -47,7 +47,7 @@ def test_the_page_holds_everything_that_is_asked_of_it(page, tricky_run):
     assert all(one["alt"] and one["src"].startswith("data:image/webp;base64,") for one in pictures)
 
 
-def test_names_are_shown_as_they_are_and_run_as_nothing(page):
+def test_names_are_escaped_in_the_page(page):
     for name in TRICKY:
         assert " ".join(name.split()) in page.text
     assert len(page.having("script")) == 1
@@ -57,7 +57,7 @@ def test_names_are_shown_as_they_are_and_run_as_nothing(page):
     assert handlers == []
 
 
-def test_the_page_reaches_for_nothing_outside_itself(written, page):
+def test_page_makes_no_network_requests(written, page):
     text = written.read_text(encoding="utf-8")
     assert not re.search(r"https?:|//\w+\.\w|@import|url\((?!#)", text)
     for _, attributes in page.tags:
@@ -67,10 +67,10 @@ def test_the_page_reaches_for_nothing_outside_itself(written, page):
     assert policy.startswith("default-src 'none'")
 
 
-def test_without_the_photos_the_maps_stand_alone_and_it_is_said(tricky_run, tmp_path):
+def test_page_without_photos_shows_maps_and_a_note(tricky_run, tmp_path):
     alone = Page(tricky_run.report(tmp_path / "alone.html").read_text(encoding="utf-8"))
-    assert "The photos cannot be shown: the run does not say where its photos were read." in alone.text
-    assert "The photo is not there any more." in alone.text
+    assert "The photos cannot be shown: the run does not record where its photos are." in alone.text
+    assert "The photo is missing or has changed." in alone.text
     assert alone.having("img")
 
 
@@ -88,7 +88,7 @@ def contrast(first, second):
 
 
 @pytest.mark.parametrize("theme", [0, 1, 2], ids=["light", "dark", "print"])
-def test_text_stands_out_in_every_theme(theme):
+def test_text_has_contrast_in_every_theme(theme):
     css = (TEMPLATES / "report.css").read_text(encoding="utf-8")
     blocks = re.findall(r":root \{([^}]*)\}", css)
     colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", blocks[theme]))
@@ -132,7 +132,7 @@ def engine():
         ([], True, []),
     ],
 )
-def test_rows_are_sorted_by_number_equals_as_they_were_and_nothing_last(values, descending, order):
+def test_rows_are_sorted_stably_with_missing_values_last(values, descending, order):
     found = engine().eval(f"JSON.stringify(sortedOrder({json.dumps(values)}, {json.dumps(descending)}))")
     assert json.loads(found) == order
 

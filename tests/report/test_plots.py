@@ -28,7 +28,8 @@ TRICKY = '<script>alert("x")</script> $y$ & שלום 🐟'
 def curve(metric, explainer="gradcam"):
     fractions = np.linspace(0, 1, 5)
     mean = fractions if metric == "insertion" else 1 - fractions
-    return MeanCurve(explainer, metric, fractions, mean, mean - 0.1, mean + 0.1, 0.5, 7)
+    draws = "insertion" if metric.startswith("insertion") else "removal"
+    return MeanCurve(explainer, metric, draws, fractions, mean, mean - 0.1, mean + 0.1, 0.5, 7)
 
 
 def parsed(svg):
@@ -39,7 +40,7 @@ def texts(svg):
     return [node.firstChild.data for node in parsed(svg).getElementsByTagName("text") if node.firstChild]
 
 
-def test_curves_say_their_areas_and_mark_mean_area_and_interval():
+def test_curves_show_area_mean_and_interval():
     figure = curve_plot([curve("deletion"), curve("insertion")])
     assert {"gradcam", "deletion 0.500", "insertion 0.500"} <= set(texts(to_svg(figure, "curves")))
     axes = figure.axes[0]
@@ -108,7 +109,7 @@ def test_strides_that_are_fixed_are_one_line(grid, lines):
 
 
 @pytest.mark.parametrize("explainer", ["gradcam", "occlusion(patch_size=56, stride=28)", "maps(" + "x y " * 40 + ")"])
-def test_a_legend_of_long_names_stays_inside_and_leaves_the_plot_its_width(explainer):
+def test_legend_of_long_names_stays_inside_the_plot(explainer):
     shown = [f"{explainer}{number}" for number in range(6)]
     scores = [SizeScore(one, size, 0.5, 0.4, 0.6, 9) for one in shown for size in ("small", "medium", "large")]
     figure = object_size_plot(scores, shown, "symmetric_relevance_gain")
@@ -122,7 +123,7 @@ def test_a_legend_of_long_names_stays_inside_and_leaves_the_plot_its_width(expla
     assert plot.height > 0.35 * height
 
 
-def test_object_sizes_are_drawn_where_there_are_several():
+def test_object_size_plot_needs_several_sizes():
     scores = [SizeScore("e", size, 0.5, 0.4, 0.6, 9) for size in ("small", "medium", "large")]
     drawn = to_svg(object_size_plot(scores, ["e"], "symmetric_relevance_gain"), "sizes")
     assert "small" in texts(drawn)
@@ -130,7 +131,7 @@ def test_object_sizes_are_drawn_where_there_are_several():
     assert object_size_plot(scores[:1], ["e"], "deletion") is None
 
 
-def test_svg_takes_the_pages_colors_and_reaches_for_nothing():
+def test_svg_uses_page_colors_and_no_external_resources():
     svg = to_svg(curve_plot([curve("deletion", TRICKY), curve("insertion", TRICKY)]), TRICKY)
     assert not [color for color in VARIABLES if color in svg.lower()]
     assert "var(--ink)" in svg
@@ -141,7 +142,7 @@ def test_svg_takes_the_pages_colors_and_reaches_for_nothing():
 
 
 @pytest.mark.parametrize("name", ["gradcam", TRICKY])
-def test_png_is_the_same_drawing(name):
+def test_png_shows_the_same_plot(name):
     with Image.open(io.BytesIO(to_png(curve_plot([curve("deletion", name)]), 144))) as picture:
         assert picture.size == (518, 360)
 
@@ -150,7 +151,7 @@ def test_png_is_the_same_drawing(name):
     ("passes", "ticks"),
     [([37, 50], [37, 50]), ([50], [50]), ([17, 197], [20, 50, 100, 200]), ([17, 785], [20, 50, 100, 200, 500, 1000])],
 )
-def test_the_passes_axis_has_two_ticks_or_more_where_there_are_two_costs(passes, ticks):
+def test_passes_axis_has_at_least_two_ticks_for_two_costs(passes, ticks):
     found, labels = _pass_ticks(passes)
     assert [tick for tick in found if min(passes) * 0.9 <= tick] == ticks
     assert len(labels) == len(found)

@@ -37,7 +37,7 @@ def test_tables_keep_to_the_width(shown, width, wide):
     assert "…" not in text
 
 
-def test_every_score_stands_in_the_table_whole(shown, results):
+def test_every_score_is_complete_in_the_table(shown, results):
     text = shown(width=80)
     for cell in results.leaderboard:
         if cell.mean is not None:
@@ -59,7 +59,7 @@ def test_rows_are_sorted_by_the_first_metric_with_scores(manifest, results):
     assert ranks == sorted(ranks)
 
 
-def test_intervals_stand_at_120_columns_or_when_asked(shown, results):
+def test_intervals_are_shown_at_120_columns_or_if_wide(shown, results):
     cell = next(one for one in results.leaderboard if one.metric == "deletion" and one.explainer == "gradcam")
     interval = f"{number(cell.mean)} [{number(cell.ci_low)}, {number(cell.ci_high)}]"
     assert interval not in shown(width=80)
@@ -78,13 +78,13 @@ def test_arrows_marks_and_what_they_mean(shown):
     assert "(control)" in text
 
 
-def test_what_was_not_scored_and_not_usable_is_said(shown):
+def test_unscored_and_unusable_images_are_listed(shown):
     text = " ".join(shown().split())
     assert "24 images: only boxes, no exact mask (relevance_mass_accuracy; every explainer)" in text
     assert "it cannot be decoded" in text
 
 
-def test_the_sweep_shows_score_beside_cost_and_the_choice(shown, results):
+def test_sweep_shows_score_cost_and_choice(shown, results):
     text = shown(width=120)
     begin = text.index("Patch size of occlusion")
     part = text[begin : text.index("Cost of the maps")]
@@ -93,7 +93,7 @@ def test_the_sweep_shows_score_beside_cost_and_the_choice(shown, results):
     assert f"> {results.best_patch_size.reason}"[:60] in part
 
 
-def test_signatures_stand_below(shown, manifest):
+def test_signatures_are_printed_below(shown, manifest):
     tail = "".join(shown()[shown().rindex("Signature") :].split())
     assert "".join(manifest.signature.run.split()) in tail
     assert "deletion|v:1|steps:28" in tail
@@ -106,7 +106,7 @@ def test_color_is_only_an_addition(shown):
     assert [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", colored).splitlines()] == shown().splitlines()
 
 
-def test_json_is_strict_and_says_what_was_not_scored_with_null(shown, results):
+def test_json_is_strict_with_null_for_unscored_cells(shown, results):
     found = json.loads(shown("json"), parse_constant=pytest.fail)
     assert len(found["leaderboard"]) == len(EXPLAINERS) * 13
     blank = [one for one in found["leaderboard"] if one["metric"] == "relevance_mass_accuracy"]
@@ -165,7 +165,7 @@ def test_every_format_is_drawn(shown):
     assert {form: bool(shown(form).endswith("\n")) for form in FORMATS} == dict.fromkeys(FORMATS, True)
 
 
-def test_without_controls_or_sweep_nothing_is_said_of_them(manifest, results):
+def test_report_without_controls_or_sweep_omits_them(manifest, results):
     plain = tuple(one for one in manifest.explainers if one.text == "gradcam")
     few = msgspec.structs.replace(manifest, explainers=plain)
     mine = tuple(cell for cell in results.leaderboard if cell.explainer == "gradcam")
@@ -232,7 +232,7 @@ def test_thirty_explainers_have_letters_beyond_z_in_every_format(crowd):
         assert set(found) == {"aa", "ab", "ac", "ad"}, form
 
 
-def test_letters_stand_behind_the_scores_in_every_format(shown, manifest, results):
+def test_letters_follow_the_scores_in_every_format(shown, manifest, results):
     table, markdown, latex = shown(width=200), shown("markdown"), shown("latex")
     boards = leaderboards(manifest, results)
     lettered = [(cell, beaten(board, cell)) for board in boards for row in board.rows for cell in row.cells]
@@ -251,7 +251,7 @@ def test_letters_stand_behind_the_scores_in_every_format(shown, manifest, result
         assert markdown_escape(tied_for_best(board)) in markdown
 
 
-def test_the_choice_and_the_sizes_of_objects_are_said_on_the_terminal_and_in_markdown(crowd):
+def test_terminal_and_markdown_show_choice_and_object_sizes(crowd):
     run, results = crowd[0], crowd[1]["as scored"]
     table = render(run, results, "table", width=120, wide=False, color=False)
     markdown = render(run, results, "markdown", width=80, wide=False, color=False)
@@ -264,7 +264,7 @@ def test_the_choice_and_the_sizes_of_objects_are_said_on_the_terminal_and_in_mar
     assert re.search(r"^ *> \d+ ", table, flags=re.MULTILINE)
 
 
-def test_the_sweep_keeps_to_80_columns_with_metrics_that_name_parameters(manifest, results):
+def test_sweep_of_metrics_with_parameters_fits_80_columns(manifest, results):
     renamed = {"deletion": "deletion(steps=56)"}
     sweep = tuple(
         msgspec.structs.replace(row, metrics={renamed.get(text, text): score for text, score in row.metrics.items()})

@@ -1,1 +1,1 @@
-"""Choosing a parameter: the sweep table and the recommendation."""
+"""Choice of an explainer's parameters: the sweep and the recommendation."""

@@ -1,4 +1,4 @@
-"""The patch-size sweep: score beside cost, the choice, and what it looks like at one stride and by object size."""
+"""The patch-size sweep: score and cost of each size, the choice, also for equal strides and by object size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.choice.patch_size import Criterion, choose_patch_size, is_candidate
+from evalkit.analysis.choice.patch_size import Criterion, choose_patch_size, is_candidate, size_and_stride
+from evalkit.analysis.facts import is_set_level
 from evalkit.analysis.results import (
     LeaderboardCell,
     ObjectSizeBin,
@@ -17,7 +18,7 @@ from evalkit.analysis.results import (
     SweepRow,
     SweepScore,
 )
-from evalkit.metrics.spec import Metric, SetMetric
+from evalkit.metrics.spec import Metric
 from evalkit.store.manifest import ExplainerFacts
 from evalkit.store.scores import ScoreTable
 
@@ -29,7 +30,7 @@ _FEWEST_OF_A_SIZE = 30
 
 
 class Sweep(NamedTuple):
-    """Everything that is said of patch sizes; the fields are those of ``Results``."""
+    """The results of the patch-size sweep; the fields are those of ``Results``."""
 
     patch_sweep: tuple[SweepRow, ...]
     best_patch_size: PatchSizeChoice | None
@@ -58,77 +59,72 @@ def sweep(
     seed: int,
     n_resamples: int,
 ) -> Sweep:
-    """Compare the ``occlusion`` explainers of a run.
+    """Compare the explainers of a run that differ in patch size and stride.
 
     Args:
-        table: every score.
-        metrics: in the table's order.
-        explainers: in the table's order.
+        table: the scores of the run.
+        metrics: the metrics of the run, in the table's order.
+        explainers: the explainers of the run, in the table's order.
         cells: the leaderboard.
-        criterion: the text of the metric that decides.
-        margin: the loss of it that is accepted.
-        seed: of the resampling.
-        n_resamples: how many.
+        criterion: text of the metric that decides.
+        margin: largest accepted loss of the criterion, relative to the best size.
+        seed: random seed of the resampling.
+        n_resamples: number of resamples.
     """
-    places = [place for place, one in enumerate(explainers) if is_candidate(one)]
-    swept = [explainers[place] for place in places]
+    columns = [column for column, explainer in enumerate(explainers) if is_candidate(explainer)]
+    swept = [explainers[column] for column in columns]
     rows = _rows(swept, cells)
-    index = next((at for at, metric in enumerate(metrics) if metric.text == criterion), None)
-    if len({(_size(one), _stride(one)) for one in swept}) < 2:
-        return Sweep(rows, None, "one patch size has nothing to be chosen from" if swept else None, (), ())
-    if index is None:
-        return Sweep(rows, None, f"{criterion} decides the patch size, and is not among the metrics", (), ())
-    metric = metrics[index]
-    if isinstance(metric, SetMetric):
-        return Sweep(rows, None, f"{criterion} scores the set as a whole; a choice needs a score per image", (), ())
+    metric = next((metric for metric in metrics if metric.text == criterion), None)
+    if len({size_and_stride(explainer) for explainer in swept}) < 2:
+        return Sweep(rows, None, "only one patch size was run" if swept else None, (), ())
+    if metric is None:
+        return Sweep(rows, None, f"the criterion {criterion} is not among the run's metrics", (), ())
+    if is_set_level(metric):
+        reason = f"{criterion} scores the image set as a whole; a choice needs a metric that scores single images"
+        return Sweep(rows, None, reason, (), ())
     low, high = metric.spec.bounds
     choose = _Chooser(Criterion(metric.text, metric.spec.direction, high - low, margin), seed, n_resamples)
-    values = table.values[:, places, index]
+    values = table.values[:, columns, table.metrics.index(criterion)]
     choice = choose(swept, values)
-    reason = None if choice else f"no two images were scored on {criterion} for every patch size"
+    no_choice = None if choice else f"fewer than two images were scored by {criterion} for every patch size"
     by_size = () if table.object_shares is None else _by_object_size(swept, values, table.object_shares, choose)
-    return Sweep(rows, choice, reason, _at_equal_stride(swept, values, choose), by_size)
+    return Sweep(rows, choice, no_choice, _at_equal_stride(swept, values, choose), by_size)
 
 
 def _rows(swept: Sequence[ExplainerFacts], cells: Sequence[LeaderboardCell]) -> tuple[SweepRow, ...]:
     scores: dict[str, dict[str, SweepScore]] = {}
     for cell in cells:
-        found = SweepScore(cell.mean, cell.ci_low, cell.ci_high, cell.n_scored)
-        scores.setdefault(cell.explainer, {})[cell.metric] = found
-    rows = [
-        SweepRow(
-            explainer=one.text,
-            patch_size=_size(one),
-            stride=_stride(one),
-            positions=one.positions or 0,
-            forward_passes=one.forward_passes,
-            seconds_per_image=one.seconds / one.n_maps if one.n_maps else None,
-            metrics=scores.get(one.text, {}),
+        score = SweepScore(cell.mean, cell.ci_low, cell.ci_high, cell.n_scored)
+        scores.setdefault(cell.explainer, {})[cell.metric] = score
+    rows = []
+    for explainer in swept:
+        patch_size, stride = size_and_stride(explainer)
+        rows.append(
+            SweepRow(
+                explainer=explainer.text,
+                patch_size=patch_size,
+                stride=stride,
+                positions=explainer.positions or 0,
+                forward_passes=explainer.forward_passes,
+                seconds_per_image=explainer.seconds / explainer.n_maps if explainer.n_maps else None,
+                metrics=scores.get(explainer.text, {}),
+            )
         )
-        for one in swept
-    ]
     return tuple(sorted(rows, key=lambda row: (row.patch_size, row.stride)))
 
 
-def _size(facts: ExplainerFacts) -> int:
-    return int(facts.parameters["patch_size"] or 0)
-
-
-def _stride(facts: ExplainerFacts) -> int:
-    return int(facts.parameters["stride"] or 0)
-
-
 def _at_equal_stride(swept: Sequence[ExplainerFacts], values: Floats, choose: _Chooser) -> tuple[StrideChoice, ...]:
-    """Choose among the sizes of each stride that several share: otherwise finer strides and sizes go together."""
-    strides = sorted({_stride(one) for one in swept})
+    """Choose among the sizes of each stride that several sizes have, so that size and stride are not confounded."""
+    pairs = [size_and_stride(explainer) for explainer in swept]
+    strides = sorted({stride for _, stride in pairs})
     if len(strides) < 2:
         return ()
-    found = []
+    choices = []
     for stride in strides:
-        places = [place for place, one in enumerate(swept) if _stride(one) == stride]
-        if len({_size(swept[place]) for place in places}) > 1:
-            found.append(StrideChoice(stride, choose([swept[place] for place in places], values[:, places])))
-    return tuple(found)
+        columns = [column for column, pair in enumerate(pairs) if pair[1] == stride]
+        if len({pairs[column][0] for column in columns}) > 1:
+            choices.append(StrideChoice(stride, choose([swept[column] for column in columns], values[:, columns])))
+    return tuple(choices)
 
 
 def _by_object_size(
@@ -137,7 +133,7 @@ def _by_object_size(
     scored = np.isfinite(values).all(axis=1)
     if not (np.isfinite(shares) & scored).any():
         return ()
-    found = []
+    bins = []
     for name, low, high in OBJECT_SIZES:
         within = values[scored & (shares >= low) & (shares < high)]
         n_images = len(within)
@@ -145,17 +141,18 @@ def _by_object_size(
         means = within.mean(axis=0) if n_images else np.full(len(swept), np.nan)
         choice = choose(swept, within) if enough else None
         few = f"fewer than {_FEWEST_OF_A_SIZE} images"
-        found.append(
+        bins.append(
             ObjectSizeBin(
                 object_size=name,
                 share_from=low,
                 share_to=min(high, 1.0),
                 n_images=n_images,
                 means={
-                    one.text: None if np.isnan(mean) else float(mean) for one, mean in zip(swept, means, strict=True)
+                    explainer.text: None if np.isnan(mean) else float(mean)
+                    for explainer, mean in zip(swept, means, strict=True)
                 },
                 best_patch_size=choice,
                 reason=None if choice else few,
             )
         )
-    return tuple(found)
+    return tuple(bins)

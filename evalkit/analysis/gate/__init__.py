@@ -1,1 +1,1 @@
-"""The regression gate: what is comparable, verdicts, tolerances."""
+"""The regression gate: comparison with a baseline, verdicts, tolerances."""

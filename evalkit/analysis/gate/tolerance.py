@@ -1,4 +1,4 @@
-"""How much worse a metric's mean may be before the gate counts it."""
+"""Tolerances of the gate: the largest accepted worsening of a metric's mean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from evalkit.core.errors import ConfigError, nearest
-from evalkit.core.registry import split_specs
+from evalkit.core.registry import parse_spec, split_specs
 from evalkit.core.settings import DEFAULT_TOLERANCE
 
 __all__ = ["Tolerance", "parse_alpha", "parse_tolerance"]
@@ -15,7 +15,7 @@ _EXAMPLES = "write 0.02, 5% or deletion=0.02,insertion=0.05"
 
 
 class Tolerance(NamedTuple):
-    """How much worse a mean may be: absolute, or a share of the baseline's mean."""
+    """Largest accepted worsening of a mean: absolute, or a share of the baseline's mean."""
 
     amount: float
     relative: bool
@@ -39,26 +39,26 @@ def parse_tolerance(text: str, metrics: Sequence[str]) -> dict[str, Tolerance]:
         ConfigError: not a number of at least 0, or another metric.
     """
     default = Tolerance(float(DEFAULT_TOLERANCE), relative=False)
-    found: dict[str, Tolerance] = {}
+    by_metric: dict[str, Tolerance] = {}
     parts = split_specs(text)
     if not parts:
         raise ConfigError(f"--tolerance '{text}' is empty; {_EXAMPLES}")
-    for at, part in enumerate(parts):
+    for index, part in enumerate(parts):
         name, equals, number = part.rpartition("=")
         value = _amount(number.strip(), part)
         if not equals:
-            if at:  # 0,02 would be two numbers
+            if index:  # 0,02 would be two numbers
                 raise ConfigError(f"--tolerance '{text}': '{part}' is a second number for all metrics; {_EXAMPLES}")
             default = value
             continue
-        named = [metric for metric in metrics if name.strip() in (metric, metric.partition("(")[0])]
+        named = [metric for metric in metrics if name.strip() in (metric, parse_spec(metric).name)]
         if not named:
             raise ConfigError(f"--tolerance '{part}': the baseline has no such metric: {nearest(name, metrics)}")
-        twice = found.keys() & set(named)
+        twice = by_metric.keys() & set(named)
         if twice:
-            raise ConfigError(f"--tolerance '{text}' names {min(twice)} twice; drop one")
-        found.update(dict.fromkeys(named, value))
-    return {metric: found.get(metric, default) for metric in metrics}
+            raise ConfigError(f"--tolerance '{text}' names {min(twice)} twice; remove one")
+        by_metric.update(dict.fromkeys(named, value))
+    return {metric: by_metric.get(metric, default) for metric in metrics}
 
 
 def _amount(text: str, part: str) -> Tolerance:

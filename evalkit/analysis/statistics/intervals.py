@@ -16,11 +16,11 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.uint16]
 _LEVEL = 0.95
 _RELIABLE_FROM = 20
-_BLOCK = 4_000_000  # numbers held at once, beside the counts themselves
+_BLOCK = 4_000_000  # numbers in memory at once, beside the counts themselves
 
 
 class Interval(NamedTuple):
-    """An interval, or why there is none; with both, why it is not to be trusted."""
+    """An interval, or the reason why there is none; with both, the reason why it is unreliable."""
 
     low: float | None
     high: float | None
@@ -28,9 +28,9 @@ class Interval(NamedTuple):
 
 
 def resample_counts(rng: np.random.Generator, n_images: int, n_resamples: int) -> Counts:
-    """Return how often each image is drawn in each resample, uint16 (n_resamples, n_images), rows summing to n.
+    """Return how often each image is drawn in each resample, uint16 (n_resamples, n_images); rows sum to n_images.
 
-    Drawn row by row: fewer resamples are the first rows of more.
+    They are drawn row by row, so fewer resamples are the first rows of more.
     """
     counts = np.empty((n_resamples, n_images), dtype=np.uint16)
     rows = max(1, _BLOCK // n_images)
@@ -43,11 +43,11 @@ def resample_counts(rng: np.random.Generator, n_images: int, n_resamples: int) -
 
 
 class Resampling:
-    """Resample counts by number of images, each drawn once from the run's seed.
+    """Resample counts by number of images, each drawn once.
 
     Args:
-        seed: of the run.
-        n_resamples: how many.
+        seed: random seed of the run.
+        n_resamples: number of resamples.
     """
 
     def __init__(self, seed: int, n_resamples: int) -> None:
@@ -56,7 +56,7 @@ class Resampling:
         self._known: dict[int, Counts] = {}
 
     def counts(self, n_images: int) -> Counts:
-        """Return ``resample_counts`` for so many images."""
+        """Return ``resample_counts`` for this number of images."""
         if n_images not in self._known:
             rng = generator(self._seed, "bootstrap", n_images)
             self._known[n_images] = resample_counts(rng, n_images, self._n_resamples)
@@ -66,11 +66,11 @@ class Resampling:
 def resampled_sums(counts: Counts, numbers: Floats) -> Floats:
     """Return the sums of each resample, float64 (R, ...), of numbers (n, ...)."""
     flat = numbers.reshape(len(numbers), -1)
-    found = np.empty((len(counts), flat.shape[1]))
+    sums = np.empty((len(counts), flat.shape[1]))
     rows = max(1, _BLOCK // max(len(numbers), 1))
     for start in range(0, len(counts), rows):
-        found[start : start + rows] = counts[start : start + rows].astype(np.float64) @ flat
-    return found.reshape(len(counts), *numbers.shape[1:])
+        sums[start : start + rows] = counts[start : start + rows].astype(np.float64) @ flat
+    return sums.reshape(len(counts), *numbers.shape[1:])
 
 
 def bca_interval(estimate: float, replicates: Floats, jackknife: Floats) -> Interval:
@@ -107,15 +107,15 @@ def bca_means(values: Floats, counts: Counts) -> list[Interval]:
         counts: from ``resample_counts``, (R, n).
     """
     n_images = len(values)
-    unsaid = [_without_interval(values[:, place]) for place in range(values.shape[1])]
-    if all(unsaid):
-        return [one for one in unsaid if one]
+    missing = [_without_interval(values[:, column]) for column in range(values.shape[1])]
+    if all(missing):
+        return [interval for interval in missing if interval]
     total = values.sum(axis=0)
     replicates = resampled_sums(counts, values) / n_images
     jackknife = (total - values) / (n_images - 1)
     return [
-        unsaid[place] or bca_interval(total[place] / n_images, replicates[:, place], jackknife[:, place])
-        for place in range(values.shape[1])
+        missing[column] or bca_interval(total[column] / n_images, replicates[:, column], jackknife[:, column])
+        for column in range(values.shape[1])
     ]
 
 
@@ -128,9 +128,9 @@ def bca_statistic(statistics: Floats, counts: Counts, aggregate: Callable[[Float
         aggregate: mean statistics (..., K) to the statistic (...).
     """
     n_images = len(statistics)
-    unsaid = _without_interval(statistics)
-    if unsaid:
-        return unsaid
+    missing = _without_interval(statistics)
+    if missing:
+        return missing
     total = statistics.sum(axis=0)
     size = max(1, _BLOCK // statistics.shape[1])
     replicates = np.concatenate(
@@ -148,7 +148,7 @@ def bca_statistic(statistics: Floats, counts: Counts, aggregate: Callable[[Float
 
 
 def _without_interval(values: Floats) -> Interval | None:
-    """Say why these images give no interval, or None if they do."""
+    """Return an empty interval with its reason if these images give none; None if they do."""
     if len(values) == 0:
         return Interval(None, None, "nothing was scored")
     if len(values) == 1:
@@ -164,6 +164,6 @@ def wilson_interval(n_hits: int, n_images: int) -> Interval:
         return Interval(None, None, "nothing was scored")
     from scipy.stats import binomtest
 
-    found = binomtest(n_hits, n_images).proportion_ci(confidence_level=_LEVEL, method="wilson")
+    interval = binomtest(n_hits, n_images).proportion_ci(confidence_level=_LEVEL, method="wilson")
     reason = f"fewer than {_RELIABLE_FROM} images: unreliable" if n_images < _RELIABLE_FROM else None
-    return Interval(float(found.low), float(found.high), reason)
+    return Interval(float(interval.low), float(interval.high), reason)

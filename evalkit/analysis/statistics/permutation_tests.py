@@ -1,8 +1,8 @@
 """Paired tests between explainers: sign-flip permutation, studentized max-T within one metric.
 
 The unit is the image: under the null hypothesis the two scores of an image can be swapped, so each difference keeps
-or flips its sign. One draw of signs is shared by all pairs, and each pair is held against the largest studentized
-difference among all pairs (Westfall & Young, 1993), which keeps the family-wise error at 5 %.
+or flips its sign. One draw of signs is shared by all pairs, and each pair is compared with the largest studentized
+difference among all pairs (Westfall & Young, 1993), which keeps the family-wise error rate at 5 %.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Pairs = NDArray[np.int64]
 ALPHA = 0.05
 _BLOCK = 512
 _ROUNDING = 1e-12
-_SLACK = 1e-9  # of a statistic that is reached all but for rounding
+_SLACK = 1e-9  # relative, for statistics that are equal but for rounding
 
 
 class Family(NamedTuple):
@@ -32,8 +32,8 @@ class Family(NamedTuple):
         pairs: int64 (P, 2), indices of explainers.
         differences: float64 (P,), mean of first minus second.
         p_values: float64 (P,), corrected; 1 where a pair cannot be tested.
-        n_images: the fewest images that a tested pair shares.
-        smallest_p: the smallest p that can be reached.
+        n_images: smallest number of images that a tested pair shares.
+        smallest_p: smallest p-value that can be reached.
     """
 
     pairs: NDArray[np.int64]
@@ -44,9 +44,9 @@ class Family(NamedTuple):
 
 
 def sign_flips(rng: np.random.Generator, n_images: int, n_flips: int) -> tuple[Signs, bool]:
-    """Return sign patterns, int8 (F, n) of +-1, and whether they are all there are.
+    """Return sign patterns, int8 (F, n) of +-1, and whether they are all possible patterns.
 
-    The pattern and its mirror image give the same two-sided statistic, so 2^(n - 1) patterns are all.
+    A pattern and its mirror image give the same two-sided statistic, so there are 2^(n - 1) patterns.
     """
     if n_images - 1 < 40 and 2 ** (n_images - 1) <= n_flips:
         numbers = np.arange(2 ** (n_images - 1))
@@ -61,7 +61,7 @@ def compare_means(values: Floats, flips: Signs, *, exact: bool, pairs: Pairs | N
     Args:
         values: float64 (n, E), NaN = not scored.
         flips: from ``sign_flips``, (F, n).
-        exact: the flips are all there are, the identity among them.
+        exact: whether the flips are all possible patterns, the identity included.
         pairs: int64 (P, 2), which columns to compare; None = all with all.
     """
     pairs = all_pairs(values.shape[1]) if pairs is None else pairs
@@ -73,7 +73,7 @@ def compare_means(values: Floats, flips: Signs, *, exact: bool, pairs: Pairs | N
     counts = np.isfinite(gaps).sum(axis=0)
     gaps = np.where(np.isfinite(gaps), gaps, 0.0)
     squares = (gaps**2).sum(axis=0)
-    # Differences that are rounding of equal scores are none.
+    # Differences within rounding are treated as zero.
     testable = (counts >= 2) & (squares > counts * _ROUNDING**2)
     observed = np.where(testable, _studentized(gaps.sum(axis=0), squares, counts), 0.0)
     groups = list(_sharing(scored, pairs))
@@ -82,7 +82,7 @@ def compare_means(values: Floats, flips: Signs, *, exact: bool, pairs: Pairs | N
         signs = flips[start : start + _BLOCK].astype(np.float64)
         drawn = np.zeros((len(signs), len(pairs)))
         for rows, where in groups:
-            # A sum of differences is a difference of sums: one product an explainer, not one a pair.
+            # A sum of differences is a difference of sums: one product for each explainer, not for each pair.
             sums = signs[:, rows] @ filled[rows]
             drawn[:, where] = sums[:, pairs[where, 0]] - sums[:, pairs[where, 1]]
         drawn = _studentized(drawn, squares, counts)
@@ -112,13 +112,13 @@ def _sharing(scored: NDArray[np.bool_], pairs: Pairs) -> Iterator[tuple[NDArray[
 def _studentized(sums: Floats, squares: Floats, counts: NDArray[np.int64]) -> Floats:
     """Return absolute t statistics; the squares do not change with the signs."""
     n = np.maximum(counts, 2)
-    # The share of the squares that the mean explains; t grows with it, without bound where it is all.
+    # The share of the squares that the mean explains; t grows with it without bound.
     share = np.minimum((sums * (1 / np.sqrt(n * np.maximum(squares, np.finfo(float).tiny)))) ** 2, 1.0)
     return np.asarray(np.sqrt((n - 1) * share / np.maximum(1.0 - share, _ROUNDING)))
 
 
 def _p_values(observed: Floats, highest: Floats, *, exact: bool, slack: float = _SLACK) -> Floats:
-    """Return how often the largest statistic of a flip reaches each observed one, itself included."""
+    """Return how often the largest statistic of a flip reaches each observed statistic, itself included."""
     exceeded = len(highest) - np.searchsorted(np.sort(highest), observed * (1 - slack))
     return np.asarray(exceeded / len(highest) if exact else (1 + exceeded) / (1 + len(highest)))
 
@@ -138,21 +138,21 @@ def compare_sets(
     exact: bool,
     pairs: Pairs | None = None,
 ) -> Family:
-    """Test pairs of a dataset-level metric: the pair's statistics are swapped within each image.
+    """Test pairs of columns of a set-level metric: the statistics of a pair are swapped within each image.
 
     Args:
         statistics: float64 (n, E, K), rows of NaN = not scored.
         aggregate: mean statistics (..., K) to the statistic (...).
         flips: (F, n); -1 swaps.
-        exact: the flips are all there are.
-        pairs: int64 (P, 2), which explainers to compare; None = all with all.
+        exact: whether the flips are all possible patterns.
+        pairs: int64 (P, 2), which columns to compare; None = all with all.
     """
     pairs = all_pairs(statistics.shape[1]) if pairs is None else pairs
     scored = np.asarray(np.isfinite(statistics).all(axis=2))
     counts = (scored[:, pairs[:, 0]] & scored[:, pairs[:, 1]]).sum(axis=0)
     differences = np.full(len(pairs), np.nan)
     swapped = np.zeros((len(pairs), len(flips)))
-    # Where flips are drawn anyway, single precision is enough, and half the time; ties are kept by the slack.
+    # For random flips single precision is enough and takes half the time; the slack keeps ties.
     dtype, slack = (np.float64, _SLACK) if exact else (np.float32, 1e-5)
     signs = flips.astype(dtype)
     for rows, where in _sharing(scored, pairs):
@@ -160,14 +160,14 @@ def compare_sets(
         if not n:
             continue
         columns = np.unique(pairs[where])
-        means = {one: statistics[rows, one].mean(axis=0) for one in columns}
-        flipped = {one: signs[:, rows] @ statistics[rows, one].astype(dtype) / dtype(n) for one in columns}
-        for place in where:
-            first, second = pairs[place]
+        means = {column: statistics[rows, column].mean(axis=0) for column in columns}
+        flipped = {column: signs[:, rows] @ statistics[rows, column].astype(dtype) / dtype(n) for column in columns}
+        for pair in where:
+            first, second = pairs[pair]
             middle = ((means[first] + means[second]) / 2).astype(dtype)
             shift = (flipped[first] - flipped[second]) / 2
-            swapped[place] = aggregate(middle + shift) - aggregate(middle - shift)
-            differences[place] = aggregate(means[first]) - aggregate(means[second])
+            swapped[pair] = aggregate(middle + shift) - aggregate(middle - shift)
+            differences[pair] = aggregate(means[first]) - aggregate(means[second])
     spread = swapped.std(axis=1)
     testable = (counts >= 2) & (spread > (_ROUNDING if exact else 1e-7))
     scale = np.where(testable, spread, 1.0)[:, None]

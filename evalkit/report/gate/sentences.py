@@ -1,10 +1,10 @@
-"""What the gate found, a sentence each: for the terminal, annotations, JUnit and a failed test."""
+"""The gate's results as sentences, for the terminal, annotations, JUnit and failed tests."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evalkit.analysis.verdicts import Gate, GateCell
+from evalkit.analysis.gate.results import Gate, GateCell
 from evalkit.report.tables.leaderboard import number
 from evalkit.store.baseline import Recommendation
 from evalkit.store.rank_hash import HASH_BITS
@@ -25,13 +25,13 @@ __all__ = [
 
 
 def signed(value: float | None) -> str:
-    """Return a number with its sign, as in a column of changes."""
+    """Return a number with its sign."""
     shown = number(value)
     return f"+{shown}" if value is not None and value > 0 and float(shown) else shown
 
 
 def change_of(cell: GateCell) -> str:
-    """Say what was measured of one cell: both means, the change with its interval, tolerance, p-value, images."""
+    """Return the numbers of one cell: both means, the change with its interval, tolerance, p-value, images."""
     if cell.change is None:
         return cell.reason or f"{cell.n_images} images"
     return (
@@ -52,8 +52,8 @@ def regressions(gate: Gate) -> list[str]:
 
 
 def inconclusive(cell: GateCell) -> str:
-    """Say what would decide an inconclusive cell."""
-    wanted = f"about {cell.n_wanted:,} images would decide" if cell.n_wanted else "tolerance 0 leaves it open"
+    """Return the number of images that would decide an inconclusive cell, or why it was not tested."""
+    wanted = f"about {cell.n_wanted:,} images would decide" if cell.n_wanted else "not decidable with tolerance 0"
     return f"{cell.explainer}, {cell.metric}: {cell.reason or wanted}"
 
 
@@ -63,24 +63,24 @@ def undecided(gate: Gate) -> list[str]:
 
 
 def losses(gate: Gate) -> list[str]:
-    """Return a sentence for images that the baseline scored and that count for nothing now."""
+    """Return sentences on images of the baseline that are not compared."""
     lines = []
     missing = gate.n_baseline_images - gate.n_images
     if missing:
         lines.append(f"{missing} of the baseline's {gate.n_baseline_images} images are not in the run.")
     if gate.n_other_class:
-        lines.append(f"On {gate.n_other_class} images the model explains another class than before: they are left out.")
+        lines.append(f"On {gate.n_other_class} images the model explains another class than before; they are left out.")
     worst = max(gate.cells, key=lambda cell: cell.n_lost, default=None)
     if worst and worst.n_lost:
         lines.append(
             f"Up to {worst.n_lost} images that the baseline scored are not scored now ({worst.explainer}, "
-            f"{worst.metric}; most: {worst.lost_reason}): they count for nothing here."
+            f"{worst.metric}; most frequent reason: {worst.lost_reason}); they are left out."
         )
     return lines
 
 
 def failing(gate: Gate) -> list[str]:
-    """Return a sentence for everything that makes the exit code what it is."""
+    """Return a sentence for everything that makes the exit code 1 or 3."""
     lines = [*regressions(gate), *not_comparable(gate)]
     lines += undecided(gate) if "inconclusive" in gate.fails_on else []
     return lines + (drifts(gate) if "map drift" in gate.fails_on else [])
@@ -94,15 +94,15 @@ def not_comparable(gate: Gate) -> list[str]:
 
 def drifts(gate: Gate) -> list[str]:
     """Return a sentence for every explainer whose maps changed."""
-    return [sentence for one, sentence in zip(gate.drift, all_drifts(gate), strict=True) if one.changed]
+    return [sentence for drift, sentence in zip(gate.drift, all_drifts(gate), strict=True) if drift.changed]
 
 
 def all_drifts(gate: Gate) -> list[str]:
     """Return a sentence for the maps of every explainer."""
     return [
-        f"Maps {'changed' if one.changed else 'held'}: {one.explainer}: {one.mean_bits:.1f} of {HASH_BITS} bits of the "
-        f"rank hash differ on average, any on {one.n_moved} of {one.n_images} images."
-        for one in gate.drift
+        f"Maps {'changed' if drift.changed else 'unchanged'}: {drift.explainer}: {drift.mean_bits:.1f} of {HASH_BITS} "
+        f"bits of the rank hash differ on average, at least one on {drift.n_moved} of {drift.n_images} images."
+        for drift in gate.drift
     ]
 
 
@@ -112,11 +112,13 @@ def recommendation(gate: Gate) -> Sequence[str]:
     if before is None:
         return []
     if now is None:
-        return [f"Recommended patch size: {_pair(before)} before; this run has none by {before.criterion}."]
+        return [
+            f"Recommended patch size: {_pair(before)} before; this run has no recommendation by {before.criterion}."
+        ]
     if (before.patch_size, before.stride) == (now.patch_size, now.stride):
         return []
     return [f"Recommended patch size: {_pair(before)} before, {_pair(now)} now."]
 
 
-def _pair(one: Recommendation) -> str:
-    return f"{one.patch_size} with stride {one.stride}" + ("" if one.decided else " (undecided)")
+def _pair(choice: Recommendation) -> str:
+    return f"{choice.patch_size} with stride {choice.stride}" + ("" if choice.decided else " (undecided)")

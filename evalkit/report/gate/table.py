@@ -1,4 +1,4 @@
-"""What the gate says, in every format."""
+"""The gate's verdicts in every format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from evalkit.analysis.verdicts import Gate, GateCell
+from evalkit.analysis.gate.results import Gate, GateCell
 from evalkit.report.formats import OutputFormat
 from evalkit.report.gate.sentences import drifts, losses, not_comparable, recommendation, regressions, signed, undecided
 from evalkit.report.tables.csv import to_csv
@@ -18,18 +18,18 @@ __all__ = ["render_gate"]
 
 SCHEMA_VERSION = 1
 _HEADER = ["explainer", "before", "now", "change", "95 %", "verdict"]
-_NAMED = 20
-_FEW = 20  # images
+_SHOWN_INCONCLUSIVE = 20
+_FEW_IMAGES = 20
 
 
 def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> str:
     """Return the gate's verdicts in one of the formats.
 
     Args:
-        gate: from ``hold_against``.
+        gate: the results, from ``check_against``.
         form: table, json (``schema_version`` and the fields of ``Gate``), csv, markdown or latex.
-        width: columns of the terminal; for the table only.
-        color: use bold and dim; for the table only.
+        width: width of the terminal in columns; for the table only.
+        color: whether to use bold and dim text; for the table only.
     """
     if form == "json":
         shown = {"schema_version": SCHEMA_VERSION, **msgspec.to_builtins(gate)}
@@ -45,26 +45,26 @@ def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> s
 
 
 def _by_metric(gate: Gate) -> dict[str, list[GateCell]]:
-    found: dict[str, list[GateCell]] = {}
+    cells: dict[str, list[GateCell]] = {}
     for cell in gate.cells:
-        found.setdefault(cell.metric, []).append(cell)
-    return found
+        cells.setdefault(cell.metric, []).append(cell)
+    return cells
 
 
 def _row(cell: GateCell) -> list[str]:
-    between = "-" if cell.ci_low is None else f"{signed(cell.ci_low)} to {signed(cell.ci_high)}"
+    interval = "-" if cell.ci_low is None else f"{signed(cell.ci_low)} to {signed(cell.ci_high)}"
     return [
-        cell.explainer, number(cell.baseline_mean), number(cell.mean), signed(cell.change), between, cell.verdict,
+        cell.explainer, number(cell.baseline_mean), number(cell.mean), signed(cell.change), interval, cell.verdict,
     ]  # fmt: skip
 
 
 def _notes(gate: Gate) -> Sequence[str]:
-    open_ones = undecided(gate)
-    lines = [gate.summary, *regressions(gate), *open_ones[:_NAMED]]
-    if len(open_ones) > _NAMED:
-        lines.append(f"Inconclusive: {len(open_ones) - _NAMED} more.")
+    inconclusive_cells = undecided(gate)
+    lines = [gate.summary, *regressions(gate), *inconclusive_cells[:_SHOWN_INCONCLUSIVE]]
+    if len(inconclusive_cells) > _SHOWN_INCONCLUSIVE:
+        lines.append(f"Inconclusive: {len(inconclusive_cells) - _SHOWN_INCONCLUSIVE} more.")
     lines += [*not_comparable(gate), *losses(gate), *drifts(gate), *recommendation(gate)]
-    lines += [f"Differs: {one}." for one in gate.differs]
+    lines += [f"Differs: {difference}." for difference in gate.differs]
     lines += [f"New, without a verdict: {', '.join(gate.new)}."] if gate.new else []
     return [*lines, *_legend(gate)]
 
@@ -72,14 +72,15 @@ def _notes(gate: Gate) -> Sequence[str]:
 def _legend(gate: Gate) -> list[str]:
     lines = []
     counts = [cell.n_images for cell in gate.cells if cell.change is not None]
-    seen = [cell.detectable for cell in gate.cells if cell.detectable is not None]
-    if seen:
+    detectable = [cell.detectable for cell in gate.cells if cell.detectable is not None]
+    if detectable:
+        smallest = f"{min(detectable):.3f} to {max(detectable):.3f}"
         lines.append(
-            f"Change: positive = better. With {_span(counts)} images a worsening of {min(seen):.3f} to {max(seen):.3f} "
-            "is found in four of five runs, by explainer and metric."
+            f"Change: positive = better. With {_span(counts)} images a worsening of {smallest} is detected in four of "
+            "five runs, depending on explainer and metric."
         )
-    if counts and min(counts) < _FEW:
-        lines.append(f"Intervals of fewer than {_FEW} images are unreliable: here {_span(counts)}.")
+    if counts and min(counts) < _FEW_IMAGES:
+        lines.append(f"Intervals of fewer than {_FEW_IMAGES} images are unreliable: here {_span(counts)}.")
     tolerances = sorted({f"{cell.tolerance:.3g}" for cell in gate.cells if cell.change is not None})
     accepted = ", ".join(tolerances) or "nothing was tested"
     lines.append(

@@ -1,4 +1,4 @@
-"""The report and its figures as files."""
+"""The HTML report and its plots as files."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def write_report(folder: RunFolder, path: Path | None = None, images: ImageSet |
     """Write a run's HTML report and return its path.
 
     Args:
-        folder: open to look.
-        path: the file; None = ``report.html`` in the run folder.
-        images: the photos, for a run whose images were in memory.
+        folder: the run folder, open for reading.
+        path: the file to write; None = ``report.html`` in the run folder.
+        images: the images of a run whose images were in memory.
 
     Raises:
         StoreError: the run is not finished or damaged, or the file cannot be written.
@@ -44,7 +44,7 @@ def write_report(folder: RunFolder, path: Path | None = None, images: ImageSet |
     if path is not None:
         write_file(path, page)
         return path
-    # Not beside it: what a killed process leaves behind goes with the next run.
+    # Written in the folder of partial files, which the next run empties if this process is killed.
     write_file(folder.path / REPORT, page, by_way_of=folder.path / PARTIAL)
     return folder.path / REPORT
 
@@ -53,8 +53,8 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
     """Write a run's plots as PNG files and return their paths.
 
     Args:
-        folder: open to look.
-        into: a folder, made if need be.
+        folder: the run folder, open for reading.
+        into: the folder to write to; created if missing.
 
     Raises:
         StoreError: the run is not finished or damaged, or a file cannot be written.
@@ -64,14 +64,17 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
     manifest, results = results_of(folder)
     criterion = manifest.settings.criterion
     curves = {
-        " ".join(filter(None, ("curves", explainer, variant))): curve_plot(some, variant)
-        for explainer, found in curves_of(folder, manifest).items()
-        for variant, some in variants(found).items()
+        " ".join(filter(None, ("curves", explainer, variant))): curve_plot(group, variant)
+        for explainer, of_explainer in curves_of(folder, manifest).items()
+        for variant, group in variants(of_explainer).items()
     }
     figures = dict(zip(_file_names(list(curves)), curves.values(), strict=True))
-    own = leading(manifest, results)
+    leaders = leading(manifest, results)
     sizes = by_object_size(table_of(folder, manifest), criterion, manifest.settings.seed)
-    optional = {"patch_sizes": sweep_plot(results, criterion), "object_sizes": object_size_plot(sizes, own, criterion)}
+    optional = {
+        "patch_sizes": sweep_plot(results, criterion),
+        "object_sizes": object_size_plot(sizes, leaders, criterion),
+    }
     figures |= {name: figure for name, figure in optional.items() if figure is not None}
     written = []
     for name, figure in figures.items():
@@ -81,10 +84,10 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
 
 
 def _file_names(texts: Sequence[str]) -> list[str]:
-    """Return a legible file's name for each text, no two alike."""
+    """Return a readable and unique file name for each text."""
     names = [re.sub(r"[^\w.=-]+", "_", text).strip("_")[:_LONGEST] for text in texts]
-    alike = Counter(name.casefold() for name in names)
+    counts = Counter(name.casefold() for name in names)
     return [
-        name if alike[name.casefold()] == 1 else f"{name}-{digest(text, 8)}"
+        name if counts[name.casefold()] == 1 else f"{name}-{digest(text, 8)}"
         for name, text in zip(names, texts, strict=True)
     ]

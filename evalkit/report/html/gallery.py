@@ -1,4 +1,4 @@
-"""The report's gallery: photos as the model saw them, every explainer's map beside them, as small pictures in text."""
+"""The report's gallery: photos as the model saw them and every explainer's map, as embedded images."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["Gallery", "Photos", "ShownGroup", "ShownImage", "ShownMap", "gallery
 
 _SIDE_PX = 288
 _QUALITY = 72
-_PICTURES = 170  # in all: at about 25 KB each, in text, five megabytes
-_A_GROUP = 3
+_MOST_IMAGES = 170  # in all: about 25 KB each, five megabytes
+_GROUP_SIZE = 3
 _GRAY = 128
 
 
 class ShownMap(NamedTuple):
-    """One explainer's map of one image; ``picture`` is empty where no map is kept, and ``note`` says so."""
+    """One explainer's map of one image; ``picture`` is empty if no map is stored, and ``note`` says so."""
 
     explainer: str
     control: bool
@@ -44,7 +44,7 @@ class ShownMap(NamedTuple):
 
 
 class ShownImage(NamedTuple):
-    """One image: its label, empty where it has none, its photo, empty where it is gone, and all of its maps."""
+    """One image: its label and photo, empty if there is none, and all of its maps."""
 
     name: str
     label: str
@@ -54,7 +54,7 @@ class ShownImage(NamedTuple):
 
 
 class ShownGroup(NamedTuple):
-    """Some images, and why they are shown."""
+    """Images of the gallery, and why they are shown."""
 
     title: str
     why: str
@@ -62,11 +62,12 @@ class ShownGroup(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Everything that is shown of single images.
+    """The gallery of single images.
 
     Attributes:
-        metric: that the scores are of.
-        note: why photos are missing; empty if they are there.
+        metric: text of the metric whose scores are shown.
+        groups: the groups of images.
+        note: why photos are missing; empty if none are.
     """
 
     metric: str
@@ -75,26 +76,26 @@ class Gallery(NamedTuple):
 
 
 class Photos:
-    """Reads the run's photos again, from where the run read them, and only if photo and place are what was scored.
+    """Reads the run's photos again, only if content and region are unchanged.
 
     Attributes:
         problem: why no photo can be shown; empty if some can.
-        changed: those that were not what the run explained, or were gone.
+        changed: ids of images whose photo is missing or has changed.
     """
 
     def __init__(self, manifest: Manifest, images: ImageSet | None = None) -> None:
         """See the class.
 
         Args:
-            manifest: of the run.
-            images: the set, for one that was in memory.
+            manifest: the manifest of the run.
+            images: the images of a run whose images were in memory.
         """
         self._geometry: Geometry = "center-crop" if manifest.settings.geometry == "center-crop" else "squash"
         self._size = manifest.model.input_size
         self.problem = ""
         self.changed: set[str] = set()
         if images is None and not manifest.data.source:
-            self.problem = "the run does not say where its photos were read"
+            self.problem = "the run does not record where its photos are"
         elif images is None:
             try:
                 kind = manifest.data.kind
@@ -105,35 +106,34 @@ class Photos:
         self._entries = {entry.id: entry for entry in images.entries} if images else {}
 
     def read(self, row: ImageRow) -> LabelledImage | None:
-        """Return the photo as the model saw it; None if it is gone or another."""
+        """Return the photo as the model saw it; None if it is missing or has changed."""
         if self._images is None:
             return None
         try:
             image = self._images.read(self._entries[row.image_id])
             same = image.sha256 == row.sha256 and image.place == (row.place or "")
-            found = fit(image, self._size, self._geometry) if same else None
+            fitted = fit(image, self._size, self._geometry) if same else None
         except (KeyError, ImageError):
-            found = None
-        if found is None:
+            fitted = None
+        if fitted is None:
             self.changed.add(row.image_id)
-        return found
+        return fitted
 
     def note(self) -> str:
-        """Say what is missing; nothing if nothing is."""
+        """Return a sentence on missing photos; empty if none are missing."""
         if self.problem:
-            return f"The photos cannot be shown: {self.problem}. The maps are shown alone."
+            return f"The photos cannot be shown: {self.problem}. The maps are shown without them."
         if self.changed:
-            said = f"{len(self.changed)} of the photos below are gone or no longer what was explained"
-            return f"{said}; their maps stand alone."
+            return f"{len(self.changed)} of the photos below are missing or have changed; their maps are shown alone."
         return ""
 
 
 def gallery(folder: RunFolder, manifest: Manifest, table: ScoreTable, photos: Photos) -> Gallery | None:
-    """Choose images and draw them; None where no image has a score of its own."""
+    """Select and draw images; None if no metric scores single images."""
     metric = gallery_metric(table, manifest)
     if metric is None:
         return None
-    count = max(1, min(_A_GROUP, _PICTURES // (3 * (len(manifest.explainers) + 1))))
+    count = max(1, min(_GROUP_SIZE, _MOST_IMAGES // (3 * (len(manifest.explainers) + 1))))
     rows = {row.image_id: row for row in folder.database.planned_images()}
     draw = _Drawing(folder, manifest, table, metric, photos)
     groups = [_shown(group, rows, draw) for group in picks(table, manifest, count)]
@@ -155,20 +155,20 @@ class _Drawing(NamedTuple):
         photo = self.photos.read(row)
         maps = self.folder.database.maps_of(row.image_id)
         shown = []
-        for place, one in enumerate(self.manifest.explainers):
-            kept = maps.get(one.text)
-            saliency_map = None if kept is None else load_map(self.folder.path, kept.file, kept.sha256)
+        for column, explainer in enumerate(self.manifest.explainers):
+            stored = maps.get(explainer.text)
+            saliency_map = None if stored is None else load_map(self.folder.path, stored.file, stored.sha256)
             score = self.table.values[
-                self.table.image_ids.index(row.image_id), place, self.table.metrics.index(self.metric)
+                self.table.image_ids.index(row.image_id), column, self.table.metrics.index(self.metric)
             ]
-            picture, note = ("", "no map is kept") if saliency_map is None else _over(photo, saliency_map)
-            shown.append(ShownMap(one.text, one.control, picture, _score(float(score)), note))
+            picture, note = ("", "no map is stored") if saliency_map is None else _over(photo, saliency_map)
+            shown.append(ShownMap(explainer.text, explainer.control, picture, _score(float(score)), note))
         return ShownImage(row.image_id, row.label, _facts(row, pick), _alone(photo), tuple(shown))
 
 
 def _over(photo: LabelledImage | None, saliency_map: NDArray[np.float32]) -> tuple[str, str]:
     ground = np.full((*saliency_map.shape, 3), _GRAY, dtype=np.uint8) if photo is None else photo.pixels
-    # Photo and map are on the model's grid already, whatever the geometry.
+    # Photo and map have the model's input size already, with any geometry.
     drawn = overlay(ground, saliency_map, region=None if photo is None else photo.region, sides=(_SIDE_PX, _SIDE_PX))
     return _data_uri(drawn.pixels), drawn.scale.note
 
@@ -193,12 +193,12 @@ def _score(value: float) -> str:
 
 
 def _facts(row: ImageRow, pick: Pick) -> str:
-    # Explained is the label's class, or, with --target predicted, the one that the model took for it.
+    # The explained class is the label, or, with --target predicted, the model's first choice.
     other = row.target is not None and row.target != row.class_index
     parts: Sequence[str] = [
         *([f"explained: class {row.target}"] if other else [] if row.label else [f"class {row.class_index}"]),
         *([] if row.clean_score is None else [f"{'its' if other else 'class'} score {number(row.clean_score)}"]),
         *(["misclassified"] if row.correct == 0 else []),
-        f"mean {number(pick.mean)}, gap {number(pick.spread)}",
+        f"mean {number(pick.mean)}, difference {number(pick.spread)}",
     ]
     return " \N{MIDDLE DOT} ".join(parts)

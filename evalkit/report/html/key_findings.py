@@ -1,4 +1,4 @@
-"""What a run says to the questions that people bring: which explainer, which patch size, better than nothing?"""
+"""The key findings of a run: best explainer, recommended patch size, comparison with the controls."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from evalkit.analysis.results import Results
 from evalkit.report.tables.leaderboard import Leaderboard, is_best, number
+from evalkit.report.tables.patch_size import swept_name
 from evalkit.store.manifest import Manifest
 
 __all__ = ["Answer", "answers"]
 
 
 class Answer(NamedTuple):
-    """A question and what the run says to it."""
+    """A question and its answer by the run."""
 
     question: str
     main: str
@@ -21,14 +22,14 @@ class Answer(NamedTuple):
 
 
 def answers(manifest: Manifest, results: Results, boards: Sequence[Leaderboard]) -> list[Answer]:
-    """Return the questions that a run answers, each with its numbers.
+    """Return the questions that a run answers, with their answers.
 
     Args:
-        manifest: of the run.
-        results: its analysis.
-        boards: of the run; the first metric of the first answers.
+        manifest: the manifest of the run.
+        results: the analysis of the run.
+        boards: the leaderboards of the run.
     """
-    found = []
+    findings = []
     metric = _answering(manifest, results, boards)
     cells = [cell for cell in results.leaderboard if cell.metric == metric]
     best = [cell for cell in cells if is_best(cell)]
@@ -37,45 +38,49 @@ def answers(manifest: Manifest, results: Results, boards: Sequence[Leaderboard])
         tied = [cell.explainer for cell in cells if cell.mean is not None and cell.explainer not in losers]
         rest = [text for text in tied if text not in {cell.explainer for cell in best}]
         score = f"Best mean {metric}, {number(best[0].mean)}."
-        not_told = f" Not told from it by {best[0].n_scored} images: {', '.join(rest)}." if rest else ""
+        tied_with = f" Not significantly different on {best[0].n_scored} images: {', '.join(rest)}." if rest else ""
         others = len(tied) - len(rest) < len([cell for cell in cells if cell.mean is not None])
         beats = " Significantly better than every other." if others and not rest else ""
         names = " and ".join(cell.explainer for cell in best)
-        knowing = {one.text for one in manifest.explainers if not one.control}
-        if knowing.isdisjoint(cell.explainer for cell in best):
-            names = f"None: no mean is better than that of {names}, which knows nothing"
-        found.append(Answer("Which explainer?", names, score + not_told + beats))
+        explainers, _ = _by_kind(manifest)
+        if not set(explainers) & {cell.explainer for cell in best}:
+            names = f"None: no mean is better than that of {names} (control)"
+        findings.append(Answer("Which explainer?", names, score + tied_with + beats))
     choice = results.best_patch_size
     if choice is not None:
         stride = "" if choice.stride == choice.patch_size else f", stride {choice.stride}"
         decided = "" if choice.decided else " (undecided)"
-        found.append(
-            Answer("Which patch size for occlusion?", f"{choice.patch_size} pixels{stride}{decided}", choice.reason)
-        )
-    controls = _against_controls(manifest, results, metric) if best else None
-    return [*found, controls] if controls else found
+        question = f"Which patch size for {swept_name(manifest, results)}?"
+        findings.append(Answer(question, f"{choice.patch_size} pixels{stride}{decided}", choice.reason))
+    controls = _compared_with_controls(manifest, results, metric) if best else None
+    return [*findings, controls] if controls else findings
+
+
+def _by_kind(manifest: Manifest) -> tuple[list[str], list[str]]:
+    """Return the texts of the explainers without controls, and of the controls."""
+    explainers = [explainer.text for explainer in manifest.explainers if not explainer.control]
+    return explainers, [explainer.text for explainer in manifest.explainers if explainer.control]
 
 
 def _answering(manifest: Manifest, results: Results, boards: Sequence[Leaderboard]) -> str:
-    """Return the metric that answers: the one that decides, or else the first that scored anything."""
+    """Return the metric of the answers: the criterion, or else the first metric that scored anything."""
     scored = {cell.metric for cell in results.leaderboard if cell.mean is not None}
     columns = [column.metric for board in boards for column in board.columns if column.metric in scored]
     return next((text for text in columns if text == manifest.settings.criterion), next(iter(columns), ""))
 
 
-def _against_controls(manifest: Manifest, results: Results, metric: str) -> Answer | None:
-    own = [one.text for one in manifest.explainers if not one.control]
-    controls = {one.text for one in manifest.explainers if one.control}
-    if not own or not controls:
+def _compared_with_controls(manifest: Manifest, results: Results, metric: str) -> Answer | None:
+    explainers, controls = _by_kind(manifest)
+    if not explainers or not controls:
         return None
     cells = {cell.explainer: cell for cell in results.leaderboard if cell.metric == metric}
-    beating = [text for text in own if controls <= set(cells[text].better_than)]
-    missing = [text for text in own if text not in beating]
-    which = "Significantly better" if beating else "None is shown to be significantly better"
-    said = f"{which} than all of {', '.join(sorted(controls))}, by {metric}."
-    said += f" Not shown for {', '.join(missing)}." if missing and beating else ""
+    beating = [text for text in explainers if set(controls) <= set(cells[text].better_than)]
+    others = [text for text in explainers if text not in beating]
+    which = "Significantly better" if beating else "None is significantly better"
+    detail = f"{which} than all of {', '.join(sorted(controls))}, by {metric}."
+    detail += f" Not significantly better: {', '.join(others)}." if others and beating else ""
     weak = {text: len(losers) for text, losers in results.not_beating_controls.items() if losers and text != metric}
     if weak:
         counts = ", ".join(f"{text} ({count})" for text, count in weak.items())
-        said += f" Means no better than a control's, by how many: {counts}."
-    return Answer("Do they beat maps that know nothing?", f"{len(beating)} of {len(own)} do", said)
+        detail += f" Number of explainers whose mean is not better than every control's: {counts}."
+    return Answer("Do they beat the controls?", f"{len(beating)} of {len(explainers)} do", detail)

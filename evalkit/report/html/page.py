@@ -1,4 +1,4 @@
-"""A run as one HTML page that holds everything it shows: tables to sort, plots, pictures, signature."""
+"""The HTML report of a run, one self-contained page: sortable tables, plots, images, signature."""
 
 from __future__ import annotations
 
@@ -26,7 +26,14 @@ from evalkit.report.tables.leaderboard import (
     tied_for_best,
     unscored_lines,
 )
-from evalkit.report.tables.patch_size import choice_lines, equal_stride_lines, object_size_rows, sweep_table
+from evalkit.report.tables.patch_size import (
+    EXPLORATORY,
+    choice_lines,
+    equal_stride_lines,
+    object_size_rows,
+    sweep_table,
+    sweep_title,
+)
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 
@@ -44,8 +51,8 @@ def report_page(folder: RunFolder, images: ImageSet | None = None) -> str:
     """Return the report of a finished run.
 
     Args:
-        folder: open to look.
-        images: the photos, for a run whose images were in memory; others are read where the run read them.
+        folder: the run folder, open for reading.
+        images: the images of a run whose images were in memory; other images are read again from their files.
 
     Raises:
         StoreError: the run is not finished, or damaged.
@@ -54,18 +61,18 @@ def report_page(folder: RunFolder, images: ImageSet | None = None) -> str:
     from markupsafe import Markup
 
     manifest, results = results_of(folder)
-    own = {name: Markup((_TEMPLATES / f"report.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}  # noqa: S704
+    assets = {name: Markup((_TEMPLATES / f"report.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}  # noqa: S704
     pages = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     shown = _content(folder, manifest, results, Photos(manifest, images))
-    # Drawings are our own SVG, in which matplotlib has escaped every name.
-    drawn = {name: _marked(value, Markup) for name, value in shown.items()}
-    return pages.get_template("report.html").render(**drawn, style=own["css"], script=own["js"])
+    # Plots are our own SVG, in which matplotlib has escaped every name.
+    marked = {name: _marked(value, Markup) for name, value in shown.items()}
+    return pages.get_template("report.html").render(**marked, style=assets["css"], script=assets["js"])
 
 
 class _Drawn(str):
-    """SVG that goes into the page as it is."""
+    """SVG that is not escaped in the page."""
 
     __slots__ = ()
 
@@ -74,20 +81,20 @@ def _marked(value: Any, markup: type[str]) -> Any:  # noqa: ANN401 - whatever a 
     if isinstance(value, _Drawn):
         return markup(value)
     if isinstance(value, dict):
-        return {key: _marked(one, markup) for key, one in value.items()}
-    return [_marked(one, markup) for one in value] if type(value) is list else value
+        return {key: _marked(item, markup) for key, item in value.items()}
+    return [_marked(item, markup) for item in value] if type(value) is list else value
 
 
 def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Photos) -> dict[str, Any]:
     table = table_of(folder, manifest)
     boards = leaderboards(manifest, results)
     sizes = by_object_size(table, manifest.settings.criterion, manifest.settings.seed)
-    drawn = leading(manifest, results)
-    size_plot = object_size_plot(sizes, drawn, manifest.settings.criterion)
+    leaders = leading(manifest, results)
+    size_plot = object_size_plot(sizes, leaders, manifest.settings.criterion)
     curves = [
-        _Drawn(to_svg(curve_plot(some, variant), f"Deletion and insertion curves of {explainer} {variant}".rstrip()))
-        for explainer, found in curves_of(folder, manifest).items()
-        for variant, some in variants(found).items()
+        _Drawn(to_svg(curve_plot(group, variant), f"Deletion and insertion curves of {explainer} {variant}".rstrip()))
+        for explainer, of_explainer in curves_of(folder, manifest).items()
+        for variant, group in variants(of_explainer).items()
     ]
     sweep = _sweep(manifest, results)
     pictures = gallery(folder, manifest, table, photos)
@@ -105,7 +112,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         "facts": facts(manifest, results),
         "sections": [
             ("leaderboard", "Leaderboard"),
-            *((anchor, name) for anchor, name, there in optional if there),
+            *((anchor, name) for anchor, name, content in optional if content),
             ("not-scored", "Not scored"),
             ("cost", "Cost"),
             ("again", "Run it again"),
@@ -114,7 +121,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         "boards": [_board(board, manifest, results) for board in boards],
         "sweep": sweep,
         "size_plot": size_plot and _Drawn(to_svg(size_plot, "Score by object size")),
-        "size_note": _size_note(results, drawn, len(manifest.explainers)),
+        "size_note": _size_note(results, leaders, len(manifest.explainers)),
         "curves": curves,
         "gallery": pictures,
         "key": _key(),
@@ -136,8 +143,8 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
 
 
 def leading(manifest: Manifest, results: Results) -> list[str]:
-    """Return the explainers that are no controls, the best by the criterion first."""
-    controls = {one.text for one in manifest.explainers if one.control}
+    """Return the explainers without controls, best by the criterion first."""
+    controls = {explainer.text for explainer in manifest.explainers if explainer.control}
     cells = [
         cell
         for cell in results.leaderboard
@@ -147,7 +154,7 @@ def leading(manifest: Manifest, results: Results) -> list[str]:
 
 
 def _board(board: Leaderboard, manifest: Manifest, results: Results) -> dict[str, Any]:
-    cells = [[row.cells[place] for row in board.rows] for place in range(len(board.columns))]
+    cells = [[row.cells[index] for row in board.rows] for index in range(len(board.columns))]
     spans = [_span(column) for column in cells]
     return {
         "title": board.title,
@@ -155,8 +162,8 @@ def _board(board: Leaderboard, manifest: Manifest, results: Results) -> dict[str
         "columns": [
             {
                 "parts": _parts(column.metric),
-                "better": column.spec.direction,
-                "summary": column.spec.summary,
+                "better": column.facts.direction,
+                "summary": column.facts.summary,
             }
             for column in board.columns
         ],
@@ -167,7 +174,7 @@ def _board(board: Leaderboard, manifest: Manifest, results: Results) -> dict[str
                 "control": row.control,
                 "cells": [
                     {
-                        **_placed(cell, span),
+                        **_bar(cell, span),
                         "value": "" if cell.mean is None else repr(cell.mean),
                         "text": number(cell.mean),
                         "title": _title(cell),
@@ -184,7 +191,7 @@ def _board(board: Leaderboard, manifest: Manifest, results: Results) -> dict[str
 
 
 def _parts(name: str) -> list[str]:
-    """Return a name in parts between which it may be broken."""
+    """Return the parts of a name; a line may be broken between them."""
     *first, last = name.split("_")
     return [*(f"{part}_" for part in first), last]
 
@@ -195,8 +202,8 @@ def _span(column: Sequence[LeaderboardCell]) -> tuple[float, float]:
     return (min(values), max(values)) if values else (0.0, 0.0)
 
 
-def _placed(cell: LeaderboardCell, span: tuple[float, float]) -> dict[str, float | None]:
-    """Return where mean and interval stand on the column's scale, in percent."""
+def _bar(cell: LeaderboardCell, span: tuple[float, float]) -> dict[str, float | None]:
+    """Return the positions of mean and interval on the column's scale, in percent."""
     width = span[1] - span[0]
     if cell.mean is None or width <= 0:
         return {"at": None, "low": None, "width": None}
@@ -217,31 +224,33 @@ def _title(cell: LeaderboardCell) -> str:
 def _sweep(manifest: Manifest, results: Results) -> dict[str, Any] | None:
     if not results.patch_sweep:
         return None
-    made = sweep_table(manifest, results, _SWEEP_METRICS)
+    table = sweep_table(manifest, results, _SWEEP_METRICS)
     plot = sweep_plot(results, manifest.settings.criterion)
     choice = results.best_patch_size
     return {
+        "title": sweep_title(manifest, results),
         "lines": [line.removeprefix("> ") for line in choice_lines(results) if not line.startswith("= ")]
         + equal_stride_lines(results),
         "legend": [line for line in choice_lines(results) if line.startswith("= ")],
         "chosen": "" if choice is None else "recommended" if choice.decided else "best so far",
         "plot": plot and _Drawn(to_svg(plot, "Score and cost against patch size")),
-        "header": [_parts(name) for name in made.header],
+        "header": [_parts(name) for name in table.header],
         "rows": [
             {
                 "chosen": choice is not None and swept.explainer == choice.explainer,
-                "cells": [{"text": text, "best": (place, column) in made.best} for column, text in enumerate(cells)],
+                "cells": [{"text": text, "best": (index, column) in table.best} for column, text in enumerate(cells)],
             }
-            for place, (cells, swept) in enumerate(zip(made.rows, results.patch_sweep, strict=True))
+            for index, (cells, swept) in enumerate(zip(table.rows, results.patch_sweep, strict=True))
         ],
     }
 
 
 def _size_note(results: Results, leading: Sequence[str], n_explainers: int) -> str:
     _, _, notes = object_size_rows(results)
-    advice = [note for note in notes if not note.startswith("An exploration")]
-    drawn = "" if len(leading) <= 6 else f" Drawn are the six best of {n_explainers} explainers."
-    return " ".join(["An exploration: the means with 95 % intervals, by the size of the largest box.", *advice]) + drawn
+    recommendations = [note for note in notes if not note.startswith(EXPLORATORY)]
+    shown = "" if len(leading) <= 6 else f" The plot shows the six best of {n_explainers} explainers."
+    about = f"{EXPLORATORY}: means with 95 % intervals, by the size of the largest box."
+    return " ".join([about, *recommendations]) + shown
 
 
 def _key() -> str:

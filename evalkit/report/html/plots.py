@@ -1,4 +1,4 @@
-"""Curves and sweeps as plots: one drawing, kept as PNG or set into the HTML report in the page's own colors."""
+"""Plots of curves and sweeps, for PNG files and, in the page's own colors, for the HTML report."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evalkit.analysis.curves import MeanCurve, SizeScore
 from evalkit.analysis.results import Results, SweepRow
+from evalkit.core.registry import parse_spec
 from evalkit.report.images.figure import plain_text, shortened
 from evalkit.report.tables.leaderboard import ARROWS, number
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["curve_plot", "object_size_plot", "sweep_plot", "to_svg"]
 
-# Okabe and Ito's colors, which the color-blind tell apart; the page replaces each by its own of light or dark.
+# Okabe and Ito's colors for color-blind readers; the page replaces each by its own of the light or dark theme.
 _INK, _FAINT, _GRID = "#1b1f24", "#57606a", "#d8dee4"
 _SERIES = ("#0072b2", "#c24e00", "#00795a", "#a8487f", "#7a6a00", "#3f3f9f")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -27,9 +28,9 @@ VARIABLES: Mapping[str, str] = {
     _INK: "var(--ink)",
     _FAINT: "var(--faint)",
     _GRID: "var(--line)",
-    **{color: f"var(--series-{place})" for place, color in enumerate(_SERIES, start=1)},
+    **{color: f"var(--series-{index})" for index, color in enumerate(_SERIES, start=1)},
 }
-_OF_METRIC = {"deletion": _SERIES[1], "insertion": _SERIES[0]}
+_CURVE_STYLES = {"removal": (_SERIES[1], "--"), "insertion": (_SERIES[0], "-")}
 _DPI = 144
 _MOST_LINES = len(_SERIES)
 _TITLE_LETTERS = 42  # that fit above a curve plot
@@ -38,29 +39,27 @@ _MARGIN, _HANDLE, _LETTER = 45, 28, 4.6  # points: of the axis, of a line's samp
 
 
 def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
-    """Draw one explainer's deletion and insertion: mean, area below, and the 95 % interval over images.
+    """Draw one explainer's curves: mean, area below it, and the 95 % interval over images.
 
     Args:
-        curves: of one explainer and one variant of the metrics, one at least.
-        variant: the metrics' parameters, for the title; empty for none.
+        curves: curves of one explainer and one variant of the metrics; at least one.
+        variant: parameters of the metrics, for the title; empty if there are none.
     """
     figure, axes = _figure(3.6, 2.5)
     for curve in curves:
-        name = curve.metric.partition("(")[0]
-        color = _OF_METRIC[name]
+        color, line = _CURVE_STYLES[curve.draws]
         axes.fill_between(curve.fractions, curve.mean, color=color, alpha=0.12, linewidth=0)
         axes.fill_between(curve.fractions, curve.low, curve.high, color=color, alpha=0.28, linewidth=0)
-        dashed = "--" if name == "deletion" else "-"
         axes.plot(
             curve.fractions,
             curve.mean,
-            dashed,
+            line,
             color=color,
             linewidth=1.8,
-            label=f"{name} {number(curve.area)}",
+            label=f"{parse_spec(curve.metric).name} {number(curve.area)}",
         )
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-    axes.set_xlabel("share of the pixels, most relevant first")
+    axes.set_xlabel("fraction of pixels, most relevant first")
     axes.set_ylabel("score of the class")
     lines = [curves[0].explainer, *([variant] if variant else [])]
     _legend(axes, "\n".join(shortened(line, _TITLE_LETTERS) for line in lines))
@@ -68,14 +67,14 @@ def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
 
 
 def sweep_plot(results: Results, criterion: str) -> Figure | None:
-    """Draw score against patch size, with intervals, over what each size costs.
+    """Draw score against patch size, with intervals, above the cost of each size.
 
     Args:
-        results: of the run.
+        results: the analysis of the run.
         criterion: text of the metric that decides.
 
     Returns:
-        None where fewer than two sizes were scored.
+        The plot, or None if fewer than two sizes were scored.
     """
     rows = [
         row for row in results.patch_sweep if row.metrics.get(criterion) and row.metrics[criterion].mean is not None
@@ -83,8 +82,8 @@ def sweep_plot(results: Results, criterion: str) -> Figure | None:
     if len(rows) < 2:
         return None
     figure, (above, below) = _figure(6.4, 4.2, rows=2)
-    for place, (name, group) in enumerate(_by_stride(rows).items()):
-        color, marker = _SERIES[place % _MOST_LINES], _MARKERS[place % _MOST_LINES]
+    for index, (name, group) in enumerate(_by_stride(rows).items()):
+        color, marker = _SERIES[index % _MOST_LINES], _MARKERS[index % _MOST_LINES]
         sizes, means = [row.patch_size for row in group], [row.metrics[criterion].mean or 0.0 for row in group]
         above.plot(sizes, means, "-", marker=marker, color=color, linewidth=1.6, markersize=5, label=name)
         for row in group:
@@ -111,7 +110,7 @@ def sweep_plot(results: Results, criterion: str) -> Figure | None:
     above.set_ylabel(f"{_broken(criterion)} {ARROWS[direction]}")
     above.tick_params(labelbottom=False)
     below.set(yscale="log", xlabel="patch size, pixels")
-    below.set_ylabel("model passes\nan image")
+    below.set_ylabel("forward passes\nper image")
     below.set_yticks(*_pass_ticks([row.forward_passes for row in rows]))
     below.minorticks_off()
     _legend(above, "")
@@ -122,30 +121,32 @@ def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: 
     """Draw score against object size, with intervals.
 
     Args:
-        scores: from ``by_object_size``.
-        shown: texts of the explainers to draw, six at most.
+        scores: the scores, from ``by_object_size``.
+        shown: texts of the explainers to draw; the first six are drawn.
         metric: text of the metric.
 
     Returns:
-        None where nothing was scored, or all objects are of one size.
+        The plot, or None if nothing was scored or all objects have one size.
     """
     sizes = [
         size
-        for size in dict.fromkeys(one.object_size for one in scores)
-        if any(one.n_images for one in scores if one.object_size == size)
+        for size in dict.fromkeys(score.object_size for score in scores)
+        if any(score.n_images for score in scores if score.object_size == size)
     ]
     if len(sizes) < 2:
         return None
     figure, axes = _figure(6.4, 3.2)
     shown = shown[:_MOST_LINES]
-    for place, explainer in enumerate(shown):
-        color, marker = _SERIES[place], _MARKERS[place]
-        found = {one.object_size: one for one in scores if one.explainer == explainer and one.mean is not None}
-        beside = (place - (len(shown) - 1) / 2) * 0.09
-        at = [sizes.index(size) + beside for size in sizes if size in found]
+    for index, explainer in enumerate(shown):
+        color, marker = _SERIES[index], _MARKERS[index]
+        by_size = {
+            score.object_size: score for score in scores if score.explainer == explainer and score.mean is not None
+        }
+        offset = (index - (len(shown) - 1) / 2) * 0.09
+        positions = [sizes.index(size) + offset for size in sizes if size in by_size]
         axes.plot(
-            at,
-            [one.mean or 0.0 for one in found.values()],
+            positions,
+            [score.mean or 0.0 for score in by_size.values()],
             "-",
             marker=marker,
             color=color,
@@ -153,10 +154,11 @@ def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: 
             markersize=5,
             label=shortened(explainer, _LEGEND_LETTERS),
         )
-        for x, one in zip(at, found.values(), strict=True):
-            if one.low is not None and one.high is not None:
-                axes.plot([x, x], [one.low, one.high], "-", color=color, alpha=0.55, linewidth=3, solid_capstyle="butt")
-    counts = {size: max(one.n_images for one in scores if one.object_size == size) for size in sizes}
+        for x, score in zip(positions, by_size.values(), strict=True):
+            if score.low is not None and score.high is not None:
+                ends = [score.low, score.high]
+                axes.plot([x, x], ends, "-", color=color, alpha=0.55, linewidth=3, solid_capstyle="butt")
+    counts = {size: max(score.n_images for score in scores if score.object_size == size) for size in sizes}
     axes.set_xticks(range(len(sizes)), [f"{size}\n{counts[size]} images" for size in sizes])
     axes.set_xlim(-0.45, len(sizes) - 0.55)
     axes.set_ylabel(_broken(metric))
@@ -169,8 +171,8 @@ def to_svg(figure: Figure, label: str) -> str:
     """Return a figure as an ``<svg>`` element for an HTML page: text stays text, colors are the page's variables.
 
     Args:
-        figure: from this module.
-        label: says what it shows, for those who cannot see it; escaped here.
+        figure: a figure of this module.
+        label: text alternative for screen readers; escaped here.
     """
     import html
 
@@ -181,13 +183,13 @@ def to_svg(figure: Figure, label: str) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
-    found = buffer.getvalue()
-    body = found[found.index("<defs>") if "<defs>" in found else found.index("<g ") : found.rindex("</svg>")]
-    # Of all the ids only those of clip paths and markers are referred to.
+    svg = buffer.getvalue()
+    body = svg[svg.index("<defs>") if "<defs>" in svg else svg.index("<g ") : svg.rindex("</svg>")]
+    # Only the ids of clip paths and markers are used.
     used = set(re.findall(r"#([\w-]+)", body))
     body = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", body)
     body = re.sub(r" ?font-family: [^\"]*?;", "", body)
-    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would hold for the whole page
+    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would apply to the whole page
     body = re.sub("|".join(VARIABLES), lambda match: VARIABLES[match[0]], body)
     width, height = (round(float(side) * 72) for side in figure.get_size_inches())
     return (
@@ -197,12 +199,12 @@ def to_svg(figure: Figure, label: str) -> str:
 
 
 def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Any]:
-    """Return an empty figure of inches, and its axes, one or an array of them: quiet, with a light grid."""
+    """Return an empty figure, sizes in inches, and its axes or an array of them, with a light grid."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-    made = figure.subplots(rows, 1, gridspec_kw={"height_ratios": [2, 1]} if rows == 2 else None)
-    for axes in made if rows > 1 else [made]:
+    plots = figure.subplots(rows, 1, gridspec_kw={"height_ratios": [2, 1]} if rows == 2 else None)
+    for axes in plots if rows > 1 else [plots]:
         axes.grid(color=_GRID, linewidth=0.8)
         axes.set_axisbelow(True)
         for side, spine in axes.spines.items():
@@ -211,11 +213,11 @@ def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Any]:
         axes.tick_params(colors=_FAINT, labelcolor=_FAINT, labelsize=8)
         axes.xaxis.label.set(color=_FAINT, size=8.5)
         axes.yaxis.label.set(color=_FAINT, size=8.5, parse_math=False)
-    return figure, made
+    return figure, plots
 
 
 def _legend(axes: Axes, title: str) -> None:
-    """Name the lines above the plot, where they hide nothing."""
+    """Put the legend above the plot, where it hides nothing."""
     axes.set_title(title, loc="left", size=10, color=_INK, weight="bold", parse_math=False, pad=22 if title else 6)
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) < 1:
@@ -232,17 +234,17 @@ def _legend(axes: Axes, title: str) -> None:
 
 
 def _by_stride(rows: Sequence[SweepRow]) -> dict[str, list[SweepRow]]:
-    """Group the sizes into lines: stride as large as the patch, half of it, or so many pixels.
+    """Group the sizes into lines: stride equal to the patch size, half of it, or a fixed number of pixels.
 
-    Strides of so many pixels show by a size that they are neither of; they take every size that has them.
+    A stride is fixed if some size has it that is neither the size nor half of it; then its line has every size with it.
     """
     fixed = {row.stride for row in rows if row.stride not in (row.patch_size, row.patch_size // 2)}
     lines = {
         "stride = patch size": [row for row in rows if row.stride == row.patch_size],
         "stride = half of it": [row for row in rows if row.stride == row.patch_size // 2],
     }
-    found = {name: group for name, group in lines.items() if any(row.stride not in fixed for row in group)}
-    return found | {f"stride = {stride}": [row for row in rows if row.stride == stride] for stride in sorted(fixed)}
+    groups = {name: group for name, group in lines.items() if any(row.stride not in fixed for row in group)}
+    return groups | {f"stride = {stride}": [row for row in rows if row.stride == stride] for stride in sorted(fixed)}
 
 
 def _mark_choice(axes: Axes, results: Results, criterion: str) -> None:
@@ -250,7 +252,7 @@ def _mark_choice(axes: Axes, results: Results, criterion: str) -> None:
     chosen = next((row for row in results.patch_sweep if choice and row.explainer == choice.explainer), None)
     if choice is None or chosen is None or (mean := chosen.metrics[criterion].mean) is None:
         return
-    said = "recommended" if choice.decided else "best so far"
+    label = "recommended" if choice.decided else "best so far"
     axes.plot(
         [chosen.patch_size],
         [mean],
@@ -259,7 +261,7 @@ def _mark_choice(axes: Axes, results: Results, criterion: str) -> None:
         markerfacecolor="none",
         markeredgecolor=_INK,
         markeredgewidth=1.6,
-        label=said,
+        label=label,
     )
 
 
@@ -277,5 +279,6 @@ def _broken(name: str) -> str:
     """Break a long name at an underscore near its middle."""
     if len(name) < 18 or "_" not in name:
         return name
-    cut = min((at for at, letter in enumerate(name) if letter == "_"), key=lambda at: abs(at - len(name) / 2))
+    underscores = (index for index, letter in enumerate(name) if letter == "_")
+    cut = min(underscores, key=lambda index: abs(index - len(name) / 2))
     return f"{name[: cut + 1]}\n{name[cut + 1 :]}"

@@ -1,4 +1,4 @@
-"""Several runs side by side, in every format."""
+"""The comparison of runs in every format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from evalkit.analysis.verdicts import ComparedCell, Comparison
+from evalkit.analysis.comparison import ComparedCell, Comparison
 from evalkit.report.formats import OutputFormat
 from evalkit.report.tables.csv import to_csv
 from evalkit.report.tables.leaderboard import ARROWS, number
@@ -23,10 +23,10 @@ def render_comparison(comparison: Comparison, form: OutputFormat, *, width: int,
     """Return a comparison in one of the formats.
 
     Args:
-        comparison: from ``compare_runs``.
+        comparison: the comparison, from ``compare_runs``.
         form: table, json (``schema_version`` and the fields of ``Comparison``), csv, markdown or latex.
-        width: columns of the terminal; for the table only.
-        color: use bold and dim; for the table only.
+        width: width of the terminal in columns; for the table only.
+        color: whether to use bold and dim text; for the table only.
     """
     if form == "json":
         shown = {"schema_version": SCHEMA_VERSION, **msgspec.to_builtins(comparison)}
@@ -48,10 +48,10 @@ def _numeric(comparison: Comparison) -> range:
 
 
 def _by_metric(comparison: Comparison) -> dict[str, list[ComparedCell]]:
-    found: dict[str, list[ComparedCell]] = {}
+    cells: dict[str, list[ComparedCell]] = {}
     for cell in comparison.cells:
-        found.setdefault(cell.metric, []).append(cell)
-    return found
+        cells.setdefault(cell.metric, []).append(cell)
+    return cells
 
 
 def _board(comparison: Comparison, cells: Sequence[ComparedCell]) -> tuple[list[str], list[list[str]]]:
@@ -83,7 +83,7 @@ def _notes(comparison: Comparison) -> list[str]:
         right = "" if run.accuracy is None else f", right on {100 * run.accuracy:.1f} %"
         clean = "" if run.median_clean_score is None else f", median clean score {run.median_clean_score:.3f}"
         lines.append(f"{run.letter}: {run.name} ({run.model}, {run.precision}, {run.n_images} images{right}{clean})")
-    lines += [f"Differs: {one}." for one in comparison.differs]
+    lines += [f"Differs: {difference}." for difference in comparison.differs]
     for run in comparison.runs[1:]:
         verdicts = [cell.verdict for cell in comparison.cells if cell.run == run.letter]
         counts = {kind: verdicts.count(kind) for kind in ("better", "worse", "tied", "not scored")}
@@ -97,6 +97,6 @@ def _notes(comparison: Comparison) -> list[str]:
     lines.append(
         f"Difference = later run minus A, on the images that both scored (of {comparison.n_shared} shared). Tests: "
         f"within each metric all explainers and later runs, paired by image, sign flips ({comparison.n_flips:,}), "
-        "max-T, family-wise 5 %; no word = not told apart."
+        "max-T, family-wise 5 %; no verdict = not significantly different."
     )
-    return [*lines, *(f"Left out: {one}." for one in comparison.left_out)]
+    return [*lines, *(f"Left out: {reason}." for reason in comparison.left_out)]

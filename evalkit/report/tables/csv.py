@@ -1,4 +1,4 @@
-"""CSV: the leaderboard in long form, one line a cell, for a spreadsheet or a data frame."""
+"""CSV output: the leaderboard in long form, one line for each cell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``validate`` prints: tables, or one strict JSON document."""
+"""The check of a data set: tables, or one strict JSON document."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from dataclasses import asdict
 from typing import Literal
 
 from evalkit.datasets.validation import BOX_OUTSIDE, EMPTY, UNREADABLE, DataReport, ModelReport, Spread, Validation
-from evalkit.report.tables.terminal import listing_table, print_to_text
+from evalkit.report.tables.rich_tables import listing_table, print_to_text
 
 __all__ = ["render_validation"]
 
 _SHOWN_CLASSES, _SHOWN_PROBLEMS, _SHOWN_GROUPS, _SHOWN_LABELS = 30, 20, 10, 200
 
 
-def render_validation(found: Validation, form: Literal["table", "json"], *, width: int) -> str:
-    """Return a validation as text.
+def render_validation(check: Validation, form: Literal["table", "json"], *, width: int) -> str:
+    """Return the check of a data set as text.
 
     Args:
-        found: what to print.
-        form: table or json; the latter holds every class, problem and duplicate.
-        width: columns of the terminal; for the table only.
+        check: the results.
+        form: table or json; the latter has every class, problem and duplicate.
+        width: width of the terminal in columns; for the table only.
     """
     if form == "json":
-        return json.dumps(_document(found), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    parts = [listing_table(found.data.name, ("what", "found"), list(_facts(found)))]
-    parts.append(listing_table(*_classes(found.data)))
-    if found.data.problems:
-        parts.append(listing_table(*_problems(found.data)))
-    if found.data.duplicates:
-        parts.append(listing_table(*_duplicates(found.data)))
+        return json.dumps(_document(check), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    parts = [listing_table(check.data.name, ("property", "value"), list(_facts(check)))]
+    parts.append(listing_table(*_classes(check.data)))
+    if check.data.problems:
+        parts.append(listing_table(*_problems(check.data)))
+    if check.data.duplicates:
+        parts.append(listing_table(*_duplicates(check.data)))
     tables = [print_to_text([part], width=width, color=False) for part in parts]
-    return "\n".join([*tables, *(f"{note}\n" for note in _notes(found))])
+    return "\n".join([*tables, *(f"{note}\n" for note in _notes(check))])
 
 
-def _document(found: Validation) -> dict[str, object]:
-    document = asdict(found)
+def _document(check: Validation) -> dict[str, object]:
+    document = asdict(check)
     document["schema_version"] = 1
-    document["could_start"] = not found.blocking
-    if found.model is not None:
-        document["model"]["share_right"] = _share_right(found.model)
+    document["could_start"] = not check.blocking
+    if check.model is not None:
+        document["model"]["share_right"] = _share_right(check.model)
     return document
 
 
@@ -48,27 +48,27 @@ def _share_right(model: ModelReport) -> float | None:
     return model.n_right / model.n_asked if model.n_asked else None
 
 
-def _facts(found: Validation) -> Iterator[tuple[str, str]]:
-    data, model = found.data, found.model
+def _facts(check: Validation) -> Iterator[tuple[str, str]]:
+    data, model = check.data, check.model
     yield "format", data.kind
     yield "images", f"{data.n_images}" + (f" of {data.n_photos} photos" if data.n_photos != data.n_images else "")
-    yield "classes", f"{sum(one.label != '' for one in data.classes)}"
+    yield "classes", f"{sum(counted.label != '' for counted in data.classes)}"
     yield "unlabelled", f"{data.n_unlabelled}"
     yield "with a region", f"{data.n_regions} ({data.n_exact} exact, {data.n_ignoring} with ignored pixels)"
     yield "region's area", _percent(data.region_areas)
-    yield "whole photo", f"{data.n_whole}"
+    yield "region is whole photo", f"{data.n_whole}"
     yield "width", _pixels(data.widths)
     yield "height", _pixels(data.heights)
-    yield "images a class", _balance(data)
-    yield "duplicates", f"{len(data.duplicates)} groups of files of the same content"
+    yield "images per class", _balance(data)
+    yield "duplicates", f"{len(data.duplicates)} groups of files with the same content"
     for kind in (UNREADABLE, BOX_OUTSIDE, EMPTY):
         yield kind, f"{data.count(kind)}"
     if model is not None:
         yield "model", f"{model.name}, {model.n_classes} outputs"
-        yield "classes it lacks", f"{len(model.unknown_labels)}"
+        yield "classes not in the model", f"{len(model.unknown_labels)}"
         share = _share_right(model)
-        yield "right", "-" if share is None else f"{model.n_right} of {model.n_asked} ({share:.1%})"
-    yield "a run could start", "no" if found.blocking else "yes"
+        yield "classified correctly", "-" if share is None else f"{model.n_right} of {model.n_asked} ({share:.1%})"
+    yield "a run could start", "no" if check.blocking else "yes"
 
 
 def _pixels(spread: Spread | None) -> str:
@@ -84,7 +84,7 @@ def _percent(spread: Spread | None) -> str:
 
 
 def _balance(data: DataReport) -> str:
-    counts = [one.n_images for one in data.classes if one.label]
+    counts = [counted.n_images for counted in data.classes if counted.label]
     return f"{min(counts)} to {max(counts)}" if counts else "-"
 
 
@@ -99,29 +99,29 @@ def _classes(data: DataReport) -> tuple[str, Sequence[str], list[tuple[str, str,
 def _problems(data: DataReport) -> tuple[str, Sequence[str], list[tuple[str, str, str]]]:
     shown = data.problems[:_SHOWN_PROBLEMS]
     total = len(data.problems)
-    title = "Would not be scored" + (f": the first {len(shown)} of {total}" if total > len(shown) else "")
-    return title, ("image", "what", "reason"), [(one.image, one.kind, one.reason) for one in shown]
+    title = "Not scored in a run" + (f": the first {len(shown)} of {total}" if total > len(shown) else "")
+    return title, ("image", "problem", "reason"), [(one.image, one.kind, one.reason) for one in shown]
 
 
 def _duplicates(data: DataReport) -> tuple[str, Sequence[str], list[tuple[str]]]:
     shown = data.duplicates[:_SHOWN_GROUPS]
     total = len(data.duplicates)
-    title = "The same content" + (f": the first {len(shown)} of {total} groups" if total > len(shown) else "")
+    title = "Same content" + (f": the first {len(shown)} of {total} groups" if total > len(shown) else "")
     return title, ("images",), [(", ".join(group),) for group in shown]
 
 
-def _notes(found: Validation) -> Iterator[str]:
-    yield from found.data.notes
-    if found.data.n_whole:
+def _notes(check: Validation) -> Iterator[str]:
+    yield from check.data.notes
+    if check.data.n_whole:
         yield (
-            f"In {found.data.n_whole} images the object is the whole photo: whatever a map points to is right. A mask "
-            "holds zeros where the object is not; masks of labels (1 object, 2 background) are no such masks."
+            f"In {check.data.n_whole} images the region is the whole photo, so every map points to it. A mask must be "
+            "0 outside the object; label masks (1 object, 2 background) cannot be used."
         )
-    if found.model is not None:
-        yield from found.model.notes
-        unknown = found.model.unknown_labels
+    if check.model is not None:
+        yield from check.model.notes
+        unknown = check.model.unknown_labels
         if unknown:
             more = f" and {len(unknown) - _SHOWN_LABELS} more" if len(unknown) > _SHOWN_LABELS else ""
-            yield f"Classes that the model lacks: {', '.join(unknown[:_SHOWN_LABELS])}{more}"
-    for reason in found.blocking:
+            yield f"Classes not in the model: {', '.join(unknown[:_SHOWN_LABELS])}{more}"
+    for reason in check.blocking:
         yield f"A run could not start: {reason}"

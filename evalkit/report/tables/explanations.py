@@ -1,4 +1,4 @@
-"""What ``explain`` prints: one line a map, and the classes that the model thought of."""
+"""The explanations of photos: one line for each map, and the model's first choices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST = 16  # letters of a photo's name
 
 
 class TopClass(msgspec.Struct, frozen=True):
-    """One of the model's likeliest classes, and its softmax score."""
+    """One of the model's first choices, and its softmax score."""
 
     class_index: int
     class_name: str
@@ -28,16 +28,16 @@ class TopClass(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """One map that was made and saved.
+    """One map that was computed and saved.
 
     Attributes:
-        maximum: (x, y) in the photo's own pixels; None where there is none.
+        maximum: (x, y) of the maximum in the photo's own pixels; None if there is none.
         note: what is unusual about the map; empty if nothing is.
-        seconds: that the map took.
-        picture: the PNG file.
-        values: the raw map, a NumPy file.
-        chosen: the model chose the class.
-        top: its likeliest classes.
+        seconds: time to compute the map.
+        picture: path of the PNG file.
+        values: path of the raw map, a NumPy file.
+        chosen: whether the class is the model's first choice rather than given.
+        top: the model's first choices.
     """
 
     image: str
@@ -55,13 +55,13 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 def render_explained(rows: Sequence[Explained], form: OutputFormat, *, width: int, color: bool) -> str:
-    """Return what was made, in one of the formats.
+    """Return explanations in one of the formats.
 
     Args:
-        rows: one a map.
+        rows: one for each map.
         form: table, json (``schema_version`` and ``explanations``), csv, markdown or latex.
-        width: columns of the terminal; for the table only.
-        color: use bold and dim; for the table only.
+        width: width of the terminal in columns; for the table only.
+        color: whether to use bold and dim text; for the table only.
     """
     if form == "json":
         shown = {"schema_version": SCHEMA_VERSION, "explanations": msgspec.to_builtins(rows)}
@@ -77,7 +77,7 @@ def render_explained(rows: Sequence[Explained], form: OutputFormat, *, width: in
             _short(row.image) if form == "table" else row.image,
             row.class_name,
             number(row.probability),
-            _place(row),
+            _maximum(row),
             number(row.seconds, 2),
         ]
         for row in rows
@@ -88,18 +88,18 @@ def render_explained(rows: Sequence[Explained], form: OutputFormat, *, width: in
 
 
 def _short(name: str) -> str:
-    """Keep both ends of a long name: a table of 80 columns has no more room."""
+    """Shorten a long name in its middle, to fit a table of 80 columns."""
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2 - 1]}..{name[-(_LONGEST // 2 - 1) :]}"
 
 
-def _place(row: Explained) -> str:
+def _maximum(row: Explained) -> str:
     return _NOTHING if row.maximum is None else f"{row.maximum[0]:.0f}, {row.maximum[1]:.0f}"
 
 
 def _notes(rows: Sequence[Explained]) -> list[str]:
     lines = [f"{row.picture}: {row.note}." for row in rows if row.note]
     for image, row in {row.image: row for row in rows if row.chosen}.items():
-        classes = ", ".join(f"{one.class_name} {number(one.probability)}" for one in row.top)
+        classes = ", ".join(f"{choice.class_name} {number(choice.probability)}" for choice in row.top)
         lines.append(f"{image}: the model's first choices are {classes}.")
     lines.append("Maximum: x, y in the photo's own pixels, from its upper left corner.")
     return lines

@@ -1,4 +1,4 @@
-"""The JSON document: everything shown, as strict JSON (null, never NaN)."""
+"""The JSON document of a run: strict JSON (null, never NaN)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def document(manifest: Manifest, results: Results) -> dict[str, object]:
     """Return the document; docs/architecture.md lists its fields.
 
     Args:
-        manifest: of the run.
-        results: its analysis.
+        manifest: the manifest of the run.
+        results: the analysis of the run.
     """
     shown = msgspec.to_builtins(results)
     facts = msgspec.to_builtins(manifest)
@@ -37,7 +37,7 @@ def document(manifest: Manifest, results: Results) -> dict[str, object]:
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
     if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,4 +1,4 @@
-"""LaTeX: booktabs tables for a paper, the signature as a comment."""
+"""LaTeX output: booktabs tables, the signature as a comment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.report.tables.leaderboard import beaten, is_best, leaderboards, number
-from evalkit.report.tables.patch_size import sweep_table
+from evalkit.report.tables.patch_size import sweep_table, sweep_title
 from evalkit.store.manifest import Manifest
 
 __all__ = ["escape", "render_latex", "tabular"]
@@ -19,7 +19,7 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    r"""Return text that LaTeX prints as it is.
+    r"""Escape text for LaTeX.
 
     >>> print(escape("max_box & 5 %"))
     max\_box \& 5 \%
@@ -28,7 +28,7 @@ def escape(text: str) -> str:
 
 
 def tabular(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a booktabs ``tabular``; cells are LaTeX already. The first ``left`` columns are aligned left."""
+    """Return a booktabs ``tabular``; cells are escaped already. The first ``left`` columns are aligned left."""
     columns = "l" * left + "r" * (len(header) - left)
     lines = [f"\\begin{{tabular}}{{{columns}}}", r"\toprule", " & ".join(header) + r" \\", r"\midrule"]
     lines += [" & ".join(row) + r" \\" for row in rows]
@@ -36,7 +36,7 @@ def tabular(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1)
 
 
 def render_latex(manifest: Manifest, results: Results) -> str:
-    """Return the leaderboards and the sweep; the document needs the booktabs package."""
+    """Return the leaderboards and the patch-size table; the document needs the booktabs package."""
     parts = [
         "\n".join(
             f"% {line}" for line in ["needs booktabs", manifest.signature.run, *manifest.signature.metrics.values()]
@@ -48,18 +48,20 @@ def render_latex(manifest: Manifest, results: Results) -> str:
             for row in board.rows
         ]
         header = ["", "explainer", *(escape(column.title) for column in board.columns)]
-        parts.append(f"% {board.title}; raised letters: rows beaten significantly\n{tabular(header, rows, left=2)}")
+        parts.append(
+            f"% {board.title}; superscript letters: rows that are significantly worse\n{tabular(header, rows, left=2)}"
+        )
     if results.patch_sweep:
         swept = sweep_table(manifest, results, 6)
         rows = [
             [
-                f"\\textbf{{{escape(cell)}}}" if (place, column) in swept.best else escape(cell)
+                f"\\textbf{{{escape(cell)}}}" if (index, column) in swept.best else escape(cell)
                 for column, cell in enumerate(cells)
             ]
-            for place, cells in enumerate(swept.rows)
+            for index, cells in enumerate(swept.rows)
         ]
         header = [escape(name) for name in swept.header]
-        parts.append(f"% Patch size of occlusion\n{tabular(header, rows, left=0)}")
+        parts.append(f"% {sweep_title(manifest, results)}\n{tabular(header, rows, left=0)}")
     return "\n\n".join(parts) + "\n"
 
 

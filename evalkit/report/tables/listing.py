@@ -1,4 +1,4 @@
-"""Plain lists in every format: what ``list`` prints, and the scores of every image."""
+"""Plain lists in every format, e.g. of explainers, and the scores of every image."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Value = str | float | None
 def render_listing(
     title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Value]], form: OutputFormat, *, width: int
 ) -> str:
-    """Print rows of named values.
+    """Return rows of named values in one of the formats.
 
     Args:
-        title: above the table.
+        title: title above the table.
         columns: keys of the rows, in the order shown.
-        rows: one mapping a line; None is "nothing".
+        rows: one mapping for each line; None is shown as empty.
         form: table, json (a list of objects), csv, markdown or latex.
-        width: columns of the terminal; for the table only.
+        width: width of the terminal in columns; for the table only.
     """
     if form == "json":
         return (
@@ -50,9 +50,9 @@ def render_listing(
 
 
 def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
-    """Print every image's scores: one line for each image, explainer and metric.
+    """Return every image's scores, one line for each image, explainer and metric.
 
-    On the terminal it is one table an explainer. Metrics of the whole set have no score an image and are left out.
+    The terminal shows one table for each explainer. Metrics that score the image set as a whole are left out.
     """
     metrics = [metric for metric in table.metrics if metric not in table.statistics]
     if form != "table":
@@ -67,9 +67,9 @@ def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
     for index, explainer in enumerate(table.explainers):
         for start in range(0, len(metrics), _PER_TABLE):
             shown = metrics[start : start + _PER_TABLE]
-            where = [table.metrics.index(metric) for metric in shown]
+            columns = [table.metrics.index(metric) for metric in shown]
             texts = [
-                [image, *(number(_value(table.values[row, index, column])) for column in where)]
+                [image, *(number(_value(table.values[row, index, column])) for column in columns)]
                 for row, image in enumerate(table.image_ids)
             ]
             parts.append(_table(explainer, ["image", *shown], texts, width))
@@ -94,6 +94,6 @@ def _text(value: Value) -> str:
 
 
 def _table(title: str, columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> str:
-    from evalkit.report.tables.terminal import listing_table, print_to_text
+    from evalkit.report.tables.rich_tables import listing_table, print_to_text
 
     return print_to_text([listing_table(title, columns, texts)], width=width, color=False)

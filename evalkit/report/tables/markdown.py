@@ -1,4 +1,4 @@
-"""Markdown: pipe tables for a pull request or a README."""
+"""Markdown output: pipe tables, e.g. for a pull request or a README."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ from evalkit.report.tables.leaderboard import (
     tied_for_best,
     unscored_lines,
 )
-from evalkit.report.tables.patch_size import choice_lines, equal_stride_lines, object_size_rows, sweep_table
+from evalkit.report.tables.patch_size import (
+    choice_lines,
+    equal_stride_lines,
+    object_size_rows,
+    sweep_table,
+    sweep_title,
+)
 from evalkit.store.manifest import Manifest
 
 __all__ = ["escape", "pipe_table", "render_markdown"]
 
 
 def escape(text: str) -> str:
-    r"""Return text that Markdown shows as it is, also inside a table.
+    r"""Escape text for Markdown, also inside a table.
 
     >>> print(escape("a|b *c*"))
     a\|b \*c\*
@@ -34,7 +40,7 @@ def escape(text: str) -> str:
 
 
 def pipe_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a pipe table; cells are Markdown already. The first ``left`` columns are aligned left."""
+    """Return a pipe table; cells are escaped already. The first ``left`` columns are aligned left."""
     rule = ["---" if index < left else "---:" for index in range(len(header))]
     return "\n".join(f"| {' | '.join(row)} |" for row in [header, rule, *rows])
 
@@ -59,13 +65,13 @@ def render_markdown(manifest: Manifest, results: Results) -> str:
     parts += _sweep(manifest, results)
     cost = [
         [
-            escape(one.explainer),
-            str(one.forward_passes),
-            number(one.seconds_per_image, 2),
-            number(one.seconds, 1),
-            one.method,
+            escape(of_maps.explainer),
+            str(of_maps.forward_passes),
+            number(of_maps.seconds_per_image, 2),
+            number(of_maps.seconds, 1),
+            of_maps.method,
         ]
-        for one in results.cost
+        for of_maps in results.cost
     ]
     parts += ["## Cost of the maps", pipe_table(["explainer", "passes/image", "s/image", "seconds", "method"], cost)]
     notes = [*unscored_lines(results), *legend(manifest, results), *facts(manifest, results)]
@@ -79,13 +85,16 @@ def _sweep(manifest: Manifest, results: Results) -> list[str]:
         return []
     swept = sweep_table(manifest, results, 6)
     rows = [
-        [f"**{escape(cell)}**" if (place, column) in swept.best else escape(cell) for column, cell in enumerate(cells)]
-        for place, cells in enumerate(swept.rows)
+        [f"**{escape(cell)}**" if (index, column) in swept.best else escape(cell) for column, cell in enumerate(cells)]
+        for index, cells in enumerate(swept.rows)
     ]
-    found = ["## Patch size of occlusion", pipe_table([escape(name) for name in swept.header], rows, left=0)]
-    found += [escape(line) for line in [*choice_lines(results), *equal_stride_lines(results)]]
+    parts = [
+        f"## {escape(sweep_title(manifest, results))}",
+        pipe_table([escape(name) for name in swept.header], rows, left=0),
+    ]
+    parts += [escape(line) for line in [*choice_lines(results), *equal_stride_lines(results)]]
     header, texts, notes = object_size_rows(results)
     if texts:
-        found += ["### By object size", pipe_table([escape(name) for name in header], texts, left=0)]
-        found += [escape(line) for line in notes]
-    return found
+        parts += ["### By object size", pipe_table([escape(name) for name in header], texts, left=0)]
+        parts += [escape(line) for line in notes]
+    return parts

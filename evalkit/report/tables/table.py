@@ -1,24 +1,29 @@
-"""Tables with notes below them, in the formats that people read: the terminal, Markdown, LaTeX."""
+"""Tables with notes below them, for the terminal, Markdown and LaTeX."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from evalkit.report.formats import OutputFormat
 from evalkit.report.tables import latex, markdown
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 __all__ = ["Board", "render_boards"]
+
+_NAME_COLUMNS = 26
 
 
 class Board(NamedTuple):
     """One table of texts.
 
     Attributes:
-        title: above the table.
-        header: a name a column.
-        rows: the cells; the first names an explainer.
-        numeric: which columns hold numbers, aligned right and never broken.
+        title: title above the table.
+        header: names of the columns.
+        rows: cells of each row; the first is an explainer.
+        numeric: columns with numbers, aligned right and never broken.
     """
 
     title: str
@@ -32,10 +37,10 @@ def render_boards(boards: Sequence[Board], notes: Sequence[str], form: OutputFor
 
     Args:
         boards: the tables.
-        notes: a sentence each.
+        notes: the notes, one sentence each.
         form: table, markdown or latex.
-        width: columns of the terminal; for the table only.
-        color: use bold and dim; for the table only.
+        width: width of the terminal in columns; for the table only.
+        color: whether to use bold and dim text; for the table only.
     """
     if form == "latex":
         comments = "\n".join(f"% {' '.join(line.split())}" for line in notes)
@@ -54,6 +59,24 @@ def render_boards(boards: Sequence[Board], notes: Sequence[str], form: OutputFor
             for board in boards
         ]
         return "\n\n".join([*tables, "\n".join(f"* {markdown.escape(line)}" for line in notes)]) + "\n"
-    from evalkit.report.tables.terminal import board_parts, print_to_text
+    return _on_terminal(boards, notes, width=width, color=color)
 
-    return print_to_text(board_parts(boards, notes), width=width, color=color)
+
+def _on_terminal(boards: Sequence[Board], notes: Sequence[str], *, width: int, color: bool) -> str:
+    from rich.padding import Padding
+
+    from evalkit.report.tables.rich_tables import block, broken_name, print_to_text, titled_table
+
+    parts: list[RenderableType] = []
+    for board in boards:
+        table = titled_table(board.title)
+        for index, name in enumerate(board.header):
+            if index in board.numeric:
+                table.add_column(name, justify="right", no_wrap=True)
+            else:
+                table.add_column(name, overflow="fold")
+        for row in board.rows:
+            table.add_row(broken_name(row[0], _NAME_COLUMNS), *row[1:])
+        parts.append(Padding(table, (1, 0, 0, 0)))
+    parts.append(block("How to read this", notes))
+    return print_to_text(parts, width=width, color=color)

@@ -1,0 +1,72 @@
+"""Plain building blocks of terminal output: tables, notes, names broken at their parameters."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["NO_MARK", "block", "broken_name", "heading", "listing_table", "print_to_text", "titled_table"]
+
+NO_MARK = "\N{NO-BREAK SPACE}"
+
+
+def print_to_text(parts: Iterable[RenderableType], *, width: int, color: bool) -> str:
+    """Print with rich into a text of at most ``width`` columns."""
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        force_terminal=color,
+        no_color=not color,
+        highlight=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+    for part in parts:
+        console.print(part)
+    printed = stream.getvalue().replace(NO_MARK, " ")
+    return "\n".join(line.rstrip() for line in printed.strip("\n").splitlines()) + "\n"
+
+
+def titled_table(title: str) -> Table:
+    """Return an empty table with a title and a line below its header."""
+    return Table(
+        title=Text(title, style="bold"),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+
+
+def heading(title: str) -> Text:
+    """Return a column's name broken at underscores and spaces, not inside words; an arrow is in the line below it."""
+    return Text(title.replace("_", "_\n").replace("(", "\n(").replace(" ", "\n"))
+
+
+def broken_name(text: str, room: int) -> Text:
+    """Return an explainer's name, broken before its parameters if it needs more than ``room`` columns."""
+    return Text(text if len(text) <= room else text.replace("(", "\n (", 1).replace(", ", ",\n  "))
+
+
+def block(title: str, lines: Sequence[str]) -> RenderableType:
+    """Return lines of text below a title."""
+    text = Text("\n".join(lines), overflow="fold")
+    return Padding(Text.assemble((title, "bold"), "\n", text), (1, 0, 0, 0))
+
+
+def listing_table(title: str, columns: Sequence[str], texts: Sequence[Sequence[str]]) -> RenderableType:
+    """Return a plain table of texts."""
+    table = titled_table(title)
+    for column in columns:
+        table.add_column(Text(column), overflow="fold")
+    for line in texts:
+        table.add_row(*map(Text, line))
+    return table
