@@ -1,4 +1,4 @@
-"""MaxBoxAcc and PxAP on the WSOL contract: the threshold is chosen over the whole set, so scores belong to the set.
+"""MaxBoxAcc and PxAP as in the WSOL evaluation: the threshold is chosen over the whole set, so the set has one score.
 
 Reference: Choe et al., "Evaluating Weakly Supervised Object Localization Methods Right", CVPR 2020, and its code
 (wsolevaluation). Constants are the code's: maps scaled to 0..1 and quantized to 8 bits, contours of OpenCV, boxes
@@ -39,14 +39,14 @@ def _quantized(saliency_map: Map) -> NDArray[np.uint8]:
 def boxes_at(
     saliency_map: Map, *, largest_only: bool, least_area: float = 0.0, ignore: Flags | None = None
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield for each threshold 0, 0.01 ... 0.99 of the maximum the boxes of what exceeds it.
+    """Yield the boxes of the pixels above each threshold 0, 0.01 ... 0.99 of the maximum.
 
     Args:
-        saliency_map: finite float (H, W). A constant map has one box, the whole image: its pixels are equal.
-        largest_only: only the box of the contour with the largest area.
-        least_area: boxes of a smaller area, both ends counted, may be left out; of pixel noise, nearly all are.
-        ignore: bool (H, W), pixels that exceed no threshold and do not scale the map; of a constant map, the box is
-            that around all others.
+        saliency_map: finite float (H, W). A constant map has one box, the whole image, because its pixels are equal.
+        largest_only: whether to yield only the box of the contour with the largest area.
+        least_area: boxes with a smaller area, both ends counted, may be left out; for pixel noise, nearly all are.
+        ignore: bool (H, W), pixels that exceed no threshold and do not affect the scaling of the map; a constant map
+            has the box around all other pixels.
 
     Yields:
         float64 (K, 4), x0, y0, x0 + width, y0 + height; K may be 0.
@@ -64,18 +64,18 @@ def boxes_at(
 
 
 def _box_around(pixels: Flags) -> NDArray[np.float64]:
-    """Return the box around some pixels as a contour's box is told: it ends one late, but inside the image."""
+    """Return the box around pixels in the convention of contours: it ends one pixel late, but inside the image."""
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     last_row, last_column = min(rows[-1] + 1, pixels.shape[0] - 1), min(columns[-1] + 1, pixels.shape[1] - 1)
     return np.array([[columns[0], rows[0], last_column, last_row]], dtype=np.float64)
 
 
-# MaxBoxAccV1 and V2 look at one map in turn; following its contours is most of their work.
+# MaxBoxAccV1 and V2 score the same map one after the other; finding its contours is most of their work.
 @lru_cache(maxsize=1)
 def _boxes_of(data: bytes, shape: tuple[int, int], least_area: float) -> Mapping[int, tuple[NDArray[np.float64], int]]:
-    """Return for every level that a threshold falls on the boxes of what exceeds it, and which has the most area.
+    """Return, for every gray level of a threshold, the boxes of the pixels above it and the index of the largest.
 
-    The second number is past the end where that one was left out.
+    The index is past the end if the box of the largest contour was left out.
     """
     import cv2
 
@@ -92,9 +92,9 @@ def _boxes_of(data: bytes, shape: tuple[int, int], least_area: float) -> Mapping
 
 
 def _contours(above: NDArray[np.uint8], least_area: float) -> Sequence[Contour]:
-    """Return the contours of what is above a threshold; specks and holes whose box is too small need not be followed.
+    """Return the contours of the pixels above a threshold, without specks and holes whose box is too small.
 
-    The contour with the most area is among them, unless its own box is too small to count.
+    The contour with the largest area is among them, unless its own box is too small.
     """
     import cv2
 
@@ -131,7 +131,7 @@ def _components(mask: NDArray[np.uint8], connectivity: int) -> tuple[NDArray[np.
 
 
 def _without_small_holes(mask: NDArray[np.uint8], least_area: float) -> NDArray[np.uint8]:
-    """Fill holes whose contour's box, which runs around them, is too small; other contours stay as they are."""
+    """Fill holes whose contour has too small a box; other contours do not change."""
     labels, width, height, touches = _components(1 - mask, connectivity=4)
     filled = ~touches & ((width + 3) * (height + 3) < least_area)
     filled[0] = True  # what is no hole
@@ -139,7 +139,7 @@ def _without_small_holes(mask: NDArray[np.uint8], least_area: float) -> NDArray[
 
 
 def intersection_over_union(boxes: NDArray[np.float64], truths: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return every pair's intersection over union, both ends counted.
+    """Return the intersection over union of every pair of boxes, both ends counted.
 
     Args:
         boxes: float64 (K, 4).
@@ -158,7 +158,7 @@ def intersection_over_union(boxes: NDArray[np.float64], truths: NDArray[np.float
 def _best_overlaps(saliency_map: Map, region: Region, *, largest_only: bool) -> NDArray[np.float64]:
     """Return the best intersection over union at each threshold, float64 (100,); NaN if the map is not finite.
 
-    One under 0.3, the least that any metric here asks for, may be given as 0.
+    Values below 0.3, the smallest overlap used here, may be returned as 0.
     """
     if not np.isfinite(region.counted(saliency_map)).all():
         return np.full(len(THRESHOLDS), np.nan)
@@ -178,7 +178,7 @@ def _right(overlaps: NDArray[np.float64], level: float) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class MaxBoxAccV1(SetMetric, RegionMetric):
-    """MaxBoxAcc: share of images whose box is right, at the best threshold for the whole set."""
+    """MaxBoxAcc: share of images with a correct box, at the best threshold for the whole set."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="max_box_acc_v1",
@@ -191,7 +191,7 @@ class MaxBoxAccV1(SetMetric, RegionMetric):
     )
 
     def score_region(self, saliency_map: Map, region: Region) -> NDArray[np.float64]:
-        """Return for each threshold 1 if the largest contour's box is right, else 0, float64 (100,)."""
+        """Return 1 for each threshold at which the largest contour's box is correct, else 0, float64 (100,)."""
         return _right(_best_overlaps(saliency_map, region, largest_only=True), 0.5)
 
     def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -201,7 +201,7 @@ class MaxBoxAccV1(SetMetric, RegionMetric):
 
 @dataclass(frozen=True)
 class MaxBoxAccV2(SetMetric, RegionMetric):
-    """MaxBoxAccV2: any contour's box may be right; mean over three overlaps, each at its best threshold."""
+    """MaxBoxAccV2: any contour's box may be correct; mean over three overlaps, each at its best threshold."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="max_box_acc_v2",
@@ -214,7 +214,7 @@ class MaxBoxAccV2(SetMetric, RegionMetric):
     )
 
     def score_region(self, saliency_map: Map, region: Region) -> NDArray[np.float64]:
-        """Return for each overlap and threshold 1 if some box is right, else 0, float64 (300,)."""
+        """Return 1 for each overlap and threshold at which any box is correct, else 0, float64 (300,)."""
         best = _best_overlaps(saliency_map, region, largest_only=False)
         return np.concatenate([_right(best, level) for level in _IOU_LEVELS])
 
@@ -228,7 +228,7 @@ def pixel_histograms(saliency_map: Map, region: NDArray[np.bool_]) -> NDArray[np
     """Count the object's and the other pixels at each of 256 values of the scaled map.
 
     Args:
-        saliency_map: float (H, W), or the pixels that count in a row, (N,). A constant map stands in one bin.
+        saliency_map: float (H, W), or the counted pixels, (N,). A constant map is in one bin.
         region: bool of the same shape.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Complexity: how concentrated a map is. Says nothing of whether it is right."""
+"""Complexity metrics: how concentrated a map is, whether or not it is right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Sparseness", "gini_index"]
 
 
 def gini_index(saliency_map: NDArray[np.floating]) -> float:
-    """Return the Gini index of the map's positive part: 0 = spread evenly, toward 1 = all in one pixel.
+    """Return the Gini index of the map's positive part: 0 = spread evenly, near 1 = all in one pixel.
 
     With values v sorted ascending, n of them: 1 - 2 * sum(v_k / sum(v) * (n - k + 1/2) / n), k from 1.
 

@@ -1,6 +1,6 @@
-"""Ties share alike: which pixels of a map are equal, and where a ranking may be cut.
+"""Tied pixels: which pixels of a map are equal, and where a ranking may be cut.
 
-Any order among equal pixels is invented, so pixels of equal value form one level and are treated as one.
+Any order among equal pixels would be arbitrary, so pixels of equal value form one level and are treated alike.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["TOLERANCE", "Ties", "cuts", "is_constant", "level_ranks", "raster_ra
 Ties = Literal["levels", "raster"]
 
 TOLERANCE = 1e-6
-"""Sorted neighbors belong to one level when they differ by at most this share of the map's largest magnitude."""
+"""Largest difference of sorted neighbors in one level, as a share of the map's largest magnitude."""
 
 Map = NDArray[np.floating]
 
@@ -31,7 +31,7 @@ def level_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]
     """Rank pixels by level, most relevant first.
 
     Args:
-        saliency_map: finite float (H, W), or some of its pixels in a row, (N,).
+        saliency_map: finite float (H, W), or some of its pixels, (N,).
 
     Returns:
         rank: int64 of the same shape, read-only, the number of pixels in strictly higher levels.
@@ -41,7 +41,7 @@ def level_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]
     return _level_ranks(values.tobytes(), values.shape)
 
 
-# A dozen metrics look at one map in turn; sorting it each time would cost more than some models' passes.
+# A dozen metrics score the same map; sorting it each time would cost more than a forward pass of some models.
 @lru_cache(maxsize=2)
 def _level_ranks(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     saliency_map = np.frombuffer(data, dtype=np.float64).reshape(shape)
@@ -60,7 +60,7 @@ def _level_ranks(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.int64]
 
 
 def raster_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rank pixels one by one, equal ones in raster order, as torch-cam's stable sort does; arguments as above."""
+    """Rank pixels one by one, equal ones in raster order, as torch-cam's stable sort does; see ``level_ranks``."""
     values, order = _descending(saliency_map)
     rank = np.empty(values.size, dtype=np.int64)
     rank[order] = np.arange(values.size)
@@ -68,16 +68,16 @@ def raster_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64
 
 
 def cuts(boundaries: NDArray[np.int64], steps: int) -> NDArray[np.int64]:
-    """Return the boundaries nearest to 0/steps, 1/steps ... of the pixels; the lower of two equally near.
+    """Return the boundaries nearest to 0/steps, 1/steps ... of the pixels; the lower one of two equally near.
 
     Args:
         boundaries: int64, ascending from 0 to the number of pixels.
-        steps: 1 or more.
+        steps: number of steps, at least 1.
 
     Returns:
         int64, strictly ascending, from 0 to the number of pixels.
     """
-    # In units of 1/steps pixel everything is a whole number, so that "equally near" is exact.
+    # In units of 1/steps pixel all numbers are whole, so that "equally near" is exact.
     wanted = np.arange(steps + 1) * boundaries[-1]
     fine = boundaries * steps
     above = np.searchsorted(fine, wanted)
@@ -99,7 +99,7 @@ def top_level(saliency_map: Map) -> NDArray[np.bool_]:
 def scaled(saliency_map: Map) -> NDArray[np.float64]:
     """Return the map scaled to 0..1 by its minimum and maximum; 0.5 everywhere if it is constant.
 
-    A half is what pixel noise gives on average once it is scaled, so a constant map scores as chance.
+    0.5 is the mean of scaled pixel noise, so a constant map scores as chance.
     """
     values = np.asarray(saliency_map, dtype=np.float64)
     if is_constant(values):

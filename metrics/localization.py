@@ -1,4 +1,4 @@
-"""Localization: does the map name the object? Scores of one map against the object's region or boxes."""
+"""Localization metrics: how well a map agrees with the object's region or boxes."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def pointing_game(
     pixel_size: tuple[float, float] = (1.0, 1.0),
     ignore: Mask | None = None,
 ) -> float:
-    """Return the share of the tied maxima that lie in the region or closer to it than the tolerance.
+    """Return the share of the tied maxima that are in the region or closer to it than the tolerance.
 
     Args:
         saliency_map: float (H, W).
         region: bool (H, W), at least one pixel.
-        tolerance_px: in the photo's own pixels, strict.
-        pixel_size: photo pixels that one map pixel spans, (down, across).
-        ignore: bool (H, W), pixels among which no maximum is looked for; None = all are looked at.
+        tolerance_px: tolerance in the photo's own pixels, exclusive.
+        pixel_size: number of photo pixels in one map pixel, (down, across).
+        ignore: bool (H, W), pixels that are not used; None = all are used.
 
     Returns:
         0..1; NaN if the map is not finite or the region is empty.
 
-    Reference: Zhang et al., IJCV 2018; TorchRay's pointing game. A tie is shared, not decided by its order.
+    Reference: Zhang et al., IJCV 2018; TorchRay's pointing game. All tied maxima count, in any order.
     """
     counted = slice(None) if ignore is None else ~ignore
     values = saliency_map[counted]
@@ -61,12 +61,12 @@ def pointing_game(
 
 
 def mass_inside(saliency_map: Map, region: Mask) -> float:
-    """Return the share of the map's positive part that lies inside the region.
+    """Return the share of the map's positive part that is inside the region.
 
-    A constant map, of any sign, is spread evenly: it scores the region's share of the area.
+    A constant map, of any sign, scores the region's share of the area.
 
     Args:
-        saliency_map: float (H, W), or the pixels that count in a row, (N,).
+        saliency_map: float (H, W), or the counted pixels, (N,).
         region: bool of the same shape.
 
     Returns:
@@ -85,10 +85,11 @@ def mass_inside(saliency_map: Map, region: Mask) -> float:
 
 
 def box_region(boxes: NDArray[np.float64], size: tuple[int, ...]) -> Mask:
-    """Return the union of boxes by pixel centers, bool (H, W).
+    """Return the pixels whose centers are in any of the boxes, bool (H, W).
 
     Args:
-        boxes: float64 (K, 4), x0, y0, x1, y1, half-open: pixel (r, c) is inside if x0 <= c + 0.5 < x1, and so down.
+        boxes: float64 (K, 4), x0, y0, x1, y1, half-open: pixel (r, c) is inside if x0 <= c + 0.5 < x1 and
+            y0 <= r + 0.5 < y1.
         size: (H, W).
     """
     rows, columns = np.arange(size[0])[:, None] + 0.5, np.arange(size[1])[None] + 0.5
@@ -99,12 +100,12 @@ def box_region(boxes: NDArray[np.float64], size: tuple[int, ...]) -> Mask:
 
 
 def relevance_rank_accuracy(saliency_map: Map, region: Mask) -> float:
-    """Return the share of the K highest pixels that lie in the region, K being its size.
+    """Return the share of the K highest pixels that are in the region, K being its size.
 
-    The level that straddles K counts in proportion: its pixels are equal.
+    The level that contains rank K counts in proportion, because its pixels are equal.
 
     Args:
-        saliency_map: float (H, W), or the pixels that count in a row, (N,).
+        saliency_map: float (H, W), or the counted pixels, (N,).
         region: bool of the same shape.
 
     Returns:
@@ -128,7 +129,7 @@ class PointingGame(RegionMetric):
     """Pointing game.
 
     Attributes:
-        tolerance_px: in the photo's own pixels before resizing, strict.
+        tolerance_px: tolerance in the photo's own pixels before resizing, exclusive.
     """
 
     spec: ClassVar[MetricSpec] = MetricSpec(
@@ -161,7 +162,7 @@ class PointingGame(RegionMetric):
 
 @dataclass(frozen=True)
 class EnergyPointingGame(RegionMetric):
-    """Energy-based pointing game: the positive part inside the boxes."""
+    """Energy-based pointing game: share of the positive part inside the boxes."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="energy_pointing_game",
@@ -184,7 +185,7 @@ class EnergyPointingGame(RegionMetric):
 
 @dataclass(frozen=True)
 class RelevanceMassAccuracy(RegionMetric):
-    """Relevance mass accuracy: the positive part inside the exact mask."""
+    """Relevance mass accuracy: share of the positive part inside the exact mask."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="relevance_mass_accuracy",
@@ -205,7 +206,7 @@ class RelevanceMassAccuracy(RegionMetric):
 
 @dataclass(frozen=True)
 class RelevanceRankAccuracy(RegionMetric):
-    """Relevance rank accuracy: of as many highest pixels as the region has, those inside it."""
+    """Relevance rank accuracy: share of the K highest pixels inside the region, K being its size."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="relevance_rank_accuracy",
