@@ -140,7 +140,7 @@ class PointingGame(RegionMetric):
         family="localization",
         summary="share of the map's maxima in the object or less than 15 photo pixels from it",
         reference="Zhang et al., IJCV 2018; TorchRay",
-        in_sweep=True,
+        sweep_column=6,
     )
     tolerance_px: float = 15.0
 
@@ -174,7 +174,7 @@ class EnergyPointingGame(RegionMetric):
         reference="Wang et al., Score-CAM, CVPRW 2020, section 4.3",
         nan_reason="the map is positive nowhere",
         gated=True,
-        in_sweep=True,
+        sweep_column=4,
     )
 
     def score_region(self, saliency_map: Map, region: Region) -> float:
@@ -216,7 +216,7 @@ class RelevanceRankAccuracy(RegionMetric):
         family="localization",
         summary="of the K highest pixels, K the size of the region, the share inside it",
         reference="Arras et al., CLEVR-XAI, Information Fusion 2022, section 3.2",
-        in_sweep=True,
+        sweep_column=5,
     )
 
     def score_region(self, saliency_map: Map, region: Region) -> float:

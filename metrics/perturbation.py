@@ -119,7 +119,7 @@ class Deletion(_OneCurve):
         family="faithfulness",
         summary="area under the class's score while the most relevant pixels turn into the mean color",
         reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
-        in_sweep=True,
+        sweep_column=2,
         curve="removal",
     )
 
@@ -139,7 +139,7 @@ class Insertion(_OneCurve):
         summary="area under the class's score while the most relevant pixels appear in the blurred photo",
         reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
         gated=True,
-        in_sweep=True,
+        sweep_column=3,
         curve="insertion",
     )
 
@@ -158,7 +158,7 @@ class SymmetricRelevanceGain(_Curve):
         summary="insertion minus deletion, both with the mean color: what the order of the pixels is worth",
         reference="Bluecher et al., TMLR 2024 (SRG: least minus most relevant first)",
         gated=True,
-        in_sweep=True,
+        sweep_column=1,
     )
 
     def cost(self) -> Cost:

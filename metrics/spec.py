@@ -41,7 +41,7 @@ class MetricSpec:
         binary: every value is 0 or 1.
         descriptive: it has no better end: it describes a map, and never decides a choice.
         gated: the regression gate tests it unless told otherwise.
-        in_sweep: the table of a parameter sweep has a column for it.
+        sweep_column: position among the columns of a parameter sweep's table; 0 = behind these.
         curve: what its curve shows: pixels that are removed or inserted; empty if it has no single curve.
     """
 
@@ -56,7 +56,7 @@ class MetricSpec:
     binary: bool = False
     descriptive: bool = False
     gated: bool = False
-    in_sweep: bool = False
+    sweep_column: int = 0
     curve: Literal["", "removal", "insertion"] = ""
 
 
@@ -110,6 +110,17 @@ class Metric(Component, ABC):
         Returns:
             The score; NaN for ``spec.nan_reason``. Of a ``SetMetric`` the image's statistics, float64 (K,).
         """
+
+    def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Score sets from the means of what each image contributes: here its score.
+
+        Args:
+            statistics: float64 (..., K), the **mean** over the images of each set; K is 1 for a score per image.
+
+        Returns:
+            float64 (...), NaN where the set cannot be scored.
+        """
+        return np.asarray(statistics[..., 0])
 
     def curve(self, answers: Sequence[Answer]) -> NDArray[np.float64] | None:
         """Return the curve to keep for plots, float64 (2, S): fractions and scores there; None = there is none."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evalkit.analysis.facts import metric_facts_of
 from evalkit.core.errors import StoreError
-from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.facts import metric_of_facts
 from evalkit.metrics.spec import Metric
 from evalkit.store.database import ImageRow
 from evalkit.store.manifest import Manifest
@@ -80,4 +81,4 @@ def table_of(folder: RunFolder, manifest: Manifest) -> ScoreTable:
 
 def metrics_of(manifest: Manifest) -> list[Metric]:
     """Return the metrics of a run, in the manifest's order."""
-    return [METRICS.build(text, steps=manifest.settings.steps) for text in manifest.metrics]
+    return [metric_of_facts(facts, manifest.settings.steps) for facts in metric_facts_of(manifest)]

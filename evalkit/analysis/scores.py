@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.facts import SetLevelMetric, is_set_level
 from evalkit.analysis.statistics.intervals import Interval, Resampling, bca_means, bca_statistic, wilson_interval
 from evalkit.analysis.statistics.permutation_tests import Family, Pairs, compare_means, compare_sets, sign_flips
 from evalkit.core.randomness import generator
@@ -131,7 +130,7 @@ class _SetScores(Scores):
         metric: the metric, whose ``aggregate`` scores mean statistics.
     """
 
-    metric: SetLevelMetric
+    metric: Metric
 
     def aggregate(self, means: Floats) -> Floats:
         return self.metric.aggregate(means)
@@ -167,7 +166,7 @@ class _SetScores(Scores):
 
 def numbers_of(metric: Metric, table: ScoreTable) -> Floats:
     """Return what each image adds to a metric for each explainer, float64 (n, E, K); see ``Scores.numbers``."""
-    if not is_set_level(metric):
+    if not metric.set_level:
         return table.values[:, :, table.metrics.index(metric.text)][..., None]
     statistics = table.statistics.get(metric.text)
     if statistics is not None:
@@ -177,6 +176,6 @@ def numbers_of(metric: Metric, table: ScoreTable) -> Floats:
 
 def scores_of(metric: Metric, numbers: Floats) -> Scores:
     """Return the scores of a metric from numbers (n, E, K); see ``numbers_of``."""
-    if is_set_level(metric):
+    if metric.set_level:
         return _SetScores(metric.name, numbers, metric)
     return _ImageScores(metric.name, numbers, metric.spec.binary)

@@ -194,7 +194,8 @@ def gate_of(
 
     before = baseline.recommended
     for text in baseline.metrics:
-        if parse_spec(text).name not in METRICS.names():
+        name = parse_spec(text).name
+        if ":" not in name and name not in METRICS.names():
             raise StoreError(
                 f"the baseline has the metric '{text}', which this version of evalkit does not know; use the version "
                 "that wrote it, or write a new baseline: python -m evalkit baseline RUN --output FILE"

@@ -47,7 +47,7 @@ class Explainer(Component, ABC):
         needs: what it needs of a classifier: ``scores``, ``gradients``, ``features``; nothing for a control.
         draws: it draws random numbers; its signature holds their seed.
         control: it does not depend on the model; it is in the leaderboard as a floor.
-        origin: where its maps come from, for the report: ``model``, or ``files``.
+        origin: ``precomputed`` where maps come from files; empty where the explainer computes them.
         swept_by: the parameters that a sweep compares; a spec that leaves the first of them open stands for one
             explainer for each value of the run's options.
         method: how its passes are made, unless ``method_on`` says otherwise.
@@ -58,7 +58,7 @@ class Explainer(Component, ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
     draws: ClassVar[bool] = False
     control: ClassVar[bool] = False
-    origin: ClassVar[Literal["model", "files"]] = "model"
+    origin: ClassVar[Literal["", "precomputed"]] = ""
     swept_by: ClassVar[tuple[str, ...]] = ()
     method: ClassVar[str] = "full pass"
     summary: ClassVar[str] = ""

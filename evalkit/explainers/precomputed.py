@@ -48,7 +48,7 @@ class PrecomputedMaps(Explainer):
     """
 
     name: ClassVar[str] = "maps"
-    origin: ClassVar[Literal["model", "files"]] = "files"
+    origin: ClassVar[Literal["", "precomputed"]] = "precomputed"
     method: ClassVar[str] = "made elsewhere"
     summary: ClassVar[str] = "maps made elsewhere, with `score`"
     reference: ClassVar[str] = "README.md, Maps of your own"

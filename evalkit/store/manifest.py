@@ -145,14 +145,14 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         text: the short spec, as shown.
         name: e.g. ``deletion``.
         direction: ``higher`` or ``lower`` is better.
-        bounds: smallest and largest possible value.
+        bounds: smallest and largest possible value; None = unbounded.
         family: the leaderboard that shows it.
         parameters: all of them.
         summary: one line on what it measures.
         criterion: it may decide the choice of a parameter.
         gated: a baseline holds it by default.
         draws_curve: ``removal`` or ``insertion`` if the score is the area under a curve; empty otherwise.
-        sweep_column: the patch-size table shows it before other metrics.
+        sweep_column: position among the columns of the patch-size table; 0 = none of the first.
         binary: every value is 0 or 1.
         exact_region: it needs the object's own pixels, not boxes.
         set_level: it scores the image set as a whole.
@@ -162,14 +162,14 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str
     name: str
     direction: str
-    bounds: tuple[float, float]
+    bounds: tuple[float | None, float | None]
     family: str
     parameters: dict[str, int | float | bool | str | None]
     summary: str = ""
     criterion: bool = True
     gated: bool = False
     draws_curve: str = ""
-    sweep_column: bool = False
+    sweep_column: int = 0
     binary: bool = False
     exact_region: bool = False
     set_level: bool = False

@@ -7,9 +7,9 @@ import pytest
 
 import evalkit
 from evalkit.analysis.curves import by_object_size, curves_of, mean_curve
-from evalkit.analysis.facts import facts_of_metric
 from evalkit.analysis.statistics.intervals import Resampling
 from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.facts import facts_of_metric
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
 

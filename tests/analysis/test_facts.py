@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
 
-from evalkit.analysis.facts import (
-    OLDER_FACTS,
-    facts_of_metric,
-    is_set_level,
-    metric_facts_of,
-    origin_of,
-    sweep_columns,
-    swept_by,
-    variant_of,
-)
-from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
+from evalkit.analysis.facts import metric_facts_of, origin_of, sweep_columns, swept_by, variant_of
+from evalkit.core.errors import ConfigError
+from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.facts import facts_of_metric, metric_of_facts
 from evalkit.store.manifest import DataFacts, Manifest, MetricFacts, ModelFacts, Settings, Signatures
 
 
@@ -50,9 +44,8 @@ def test_facts_in_the_manifest_come_first(manifest):
     assert metric_facts_of(msgspec.structs.replace(manifest, metric_facts=(known,))) == (known,)
 
 
-def test_older_facts_name_known_metrics():
-    assert set(OLDER_FACTS) <= set(METRICS.names())
-    facts = {text: facts_of_metric(METRICS.build(text)) for text in DEFAULT_METRICS}
+def test_facts_follow_the_specs():
+    facts = {text: facts_of_metric(METRICS.build(text)) for text in METRICS.names()}
     assert {text for text, one in facts.items() if one.gated} == {
         "symmetric_relevance_gain",
         "insertion",
@@ -62,13 +55,25 @@ def test_older_facts_name_known_metrics():
         "deletion": "removal",
         "insertion": "insertion",
     }
-    assert {text for text in facts if is_set_level(METRICS.build(text))} == {"max_box_acc_v1", "max_box_acc_v2", "pxap"}
+    assert {text for text, one in facts.items() if one.set_level} == {"max_box_acc_v1", "max_box_acc_v2", "pxap"}
+    described = {text for text, one in facts.items() if one.descriptive}
+    assert described == {"sparseness", "max_sensitivity", "random_logit", "mprt"}
+    assert not any(facts[text].criterion for text in described)
+    assert facts["max_sensitivity"].bounds == (0.0, None)
+
+
+def test_a_metric_of_another_module_is_known_by_its_facts():
+    facts = MetricFacts("no_such_module:Mine(k=2)", "no_such_module:Mine", "lower", (0.0, None), "other", {"k": 2})
+    metric = metric_of_facts(facts, 28)
+    assert (metric.text, metric.spec.direction, metric.spec.bounds) == (facts.text, "lower", (0.0, np.inf))
+    with pytest.raises(ConfigError, match="module 'no_such_module' cannot be imported"):
+        metric_of_facts(msgspec.structs.replace(facts, set_level=True), 28)
 
 
 def test_sweep_columns_are_one_of_each_name_in_order(manifest):
     columns = sweep_columns(metric_facts_of(manifest))
     assert [one.text for one in columns] == ["deletion", "pointing_game"]
-    new = MetricFacts("mine", "mine", "higher", (0.0, 1.0), "other", {}, sweep_column=True)
+    new = MetricFacts("mine", "mine", "higher", (0.0, 1.0), "other", {}, sweep_column=9)
     assert sweep_columns([new, *columns])[-1] is new
 
 
@@ -76,7 +81,8 @@ def test_older_explainers_are_swept_and_supplied_by_name(facts):
     assert swept_by(facts("occlusion", 16)) == ("patch_size", "stride")
     assert swept_by(facts("gradcam")) == ()
     assert swept_by(msgspec.structs.replace(facts("rise"), swept_by=("cells",))) == ("cells",)
-    assert (origin_of(facts("maps")), origin_of(facts("gradcam"))) == ("precomputed", "built-in")
+    older_maps = msgspec.structs.replace(facts("maps"), parameters={"folder": "x"})
+    assert (origin_of(older_maps), origin_of(facts("gradcam"))) == ("precomputed", "built-in")
     assert origin_of(msgspec.structs.replace(facts("mine"), origin="mine")) == "mine"
 
 

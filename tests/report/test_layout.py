@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from evalkit.analysis.facts import facts_of_metric
 from evalkit.analysis.results import (
     LeaderboardCell,
     ObjectSizeBin,
@@ -15,6 +14,7 @@ from evalkit.analysis.results import (
     SweepScore,
 )
 from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.facts import facts_of_metric
 from evalkit.report.tables.leaderboard import (
     Column,
     Leaderboard,

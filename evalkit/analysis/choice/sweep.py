@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.choice.patch_size import Criterion, choose_patch_size, is_candidate, size_and_stride
-from evalkit.analysis.facts import is_set_level
 from evalkit.analysis.results import (
     LeaderboardCell,
     ObjectSizeBin,
@@ -79,7 +78,7 @@ def sweep(
         return Sweep(rows, None, "only one patch size was run" if swept else None, (), ())
     if metric is None:
         return Sweep(rows, None, f"the criterion {criterion} is not among the run's metrics", (), ())
-    if is_set_level(metric):
+    if metric.set_level:
         reason = f"{criterion} scores the image set as a whole; a choice needs a metric that scores single images"
         return Sweep(rows, None, reason, (), ())
     low, high = metric.spec.bounds

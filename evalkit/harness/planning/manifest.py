@@ -8,10 +8,12 @@ from hashlib import sha256
 
 import numpy as np
 
+from evalkit.core.provenance import is_built_in, target_of
 from evalkit.explainers.base import Explainer
 from evalkit.harness.engine.jobs import Outcome
 from evalkit.harness.planning.cache_keys import versions
 from evalkit.harness.planning.plan import Plan
+from evalkit.metrics.facts import facts_of_metric
 from evalkit.store.database import ImageRow
 from evalkit.store.manifest import SCHEMA_VERSION, DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings
 from evalkit.store.run_folder import RunFolder
@@ -81,6 +83,7 @@ def manifest_of(
         ),
         explainers=tuple(_explainer_facts(plan, explainer, folder) for explainer in plan.explainers),
         metrics=tuple(metric.text for metric in plan.metrics),
+        metric_facts=tuple(facts_of_metric(metric) for metric in plan.metrics),
         versions=versions([*plan.explainers, *plan.metrics]),
         files=dict(plan.files),
         forward_passes=spent.forward_passes + (earlier.forward_passes if earlier else 0),
@@ -136,6 +139,8 @@ def _explainer_facts(plan: Plan, explainer: Explainer, folder: RunFolder) -> Exp
         name=explainer.spec_name(),
         parameters=explainer.resolved_parameters(),
         control=explainer.control,
+        swept_by=explainer.swept_by,
+        origin=explainer.origin or ("built-in" if is_built_in(type(explainer)) else target_of(type(explainer))),
         positions=explainer.positions(size),
         forward_passes=explainer.forward_passes(size),
         method=explainer.method_on(plan.classifier),
