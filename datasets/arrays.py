@@ -1,4 +1,4 @@
-"""Images that are in memory already, checked before anything is computed."""
+"""Images in memory: their arrays are checked, and copied into no file."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def array_entries(
     """Check the arguments of ``ImageSet.from_arrays``, which documents them.
 
     Returns:
-        One entry an image, and the reader that turns an entry into its image.
+        One entry per image, and the reader that makes an entry's image.
 
     Raises:
-        DataError: shapes, dtypes or values that do not fit.
+        DataError: a wrong shape, dtype or value.
     """
     try:
         count = len(pixels)
@@ -43,36 +43,37 @@ def array_entries(
             f"pixels is {type(pixels).__name__}; give uint8 (N, H, W, 3), or a list of (H, W, 3)"
         ) from error
     if count == 0:
-        raise DataError("pixels: there are no images; give one or more")
+        raise DataError("pixels holds no image; give one or more")
     names = _ids(ids, count)
     indices = _class_indices(class_indices, class_names, count)
     all_regions = _one_each("regions", regions, count)
     all_boxes = _one_each("boxes", boxes, count)
     all_ignores = _one_each("ignores", ignores, count)
-    entries, held = [], {}
+    entries, arrays = [], {}
     for position, name in enumerate(names):
         where = f"image '{name}'"
         photo = _pixels(pixels[position], where)
         size = (photo.shape[0], photo.shape[1])
         region = _pixels_of("region", all_regions[position], size, where)
         if region is not None and not region.any():
-            raise DataError(f"{where}: the region has no True pixel; give None if the place is unknown")
-        ignore = _pixels_of("ignored part", all_ignores[position], size, where)
+            raise DataError(f"{where}: the region has no True pixel; give None if the region is unknown")
+        ignore = _pixels_of("ignore mask", all_ignores[position], size, where)
         given = _boxes(all_boxes[position], size, where)
         if region is not None and given:
             raise DataError(f"{where}: both a region and boxes; give one of them")
         index = indices[position]
         label = "" if class_names is None or index is None else class_names[index]
-        sha256 = _digest(photo)
-        made = _Held(photo, region, sha256, ignore)
-        held[name] = replace(made, contents=made.digest())
-        contents = held[name].contents
+        unsigned = _Arrays(photo, region, _digest(photo), ignore)
+        contents = unsigned.digest()
+        arrays[name] = replace(unsigned, contents=contents)
         entries.append(Entry(name, None, index, label, given, size_bytes=photo.nbytes, where=where, contents=contents))
-    return entries, _Reader(held)
+    return entries, _ArrayReader(arrays)
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
+class _Arrays:
+    """The arrays of one image, with their digest when the set was created."""
+
     pixels: NDArray[np.uint8]
     region: NDArray[np.bool_] | None
     sha256: str
@@ -87,29 +88,31 @@ class _Held:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reader:
-    held: dict[str, _Held]
+class _ArrayReader:
+    """Reads images from memory. It is pickled with all of them, because they are nowhere else."""
+
+    arrays: dict[str, _Arrays]
 
     def __call__(self, entry: Entry) -> LabelledImage:
-        found = self.held[entry.id]
-        if found.digest() != found.contents:
-            raise ImageError("the array was changed after the set was made; make the set anew")
-        region, boxes = found.region, None
+        arrays = self.arrays[entry.id]
+        if arrays.digest() != arrays.contents:
+            raise ImageError("an array was changed after the set was created; create the set again")
+        region, boxes = arrays.region, None
         if region is not None:
             boxes = np.array([tight_box(region)], dtype=np.float64)
         elif entry.boxes:
             boxes = np.array(entry.boxes, dtype=np.float64)
-            region = rasterize(boxes, (found.pixels.shape[0], found.pixels.shape[1]))
+            region = rasterize(boxes, (arrays.pixels.shape[0], arrays.pixels.shape[1]))
         return LabelledImage(
             id=entry.id,
-            pixels=found.pixels,
+            pixels=arrays.pixels,
             class_index=UNLABELLED if entry.class_index is None else entry.class_index,
             label=entry.label,
             region=region,
             boxes=boxes,
-            exact=found.region is not None,
-            sha256=found.sha256,
-            ignore=found.ignore if found.ignore is None or region is None else found.ignore & ~region,
+            exact=arrays.region is not None,
+            sha256=arrays.sha256,
+            ignore=arrays.ignore if arrays.ignore is None or region is None else arrays.ignore & ~region,
         )
 
 
@@ -117,7 +120,7 @@ def _ids(ids: Sequence[str] | None, count: int) -> list[str]:
     if ids is None:
         return [f"{position:0{len(str(count - 1))}d}" for position in range(count)]
     if len(ids) != count:
-        raise DataError(f"ids: {len(ids)} for {count} images; give one each")
+        raise DataError(f"ids has length {len(ids)} for {count} images; give one id per image")
     return [escaped(str(name)) for name in ids]
 
 
@@ -129,12 +132,13 @@ def _class_indices(
     given = np.asarray(class_indices)
     if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
         raise DataError(
-            f"class_indices: {given.dtype} of shape {given.shape} for {count} images; give whole numbers ({count},)"
+            f"class_indices is {given.dtype} of shape {given.shape} for {count} images; give whole numbers of shape "
+            f"({count},)"
         )
     highest = None if class_names is None else len(class_names) - 1
     for position, index in enumerate(given.tolist()):
         if index < 0 or (highest is not None and index > highest):
-            allowed = "0 and more; None in place of all if they are unlabelled" if highest is None else f"0..{highest}"
+            allowed = "0 and more; class_indices=None if no image has a label" if highest is None else f"0..{highest}"
             raise DataError(f"class_indices[{position}] is {index}; allowed: {allowed}")
     return list(given.tolist())
 
@@ -143,7 +147,7 @@ def _one_each(name: str, given: Sequence[ArrayLike | None] | NDArray[np.generic]
     if given is None:
         return [None] * count
     if len(given) != count:
-        raise DataError(f"{name}: {len(given)} for {count} images; give one each, None where there is none")
+        raise DataError(f"{name} has length {len(given)} for {count} images; give one per image, None if it has none")
     return list(given)
 
 
@@ -158,13 +162,13 @@ def _pixels(given: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
     return view
 
 
-def _pixels_of(what: str, given: object, size: tuple[int, int], where: str) -> NDArray[np.bool_] | None:
+def _pixels_of(noun: str, given: object, size: tuple[int, int], where: str) -> NDArray[np.bool_] | None:
     if given is None:
         return None
     pixels = np.asarray(given)
     if pixels.dtype != np.bool_ or pixels.shape != size:
         raise DataError(
-            f"{where}: the {what} is {pixels.dtype} of shape {pixels.shape}; give bool of the photo's {size}"
+            f"{where}: the {noun} is {pixels.dtype} of shape {pixels.shape}; give bool of the image's shape {size}"
         )
     return pixels
 
@@ -183,12 +187,12 @@ def _boxes(given: object, size: tuple[int, int], where: str) -> tuple[Box, ...]:
             raise DataError(
                 f"{where}: box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is not allowed; give 0 <= x0 < x1 and 0 <= y0 < y1"
             )
-    found = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in boxes.tolist())
+    checked = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in boxes.tolist())
     try:
-        require_inside(found, size)
+        require_inside(checked, size)
     except ImageError as error:
         raise DataError(f"{where}: {error}") from error
-    return found
+    return checked
 
 
 def _digest(array: NDArray[np.generic]) -> str:

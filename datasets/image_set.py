@@ -1,4 +1,4 @@
-"""A labelled image set: its entries, and how to read one."""
+"""A labelled image set: its entries, and the source that reads one."""
 
 from __future__ import annotations
 
@@ -16,15 +16,33 @@ from evalkit.core.randomness import generator
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.image import LabelledImage
 
-__all__ = ["Box", "Entry", "ImageSet", "ImageSource"]
+__all__ = ["Box", "Entry", "ImageSet", "ImageSource", "Labels"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How the labels of a set relate to a model's outputs.
+
+    Attributes:
+        noun: what messages call them, e.g. ``labels`` or ``folders``.
+        ordered: whether the class names in sorted order may be the model's outputs, if the model has none of them.
+        partial: whether labels without an output are left out, if others have one; otherwise they are refused.
+    """
+
+    noun: str = "labels"
+    ordered: bool = False
+    partial: bool = False
+
+
+_ANY_LABELS = Labels()
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """How to read single images of a set.
+    """Reads the image of an entry. It needs no image set, so a worker process gets it with single entries.
 
     Attributes:
-        reader: makes the image of an entry; raises ImageError where it cannot.
+        reader: function of an entry that returns its image; raises ImageError if it cannot. Can be pickled.
     """
 
     reader: Callable[[Entry], LabelledImage]
@@ -33,7 +51,7 @@ class ImageSource:
         """Read one image at its own size.
 
         Raises:
-            ImageError: it cannot be used; the message is the reason, fit to be stored beside the image's id.
+            ImageError: the image cannot be used; the message is the reason that is stored with the image's id.
         """
         if entry.problem:
             raise ImageError(entry.problem)
@@ -42,15 +60,17 @@ class ImageSource:
 
 
 class ImageSet:
-    """A sized iterable of labelled images, read one by one when asked for.
+    """A sized iterable of labelled images, each read when it is needed. It can be pickled if its reader can.
 
     Attributes:
         name: file or folder name.
-        kind: which reader understood it, e.g. ``csv``, ``folder``, ``coco`` or ``arrays``.
-        entries: one an image, or one an image and class, in the set's order.
-        class_names: names in the order of the class indices; of a folder its sorted class folders, whatever the
-            model calls them; None where the set has none.
-        notes: what the reader left out and why, a sentence each.
+        kind: name of the format it was read from, e.g. ``csv``, or ``arrays``.
+        entries: one per image, or one per photo and class, in the set's order.
+        reader: function that makes the image of an entry.
+        class_names: names in the order of the class indices; for folders the sorted names of the class folders,
+            whatever the model calls them; None if the set has none.
+        notes: sentences that say what the reader left out, and why.
+        labels: how the labels relate to a model's outputs.
     """
 
     def __init__(
@@ -61,16 +81,19 @@ class ImageSet:
         reader: Callable[[Entry], LabelledImage],
         class_names: Sequence[str] | None = None,
         notes: Sequence[str] = (),
+        labels: Labels = _ANY_LABELS,
     ) -> None:
-        """See the class.
+        """Create a set.
 
         Args:
             name: file or folder name.
-            kind: which reader understood it.
-            entries: one an image.
-            reader: makes the image of an entry; raises ImageError where it cannot.
+            kind: name of the format.
+            entries: one per image.
+            reader: function that makes the image of an entry; raises ImageError if it cannot. A run in several
+                processes pickles it, so it is a function of a module or an object with ``__call__``.
             class_names: names of the classes, if the set has any.
-            notes: what was left out.
+            notes: sentences about what was left out.
+            labels: how the labels relate to a model's outputs.
 
         Raises:
             DataError: two entries share an id.
@@ -80,12 +103,13 @@ class ImageSet:
         self.entries = tuple(entries)
         self.class_names = None if class_names is None else tuple(class_names)
         self.notes = tuple(notes)
-        self._reader = reader
+        self.reader = reader
+        self.labels = labels
         twice = [entry_id for entry_id, count in Counter(entry.id for entry in self.entries).items() if count > 1]
         if twice:
-            places = [entry.where for entry in self.entries if entry.id == twice[0] and entry.where]
-            said = f" ({' and '.join(places[:2])})" if places else ""
-            raise DataError(f"{self.name}: the id '{twice[0]}' stands for several images{said}; make ids unique")
+            origins = [entry.where for entry in self.entries if entry.id == twice[0] and entry.where]
+            named = f" ({' and '.join(origins[:2])})" if origins else ""
+            raise DataError(f"{self.name}: several images have the id '{twice[0]}'{named}; make ids unique")
 
     def __len__(self) -> int:
         """Return the number of images, readable or not."""
@@ -95,7 +119,7 @@ class ImageSet:
         """Yield every image in the set's order.
 
         Raises:
-            ImageError: at the first image that cannot be read; the message names it.
+            ImageError: an image cannot be read; the message names it.
         """
         for entry in self.entries:
             try:
@@ -103,36 +127,36 @@ class ImageSet:
             except ImageError as error:
                 raise ImageError(f"{entry.id}: {error}") from error
 
+    @property
+    def source(self) -> ImageSource:
+        """The source that reads this set's entries; it holds no entry."""
+        return ImageSource(self.reader)
+
     def read(self, entry: Entry) -> LabelledImage:
         """Read one image at its own size.
 
         Raises:
-            ImageError: it cannot be used; the message is the reason, fit to be stored beside the image's id.
+            ImageError: the image cannot be used; the message is the reason that is stored with the image's id.
         """
         return self.source.read(entry)
 
-    @property
-    def source(self) -> ImageSource:
-        """How single images are read, without the set."""
-        return ImageSource(self._reader)
-
     def with_entries(self, entries: Iterable[Entry]) -> ImageSet:
         """Return the same set with other entries, e.g. fewer of them or with class indices."""
-        return ImageSet(self.name, self.kind, entries, self._reader, self.class_names, self.notes)
+        return ImageSet(self.name, self.kind, entries, self.reader, self.class_names, self.notes, self.labels)
 
     def renamed(self, name: str, kind: str, notes: Sequence[str]) -> ImageSet:
-        """Return the same images under another name, as another reader understood them."""
-        return ImageSet(name, kind, self.entries, self._reader, self.class_names, notes)
+        """Return the same images under the name and notes of another format."""
+        return ImageSet(name, kind, self.entries, self.reader, self.class_names, notes, self.labels)
 
     def limit(self, count: int, seed: int) -> ImageSet:
         """Return ``count`` images drawn evenly over the classes, in the set's order.
 
-        The draw depends on the ids and labels alone, not on the order of the entries, and is nested: of two counts
-        under one seed the larger draw contains the smaller. A class is a label or, where there is none, a class index.
+        The draw depends on the ids and labels alone, not on the order of the entries, and is nested: with one seed, a
+        larger draw contains every smaller one. The class of an unlabelled entry is its class index.
 
         Args:
-            count: images wanted, 1 or more; more than there are returns all.
-            seed: the run's seed.
+            count: number of images, 1 or more; if the set has fewer, all are returned.
+            seed: random seed.
 
         Raises:
             ConfigError: ``count`` is below 1.
@@ -140,12 +164,12 @@ class ImageSet:
         return self.draw(count, seed, lambda _: True)
 
     def draw(self, count: int | None, seed: int, wanted: Callable[[Entry], bool]) -> ImageSet:
-        """Return the images that are wanted, or ``count`` of them, drawn as by ``limit``.
+        """Return the images that satisfy a condition, or ``count`` of them, drawn as by ``limit``.
 
         Args:
-            count: images; None = all.
-            seed: the run's seed.
-            wanted: asked of each image until there are enough: it may read the photo.
+            count: number of images; None returns all.
+            seed: random seed.
+            wanted: the condition; called for one entry after another until there are enough. It may read the photo.
 
         Raises:
             ConfigError: ``count`` is below 1.
@@ -158,7 +182,7 @@ class ImageSet:
         return self.with_entries(entry for entry in self.entries if entry.id in kept)
 
     def _in_turn(self, seed: int, wanted: Callable[[Entry], bool]) -> Iterator[Entry]:
-        """Yield every image that is wanted: each class shuffled, then the next of every class in turn."""
+        """Yield every entry that is wanted: each class is shuffled, then the classes take turns."""
         classes: dict[str | int, list[str]] = {}
         for entry in self.entries:
             key = entry.label or (-1 if entry.class_index is None else entry.class_index)
@@ -166,16 +190,16 @@ class ImageSet:
         by_id = {entry.id: entry for entry in self.entries}
         keys = sorted(classes, key=lambda key: (str(key), isinstance(key, str)))
         shuffled = [generator(seed, "limit", key).permutation(sorted(classes[key])).tolist() for key in keys]
-        left = [filter(wanted, map(by_id.__getitem__, ids)) for ids in shuffled]
-        queues = [left[place] for place in generator(seed, "limit").permutation(len(keys))]
+        by_class = [filter(wanted, map(by_id.__getitem__, ids)) for ids in shuffled]
+        queues = [by_class[position] for position in generator(seed, "limit").permutation(len(keys))]
         while queues:
-            going = []
+            remaining = []
             for queue in queues:
-                found = next(queue, None)
-                if found is not None:
-                    going.append(queue)
-                    yield found
-            queues = going
+                following = next(queue, None)
+                if following is not None:
+                    remaining.append(queue)
+                    yield following
+            queues = remaining
 
     @classmethod
     def from_arrays(
@@ -189,24 +213,24 @@ class ImageSet:
         name: str = "arrays",
         ignores: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
     ) -> ImageSet:
-        """Make a set of images that are in memory already.
+        """Create a set of images in memory.
 
-        The arrays are not copied; photos that are changed afterwards are refused.
+        The arrays are not copied. An image whose arrays are changed afterwards cannot be read.
 
         Args:
             pixels: uint8 (N, H, W, 3), or N arrays (H, W, 3) that may differ in size; RGB, 0..255.
             class_indices: (N,) whole numbers from 0; None if the images are unlabelled.
-            regions: bool (N, H, W), or for each image the object's own pixels (H, W) or None.
+            regions: bool (N, H, W), or for each image an exact mask of the object (H, W) or None.
             boxes: for each image float (K, 4) or (4,), x0, y0, x1, y1 in pixels, half-open, or None. An image has a
                 region or boxes, not both.
             class_names: names in the order of the class indices.
-            ids: unique names; by default the positions.
-            name: of the set, as shown.
-            ignores: bool (N, H, W), or for each image the pixels that are neither the object nor its surroundings
-                (H, W) or None; localization metrics leave them out.
+            ids: unique names of the images; by default their positions.
+            name: name of the set in tables and messages.
+            ignores: bool (N, H, W), or for each image the pixels that are neither object nor background (H, W), or
+                None; localization metrics leave them out.
 
         Raises:
-            DataError: shapes, dtypes or values that do not fit; the message names the image.
+            DataError: a wrong shape, dtype or value; the message names the image.
         """
         from evalkit.datasets.arrays import array_entries
 

@@ -9,35 +9,49 @@ from evalkit.core.errors import DataError
 from evalkit.core.names import escaped
 from evalkit.datasets.annotations import LeftOut
 from evalkit.datasets.files import file_facts, read_from_file
-from evalkit.datasets.image_set import Entry, ImageSet
+from evalkit.datasets.image_set import Entry, ImageSet, Labels
+from evalkit.datasets.readers.base import Reader, visible_files
 
-__all__ = ["EXTENSIONS", "read_class_folder"]
+__all__ = ["EXTENSIONS", "READER", "read_class_folder"]
 
+_NAME = "folder"
 EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
               ".pbm")  # fmt: skip
-_PICTURES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".dng", ".cr2", ".nef")  # which are not read
+_UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".dng", ".cr2", ".nef")  # other image files
 _TABLES = (".csv", ".json", ".xml")
-_NOT_OURS = ("@eaDir", "__MACOSX")  # thumbnails and leftovers of other systems
+_FOREIGN = ("@eaDir", "__MACOSX")  # thumbnails and leftovers of other systems
+_LABELS = Labels("folders", ordered=True)
 _Identity = tuple[int, int]  # device and inode
+
+# Folder names of downloaded sets that are not classes.
+_PARTS = frozenset(
+    (
+        *("train", "training", "val", "valid", "validation", "test", "testing", "dev"),
+        *("images", "image", "imgs", "img", "photos", "jpegimages", "data"),
+        *("masks", "mask", "trimaps", "segmentations", "segmentationclass", "segmentationobject"),
+        *("labels", "label", "annotations", "annotation", "imagesets", "parts"),
+        *("ilsvrc", "voc2007", "voc2012", "train2014", "val2014", "test2014", "train2017", "val2017", "test2017"),
+    )
+)
 
 
 def read_class_folder(path: Path) -> ImageSet:
-    """Read a folder; the photos are only looked at.
+    """Open a folder; the photos are not read.
 
-    Every folder in it is a class, with its photos at any depth; ``class_names`` are these folders in sorted order,
-    empty ones too. A folder with photos directly in it and none further down is flat: its photos have no label.
-    Photos are the files named like ``EXTENSIONS`` in any case; hidden files and folders are passed over, pictures of
-    other kinds are counted. Links are followed, and a folder that a link leads back to is visited once.
+    Every folder in it is a class, with its photos at any depth; ``class_names`` are the sorted names of these folders,
+    including empty ones. A folder with photos directly in it and none further down is flat: its photos have no label.
+    Photos are files whose extension is one of ``EXTENSIONS``, in any case. Hidden files and folders are skipped, image
+    files of other formats are counted. Links are followed, and each folder is visited once.
 
     Args:
-        path: the folder.
+        path: path of the folder.
 
     Returns:
         The set, sorted by folder and name; ids are posix paths relative to the folder, control characters escaped.
 
     Raises:
-        DataError: no photos, photos both beside and inside class folders, a folder that cannot be listed, or a name
-            that is not valid text.
+        DataError: the folder has no photos, has photos both in itself and in class folders, cannot be listed, or holds
+            a name that is not valid text.
     """
     root = path.absolute()
     left_out = LeftOut()
@@ -55,20 +69,52 @@ def read_class_folder(path: Path) -> ImageSet:
             f"('{next(name for name in photos if photos[name])}'); move the {len(loose)} loose ones into a class folder"
         )
     name = root.resolve().name or str(root)
-    _note_pictures(children, left_out)
+    _count_unread(children, left_out)
     notes = left_out.notes(name)
     if not labelled:
-        notes += [f"{name}: '{child.name}' stands beside the photos; name it as the data to use it"
+        notes += [f"{name}: '{child.name}' is beside the photos and not read; name it as the data to use it"
                   for child in children if child.suffix.lower() in _TABLES and not child.is_dir()]  # fmt: skip
-        return ImageSet(name, "folder", [_entry(photo, root, "") for photo in loose], read_from_file, notes=notes)
-    entries = [_entry(photo, root, label) for label, found in photos.items() for photo in found]
-    return ImageSet(name, "folder", entries, read_from_file, list(map(escaped, photos)), notes)
+        entries = [_entry(photo, root, "") for photo in loose]
+        return ImageSet(name, _NAME, entries, read_from_file, notes=notes, labels=_LABELS)
+    entries = [_entry(photo, root, label) for label, in_class in photos.items() for photo in in_class]
+    return ImageSet(name, _NAME, entries, read_from_file, list(map(escaped, photos)), notes, _LABELS)
 
 
-def _note_pictures(files: Iterable[Path], left_out: LeftOut) -> None:
+def _is_class_folder(path: Path) -> bool:
+    """Return whether a path is a folder; refuse one whose folders are, by their names, parts of a set."""
+    if not path.is_dir():
+        return False
+    try:
+        inside = sorted(child.name for child in path.iterdir() if child.is_dir() and child.name[0] != ".")
+    except OSError:
+        return True  # opening it reports the reason
+    parts = [name for name in inside if name.casefold() in _PARTS]
+    if not parts or len(parts) < len(inside):
+        return True
+    lists = [file.name for ending in (".csv", ".json") for file in visible_files(path, ending)]
+    ways = [f"one of them, for example {path / parts[-1]}", *([f"its list, {path / lists[0]}"] if lists else [])]
+    raise DataError(
+        f"--data '{path}': its folders {', '.join(parts[:6])} have names of parts of a set, not of classes; "
+        f"name {' or '.join(ways)}, or its annotations; --data-format {_NAME} takes them as classes"
+    )
+
+
+READER = Reader(
+    name=_NAME,
+    data="FOLDER",
+    summary="class folders: FOLDER/<class>/<image>; or a flat folder of unlabelled images, with --target predicted",
+    example="photos/cat/1.jpg\nphotos/dog/2.png",
+    needs="folder",
+    open=read_class_folder,
+    recognize=_is_class_folder,
+    general=True,
+)
+
+
+def _count_unread(files: Iterable[Path], left_out: LeftOut) -> None:
     for file in files:
-        if file.suffix.lower() in _PICTURES:
-            left_out.add(f"pictures of kinds that are not read ({', '.join(_PICTURES)})", file.name)
+        if file.suffix.lower() in _UNREAD:
+            left_out.add(f"image files of other formats ({', '.join(_UNREAD)})", file.name)
 
 
 def _photos(folder: Path, visited: set[_Identity], left_out: LeftOut) -> Iterator[Path]:
@@ -78,7 +124,7 @@ def _photos(folder: Path, visited: set[_Identity], left_out: LeftOut) -> Iterato
         return
     visited.add(identity)
     children = _children(folder)
-    _note_pictures(children, left_out)
+    _count_unread(children, left_out)
     for child in children:
         if child.is_dir():
             yield from _photos(child, visited, left_out)
@@ -89,15 +135,15 @@ def _photos(folder: Path, visited: set[_Identity], left_out: LeftOut) -> Iterato
 def _children(folder: Path) -> list[Path]:
     try:
         return sorted(
-            child for child in folder.iterdir() if not child.name.startswith(".") and child.name not in _NOT_OURS
+            child for child in folder.iterdir() if not child.name.startswith(".") and child.name not in _FOREIGN
         )
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error
 
 
 def _identity(folder: Path) -> _Identity:
-    found = folder.stat()
-    return found.st_dev, found.st_ino
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _is_photo(path: Path) -> bool:

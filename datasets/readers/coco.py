@@ -1,4 +1,4 @@
-"""COCO JSON: one entry for each photo and category, as the pointing game takes them."""
+"""COCO JSON: one entry for each photo and category, as in the pointing game."""
 
 from __future__ import annotations
 
@@ -10,45 +10,54 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.core.errors import DataError
-from evalkit.core.names import is_text, shown
-from evalkit.datasets.annotations import LeftOut, clipped_box, is_number, read_bytes, relative_name
+from evalkit.core.names import shown
+from evalkit.datasets.annotations import LeftOut, clipped_box, is_number
 from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.files import read_annotated
-from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.image_set import ImageSet, Labels
+from evalkit.datasets.readers.base import Reader, visible_files
+from evalkit.datasets.readers.coco_document import (
+    NEEDED,
+    Key,
+    Photo,
+    categories_of,
+    identified,
+    photos_of,
+    read_document,
+)
 from evalkit.datasets.readers.photo_finder import PhotoFinder
 from evalkit.datasets.segments import check_segment, polygon_box
 
-__all__ = ["read_coco"]
+__all__ = ["READER", "read_coco"]
 
-_NEEDED = "needed: an object with the lists images, categories and annotations"
-_LARGEST_SIDE = 2**20
+_NAME = "coco"
+_LISTED = 5
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
-
-Key = int | str
 
 
 def read_coco(path: Path) -> ImageSet:
-    """Read a COCO JSON; photos are only looked at, outlines are drawn when an image is read.
+    """Open a COCO JSON; photos are not read, outlines are drawn when an image is read.
 
-    A photo with several categories gives an entry a category. An annotation's outline (polygons or a run-length
-    encoding) is the object's own pixels, else its ``bbox`` counts; where a category of a photo has both kinds, its
-    boxes count. Crowds are ignored pixels, not the object; a category that has only crowds in a photo gives no entry.
+    A photo with several categories has one entry per category. An annotation's outline (polygons or a run-length
+    encoding) is an exact mask; without one its ``bbox`` is used. If a category of a photo has both kinds, its boxes are
+    used. Crowds are ignored pixels, not the object; a category that has only crowds in a photo gives no entry.
 
-    Photos lie below the file's own folder, or where COCO itself keeps them: ``val2017/`` or ``images/val2017/`` beside
+    Photos are in the file's own folder, or in COCO's own layout: ``val2017/`` or ``images/val2017/`` beside
     ``annotations/`` for ``instances_val2017.json``, or ``images/``.
 
     Args:
-        path: UTF-8, with or without byte order mark.
+        path: path of a UTF-8 file, with or without byte order mark.
 
     Returns:
-        The set, in the order of the images; ids are ``<file name>#<category>``. An entry with an annotation that
-        cannot be used, or without its photo, has ``problem`` set; ``notes`` say what has no entry.
+        The set, in the order of the images; ids are ``<file name>#<category>``. An entry whose annotation cannot be
+        used, or whose photo is missing, has ``problem`` set; ``notes`` say what has no entry.
 
     Raises:
-        DataError: the file is no COCO JSON, ids are not unique, or a photo lies elsewhere; the message names the id.
+        DataError: the file is no COCO JSON, ids are not unique, or a photo's path leads elsewhere; the message names
+            the id.
     """
-    document = _document(path)
-    photos, names = _photos(document, path), _categories(document, path)
+    document = read_document(path)
+    photos, names = photos_of(document, path), categories_of(document, path)
     left_out = LeftOut()
     pairs = _pairs(document, path, photos, names, left_out)
     _forget_crowds(pairs, path, left_out)
@@ -60,24 +69,56 @@ def read_coco(path: Path) -> ImageSet:
         for category in sorted(pairs.get(photo, ()), key=order.__getitem__)
     ]
     if not entries:
-        said = " ".join(left_out.notes(path.name))
-        raise DataError(f"{path} has no annotation that can be used{': ' if said else ''}{said}; {_NEEDED}")
+        reasons = " ".join(left_out.notes(path.name))
+        raise DataError(f"{path} has no annotation that can be used{': ' if reasons else ''}{reasons}; {NEEDED}")
     for photo, facts in photos.items():
         if not pairs.get(photo):
             left_out.add("photos without an object", facts.name)
     notes = [*left_out.notes(path.name), *finder.missing(path.name, entries)]
-    return ImageSet(path.name, "coco", entries, read_annotated, list(names.values()), notes)
+    return ImageSet(path.name, _NAME, entries, read_annotated, list(names.values()), notes, Labels(partial=True))
 
 
-@dataclass(frozen=True)
-class _Photo:
-    name: str
-    size: tuple[int, int] | None
+def _annotations(folder: Path) -> list[Path]:
+    """Return the COCO files of a folder in COCO's layout, or as some tools export it."""
+    return [*visible_files(folder / "annotations", ".json"), *visible_files(folder, ".coco.json")]
+
+
+def _is_coco(path: Path) -> bool:
+    return bool(_annotations(path)) if path.is_dir() else path.suffix.lower() == ".json"
+
+
+def _open(path: Path) -> ImageSet:
+    """Open a COCO file, or the only one of a folder."""
+    if not path.is_dir():
+        return read_coco(path)
+    files = _annotations(path)
+    if not files:
+        raise DataError(
+            f"--data '{path}' is a folder without annotations/*.json or *.coco.json; name the file, or leave "
+            "--data-format out"
+        )
+    if len(files) > 1:
+        raise DataError(
+            f"--data '{path}' has several annotations; name one of {', '.join(map(str, files[:_LISTED]))}"
+            + (f", and {len(files) - _LISTED} more" if len(files) > _LISTED else "")
+        )
+    return read_coco(files[0])
+
+
+READER = Reader(
+    name=_NAME,
+    data="FILE.json",
+    summary="COCO: boxes, polygons or RLE; one image per photo and category; crowds are ignored",
+    example="annotations/val.json\nval/000000000139.jpg",
+    needs="file or folder",
+    open=_open,
+    recognize=_is_coco,
+)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What one annotation says of its place: an outline, a box, or both."""
+    """The region of one annotation: an outline, a box, or both."""
 
     segment: str
     box: Box | None
@@ -85,9 +126,9 @@ class _Part:
 
 @dataclass
 class _Pair:
-    """One photo and one category, annotation by annotation."""
+    """The annotations of one category in one photo."""
 
-    photo: _Photo
+    photo: Photo
     where: str
     objects: list[_Part] = field(default_factory=list)
     crowds: list[_Part] = field(default_factory=list)
@@ -120,108 +161,16 @@ class _Pair:
         return f"{self.where}: some objects have only a bbox, others only a run-length encoding; give all a bbox"
 
 
-def _document(path: Path) -> dict[str, Any]:
-    data = read_bytes(path)
-    try:
-        document = json.loads(data)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} line {error.lineno} is not valid JSON: {error.msg}; {_NEEDED}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON: {str(error)[:200]}; {_NEEDED}") from error
-    if not isinstance(document, dict):
-        raise DataError(f"{path} holds a {type(document).__name__}; {_NEEDED}")
-    for key in ("images", "categories", "annotations"):
-        if not isinstance(document.get(key), list):
-            raise DataError(f"{path}: the list '{key}' is missing; {_NEEDED}")
-    return document
-
-
-def _identified(document: Mapping[str, Any], key: str, what: str, path: Path) -> Iterable[tuple[Key, dict[str, Any]]]:
-    """Yield the items of a list with their ids.
-
-    Raises:
-        DataError: an item that is no object, or whose id is missing or another's.
-    """
-    seen: set[Key] = set()
-    for position, item in enumerate(document[key]):
-        if not isinstance(item, dict):
-            raise DataError(f"{path.name} {key}[{position}] is a {type(item).__name__}; an object is needed")
-        found = item.get("id", f"[{position}]" if what == "annotation" else None)
-        if not isinstance(found, int | str) or isinstance(found, bool):
-            raise DataError(f"{path.name} {key}[{position}]: id {found!r} is not a whole number; give each {what} one")
-        if found in seen:
-            raise DataError(f"{path.name}: the {what} id {found!r} stands there twice; give each {what} its own")
-        seen.add(found)
-        yield found, item
-
-
-def _photos(document: Mapping[str, Any], path: Path) -> dict[Key, _Photo]:
-    photos: dict[Key, _Photo] = {}
-    names: dict[str, Key] = {}
-    for key, item in _identified(document, "images", "image", path):
-        where = f"{path.name} image {shown(key)}"
-        name = relative_name(item.get("file_name") or _from_address(item), where)
-        if name in names:
-            raise DataError(f"{where} is the same file as image {names[name]}: '{name}'; list a photo once")
-        names[name] = key
-        photos[key] = _Photo(name, _size(item, where))
-    return photos
-
-
-def _from_address(item: Mapping[str, Any]) -> str | None:
-    """Return folder and name of an image that LVIS lists by its address alone."""
-    address = item.get("coco_url")
-    return "/".join(address.split("/")[-2:]) if isinstance(address, str) else None
-
-
-def _size(item: Mapping[str, Any], where: str) -> tuple[int, int] | None:
-    sides = item.get("height"), item.get("width")
-    if sides == (None, None):
-        return None
-    if not all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides):
-        said = " x ".join(shown(side, 20) for side in sides)
-        raise DataError(f"{where}: height x width is {said}; write pixels, 1 to {_LARGEST_SIDE}, or neither")
-    return item["height"], item["width"]
-
-
-def _categories(document: Mapping[str, Any], path: Path) -> dict[Key, str]:
-    names: dict[Key, str] = {}
-    parents = _unused_parents(document)
-    for key, item in _identified(document, "categories", "category", path):
-        name = item.get("name")
-        if not isinstance(name, str) or not name.strip() or not is_text(name):
-            raise DataError(f"{path.name} category {key}: name {name!r} is not allowed; write a text")
-        if key in parents:
-            continue
-        if name.strip() in names.values():
-            raise DataError(f"{path.name} category {key}: another category is called '{name}' too; rename one")
-        names[key] = name.strip()
-    return names
-
-
-def _unused_parents(document: Mapping[str, Any]) -> set[Key]:
-    """Return the categories that only stand above others, as some exports list them: one may be called like a class."""
-    listed = [item for item in document["categories"] if isinstance(item, dict)]
-    above = [item.get("supercategory") for item in listed if item.get("supercategory") != item.get("name")]
-    used = [item.get("category_id") for item in document["annotations"] if isinstance(item, dict)]
-    known = {key for key in used if type(key) in (int, str)}
-    return {
-        item["id"]
-        for item in listed
-        if type(item.get("id")) in (int, str) and item["id"] not in known and item.get("name") in above
-    }
-
-
 def _pairs(
     document: Mapping[str, Any],
     path: Path,
-    photos: Mapping[Key, _Photo],
+    photos: Mapping[Key, Photo],
     names: Mapping[Key, str],
     left_out: LeftOut,
 ) -> dict[Key, dict[Key, _Pair]]:
-    """Return what is annotated, by image and category."""
+    """Return the annotated pairs, by image and category."""
     pairs: dict[Key, dict[Key, _Pair]] = {}
-    for key, item in _identified(document, "annotations", "annotation", path):
+    for key, item in identified(document, "annotations", "annotation", path):
         where = f"{path.name} annotation {shown(key)}"
         image, category = item.get("image_id"), item.get("category_id")
         if not _known(image, photos):
@@ -245,27 +194,27 @@ def _known(key: object, known: Mapping[Key, object]) -> bool:
 
 
 def _take(item: Mapping[str, Any], pair: _Pair) -> str:
-    """Add one annotation to its pair; return what is wrong with it, or nothing."""
+    """Add one annotation to its pair; return why it cannot be used, or an empty text."""
     crowd = item.get("iscrowd", 0)
     if crowd not in (0, 1, None):
-        return f"iscrowd {shown(crowd, 20)!r} is not allowed; 0 or 1"
+        return f"iscrowd {shown(crowd, 20)!r} is not allowed; write 0 or 1"
     segment, given, size = item.get("segmentation"), item.get("bbox"), pair.photo.size
     box = None if given in (None, []) else _box(given, size)
     outlined = segment not in (None, [], {}, [[]])
     if isinstance(box, str):
         if not outlined:
             return box
-        box = None  # the outline says where it is
-    text = ""
+        box = None  # the outline is used
+    outline = ""
     if outlined:
         if problem := check_segment(segment, size):
             return problem
-        text = _COMPACT.encode(segment)
+        outline = _COMPACT.encode(segment)
         if box is None and isinstance(segment, list):
             box = _box_around(segment, size)
-    if not text and box is None:
+    if not outline and box is None:
         return "neither a segmentation nor a bbox"
-    (pair.crowds if crowd else pair.objects).append(_Part(text, box))
+    (pair.crowds if crowd else pair.objects).append(_Part(outline, box))
     return ""
 
 
@@ -282,7 +231,7 @@ def _box_around(segment: list[list[float]], size: tuple[int, int] | None) -> Box
 
 
 def _forget_crowds(pairs: dict[Key, dict[Key, _Pair]], path: Path, left_out: LeftOut) -> None:
-    """Drop the pairs that have crowds alone: there is no object to name."""
+    """Drop the pairs that have only crowds: they have no object."""
     for of_photo in pairs.values():
         for category, pair in list(of_photo.items()):
             if not pair.objects and not pair.problem:
@@ -291,7 +240,7 @@ def _forget_crowds(pairs: dict[Key, dict[Key, _Pair]], path: Path, left_out: Lef
 
 
 def _folders(path: Path) -> Iterable[Path]:
-    """Yield where the photos may be."""
+    """Yield the folders where the photos may be, the likeliest first."""
     own = path.absolute().parent
     split = path.stem.rpartition("_")[2] or path.stem
     yield own

@@ -1,4 +1,4 @@
-"""CSV manifests: one row an image, or one a box or mask of it."""
+"""CSV manifests: one row per image, or one per box or mask of it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from evalkit.datasets.annotations import to_number
 from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.files import file_facts, read_from_file
 from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.readers.csv_lines import Line, csv_lines, require_commas
 
-__all__ = ["read_csv_manifest"]
+__all__ = ["READER", "read_csv_manifest"]
 
+_NAME = "csv"
 _EDGES = ("x0", "y0", "x1", "y1")
 _KNOWN = ("image", "class_index", "label", *_EDGES, "mask", "ignore")
-_OTHER_PLACES = frozenset(
+_OTHER_REGIONS = frozenset(
     (
         *("xmin", "ymin", "xmax", "ymax", "x_min", "y_min", "x_max", "y_max", "x1", "y1", "x2", "y2"),
         *("left", "top", "right", "bottom", "x", "y", "w", "h", "bbox", "box", "bounding_box"),
@@ -32,27 +34,27 @@ _NEEDED = "needed: image, and class_index or label"
 
 
 def read_csv_manifest(path: Path) -> ImageSet:
-    """Read a CSV manifest; the photos are only looked at.
+    """Open a CSV manifest; the photos are not read.
 
-    Columns, by the names in the header line, in any order and case; others are ignored:
+    The columns have these names in the header line, in any order and case; others are ignored:
 
     * ``image``: path of the photo, absolute or relative to the manifest's folder;
     * ``class_index`` (whole number from 0), ``label`` (text) or both;
     * ``x0, y0, x1, y1``: a box in pixels of the upright photo, half-open; all four or none, in the header and in a row;
     * ``mask``: path of an image of the photo's size whose non-zero pixels are the object;
-    * ``ignore``: path of such an image whose non-zero pixels are neither the object nor its surroundings.
+    * ``ignore``: path of such an image whose non-zero pixels are neither object nor background.
 
-    Several rows of one image are several boxes or several masks of it. Wholly empty rows are passed over.
+    Several rows of one image are several boxes or several masks of it. Empty rows are skipped.
 
     Args:
-        path: a UTF-8 file, with or without byte order mark.
+        path: path of a UTF-8 file, with or without byte order mark.
 
     Returns:
-        The set, one entry an image, in the order of first appearance. A photo that does not exist is an entry with
+        The set, one entry per image, in the order of first appearance. A photo that does not exist is an entry with
         ``problem`` set.
 
     Raises:
-        DataError: the file or a row is wrong; the message names the file and the line.
+        DataError: the file or a row is not allowed; the message names the file and the line.
     """
     images: dict[str, _Image] = {}
     rows = csv_lines(path)
@@ -65,10 +67,27 @@ def read_csv_manifest(path: Path) -> ImageSet:
         image = images.setdefault(row.image, _Image(row))
         image.add(row)
     if not images:
-        raise DataError(f"{path} has a header but no rows; write one row an image")
+        raise DataError(f"{path} has a header but no rows; write one row per image")
     folder = path.absolute().parent
     entries = [image.entry(folder) for image in images.values()]
-    return ImageSet(path.name, "csv", entries, read_from_file, notes=_not_used(header, columns, path))
+    return ImageSet(path.name, _NAME, entries, read_from_file, notes=_unread_columns(header, columns, path))
+
+
+def _is_csv(path: Path) -> bool:
+    return not path.is_dir() and path.suffix.lower() == ".csv"
+
+
+READER = Reader(
+    name=_NAME,
+    data="FILE.csv",
+    summary="a manifest: image, class_index or label; optionally x0,y0,x1,y1 (half-open pixels) or mask, and ignore "
+    "(masks of what is neither object nor background); one row per box",
+    example="image,label,x0,y0,x1,y1\na.jpg,cat,12,30,180,200",
+    needs="file",
+    open=read_csv_manifest,
+    recognize=_is_csv,
+    general=True,
+)
 
 
 def _columns(header: Line, path: Path) -> dict[str, int]:
@@ -77,7 +96,7 @@ def _columns(header: Line, path: Path) -> dict[str, int]:
     require_commas(header, path)
     for name in _KNOWN:
         if names.count(name) > 1:
-            raise DataError(f"{header.where}: the column '{name}' stands there twice; keep one")
+            raise DataError(f"{header.where}: the column '{name}' is there twice; keep one")
     if "image" not in names:
         raise DataError(_missing("the column 'image' is", "image", names, header))
     if "class_index" not in names and "label" not in names:
@@ -91,13 +110,13 @@ def _columns(header: Line, path: Path) -> dict[str, int]:
     return {name: names.index(name) for name in _KNOWN if name in names}
 
 
-def _not_used(header: Line, columns: dict[str, int], path: Path) -> list[str]:
-    """Return a note if places stand in columns of other names, and in none of ours."""
-    places = [name for name in header.fields if name.lower() in _OTHER_PLACES]
-    if not places or {"x0", "mask"} & set(columns):
+def _unread_columns(header: Line, columns: dict[str, int], path: Path) -> list[str]:
+    """Return a note if regions are in columns of other names only."""
+    unread = [name for name in header.fields if name.lower() in _OTHER_REGIONS]
+    if not unread or {"x0", "mask"} & set(columns):
         return []
-    listed = ", ".join(map(escaped, places))
-    return [f"{path.name}: no place of the object is read from {listed}; boxes are x0, y0, x1, y1, masks are mask"]
+    listed = ", ".join(map(escaped, unread))
+    return [f"{path.name}: no region is read from {listed}; boxes are x0, y0, x1, y1, masks are mask"]
 
 
 def _missing(what: str, name: str, names: list[str], header: Line) -> str:
@@ -111,7 +130,7 @@ def _missing(what: str, name: str, names: list[str], header: Line) -> str:
 
 @dataclass(frozen=True)
 class _Row:
-    """One row, checked on its own."""
+    """One row, checked by itself."""
 
     where: str
     image: str
@@ -125,13 +144,13 @@ class _Row:
     def parse(cls, line: Line, header: Line, columns: dict[str, int]) -> _Row:
         if len(line.fields) != len(header.fields):
             raise DataError(
-                f"{line.where}: {len(line.fields)} in place of {len(header.fields)} fields; "
+                f"{line.where}: expected {len(header.fields)} fields, found {len(line.fields)}; "
                 "a comma inside a path or label needs double quotes around it"
             )
         cells = {name: line.fields[position] for name, position in columns.items()}
         for name, cell in cells.items():
             if not is_text(cell):
-                raise DataError(f"{line.where}: {name} {cell!a} has control characters or line breaks; take them out")
+                raise DataError(f"{line.where}: {name} {cell!a} has control characters or line breaks; remove them")
         if not cells["image"]:
             raise DataError(f"{line.where}: image is empty; write the path of a photo")
         class_index = _class_index(cells.get("class_index", ""), line.where)
@@ -162,12 +181,12 @@ def _box(texts: list[str], where: str) -> Box | None:
     if not any(texts):
         return None
     x0, y0, x1, y1 = (_edge(name, text, where) for name, text in zip(_EDGES, texts, strict=True))
-    said = f"{where}: box ({', '.join(texts)})"
+    box = f"{where}: box ({', '.join(texts)})"
     if x1 <= x0 or y1 <= y0:
         wrong = "x1 must be greater than x0" if x1 <= x0 else "y1 must be greater than y0"
-        raise DataError(f"{said} is inverted or empty; {wrong} (corners, not width and height)")
+        raise DataError(f"{box} is inverted or empty; {wrong} (corners, not width and height)")
     if x0 < 0 or y0 < 0:
-        raise DataError(f"{said} has negative coordinates; allowed: 0 and more, in pixels of the upright photo")
+        raise DataError(f"{box} has negative coordinates; allowed: 0 and more, in pixels of the upright photo")
     return x0, y0, x1, y1
 
 
@@ -185,7 +204,7 @@ def _edge(name: str, text: str, where: str) -> float:
 
 @dataclass
 class _Image:
-    """The rows of one image, as they come."""
+    """The rows of one image."""
 
     first: _Row
     boxes: list[Box] = field(default_factory=list)
@@ -193,10 +212,10 @@ class _Image:
     ignores: list[str] = field(default_factory=list)
 
     def add(self, row: _Row) -> None:
-        """Take in one row, or raise DataError if it contradicts those before."""
+        """Add one row; raise DataError if it contradicts those before."""
         if (row.class_index, row.label) != (self.first.class_index, self.first.label):
             raise DataError(
-                f"{row.where}: '{row.image}' has class {_say_class(row)}, but {_say_class(self.first)} in "
+                f"{row.where}: '{row.image}' has class {_class_text(row)}, but {_class_text(self.first)} in "
                 f"{self.first.where}; an image has one class"
             )
         if row.box and row.box not in self.boxes:
@@ -206,10 +225,10 @@ class _Image:
         if row.ignore and row.ignore not in self.ignores:
             self.ignores.append(row.ignore)
         if self.boxes and self.masks:
-            raise DataError(f"{row.where}: '{row.image}' has both boxes and masks; keep one kind for an image")
+            raise DataError(f"{row.where}: '{row.image}' has both boxes and masks; keep one kind per image")
 
     def entry(self, folder: Path) -> Entry:
-        """Return what is known of the image, its file looked at."""
+        """Return the entry of the image, with its file's size and time of change."""
         row = self.first
         photo = _from_windows(folder / path_of(row.image))
         size_bytes, mtime_ns, problem = file_facts(photo)
@@ -229,12 +248,12 @@ class _Image:
 
 
 def _from_windows(path: Path) -> Path:
-    """Return the path with its backslashes turned, if there is no such file otherwise."""
+    """Return the path with slashes for backslashes, if no file has the path as written."""
     if "\\" not in str(path) or path.exists():
         return path
     return Path(str(path).replace("\\", "/"))
 
 
-def _say_class(row: _Row) -> str:
+def _class_text(row: _Row) -> str:
     index = [] if row.class_index is None else [str(row.class_index)]
     return " ".join([*index, *([f"'{row.label}'"] if row.label else [])])

@@ -11,31 +11,33 @@ from evalkit.core.names import shown
 from evalkit.datasets.annotations import clipped_box, relative_name, require_unique, to_number
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.files import read_annotated
-from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.image_set import ImageSet, Labels
+from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.readers.csv_lines import Line, csv_lines, require_commas
 from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PhotoFinder
 from evalkit.datasets.readers.voc import half_open
 
-__all__ = ["read_imagenet_csv"]
+__all__ = ["READER", "read_imagenet_csv"]
 
+_NAME = "imagenet"
 _HEADER = ["imageid", "predictionstring"]
 _WORDNET_ID = re.compile(r"n[0-9]{8}")
-_EXPECTED = "expected: ImageId,PredictionString, the latter WordNet id and xmin ymin xmax ymax, again and again"
+_EXPECTED = "expected: ImageId,PredictionString, the latter one or more of: WordNet id xmin ymin xmax ymax"
 
 
 def read_imagenet_csv(path: Path) -> ImageSet:
-    """Read ImageNet's own list of boxes; photos are only looked at.
+    """Open ImageNet's own list of boxes; photos are not read.
 
-    Boxes count pixels from 1 with both ends inside, as in ImageNet's XML. Labels are WordNet ids. Photos lie in
+    Boxes count pixels from 1 and include both ends, as in ImageNet's XML. Labels are WordNet ids. Photos are in
     ``ILSVRC/Data/CLS-LOC/val`` (or ``train``) beside the file, in ``val``, in ``images``, or beside the file itself;
-    those of ``train`` in a folder a class.
+    those of ``train`` in one folder per class.
 
     Args:
-        path: a UTF-8 file, with or without byte order mark.
+        path: path of a UTF-8 file, with or without byte order mark.
 
     Returns:
-        The set, an entry for each photo and class; ids are ``<ImageId>#<WordNet id>``. An entry whose box cannot be
-        used, or without its photo, has ``problem`` set.
+        The set, one entry for each photo and class; ids are ``<ImageId>#<WordNet id>``. An entry whose box cannot be
+        used, or whose photo is missing, has ``problem`` set.
 
     Raises:
         DataError: the file or a row is wrong; the message names the file and the line.
@@ -56,7 +58,30 @@ def read_imagenet_csv(path: Path) -> ImageSet:
     entries = [entry for row in rows for entry in row.entries(finder)]
     require_unique(entries)
     notes = finder.missing(path.name, entries)
-    return ImageSet(path.name, "imagenet", entries, read_annotated, notes=notes)
+    return ImageSet(path.name, _NAME, entries, read_annotated, notes=notes, labels=Labels(partial=True))
+
+
+def _is_imagenet_csv(path: Path) -> bool:
+    """Return whether a CSV file begins with ImageNet's two columns."""
+    if path.is_dir() or path.suffix.lower() != ".csv":
+        return False
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            line = file.readline(200)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    return line.replace(" ", "").replace('"', "").lower().startswith(",".join(_HEADER))
+
+
+READER = Reader(
+    name=_NAME,
+    data="FILE.csv",
+    summary="ImageNet's LOC_val_solution.csv, beside ILSVRC/; labels are WordNet ids",
+    example="ImageId,PredictionString\nval_81,n03995372 85 1 499 272",
+    needs="file",
+    open=read_imagenet_csv,
+    recognize=_is_imagenet_csv,
+)
 
 
 class _Row:
@@ -64,14 +89,14 @@ class _Row:
 
     def __init__(self, line: Line) -> None:
         if len(line.fields) != len(_HEADER):
-            raise DataError(f"{line.where}: {len(line.fields)} in place of 2 fields; {_EXPECTED}")
+            raise DataError(f"{line.where}: expected 2 fields, found {len(line.fields)}; {_EXPECTED}")
         self.where = line.where
         self.image = relative_name(line.fields[0], line.where)
         self.boxes: dict[str, list[Box]] = {}
         self.problems: dict[str, str] = {}
         words = line.fields[1].split()
         if not words or len(words) % 5:
-            raise DataError(f"{line.where}: PredictionString has {len(words)} words, not five a box; {_EXPECTED}")
+            raise DataError(f"{line.where}: PredictionString has {len(words)} words, not five per box; {_EXPECTED}")
         for start in range(0, len(words), 5):
             self._add(words[start], words[start + 1 : start + 5])
 
@@ -108,12 +133,12 @@ def _require_one_row_a_photo(rows: list[_Row]) -> None:
     first: dict[str, str] = {}
     for row in rows:
         if row.image in first:
-            raise DataError(f"{row.where}: '{row.image}' stands in {first[row.image]} too; keep one row a photo")
+            raise DataError(f"{row.where}: '{row.image}' is listed in {first[row.image]} too; keep one row per photo")
         first[row.image] = row.where
 
 
 def _folders(path: Path) -> Iterator[Path]:
-    """Yield where the photos may be."""
+    """Yield the folders where the photos may be, the likeliest first."""
     own = path.absolute().parent
     split = "train" if "train" in path.stem.lower() else "val"
     for base in (own / "ILSVRC" / "Data" / "CLS-LOC", own / "Data" / "CLS-LOC", own, own.parent / "Data" / "CLS-LOC"):

@@ -1,4 +1,4 @@
-"""A folder with ``images/`` and ``masks/``: a mask for each photo, by name."""
+"""A folder with ``images/`` and ``masks/``: the mask of a photo has its name."""
 
 from __future__ import annotations
 
@@ -11,40 +11,59 @@ from evalkit.core.errors import DataError
 from evalkit.datasets.annotations import LeftOut
 from evalkit.datasets.entry import Entry, Places
 from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.readers.class_folder import read_class_folder
 from evalkit.datasets.readers.photo_finder import existing
 
-__all__ = ["read_mask_folder"]
+__all__ = ["READER", "read_mask_folder"]
 
+_NAME = "masks"
+_IMAGES, _MASKS, _IGNORE = "images", "masks", "ignore"  # folders
 _ENDINGS = (".png", ".PNG", ".bmp", ".BMP", ".gif", ".tif", ".tiff", ".TIF", ".webp")
 
 
 def read_mask_folder(path: Path) -> ImageSet:
-    """Read a folder of photos and the masks beside it; photos and masks are only looked at.
+    """Open a folder of photos and the masks beside it; photos and masks are not read.
 
-    ``images/`` is a folder as ``read_class_folder`` reads it. The mask of ``images/cat/1.jpg`` is ``masks/cat/1.png``
-    or ``masks/cat/1.jpg.png`` (or another format without loss): non-zero pixels are the object, Pascal VOC's void is
-    ignored. So are the non-zero pixels of ``ignore/cat/1.png``, if there is one.
+    ``images/`` is a folder as for ``read_class_folder``. The mask of ``images/cat/1.jpg`` is ``masks/cat/1.png`` or
+    ``masks/cat/1.jpg.png`` (or another lossless format): non-zero pixels are the object; Pascal VOC's void, and the
+    non-zero pixels of ``ignore/cat/1.png`` if that file exists, are ignored.
 
     Args:
-        path: the folder.
+        path: path of the folder.
 
     Returns:
-        The set; ids are posix paths below ``images``. Photos without a mask have no region, and are counted; of one
-        with two, or of two that share one, ``problem`` says so.
+        The set; ids are posix paths below ``images``. Photos without a mask have no region and are counted. A photo
+        with two masks, and photos that share one, have ``problem`` set.
 
     Raises:
         DataError: a folder is missing, or ``images`` cannot be read.
     """
-    for name in ("images", "masks"):
+    for name in (_IMAGES, _MASKS):
         if not (path / name).is_dir():
             raise DataError(f"{path} has no folder '{name}'; expected images/<class>/<image> and masks/<class>/<image>")
-    photos = read_class_folder(path / "images")
+    photos = read_class_folder(path / _IMAGES)
     left_out = LeftOut()
     entries = _with_masks(photos.entries, path.absolute(), left_out)
     notes = [note.replace(": left out: ", ": without a region: ") for note in left_out.notes(path.name)]
     name = path.resolve().name or str(path)
-    return photos.renamed(name, "masks", notes).with_entries(entries)
+    return photos.renamed(name, _NAME, notes).with_entries(entries)
+
+
+def _is_mask_folder(path: Path) -> bool:
+    return (path / _IMAGES).is_dir() and (path / _MASKS).is_dir()
+
+
+READER = Reader(
+    name=_NAME,
+    data="FOLDER",
+    summary="photos in images/, as above; their masks by name in masks/, optionally ignore/; non-zero pixels are the "
+    "object",
+    example="photos/images/cat/1.jpg\nphotos/masks/cat/1.png",
+    needs="folder",
+    open=read_mask_folder,
+    recognize=_is_mask_folder,
+)
 
 
 def _with_masks(photos: Sequence[Entry], folder: Path, left_out: LeftOut) -> list[Entry]:
@@ -54,28 +73,30 @@ def _with_masks(photos: Sequence[Entry], folder: Path, left_out: LeftOut) -> lis
 
 def _with_mask(photo: Entry, folder: Path, stems: Counter[str], left_out: LeftOut) -> Entry:
     name = _name(photo, folder)
-    masks, wrong = _called_like(folder / "masks", name, stems)
-    ignored, odd = _called_like(folder / "ignore", name, stems)
+    masks, mask_problem = _masks_of(folder / _MASKS, name, stems)
+    ignored, ignore_problem = _masks_of(folder / _IGNORE, name, stems)
     if not masks:
         left_out.add("photos, which have no mask", photo.id)
-    return replace(photo, masks=masks, ignore=Places(masks=ignored), problem=photo.problem or wrong or odd)
+    problem = photo.problem or mask_problem or ignore_problem
+    return replace(photo, masks=masks, ignore=Places(masks=ignored), problem=problem)
 
 
-def _called_like(folder: Path, photo: str, stems: Counter[str]) -> tuple[tuple[Path, ...], str]:
-    """Return a photo's mask, if it has one, and why it is not clear which it is, or nothing."""
+def _masks_of(folder: Path, photo: str, stems: Counter[str]) -> tuple[tuple[Path, ...], str]:
+    """Return a photo's mask if it has one, and the problem if it is ambiguous, or an empty text."""
     stem = _stem(photo)
     by_stem, by_name = existing(folder, stem, _ENDINGS), existing(folder, photo, _ENDINGS)
-    found = [*by_stem, *by_name]
-    if len(found) > 1:
-        names = " and ".join(f"'{mask.name}'" for mask in found)
+    masks = [*by_stem, *by_name]
+    if len(masks) > 1:
+        names = " and ".join(f"'{mask.name}'" for mask in masks)
         return (), f"{names} in '{folder.name}' are both for this photo; keep one"
     if by_stem and stems[stem] > 1:
-        return (), f"'{by_stem[0].name}' in '{folder.name}' is for several photos; call it '{Path(photo).name}.png'"
-    return tuple(found), ""
+        own = f"{Path(photo).name}.png"
+        return (), f"'{by_stem[0].name}' in '{folder.name}' is for several photos; rename it to '{own}'"
+    return tuple(masks), ""
 
 
 def _name(photo: Entry, folder: Path) -> str:
-    return photo.id if photo.path is None else photo.path.relative_to(folder / "images").as_posix()
+    return photo.id if photo.path is None else photo.path.relative_to(folder / _IMAGES).as_posix()
 
 
 def _stem(photo: str) -> str:

@@ -1,4 +1,4 @@
-"""Pascal VOC and ImageNet XML: one file a photo, one entry for each photo and class."""
+"""Pascal VOC and ImageNet XML: one file per photo, one entry for each photo and class."""
 
 from __future__ import annotations
 
@@ -20,17 +20,21 @@ from evalkit.datasets.annotations import (
 )
 from evalkit.datasets.entry import Box, Entry, Places
 from evalkit.datasets.files import read_annotated
-from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.image_set import ImageSet, Labels
+from evalkit.datasets.readers.base import Reader, visible_files
 from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PhotoFinder
 
-__all__ = ["half_open", "read_voc"]
+__all__ = ["READER", "half_open", "read_voc"]
 
+_NAME = "voc"
+_XML = ".xml"
+_ANNOTATIONS = "Annotations"
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-_PHOTOS = ("JPEGImages", "Data", "images", "Images")  # what stands in place of Annotations
+_PHOTOS = ("JPEGImages", "Data", "images", "Images")  # folders parallel to Annotations
 
 
 def half_open(xmin: float, ymin: float, xmax: float, ymax: float) -> tuple[float, float, float, float]:
-    """Turn VOC's box, whose pixels are counted from 1 and both ends inside, into x0, y0, x1, y1 half-open from 0.
+    """Return VOC's box, which counts pixels from 1 and includes both ends, as half-open x0, y0, x1, y1 from 0.
 
     >>> half_open(1, 1, 500, 375)
     (0, 0, 500, 375)
@@ -39,25 +43,25 @@ def half_open(xmin: float, ymin: float, xmax: float, ymax: float) -> tuple[float
 
 
 def read_voc(path: Path) -> ImageSet:
-    """Read the XML files of a folder, or one; photos are only looked at.
+    """Open the XML files of a folder, or one file; photos are not read.
 
-    Objects marked ``difficult`` are never the object, as in the pointing game, and a class that has no others in a
-    photo gives no entry; beside other objects of their class they are ignored pixels. Photos lie beside the XML files,
-    or in ``JPEGImages``, ``Data`` or ``images`` in place of ``Annotations``; a photo is found by ``filename``, with or
-    without its ending, or by the name of the XML file.
+    Objects marked ``difficult`` are not part of the region, as in the pointing game: beside other objects of their
+    class they are ignored pixels, and a class with only such objects in a photo gives no entry. Photos are beside the
+    XML files, or in ``JPEGImages``, ``Data`` or ``images`` instead of ``Annotations``; a photo is found by
+    ``filename``, with or without its extension, or by the name of the XML file.
 
     Args:
-        path: a folder with ``Annotations`` (at any depth), a folder of XML files, or one file.
+        path: path of a folder with ``Annotations`` (at any depth), of a folder of XML files, or of one file.
 
     Returns:
-        The set, sorted by file; ids are ``<file name>#<class>``. An entry whose box cannot be used, or without its
-        photo, has ``problem`` set; ``notes`` say what has no entry.
+        The set, sorted by file; ids are ``<file name>#<class>``. An entry whose box cannot be used, or whose photo is
+        missing, has ``problem`` set; ``notes`` say what has no entry.
 
     Raises:
-        DataError: there is no XML file; or one that is not well-formed, defines entities, is no annotation, or names a
-            photo elsewhere; the message names the file.
+        DataError: there is no XML file, or one is not well-formed, defines entities, is no annotation, or names a photo
+            elsewhere; the message names the file.
     """
-    base = path / "Annotations" if (path / "Annotations").is_dir() else path
+    base = path / _ANNOTATIONS if (path / _ANNOTATIONS).is_dir() else path
     files = [path] if path.is_file() else sorted(_below(base))
     if not files:
         raise DataError(f"{path} has no XML file; expected Annotations/<name>.xml and JPEGImages/<name>.jpg")
@@ -73,12 +77,30 @@ def read_voc(path: Path) -> ImageSet:
     require_unique(entries)
     return ImageSet(
         name,
-        "voc",
+        _NAME,
         entries,
         read_annotated,
         sorted({entry.label for entry in entries}),
         [*left_out.notes(name), *finder.missing(name, entries)],
+        Labels(partial=True),
     )
+
+
+def _is_voc(path: Path) -> bool:
+    if path.is_dir():
+        return (path / _ANNOTATIONS).is_dir() or bool(visible_files(path, _XML))
+    return path.suffix.lower() == _XML
+
+
+READER = Reader(
+    name=_NAME,
+    data="FOLDER or\nFILE.xml",
+    summary="Pascal VOC or ImageNet XML; one image per photo and class; objects marked difficult are ignored",
+    example="VOC/Annotations/27.xml\nVOC/JPEGImages/27.jpg",
+    needs="file or folder",
+    open=read_voc,
+    recognize=_is_voc,
+)
 
 
 @dataclass
@@ -92,7 +114,7 @@ class _Class:
 
 @dataclass(frozen=True)
 class _Photo:
-    """What one XML file says."""
+    """The contents of one XML file."""
 
     where: str
     names: tuple[str, ...]
@@ -102,18 +124,16 @@ class _Photo:
 
 def _below(folder: Path) -> Iterator[Path]:
     try:
-        found = [file for file in folder.rglob("*") if file.suffix.lower() == ".xml" and not file.name.startswith(".")]
+        files = [file for file in folder.rglob("*") if file.suffix.lower() == _XML and not file.name.startswith(".")]
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error
-    yield from found
+    yield from files
 
 
 def _photo(file: Path, where: str) -> _Photo:
     root = _parsed(file, where)
     if root.tag != "annotation":
-        raise DataError(
-            f"{where}: the outermost element is <{root.tag[:40]}>; <annotation> of VOC or ImageNet is needed"
-        )
+        raise DataError(f"{where}: the root element is <{root.tag[:40]}>; <annotation> of VOC or ImageNet is needed")
     beside = PurePosixPath(where).parent
     names = [str(beside / PurePosixPath(where).stem)]
     given = (root.findtext("filename") or "").strip()
@@ -140,7 +160,7 @@ def _parsed(file: Path, where: str) -> Any:  # noqa: ANN401 - an element of a li
 
 
 def _size(root: Any) -> tuple[int, int] | None:  # noqa: ANN401
-    """Return height and width if the file says them; many write zeros."""
+    """Return height and width if the file gives them; many files hold zeros."""
     texts = [(root.findtext(f"size/{side}") or "").strip() for side in ("height", "width")]
     if not all(text.isascii() and text.isdigit() and 0 < len(text) < 8 and int(text) for text in texts):
         return None
@@ -152,7 +172,7 @@ def _classes(root: Any, where: str, size: tuple[int, int] | None) -> dict[str, _
     for number, item in enumerate(root.findall("object"), start=1):
         label = (item.findtext("name") or "").strip()
         if not label or not is_text(label):
-            raise DataError(f"{where} object {number}: name {label!r} is not allowed; write the class")
+            raise DataError(f"{where} object {number}: name {label!r} is not allowed; write the name of the class")
         of_class = classes.setdefault(label, _Class())
         box = _box([item.findtext(f"bndbox/{edge}") for edge in _EDGES], size)
         if isinstance(box, str):
@@ -168,8 +188,8 @@ def _box(texts: Sequence[str | None], size: tuple[int, int] | None) -> Box | str
     try:
         edges = [to_number(text or "") for text in texts]
     except ValueError:
-        said = ", ".join(shown(text, 20) for text in texts)
-        return f"bndbox ({said}) is not xmin, ymin, xmax, ymax in pixels"
+        values = ", ".join(shown(text, 20) for text in texts)
+        return f"bndbox ({values}) is not xmin, ymin, xmax, ymax in pixels"
     return clipped_box(half_open(*edges), size)
 
 
@@ -180,10 +200,12 @@ def _entries(photo: _Photo, shared: Counter[str], finder: PhotoFinder, left_out:
     path, size_bytes, mtime_ns, missing = finder.photo(*photo.names)
     own = finder.photo(photo.names[-1])
     if own.path != path and not own.problem:
-        missing = missing or f"its filename is '{path.name}', its own name that of '{own.path.name}'; both are there"
-    name = photo.names[0] if shared[photo.names[0]] == 1 else photo.names[-1]  # some programs write one into all
-    for label, found in photo.classes.items():
-        if not found.boxes and not found.problem:
+        missing = missing or f"its filename is '{path.name}', but '{own.path.name}' has its name; both exist, keep one"
+    name = (
+        photo.names[0] if shared[photo.names[0]] == 1 else photo.names[-1]
+    )  # some programs write one filename into every file
+    for label, objects in photo.classes.items():
+        if not objects.boxes and not objects.problem:
             left_out.add("classes that have only difficult objects in a photo", f"{photo.where}, {label}")
             continue
         yield Entry(
@@ -191,12 +213,12 @@ def _entries(photo: _Photo, shared: Counter[str], finder: PhotoFinder, left_out:
             path=path,
             class_index=None,
             label=label,
-            boxes=tuple(found.boxes),
+            boxes=tuple(objects.boxes),
             size_bytes=size_bytes,
             mtime_ns=mtime_ns,
             where=photo.where,
-            problem=missing or found.problem,
-            ignore=Places(boxes=tuple(found.difficult)),
+            problem=missing or objects.problem,
+            ignore=Places(boxes=tuple(objects.difficult)),
             size=photo.size,
         )
 
@@ -204,10 +226,10 @@ def _entries(photo: _Photo, shared: Counter[str], finder: PhotoFinder, left_out:
 def _folders(base: Path) -> Iterator[Path]:
     """Yield where the photos of a folder of XML files may be, the likeliest first."""
     parts = list(base.parts)
-    if "Annotations" in parts:
-        at = len(parts) - 1 - parts[::-1].index("Annotations")
+    if _ANNOTATIONS in parts:
+        last = len(parts) - 1 - parts[::-1].index(_ANNOTATIONS)
         for name in _PHOTOS:
-            yield Path(*parts[:at], name, *parts[at + 1 :])
+            yield Path(*parts[:last], name, *parts[last + 1 :])
     yield base
     for above in (base, base.parent):
         for name in _PHOTOS:

@@ -1,13 +1,14 @@
 """Scenes: procedural images in which one object, and nothing else, is the evidence for the class.
 
-Each scene has a twin without its object, the same in everything else. Where the two differ is the object's exact mask.
-A scene is a function of (seed, index): made when it is read, stored nowhere, the same bytes on every platform.
+Each scene has a twin that lacks the object and is equal otherwise. The pixels in which they differ are the object's
+exact mask. A scene is a function of (seed, index), computed when it is read, with the same bytes on every platform.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,22 +17,24 @@ from evalkit.core.errors import DataError
 from evalkit.core.randomness import generator
 from evalkit.datasets.geometry import tight_box
 from evalkit.datasets.image import LabelledImage
-from evalkit.datasets.image_set import Entry, ImageSet
+from evalkit.datasets.image_set import Entry, ImageSet, Labels
+from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.scenes.shapes import CLASSES, DISTRACTORS, Shape
 from evalkit.datasets.scenes.textures import direction, fractal_noise, smoothstep, texture
 
-__all__ = ["CLASS_NAMES", "SIZE_PX", "Scene", "make_scene", "scenes"]
+__all__ = ["CLASS_NAMES", "READER", "SIZE_PX", "Scene", "make_scene", "scenes"]
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
+_NAME = "scenes"
 SIZE_PX = 224
 CLASS_NAMES: tuple[str, ...] = tuple(shape.name for shape in CLASSES)
-_VERSION = 1  # grows when a scene's bytes change
-_SMALLEST, _LARGEST = 0.02, 0.40  # of the image's area
+_VERSION = 1  # increases when a scene's bytes change
+_SMALLEST, _LARGEST = 0.02, 0.40  # the object's share of the image
 _LARGEST_RADIUS_PX = 100.0
-_SAMPLES = 4  # a side of each pixel, for smooth edges
-_CONTRAST = 170.0  # the least difference between object and background, summed over the channels
+_SAMPLES = 4  # samples per side of a pixel, for smooth edges
+_CONTRAST = 170.0  # smallest difference between object and background, summed over the channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +43,8 @@ class Scene:
 
     Attributes:
         pixels: uint8 (224, 224, 3), RGB.
-        without_object: uint8 (224, 224, 3), the twin: all but the object.
-        class_index: of ``CLASS_NAMES``.
+        without_object: uint8 (224, 224, 3), the twin without the object.
+        class_index: index into ``CLASS_NAMES``.
     """
 
     pixels: Pixels
@@ -50,7 +53,7 @@ class Scene:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """Every pixel in which scene and twin differ, bool (224, 224)."""
+        """The pixels in which scene and twin differ, bool (224, 224)."""
         return np.asarray((self.pixels != self.without_object).any(axis=-1))
 
 
@@ -58,10 +61,10 @@ def make_scene(seed: int, index: int, background: int = 0) -> Scene:
     """Make one scene.
 
     Args:
-        seed: of the set.
-        index: of the scene, 0 or more; of any ten that begin at a multiple of ten, each class has one.
-        background: 0 is the scene's own; any other number puts another background and other distractors under the
-            same object in the same light.
+        seed: seed of the set.
+        index: index of the scene, 0 or more; each ten that begin at a multiple of ten have one scene of each class.
+        background: 0 for the scene's own background; any other number puts another background and other distractors
+            behind the same object in the same light.
     """
     class_index = _class_of(seed, index)
     shape = CLASSES[class_index]
@@ -71,27 +74,39 @@ def make_scene(seed: int, index: int, background: int = 0) -> Scene:
     object_paint = _object_paint(drawn, color, second)
     canvas = _background(generator(seed, "scene background", index, background), color)
     together = canvas + (object_paint - canvas) * object_alpha[..., None]
-    pixels, twin = (_finish(generator(seed, "scene light", index), one) for one in (together, canvas))
+    pixels, twin = (_finish(generator(seed, "scene light", index), painted) for painted in (together, canvas))
     return Scene(pixels, twin, class_index)
 
 
 def scenes(count: int = 1000, seed: int = 0) -> ImageSet:
-    """Return a set of scenes, made one by one as they are read.
+    """Return a set of scenes, each computed when it is read.
 
     Args:
-        count: how many, 1 or more.
-        seed: of the set.
+        count: number of scenes, 1 or more.
+        seed: seed of the set.
 
     Raises:
         DataError: ``count`` is below 1.
     """
     if count < 1:
-        raise DataError(f"scenes: {count} scenes are not allowed; 1 or more")
-    made_by = f"scenes|v:{_VERSION}|seed:{seed}"
-    entries = [_entry(made_by, seed, index) for index in range(count)]
+        raise DataError(f"scenes: count {count} is not allowed; it takes 1 or more")
+    entries = [_entry(seed, index) for index in range(count)]
+    return ImageSet(_NAME, _NAME, entries, SceneReader(seed), CLASS_NAMES, labels=Labels("classes", ordered=True))
 
-    def read(entry: Entry) -> LabelledImage:
-        scene = make_scene(seed, int(entry.id.partition("-")[2]))
+
+@dataclass(frozen=True)
+class SceneReader:
+    """Computes the image of a scene's entry.
+
+    Attributes:
+        seed: seed of the set.
+    """
+
+    seed: int
+
+    def __call__(self, entry: Entry) -> LabelledImage:
+        """Return the scene as a labelled image with an exact mask."""
+        scene = make_scene(self.seed, int(entry.id.partition("-")[2]))
         mask = scene.mask
         return LabelledImage(
             id=entry.id,
@@ -104,7 +119,20 @@ def scenes(count: int = 1000, seed: int = 0) -> ImageSet:
             sha256=hashlib.sha256(scene.pixels.tobytes() + mask.tobytes()).hexdigest(),
         )
 
-    return ImageSet("scenes", "scenes", entries, read, CLASS_NAMES)
+
+def _open(_path: Path) -> ImageSet:
+    return scenes()
+
+
+READER = Reader(
+    name=_NAME,
+    data=_NAME,
+    summary="1,000 images computed when they are read: ten shapes, each the only evidence for its class, with exact "
+    "masks; for --model vgg16-mini, or any model with ten outputs in the order of their names",
+    example=f"--data {_NAME} --limit 99\n--data {_NAME} --model x.keras",
+    needs="nothing",
+    open=_open,
+)
 
 
 def _class_of(seed: int, index: int) -> int:
@@ -112,13 +140,13 @@ def _class_of(seed: int, index: int) -> int:
     return int(order[index % len(CLASSES)])
 
 
-def _entry(made_by: str, seed: int, index: int) -> Entry:
-    contents, label = f"{made_by}|index:{index}", CLASS_NAMES[_class_of(seed, index)]
+def _entry(seed: int, index: int) -> Entry:
+    contents, label = f"scenes|v:{_VERSION}|seed:{seed}|index:{index}", CLASS_NAMES[_class_of(seed, index)]
     return Entry(f"scene-{index:05d}", None, None, label, where=contents, contents=contents)
 
 
 def _color(rng: np.random.Generator, unlike: Floats | None = None) -> Floats:
-    """Return a random RGB color of 20..245, well apart from another."""
+    """Return a random RGB color of 20..245 that differs clearly from another."""
     while True:
         color = 20.0 + 225.0 * rng.random(3)
         if unlike is None or np.abs(color - unlike).sum() >= _CONTRAST:
@@ -126,13 +154,13 @@ def _color(rng: np.random.Generator, unlike: Floats | None = None) -> Floats:
 
 
 def _radius(rng: np.random.Generator, shape: Shape) -> float:
-    """Return a radius in pixels that gives the shape a random share of the image, small shares more often."""
+    """Return a radius in pixels for which the shape covers a random share of the image, small shares more often."""
     share = _SMALLEST + (_LARGEST - _SMALLEST) * rng.random() * rng.random()
     return min(float(np.sqrt(share * SIZE_PX * SIZE_PX / shape.area)), _LARGEST_RADIUS_PX)
 
 
 def _placed(rng: np.random.Generator, shape: Shape, radius_px: float) -> Floats:
-    """Return how much of each pixel the shape covers, float64 (224, 224) in 0..1: turned at random, wholly inside."""
+    """Return how much of each pixel the shape covers, float64 (224, 224) in 0..1: rotated at random, wholly inside."""
     cosine, sine = direction(rng)
     low = radius_px * 1.03 + 5.0  # blur adds three pixels
     center_x, center_y = (low + (SIZE_PX - 2.0 * low) * rng.random(2)).tolist()
@@ -168,7 +196,7 @@ def _background(rng: np.random.Generator, unlike: Floats) -> Floats:
 
 
 def _finish(rng: np.random.Generator, canvas: Floats) -> Pixels:
-    """Return the canvas lit, blurred, with noise, as uint8."""
+    """Return the canvas with light, blur and noise, as uint8."""
     cosine, sine = direction(rng)
     centers = (np.arange(SIZE_PX) + 0.5) / SIZE_PX - 0.5
     slope = smoothstep((centers[None, :] * cosine + centers[:, None] * sine) * 0.8 + 0.5)
@@ -181,6 +209,6 @@ def _finish(rng: np.random.Generator, canvas: Floats) -> Pixels:
 
 
 def _softened(canvas: Floats) -> Floats:
-    """Return the canvas under the kernel (1, 2, 1) / 4 downward, borders repeated."""
+    """Return the canvas convolved down the columns with (1, 2, 1) / 4, borders repeated."""
     padded = np.concatenate([canvas[:1], canvas, canvas[-1:]])
     return np.asarray((padded[:-2] + 2.0 * padded[1:-1] + padded[2:]) / 4.0)

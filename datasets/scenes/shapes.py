@@ -1,6 +1,6 @@
-"""The shapes in scenes: which points of the plane are inside, by sums, products and comparisons alone.
+"""The shapes in scenes, as tests of points that use only sums, products and comparisons.
 
-A shape is drawn in its own frame, where it fits into the circle of radius 1 around 0; v points down.
+A shape has its own coordinates, in which it fits into the circle of radius 1 around 0; v points down.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Shape(NamedTuple):
     """A shape.
 
     Attributes:
-        name: as the class is called.
-        inside: tells for points (u, v) whether they belong to it.
-        area: in units of the radius squared.
+        name: name of the class.
+        inside: returns for points (u, v) whether they are inside the shape.
+        area: area in units of the radius squared.
     """
 
     name: str
@@ -106,7 +106,7 @@ CLASSES: tuple[Shape, ...] = (
     _drawn("star", *_STAR),
     _drawn("triangle", (0.0, -1.0), (0.866, 0.5), (-0.866, 0.5)),
 )
-"""The classes, sorted by name: a model's outputs in that order need no names."""
+"""The classes, sorted by name, so that a model whose outputs have this order needs no names."""
 
 DISTRACTORS: tuple[Shape, ...] = (
     _drawn("bar", (-0.98, -0.14), (0.98, -0.14), (0.98, 0.14), (-0.98, 0.14)),
@@ -114,4 +114,4 @@ DISTRACTORS: tuple[Shape, ...] = (
     _drawn("zigzag", *_ZIGZAG),
     _drawn("hook", (-0.7, -0.7), (-0.45, -0.7), (-0.45, 0.45), (0.7, 0.45), (0.7, 0.7), (-0.7, 0.7)),
 )
-"""Shapes that belong to no class: long and thin."""
+"""Long, thin shapes that belong to no class."""

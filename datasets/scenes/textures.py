@@ -1,6 +1,6 @@
-"""Textures in scenes: fields of 0..1 over the image, from sums, products and comparisons of random numbers alone.
+"""Textures in scenes: values of 0..1 over the image, from sums, products and comparisons of random numbers only.
 
-Nothing here depends on a math library's last digit, so that a scene is the same on every platform.
+No result depends on a math library's last digit, so a scene is the same on every platform.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def direction(rng: np.random.Generator) -> tuple[float, float]:
 
 
 def smoothstep(values: Floats) -> Floats:
-    """Return 0 below 0, 1 above 1, and an S between."""
+    """Return 0 below 0, 1 above 1, and an S-shaped transition between."""
     inside = np.clip(values, 0.0, 1.0)
     return inside * inside * (3.0 - 2.0 * inside)
 
@@ -38,17 +38,17 @@ def _coordinates(size_px: int) -> tuple[Floats, Floats]:
 
 
 def _value_noise(rng: np.random.Generator, size_px: int, cells: int) -> Floats:
-    """Return random values on a lattice of ``cells`` a side, smoothly joined."""
+    """Return random values on a lattice of ``cells`` per side, smoothly interpolated."""
     lattice = rng.random((cells + 1, cells + 1))
-    at = (np.arange(size_px) + 0.5) * (cells / size_px)
-    low = np.floor(at).astype(np.int64)
-    weight = smoothstep(at - low)
+    position = (np.arange(size_px) + 0.5) * (cells / size_px)
+    low = np.floor(position).astype(np.int64)
+    weight = smoothstep(position - low)
     across = lattice[:, low] + (lattice[:, low + 1] - lattice[:, low]) * weight
     return np.asarray(across[low] + (across[low + 1] - across[low]) * weight[:, None])
 
 
 def fractal_noise(rng: np.random.Generator, size_px: int, finest: int = 64) -> Floats:
-    """Return noise whose amplitude falls as its frequency rises, float64 (size, size), stretched to 0..1."""
+    """Return noise whose amplitude falls with its frequency, float64 (size, size), scaled to 0..1."""
     total, cells = np.zeros((size_px, size_px)), 2
     while cells <= finest:
         total = total + _value_noise(rng, size_px, cells) * (2.0 / cells)
@@ -102,8 +102,8 @@ def texture(rng: np.random.Generator, size_px: int) -> Floats:
     """Return one texture of a random kind: 1/f noise, stripes, checks, a gradient or blotches.
 
     Args:
-        rng: drawn from.
-        size_px: of a side.
+        rng: random generator.
+        size_px: width and height in pixels.
 
     Returns:
         float64 (size, size) in 0..1.

@@ -94,8 +94,9 @@ def _models() -> list[Row]:
 
 
 def _datasets() -> list[Row]:
-    from evalkit.datasets.formats import DATA_FORMATS
+    from evalkit.datasets.readers.catalog import all_readers
 
     return [
-        {"data": one.data, "format": one.name, "what it is": one.what, "example": one.example} for one in DATA_FORMATS
+        {"data": reader.data, "format": reader.option, "what it is": reader.summary, "example": reader.example}
+        for reader in all_readers()
     ]

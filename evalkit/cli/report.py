@@ -40,10 +40,11 @@ def report(
         raise ConfigError(f"--figures '{figures}' is a file; name a folder")
     images = None
     if data is not None:
-        from evalkit.datasets.open import FORMATS, open_image_set
+        from evalkit.datasets.open import open_image_set
+        from evalkit.datasets.readers.catalog import reader_names
 
         run = RunFolder.manifest_at(run_folder)  # read as the run read them
-        images = open_image_set(data, run.data.kind if run and run.data.kind in FORMATS else None)
+        images = open_image_set(data, run.data.kind if run and run.data.kind in reader_names() else None)
     folder = RunFolder.read(run_folder)
     try:
         written = [write_report(folder, output, images)]

@@ -76,7 +76,7 @@ def test_the_report_says_whose_score_it_is_when_the_prediction_is_explained(eval
 def test_a_class_map_sums_what_a_class_stands_for(evalkit, coco, tiny_model):
     done = evalkit("run", "--data", "val.json", "--class-map", "map.json", *COMMON)
     assert done.code == 0, done.err
-    assert "1 of 3 classes stand for no output of the model; left out, with 1 of 6 images: 'person'" in done.err
+    assert "1 of 3 classes have no output of the model; left out, with 1 of 6 images: 'person'" in done.err
     found = json.loads(done.out)
     assert found["n_images"] == 5
     assert "target:label(" in found["signature"]["run"]

@@ -160,7 +160,7 @@ def test_the_limit_counts_images_whose_class_is_known_as_a_run_does(evalkit, wor
     found = found_in(evalkit("validate", *options, "--limit", "2", "--format", "json"))
     assert found["data"]["n_images"] == 2
     assert found["model"]["n_asked"] == 2
-    assert any("1 classes are of no image of words.csv: 'bb'" in note for note in found["model"]["notes"])
+    assert any("1 classes have no image in words.csv: 'bb'" in note for note in found["model"]["notes"])
     (workplace / "map.json").write_text('{"B": 0, "b": 1}')
     done = evalkit("validate", *options)
     assert done.code == 2

@@ -87,7 +87,7 @@ def test_an_array_that_is_changed_afterwards_is_refused() -> None:
     images = ImageSet.from_arrays(pixels, [0, 0])
     pixels[1, 0, 0, 0] ^= 1
     assert np.array_equal(images.read(images.entries[0]).pixels, PIXELS[0])
-    with pytest.raises(ImageError, match="the array was changed after the set was made; make the set anew"):
+    with pytest.raises(ImageError, match="an array was changed after the set was created; create the set again"):
         images.read(images.entries[1])
 
 
@@ -96,7 +96,7 @@ def test_a_region_that_is_changed_afterwards_is_refused() -> None:
     region[0, 0, 0] = True
     images = ImageSet.from_arrays(PIXELS[:1], [0], region)
     region[0, 1, 1] = True
-    with pytest.raises(ImageError, match="was changed after the set was made"):
+    with pytest.raises(ImageError, match="was changed after the set was created"):
         images.read(images.entries[0])
 
 
@@ -112,22 +112,25 @@ def test_a_limited_set_of_arrays_can_be_read() -> None:
 
 REGION = np.ones((4, 6), bool)
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"pixels": PIXELS[:0], "class_indices": []}, "pixels: there are no images"),
+    ({"pixels": PIXELS[:0], "class_indices": []}, "pixels holds no image"),
     ({"pixels": PIXELS / 255}, "image '0': pixels are float64; give uint8 in 0..255 (RGB, not preprocessed)"),
     ({"pixels": PIXELS[..., :2]}, "image '0': pixels have shape (4, 6, 2); give (height, width, 3)"),
     ({"pixels": PIXELS[..., 0]}, "image '0': pixels have shape (4, 6)"),
     ({"pixels": PIXELS[:, :0]}, "image '0': pixels have shape (0, 6, 3)"),
-    ({"class_indices": [0]}, "class_indices: int64 of shape (1,) for 2 images; give whole numbers (2,)"),
-    ({"class_indices": [0.0, 1.0]}, "class_indices: float64 of shape (2,)"),
+    ({"class_indices": [0]}, "class_indices is int64 of shape (1,) for 2 images; give whole numbers of shape (2,)"),
+    ({"class_indices": [0.0, 1.0]}, "class_indices is float64 of shape (2,)"),
     ({"class_indices": [0, -1]}, "class_indices[1] is -1; allowed: 0 and more"),
     ({"class_indices": [0, 2], "class_names": ["a", "b"]}, "class_indices[1] is 2; allowed: 0..1"),
-    ({"ids": ["a"]}, "ids: 1 for 2 images"),
-    ({"ids": ["a", "a"]}, "arrays: the id 'a' stands for several images"),
-    ({"regions": [REGION]}, "regions: 1 for 2 images; give one each, None where there is none"),
-    ({"regions": [REGION, REGION.T]}, "image '1': the region is bool of shape (6, 4); give bool of the photo's (4, 6)"),
+    ({"ids": ["a"]}, "ids has length 1 for 2 images"),
+    ({"ids": ["a", "a"]}, "arrays: several images have the id 'a'"),
+    ({"regions": [REGION]}, "regions has length 1 for 2 images; give one per image, None if it has none"),
+    (
+        {"regions": [REGION, REGION.T]},
+        "image '1': the region is bool of shape (6, 4); give bool of the image's shape",
+    ),
     ({"regions": [REGION, REGION * 1.0]}, "image '1': the region is float64"),
     ({"regions": [~REGION, None]}, "image '0': the region has no True pixel"),
-    ({"boxes": [(0, 0, 1, 1)]}, "boxes: 1 for 2 images"),
+    ({"boxes": [(0, 0, 1, 1)]}, "boxes has length 1 for 2 images"),
     ({"boxes": [(0, 0, 1), None]}, "image '0': boxes have shape (1, 3); give (K, 4)"),
     ({"boxes": [["a"] * 4, None]}, "image '0': boxes are not numbers"),
     ({"boxes": [(2, 0, 1, 1), None]}, "image '0': box (2, 0, 1, 1) is not allowed"),
@@ -154,5 +157,5 @@ def test_ignored_pixels_are_kept_apart_from_the_region(photo: np.ndarray) -> Non
     assert second.ignore is None
     (plain,) = ImageSet.from_arrays([photo], [0], regions=[region])
     assert first.place != plain.place
-    with pytest.raises(DataError, match=r"the ignored part is bool of shape \(2, 6\); give bool of the photo's"):
+    with pytest.raises(DataError, match=r"the ignore mask is bool of shape \(2, 6\); give bool of the image's"):
         ImageSet.from_arrays([photo], [0], ignores=[ignore[:2]])

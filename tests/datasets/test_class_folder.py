@@ -178,11 +178,11 @@ def test_every_name_of_a_jpeg_is_a_photo_and_other_pictures_are_counted(tmp_path
     images = read_class_folder(tmp_path)
     assert [entry.id for entry in images.entries] == ["cat/1.jfif", "cat/2.JPE"]
     (note,) = images.notes
-    assert "left out: 2 pictures of kinds that are not read (.heic, " in note
+    assert "left out: 2 image files of other formats (.heic, " in note
 
 
 def test_a_list_beside_flat_photos_is_named(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     save("1.png", photo)
     (tmp_path / "labels.csv").write_text("image,label\n")
     (note,) = read_class_folder(tmp_path).notes
-    assert note.endswith("'labels.csv' stands beside the photos; name it as the data to use it")
+    assert note.endswith("'labels.csv' is beside the photos and not read; name it as the data to use it")

@@ -39,8 +39,8 @@ def test_a_class_stands_for_one_output_or_several_and_the_rest_is_listed(mapped:
     assert found == {"dog": (0,), "Cat": (2, 4), "beagle": (0,)}
     (note,) = notes
     assert note == (
-        "labels.csv: 1 of 4 classes stand for no output of the model; left out, with 1 of 4 images: 'person'; "
-        "--class-map FILE can say what they stand for"
+        "labels.csv: 1 of 4 classes have no output of the model; left out, with 1 of 4 images: 'person'; "
+        "--class-map FILE can give them outputs"
     )
 
 
@@ -56,7 +56,7 @@ def test_the_map_comes_before_the_models_own_names(mapped: Callable) -> None:
 
 
 def test_a_map_that_leaves_nothing_is_refused(mapped: Callable) -> None:
-    with pytest.raises(DataError, match="2 of 2 classes stand for no output of the model; left out, with 2 of 2"):
+    with pytest.raises(DataError, match="2 of 2 classes have no output of the model; left out, with 2 of 2"):
         mapped('{"x": 1}', "image,label\na,p\nb,q\n")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from evalkit.core.errors import DataError
 from evalkit.datasets.classes import match_classes
-from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.image_set import ImageSet, Labels
 from evalkit.datasets.readers.class_folder import read_class_folder
 from evalkit.datasets.readers.csv_manifest import read_csv_manifest
 
@@ -69,7 +69,7 @@ def test_folders_are_taken_in_sorted_order_when_no_name_matches(folders: Folders
     indices, notes = matched(folders("n02", "n01"), ["dog", "cat"])
     assert indices == {"n01": 0, "n02": 1}
     why = f"{tmp_path.name}: none of its classes is one of the model's"
-    assert notes == [f"{why}, so its 2 folders are the classes in sorted order: n01 = 0, n02 = 1"]
+    assert notes == [f"{why}, so its 2 folders in sorted order are the model's outputs: n01 = 0, n02 = 1"]
 
 
 def test_folders_are_taken_in_sorted_order_when_the_models_names_are_unknown(folders: Folders) -> None:
@@ -196,11 +196,14 @@ def folders_of_csv(*labels: str) -> ImageSet:
     return images.with_entries(entries)
 
 
+def annotated(*labels: str) -> ImageSet:
+    images = folders_of_csv(*labels)
+    return ImageSet("val.json", "coco", images.entries, images.reader, labels=Labels(partial=True))
+
+
 def test_annotated_classes_that_the_model_lacks_are_listed_and_left_out() -> None:
-    images = folders_of_csv("dog", "person", "cat").renamed("val.json", "coco", [])
+    images = annotated("dog", "person", "cat")
     found, notes = match_classes(images, ["cat", "dog"], 2, require_labels=True)
     assert [entry.class_index for entry in found.entries] == [1, 0]
-    assert (
-        "val.json: 1 of 3 classes stand for no output of the model; left out, with 1 of 3 images: 'person'" in notes[0]
-    )
-    assert "2 of 2 labels are not among" in refusal(folders_of_csv("a", "b").renamed("x", "voc", []), ["cat"], 1)
+    assert "val.json: 1 of 3 classes have no output of the model; left out, with 1 of 3 images: 'person'" in notes[0]
+    assert "2 of 2 labels are not among" in refusal(annotated("a", "b"), ["cat"], 1)

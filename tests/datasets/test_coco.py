@@ -193,7 +193,7 @@ BAD_ENTRIES = [
     ({"segmentation": {"size": [30, 40]}}, "the run-length encoding has no counts"),
     ({"segmentation": {"size": [30], "counts": ""}}, "the run-length encoding has size [30]"),
     ({"segmentation": {"size": [30, 40], "counts": [1200]}}, "mask is empty"),
-    (boxed(1, 2, 3, 4, iscrowd="yes"), "iscrowd 'yes' is not allowed; 0 or 1"),
+    (boxed(1, 2, 3, 4, iscrowd="yes"), "iscrowd 'yes' is not allowed; write 0 or 1"),
 ]
 
 
@@ -241,7 +241,7 @@ def test_a_rounding_pixel_beyond_the_photo_is_cut_off(write: Write) -> None:
 
 IMAGE = {"id": 5, "file_name": "a.png"}
 BAD_FILES = [
-    ({"images": [IMAGE, IMAGE]}, "val.json: the image id 5 stands there twice"),
+    ({"images": [IMAGE, IMAGE]}, "val.json: the image id 5 is there twice"),
     ({"images": [IMAGE, {**IMAGE, "id": 6}]}, "val.json image 6 is the same file as image 5: 'a.png'"),
     ({"images": [{"id": 5, "file_name": "/etc/passwd"}]}, "val.json image 5: the photo's file name '/etc/passwd' lea"),
     ({"images": [{"id": 5, "file_name": "../a.png"}]}, "'../a.png' leads out of the photos' folder"),
@@ -253,9 +253,9 @@ BAD_FILES = [
     ({"images": [{"file_name": "a"}]}, "val.json images[0]: id None is not a whole number"),
     ({"images": [3]}, "val.json images[0] is a int"),
     ({"images": None}, "the list 'images' is missing"),
-    ({"categories": [{"id": 1, "name": "x"}, {"id": 2, "name": "x"}]}, "val.json category 2: another category is ca"),
+    ({"categories": [{"id": 1, "name": "x"}, {"id": 2, "name": "x"}]}, "val.json category 2: another category has"),
     ({"categories": [{"id": 1, "name": ""}]}, "val.json category 1: name '' is not allowed"),
-    ({"annotations": [boxed(1, 1, 2, 2, id=4), boxed(1, 1, 2, 2, id=4)]}, "the annotation id 4 stands there twice"),
+    ({"annotations": [boxed(1, 1, 2, 2, id=4), boxed(1, 1, 2, 2, id=4)]}, "the annotation id 4 is there twice"),
     ({"annotations": []}, "val.json has no annotation that can be used"),
 ]
 

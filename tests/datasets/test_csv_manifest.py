@@ -136,12 +136,12 @@ WRONG = [
     ),
     ("image,class\n", "columns 'class_index' and 'label' are missing (is it 'class'? rename it); needed: image, and"),
     ("image,lable\n", "columns 'class_index' and 'label' are missing (is it 'lable'?"),
-    ("image,label,label\n", "line 1: the column 'label' stands there twice"),
+    ("image,label,label\n", "line 1: the column 'label' is there twice"),
     ("image,label,x0,y0,x1\n", "line 1: the column 'y1' is missing; a box needs x0, y0, x1 and y1, found x0, y0, x1"),
-    ("image,label\na.png,cat\na.png\n", "line 3: 1 in place of 2 fields"),
+    ("image,label\na.png,cat\na.png\n", "line 3: expected 2 fields, found 1"),
     (
         "image,label\na,b.png,cat\n",
-        "line 2: 3 in place of 2 fields; a comma inside a path or label needs double quotes",
+        "line 2: expected 2 fields, found 3; a comma inside a path or label needs double quotes",
     ),
     ("image,label\n,cat\n", "line 2: image is empty"),
     ("image,label\na.png,\n", "line 2: no class (label empty); write a class_index or a label"),
@@ -223,7 +223,7 @@ def test_a_box_may_touch_the_photos_edges(manifest: Manifest, save: Save, photo:
 def test_places_in_columns_of_other_names_are_said(manifest: Manifest) -> None:
     images = read_csv_manifest(manifest("image,label,xmin,ymin,xmax,ymax,split\na.png,cat,1,1,2,2,val\n"))
     (note,) = images.notes
-    assert note.startswith("labels.csv: no place of the object is read from xmin, ymin, xmax, ymax; boxes are x0, y0")
+    assert note.startswith("labels.csv: no region is read from xmin, ymin, xmax, ymax; boxes are x0, y0")
     assert read_csv_manifest(manifest("image,label,x0,y0,x1,y1,width\na.png,cat,1,1,2,2,6\n")).notes == ()
 
 

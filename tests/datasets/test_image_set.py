@@ -99,7 +99,7 @@ def test_a_problem_known_before_is_the_reason() -> None:
 
 
 def test_equal_ids_are_refused() -> None:
-    with pytest.raises(DataError, match="set: the id 'a' stands for several images; make ids unique"):
+    with pytest.raises(DataError, match="set: several images have the id 'a'; make ids unique"):
         ImageSet("set", "csv", [Entry("a", None, 0, ""), Entry("a", None, 1, "")], no_reader)
 
 

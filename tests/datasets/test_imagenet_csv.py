@@ -59,14 +59,14 @@ WRONG = [
     (HEADER, "has a header but no rows"),
     (f"{HEADER};x".replace(",", ";"), "the columns are separated by semicolons"),
     ("image,label\na,cat", "the columns are image, label"),
-    (f"{HEADER}\na", "line 2: 1 in place of 2 fields"),
+    (f"{HEADER}\na", "line 2: expected 2 fields, found 1"),
     (f"{HEADER}\na,", "line 2: PredictionString has 0 words"),
     (f"{HEADER}\na,{DOG} 1 2 3", "line 2: PredictionString has 4 words"),
     (f"{HEADER}\na,dog 1 1 2 2", "line 2: 'dog' is not a WordNet id"),
     (f"{HEADER}\na,{DOG} 1 1 2 x", "line 2: box (1, 1, 2, x) is not four numbers"),
     (f"{HEADER}\n../a,{DOG} 1 1 2 2", "line 2: the photo's file name '../a' leads out"),
     (f"{HEADER}\n/a,{DOG} 1 1 2 2", "line 2: the photo's file name '/a' leads out"),
-    (f"{HEADER}\na,{DOG} 1 1 2 2\na,{DOG} 1 1 2 2", "line 3: 'a' stands in LOC_val_solution.csv line 2 too"),
+    (f"{HEADER}\na,{DOG} 1 1 2 2\na,{DOG} 1 1 2 2", "line 3: 'a' is listed in LOC_val_solution.csv line 2 too"),
 ]
 
 

@@ -56,7 +56,7 @@ def test_an_empty_mask_or_one_of_another_size_is_said(tmp_path: Path, save: Save
         (("images/1.jpg", "masks/1.png", "masks/1.bmp"), "'1.png' and '1.bmp' in 'masks' are both for this photo"),
         (
             ("images/1.jpg", "images/1.png", "masks/1.png"),
-            "'1.png' in 'masks' is for several photos; call it '1.jpg.png'",
+            "'1.png' in 'masks' is for several photos; rename it to '1.jpg.png'",
         ),
         (("images/1.jpg", "masks/1.png", "ignore/1.png", "ignore/1.tif"), "'1.png' and '1.tif' in 'ignore' are both"),
     ],

@@ -4,15 +4,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evalkit.core.errors import ConfigError, DataError
-from evalkit.core.settings import OPTIONS
-from evalkit.datasets.formats import DATA_FORMATS
-from evalkit.datasets.open import FORMATS, open_image_set
+from evalkit.datasets.open import open_image_set
+from evalkit.datasets.readers.catalog import BUILT_IN, ENTRY_POINTS, READERS, ReaderRegistry, all_readers, reader_names
 
 
 def test_a_csv_file_is_a_manifest_and_a_folder_a_class_folder(
@@ -48,7 +48,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("forced", [False, True])
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("kind", reader_names())
 def test_every_format_is_recognized_and_can_be_forced(tmp_path: Path, kind: str, forced: bool) -> None:
     name, files = LAYOUTS[kind]
     for file, text in files.items():
@@ -60,7 +60,7 @@ def test_every_format_is_recognized_and_can_be_forced(tmp_path: Path, kind: str,
 
 def test_another_format_than_the_data_have_is_refused_by_its_reader(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("image,label\na.png,cat\n")
-    for kind in FORMATS:
+    for kind in reader_names():
         if kind != "csv":
             with pytest.raises(DataError):
                 open_image_set(tmp_path / "x.csv", kind)
@@ -70,9 +70,9 @@ def test_another_format_than_the_data_have_is_refused_by_its_reader(tmp_path: Pa
 
 def test_lists_documentation_and_options_name_every_format() -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
-    assert {one.name for one in DATA_FORMATS if one.name} == set(FORMATS) == set(OPTIONS["data_format"].choices)
-    assert all(f"| `{name}` |" in text for name in FORMATS)
-    assert all(one.example.count("\n") == 1 for one in DATA_FORMATS)
+    assert [reader.option for reader in all_readers() if reader.option] == list(reader_names())
+    assert all(f"| `{name}` |" in text for name in reader_names())
+    assert all(reader.example.count("\n") == 1 for reader in all_readers())
 
 
 def test_the_folder_with_a_dot_is_named(
@@ -96,19 +96,24 @@ def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
 
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("x")
-    with pytest.raises(DataError, match=r"labels\.txt' is neither a folder nor a \.csv file"):
+    with pytest.raises(
+        DataError,
+        match=r"labels\.txt' has no format that is recognized; name one of `list datasets` \(FOLDER, FILE\.csv, ",
+    ):
         open_image_set(tmp_path / "labels.txt")
 
 
 def test_importing_the_readers_imports_nothing_slow() -> None:
-    modules = "open, csv_manifest, class_folder, classes, geometry, arrays, coco, voc, imagenet_csv, mask_folder"
+    modules = "open, classes, geometry, arrays, readers.catalog"
     slow = "{'PIL', 'pycocotools', 'defusedxml', 'tensorflow', 'scipy', 'cv2', 'skimage'}"
-    code = f"import sys; from evalkit.datasets import {modules}; print(sorted({slow} & set(sys.modules)))"
+    imports = "; ".join(f"import evalkit.datasets.{module}" for module in modules.split(", "))
+    code = f"{imports}; evalkit.datasets.readers.catalog.all_readers(); import sys"
+    code += f"; print(sorted({slow} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("kind", ["csv", "coco", "imagenet", "folder", "masks"])
+@pytest.mark.parametrize("kind", ["csv", "imagenet", "folder", "masks"])
 def test_a_forced_format_that_cannot_be_is_said(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "x.csv"
     file.write_text("image,label\na.png,cat\n")
@@ -130,7 +135,7 @@ def test_a_wrong_file_is_not_printed_as_a_whole(tmp_path: Path, kind: str) -> No
     ("files", "named"),
     [
         (("train/cat/1.jpg", "val/dog/1.jpg"), "name one of them, for example {}/val, or its annotations"),
-        (("Images/1.jpg", "Masks/1.png"), "its folders Images, Masks are parts of a set"),
+        (("Images/1.jpg", "Masks/1.png"), "its folders Images, Masks have names of parts of a set"),
         (("images/1.jpg", "labels/1.txt", "data.csv"), "for example {}/labels or its list, {}/data.csv"),
         (("ILSVRC/Data/1.jpg", "LOC_val_solution.csv"), "or its list, {}/LOC_val_solution.csv"),
         (("data/1.jpg", "labels.json"), "or its list, {}/labels.json"),
@@ -179,3 +184,88 @@ def test_imagenets_list_is_known_by_both_columns(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("ImageId,label\na,cat\n")
     with pytest.raises(DataError, match="the column 'image' is missing"):
         open_image_set(tmp_path / "x.csv")
+
+
+def test_coco_folder_without_annotations_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is a folder without annotations/\*\.json or \*\.coco\.json; name the file"):
+        open_image_set(tmp_path, "coco")
+
+
+READER_MODULE = """
+from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.readers.base import Reader
+
+def read(path):
+    return ImageSet(path.name, "words", [], print)
+
+READER = Reader("words", "FILE.words", "words", "a\\nb", "file", read, lambda path: path.suffix == ".words")
+BROKEN = 1
+"""
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReaderRegistry:
+    """The built-in readers, and a module with one of our own on the path."""
+    (tmp_path / "words_reader.py").write_text(READER_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "words_reader", raising=False)
+    registry = ReaderRegistry({name: f"{type(READERS).__module__}:X" for name in ("folder", "csv")})
+    monkeypatch.setattr("evalkit.datasets.open.READERS", registry)
+    return registry
+
+
+def test_registered_reader_opens_its_format(tmp_path: Path, registry: ReaderRegistry) -> None:
+    registry.register("words", "words_reader:READER")
+    (tmp_path / "x.words").write_text("")
+    assert registry.names() == ("folder", "csv", "words")
+    assert open_image_set(tmp_path / "x.words", "words").kind == "words"
+    with pytest.raises(DataError, match="is a folder; --data-format words takes a file"):
+        open_image_set(tmp_path, "words")
+
+
+def test_registered_reader_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "words_reader.py").write_text(READER_MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(READERS, "_targets", {**READERS._targets, "words": "words_reader:READER"})
+    (tmp_path / "x.words").write_text("")
+    assert open_image_set(tmp_path / "x.words").kind == "words"
+    assert "words" in reader_names()
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "message"),
+    [
+        ("csv", "words_reader:READER", "reader 'csv' exists already"),
+        ("words", "words_reader", "target 'words_reader' is not allowed; write module:RECORD"),
+    ],
+)
+def test_registering_refuses(registry: ReaderRegistry, name: str, target: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        registry.register(name, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("words_reader:BROKEN", "words_reader:BROKEN is not a Reader named 'x'"),
+        ("words_reader:READER", "words_reader:READER is not a Reader named 'x'"),
+        ("words_reader:NONE", "reader 'x' cannot be loaded from words_reader:NONE"),
+        ("no_such_module:READER", "cannot be loaded from no_such_module:READER: No module named 'no_such_module'"),
+    ],
+)
+def test_broken_reader_is_named(registry: ReaderRegistry, target: str, message: str) -> None:
+    registry.register("x", target)
+    with pytest.raises(ConfigError, match=message):
+        registry.get("x")
+
+
+def test_entry_points_add_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = [EntryPoint("words", "m:R", ENTRY_POINTS), EntryPoint("csv", "m:R", ENTRY_POINTS)]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: installed if group == ENTRY_POINTS else [])
+    registry = ReaderRegistry({"csv": "here:CSV"}, ENTRY_POINTS)
+    assert registry.names() == ("csv", "words")
+    assert registry._all_targets["csv"] == "here:CSV"
+
+
+def test_catalog_names_are_those_of_the_records() -> None:
+    assert [reader.name for reader in all_readers()] == [*BUILT_IN.names(), *READERS.names()]

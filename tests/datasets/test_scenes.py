@@ -105,7 +105,7 @@ def test_scenes_are_opened_by_name_and_matched_in_sorted_order():
     assert [entry.class_index for entry in matched.entries[:20]] == [make_scene(0, i).class_index for i in range(20)]
     [note] = notes
     assert note == (
-        "scenes: the model's class names are unknown, so its 10 classes are the classes in sorted order: "
+        "scenes: the model's class names are unknown, so its 10 classes in sorted order are the model's outputs: "
         "arrow = 0, crescent = 1, cross = 2, disc = 3, heart = 4, ..."
     )
     assert match_classes(images, CLASS_NAMES, 10, require_labels=True)[1] == []

@@ -100,7 +100,7 @@ WRONG_FILES = [
     ("", "a.xml is not well-formed XML"),
     ("<annotation><object></annotation>", "a.xml is not well-formed XML: mismatched tag: line 1"),
     ("<?xml version='1.0' encoding='none'?><annotation/>", "a.xml is not well-formed XML"),
-    ("<html/>", "a.xml: the outermost element is <html>"),
+    ("<html/>", "a.xml: the root element is <html>"),
     (annotation(thing("cat", 1, 1, 2, 2), filename="/etc/passwd"), "a.xml: the photo's file name '/etc/passwd' leads"),
     (annotation(thing("cat", 1, 1, 2, 2), filename="../../a.png"), "leads out of the photos' folder"),
     (annotation(thing("", 1, 1, 2, 2)), "a.xml object 1: name '' is not allowed"),
@@ -183,7 +183,7 @@ def test_a_filename_of_another_photo_is_not_believed(write: Write, save: Save) -
     folder = write(annotation(thing("cat", 1, 1, 2, 2), filename="a.png"), name="b.xml")
     save("VOC/JPEGImages/b.png", np.zeros((4, 6, 3), np.uint8))
     images = read_voc(folder)
-    with pytest.raises(ImageError, match=r"its filename is 'a.png', its own name that of 'b.png'; both are there"):
+    with pytest.raises(ImageError, match=r"its filename is 'a.png', but 'b.png' has its name; both exist, keep one"):
         images.read(images.entries[0])
 
 

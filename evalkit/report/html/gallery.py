@@ -15,7 +15,8 @@ from evalkit.core.errors import EvalkitError, ImageError
 from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image import LabelledImage
 from evalkit.datasets.image_set import ImageSet
-from evalkit.datasets.open import FORMATS, open_image_set
+from evalkit.datasets.open import open_image_set
+from evalkit.datasets.readers.catalog import reader_names
 from evalkit.report.images.overlay import outlined, overlay
 from evalkit.report.tables.leaderboard import number
 from evalkit.store.database import ImageRow
@@ -99,7 +100,7 @@ class Photos:
         elif images is None:
             try:
                 kind = manifest.data.kind
-                images = open_image_set(manifest.data.source, kind if kind in FORMATS else None)
+                images = open_image_set(manifest.data.source, kind if kind in reader_names() else None)
             except EvalkitError as error:
                 self.problem = str(error)
         self._images = images
