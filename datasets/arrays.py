@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evalkit.core.boxes import rasterize
 from evalkit.core.errors import DataError, ImageError
 from evalkit.core.names import escaped
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.files import require_inside
-from evalkit.datasets.geometry import rasterize, tight_box
+from evalkit.datasets.geometry import tight_box
 from evalkit.datasets.image import UNLABELLED, LabelledImage
 
 __all__ = ["array_entries"]

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.core.boxes import rasterize
 from evalkit.core.errors import ImageError
 from evalkit.datasets.annotations import clipped_box
 from evalkit.datasets.decode import decode_mask, decode_photo, decode_void
 from evalkit.datasets.entry import Box, Entry, Places
-from evalkit.datasets.geometry import rasterize, tight_box
+from evalkit.datasets.geometry import tight_box
 from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.segments import decode_segment
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.core.boxes import rasterize
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Region
 from evalkit.metrics.levels import is_constant, level_ranks, top_level
@@ -18,7 +19,6 @@ __all__ = [
     "PointingGame",
     "RelevanceMassAccuracy",
     "RelevanceRankAccuracy",
-    "box_region",
     "mass_inside",
     "pointing_game",
     "relevance_rank_accuracy",
@@ -82,21 +82,6 @@ def mass_inside(saliency_map: Map, region: Mask) -> float:
     positive = np.maximum(values, 0.0)
     total = float(positive.sum())
     return float(positive[region].sum()) / total if total > 0 else np.nan
-
-
-def box_region(boxes: NDArray[np.float64], size: tuple[int, ...]) -> Mask:
-    """Return the pixels whose centers are in any of the boxes, bool (H, W).
-
-    Args:
-        boxes: float64 (K, 4), x0, y0, x1, y1, half-open: pixel (r, c) is inside if x0 <= c + 0.5 < x1 and
-            y0 <= r + 0.5 < y1.
-        size: (H, W).
-    """
-    rows, columns = np.arange(size[0])[:, None] + 0.5, np.arange(size[1])[None] + 0.5
-    inside = np.zeros(size, dtype=np.bool_)
-    for x0, y0, x1, y1 in boxes:
-        inside |= (rows >= y0) & (rows < y1) & (columns >= x0) & (columns < x1)
-    return inside
 
 
 def relevance_rank_accuracy(saliency_map: Map, region: Mask) -> float:
@@ -179,7 +164,7 @@ class EnergyPointingGame(RegionMetric):
 
     def score_region(self, saliency_map: Map, region: Region) -> float:
         """Return ``mass_inside`` of the union of the boxes."""
-        inside = box_region(region.boxes, saliency_map.shape)
+        inside = rasterize(region.boxes, saliency_map.shape)
         return mass_inside(region.counted(saliency_map), region.counted(inside))
 
 

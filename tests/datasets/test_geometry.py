@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evalkit.core.boxes import rasterize
 from evalkit.core.errors import ConfigError
-from evalkit.datasets.geometry import fit, rasterize, tight_box
+from evalkit.datasets.geometry import fit, tight_box
 from evalkit.datasets.image import LabelledImage
 
 

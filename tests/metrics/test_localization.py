@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evalkit.core.boxes import rasterize
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Region
 from evalkit.metrics.localization import (
@@ -12,7 +13,6 @@ from evalkit.metrics.localization import (
     PointingGame,
     RelevanceMassAccuracy,
     RelevanceRankAccuracy,
-    box_region,
     mass_inside,
     pointing_game,
     relevance_rank_accuracy,
@@ -87,7 +87,7 @@ def test_the_level_that_straddles_k_counts_in_proportion():
 
 def test_boxes_are_rasterized_by_pixel_centers():
     np.testing.assert_array_equal(
-        box_region(np.array([[0.5, 0.0, 2.5, 1.0], [3.0, 0.6, 4.0, 2.0]]), (2, 4)),
+        rasterize(np.array([[0.5, 0.0, 2.5, 1.0], [3.0, 0.6, 4.0, 2.0]]), (2, 4)),
         [[True, True, False, False], [False, False, False, True]],
     )
 

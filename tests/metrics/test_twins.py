@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evalkit.core.boxes import rasterize
 from evalkit.metrics.boxes import MaxBoxAccV1, MaxBoxAccV2, PxAP
 from evalkit.metrics.case import Region
 from evalkit.metrics.complexity import gini_index
@@ -14,7 +15,6 @@ from evalkit.metrics.localization import (
     PointingGame,
     RelevanceMassAccuracy,
     RelevanceRankAccuracy,
-    box_region,
 )
 from evalkit.metrics.perturbation import (
     AverageDrop,
@@ -157,4 +157,4 @@ def test_boxes_and_pixels_over_a_set(draw, ignoring):
         ]
         same(float(metric.aggregate(np.mean(statistics, axis=0))), twin(maps, what, ignores))
     for boxes in truths:
-        np.testing.assert_array_equal(box_region(boxes, SIZE), twins.box_union(boxes, SIZE))
+        np.testing.assert_array_equal(rasterize(boxes, SIZE), twins.box_union(boxes, SIZE))
