@@ -1,4 +1,4 @@
-"""What readers of downloaded annotations share: numbers and boxes checked, paths kept inside."""
+"""Checks of downloaded annotations: numbers, boxes, and paths below the photos' folder."""
 
 from __future__ import annotations
 
@@ -29,23 +29,27 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def is_number(value: object) -> bool:
-    """Tell whether a value from a file is a finite number of a size that pixels can have."""
+    """Return whether a value from a file is a finite number within the range of pixel coordinates."""
     return type(value) in (int, float) and -(2**53) < value < 2**53  # type: ignore[operator]
 
 
 def to_number(text: str) -> float:
-    """Return the number that a text is; ValueError for anything else, and for Python's own ``1_000``."""
+    """Return the number in a text.
+
+    Raises:
+        ValueError: the text is no number, or is one only in Python, such as ``1_000``.
+    """
     if "_" in text:
         raise ValueError(text)
     return float(text)
 
 
 def clipped_box(edges: Sequence[object], size: tuple[int, int] | None) -> Box | str:
-    """Return a box, half-open in pixels, with a rounding pixel beyond the photo cut off; or what is wrong with it.
+    """Return a half-open box in pixels, clipped if it exceeds the photo by at most one pixel, or why it is not allowed.
 
     Args:
         edges: x0, y0, x1, y1, unchecked.
-        size: height and width of the photo, where known.
+        size: height and width of the photo; None if unknown.
     """
     if not all(map(is_number, edges)):
         return f"box ({_listed(edges)}) is not four finite numbers"
@@ -67,17 +71,17 @@ def _listed(edges: Sequence[object]) -> str:
 def relative_name(name: object, where: str) -> str:
     """Return a file's name as a posix path below the photos' folder.
 
-    Annotations come from elsewhere: they may not name files anywhere on this machine.
+    Downloaded annotations must not name files elsewhere on this machine.
 
     Args:
-        name: from the file.
-        where: for the message, e.g. ``"val.json image 7"``.
+        name: name from the file, unchecked.
+        where: origin for messages, e.g. ``"val.json image 7"``.
 
     Raises:
-        DataError: not a text, empty, absolute, or with a part ``..``.
+        DataError: the name is not a text, is empty or absolute, or has a part ``..``.
     """
     if not isinstance(name, str) or not name.strip():
-        raise DataError(f"{where}: the photo's file name is {name!r}; a path below the photos' folder is needed")
+        raise DataError(f"{where}: the photo's file name is {name!r}; give a path below the photos' folder")
     if not is_text(name):
         raise DataError(
             f"{where}: the photo's file name {name!a} is not valid text (control or half characters); rename it"
@@ -86,7 +90,7 @@ def relative_name(name: object, where: str) -> str:
     if posix.startswith("/") or _DRIVE.match(posix) or ".." in posix.split("/"):
         raise DataError(
             f"{where}: the photo's file name '{name}' leads out of the photos' folder; absolute paths and '..' are not "
-            "allowed there; a CSV manifest may name any file"
+            "allowed here; a CSV manifest may name any file"
         )
     return PurePosixPath(posix).as_posix()
 
@@ -95,7 +99,7 @@ def read_bytes(path: Path) -> bytes:
     """Return a file's contents.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -104,35 +108,37 @@ def read_bytes(path: Path) -> bytes:
 
 
 def require_unique(entries: Iterable[Entry]) -> None:
-    """Raise DataError if two entries are the same class in the same photo, whatever the annotations call it."""
+    """Raise DataError if two entries have the same photo and class."""
     first: dict[tuple[Path | None, str], str] = {}
     for entry in entries:
-        same = entry.path, entry.label
-        if same in first:
-            raise DataError(f"{entry.where} and {first[same]} name the same photo and class; keep one of them")
-        first[same] = entry.where
+        photo_and_class = entry.path, entry.label
+        if photo_and_class in first:
+            raise DataError(
+                f"{entry.where} and {first[photo_and_class]} name the same photo and class; keep one of them"
+            )
+        first[photo_and_class] = entry.where
 
 
 class LeftOut:
-    """Counts what a reader leaves out, and says it in a sentence for each reason."""
+    """Counts what a reader leaves out, by reason."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Create empty counts."""
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
-    def add(self, reason: str, what: str) -> None:
-        """Count one more.
+    def add(self, reason: str, item: str) -> None:
+        """Count one item.
 
         Args:
-            reason: e.g. ``"annotations of images that are not listed"``.
-            what: it, for the first one's name.
+            reason: reason, e.g. ``"annotations of images that are not listed"``.
+            item: name of the item; the note gives that of the first.
         """
         self._counts[reason] += 1
-        self._first.setdefault(reason, escaped(what))
+        self._first.setdefault(reason, escaped(item))
 
     def notes(self, name: str) -> list[str]:
-        """Return a sentence for each reason, with the count and the first one."""
+        """Return a sentence for each reason, with the count and the first item."""
         return [
             f"{name}: left out: {count} {reason} (the first: {self._first[reason]})"
             for reason, count in self._counts.items()

@@ -1,4 +1,4 @@
-"""``--class-map FILE``: which outputs of the model a class of the images stands for."""
+"""``--class-map FILE``: the model's outputs for each class of the images."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["ClassMap", "read_class_map"]
 Named = int | str
 _EXPECTED = (
     'expected: JSON {"dog": [151, "n02085620", "beagle"], "cat": 281}, or CSV with the columns class,output, one row '
-    "an output"
+    "per output"
 )
 
 
 @dataclass(frozen=True)
 class ClassMap:
-    """What each class of a set stands for.
+    """The model's outputs for each class of a set.
 
     Attributes:
-        name: of the file, for messages.
-        outputs: class to outputs, each an index, a name or a WordNet id; none = leave the class out.
+        name: name of the file, for messages.
+        outputs: outputs by class, each an index, a name or a WordNet id; an empty tuple leaves the class out.
     """
 
     name: str
@@ -35,19 +35,19 @@ class ClassMap:
 def read_class_map(path: Path) -> ClassMap:
     """Read a class map: JSON (an object of indices, names or lists of them), or CSV (``class,output``).
 
-    In a CSV an output of digits alone is an index; an empty one leaves the class out.
+    In a CSV an output of digits only is an index; an empty one leaves the class out.
 
     Args:
-        path: UTF-8, with or without byte order mark.
+        path: path of a UTF-8 file, with or without byte order mark.
 
     Raises:
-        ConfigError: the file is missing, neither of the two, or names a class twice.
+        ConfigError: the file is missing, is neither JSON nor CSV, or names a class twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # bytes that are no text, or a name with a zero byte, are ValueErrors
-        said = getattr(error, "strerror", None) or error
-        raise ConfigError(f"--class-map '{path}' cannot be read: {said}; {_EXPECTED}") from error
+    except (OSError, ValueError) as error:  # ValueError: bytes that are not UTF-8, or a path with a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--class-map '{path}' cannot be read: {reason}; {_EXPECTED}") from error
     outputs = _from_json(text, path) if text.lstrip()[:1] in ("{", "[") else _from_csv(path)
     if not outputs:
         raise ConfigError(f"--class-map '{path}' maps no class; {_EXPECTED}")
@@ -56,11 +56,11 @@ def read_class_map(path: Path) -> ClassMap:
 
 def _from_json(text: str, path: Path) -> dict[str, tuple[Named, ...]]:
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        by_name = dict(pairs)
+        if len(by_name) < len(pairs):
             twice = next(key for key, _ in pairs if [name for name, _ in pairs].count(key) > 1)
-            raise ConfigError(f"--class-map '{path}': the class '{twice}' stands there twice; keep one")
-        return found
+            raise ConfigError(f"--class-map '{path}': the class '{twice}' is there twice; keep one")
+        return by_name
 
     try:
         document = json.loads(text, object_pairs_hook=unique)
@@ -80,14 +80,14 @@ def _listed(name: str, given: object, path: Path) -> tuple[Named, ...]:
     for value in values:
         if not isinstance(value, int | str) or isinstance(value, bool) or value == "":
             raise ConfigError(
-                f"--class-map '{path}': class '{name}' stands for {str(value)[:40]!r}; give an index, "
+                f"--class-map '{path}': class '{name}' has the output {str(value)[:40]!r}; give an index, "
                 "a name or a WordNet id"
             )
     return tuple(dict.fromkeys(values))
 
 
 def _from_csv(path: Path) -> dict[str, tuple[Named, ...]]:
-    found: dict[str, list[Named]] = {}
+    by_class: dict[str, list[Named]] = {}
     try:
         lines = csv_lines(path)
         header = next(lines, None)
@@ -100,10 +100,10 @@ def _from_csv(path: Path) -> dict[str, tuple[Named, ...]]:
             if len(line.fields) != 2 or not line.fields[0]:
                 raise ConfigError(f"--class-map: {line.where} is not a class and an output; {_EXPECTED}")
             name, output = line.fields
-            outputs = found.setdefault(name, [])
+            outputs = by_class.setdefault(name, [])
             if output:
                 short = output.isascii() and output.isdigit() and len(output) < 10
                 outputs.append(int(output) if short else output)
     except DataError as error:
         raise ConfigError(f"--class-map: {error}") from error
-    return {name: tuple(dict.fromkeys(outputs)) for name, outputs in found.items()}
+    return {name: tuple(dict.fromkeys(outputs)) for name, outputs in by_class.items()}

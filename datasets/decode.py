@@ -1,4 +1,4 @@
-"""File contents to pixels, by Pillow. Whatever goes wrong is an ImageError whose message can be stored."""
+"""From file contents to pixels, by Pillow. Every failure is an ImageError whose message can be stored."""
 
 from __future__ import annotations
 
@@ -18,48 +18,47 @@ if TYPE_CHECKING:
 
 __all__ = ["decode_mask", "decode_photo", "decode_void"]
 
-# Pillow knows many more; some of them start other programs.
+# Pillow reads many more; some of them start other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _LONGEST_REASON = 200
 _JPEG = b"\xff\xd8\xff"
-_VOID_INDEX, _VOID_COLOR = 255, (224, 224, 192)  # Pascal VOC's: "do not judge this pixel"
+_VOID_INDEX, _VOID_COLOR = 255, (224, 224, 192)  # as in Pascal VOC
 
 
 def decode_photo(data: bytes) -> NDArray[np.uint8]:
     """Decode a photo.
 
-    The photo is turned upright by its EXIF orientation: boxes and masks are understood to refer to the upright photo,
-    as every viewer shows it. Transparency is shown over white. Gray becomes RGB, 16-bit gray is divided by 257 and
-    rounded, CMYK is converted without a color profile; of an animation the first frame counts.
+    The photo is turned upright by its EXIF orientation, as viewers show it; boxes and masks refer to the upright photo.
+    Transparent pixels are blended with white. Gray becomes RGB, 16-bit gray is divided by 257 and rounded, CMYK is
+    converted without a color profile. Only the first frame of an animation is read.
 
     Args:
-        data: the contents of a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file.
+        data: contents of a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file.
 
     Returns:
         uint8 (H, W, 3), C-contiguous, RGB, 0..255.
 
     Raises:
-        ImageError: the file is damaged, of another format, or has more pixels than Pillow's limit.
+        ImageError: the file is damaged, has another format, or has more pixels than Pillow's limit.
     """
     with _image_errors():
         return _rgb(_open_upright(data))
 
 
 def decode_mask(data: bytes) -> NDArray[np.bool_]:
-    """Decode a mask: every pixel that is neither zero (black) nor fully transparent is the object's.
+    """Decode a mask: every pixel that is neither zero (black) nor fully transparent belongs to the object.
 
-    Masks must be saved without loss: the zeros of a JPEG or a lossy WebP do not stay zero. A palette must say the same
-    by its index (0 = not the object) as by its color (black = not the object). Pascal VOC's void is not the object: see
-    ``decode_void``.
+    The format must be lossless: the zeros of a JPEG or a lossy WebP do not stay zero. In a palette image, index 0 and
+    black must mark the same pixels. Pascal VOC's void does not belong to the object: see ``decode_void``.
 
     Args:
-        data: the contents of a file that ``decode_photo`` could read.
+        data: contents of a file of a format that ``decode_photo`` reads.
 
     Returns:
         bool (H, W).
 
     Raises:
-        ImageError: as ``decode_photo``; a lossy format, or a palette that can be read two ways.
+        ImageError: as ``decode_photo``; or the format is lossy, or the palette is ambiguous.
     """
     with _image_errors():
         image = _open_upright(data)
@@ -84,12 +83,12 @@ def decode_mask(data: bytes) -> NDArray[np.bool_]:
 
 
 def decode_void(data: bytes) -> NDArray[np.bool_]:
-    """Decode a mask's void: pixels of palette index 255 in Pascal VOC's own color, (224, 224, 192).
+    """Decode a mask's void: pixels of palette index 255 whose color is Pascal VOC's (224, 224, 192).
 
-    Any other 255, such as white in a gray mask, is the object.
+    Any other 255, such as white in a gray mask, belongs to the object.
 
     Args:
-        data: the contents of a file that ``decode_mask`` could read.
+        data: contents of a file that ``decode_mask`` can read.
 
     Returns:
         bool (H, W).
@@ -125,22 +124,22 @@ def _image_errors() -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"cannot be decoded: more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS}") from error
     except Exception as error:
-        # Damaged files raise nearly every class there is, from SyntaxError to struct.error.
-        said = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ImageError(f"cannot be decoded: {said[:_LONGEST_REASON]}") from error
+        # Damaged files raise errors of nearly every class, from SyntaxError to struct.error.
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ImageError(f"cannot be decoded: {reason[:_LONGEST_REASON]}") from error
 
 
 def _open_upright(data: bytes) -> Image.Image:
     from PIL import Image, ImageOps
 
     image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    for key in ("xmp", "XML:com.adobe.xmp"):  # where Pillow looks for an orientation too, and viewers do not
+    for key in ("xmp", "XML:com.adobe.xmp"):  # Pillow reads an orientation here too, viewers do not
         image.info.pop(key, None)
     return ImageOps.exif_transpose(image)
 
 
 def _is_wide(image: Image.Image) -> bool:
-    """Whether a pixel is one number of more than 8 bits."""
+    """Return whether a pixel is one number of more than 8 bits."""
     return image.mode == "F" or image.mode.startswith("I")
 
 

@@ -1,4 +1,4 @@
-"""What is known of an image before it is read."""
+"""The facts about an image that are known before it is read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Places:
-    """Some pixels of a photo, said in up to three ways; all of them together are meant.
+    """A set of pixels of a photo: the union of boxes, masks and outlines.
 
     Attributes:
         boxes: x0, y0, x1, y1 in pixels of the upright photo, half-open.
-        masks: files whose non-zero pixels are meant.
-        segments: outlines as COCO writes them, each as compact JSON: a list of polygons, or a run-length encoding.
+        masks: files whose non-zero pixels belong to the set.
+        segments: COCO's outlines, each as compact JSON: a list of polygons, or a run-length encoding.
     """
 
     boxes: tuple[Box, ...] = ()
@@ -29,30 +29,30 @@ class Places:
     segments: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether any place is meant."""
+        """Return whether there is any box, mask or outline."""
         return bool(self.boxes or self.masks or self.segments)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of an image before it is read.
+    """The facts about an image that are known before it is read.
 
     Attributes:
         id: unique within the set.
-        path: the photo's file; None for images in memory.
-        class_index: the model's output; None where only the label is known, or nothing.
-        label: the class in words; may be empty.
-        boxes: x0, y0, x1, y1 in pixels of the upright photo, half-open.
-        masks: files whose non-zero pixels are the object.
-        size_bytes: of the photo's file; of the pixels for images in memory.
-        mtime_ns: when the photo's file was last changed; 0 for images in memory.
-        where: the place that names the image, e.g. ``"labels.csv line 7"``, for messages.
-        problem: why the photo cannot be read, where that is known already; else empty.
+        path: path of the photo; None for images in memory.
+        class_index: index of the model's output; None if only the label is known, or neither.
+        label: name of the class; may be empty.
+        boxes: boxes of the object: x0, y0, x1, y1 in pixels of the upright photo, half-open.
+        masks: files whose non-zero pixels belong to the object.
+        size_bytes: size of the photo's file; of the pixels for images in memory.
+        mtime_ns: time when the photo's file was last changed; 0 for images in memory.
+        where: origin of the entry for messages, e.g. ``"labels.csv line 7"``.
+        problem: reason why the image cannot be read, if already known; else empty.
         contents: sha256 of pixels and region of images in memory, which have no time of change; else empty.
-        segments: the object's outlines, as in ``Places``.
-        ignore: places that are neither the object nor its surroundings, e.g. crowds.
-        size: height and width in pixels of the upright photo, as the set says; None where it does not.
-        outputs: the model's outputs that the class stands for, where they are several; ``class_index`` is the first.
+        segments: outlines of the object, as in ``Places``.
+        ignore: pixels that are neither object nor background, e.g. crowds.
+        size: height and width in pixels of the upright photo as the annotations give them; None if they do not.
+        outputs: the model's outputs for the class if there are several; ``class_index`` is the first; else empty.
     """
 
     id: str
@@ -73,22 +73,22 @@ class Entry:
 
     @property
     def has_region(self) -> bool:
-        """Whether the place of the object is said, by boxes, masks or outlines; images in memory keep theirs apart."""
+        """Whether the entry gives a region by boxes, masks or outlines; the masks of images in memory are not here."""
         return bool(self.boxes or self.masks or self.segments)
 
     @property
     def file(self) -> str:
-        """The photo's file as an absolute path that can be stored as text; empty for images in memory."""
+        """The photo's absolute path, in a form that can be stored as text; empty for images in memory."""
         return "" if self.path is None else _storable(self.path)
 
     @property
     def truth_digest(self) -> str:
-        """The sha256 of class and place: whatever, besides the photo's pixels, can move a score.
+        """The sha256 of class and region: all that can change a score besides the photo's pixels.
 
-        Mask files are looked at whenever this is asked, but not read.
+        It includes the size and time of change of mask files, which are not read.
         """
         facts: list[Any] = [self.class_index, self.label, *_facts(Places(self.boxes, self.masks)), self.contents]
-        if self.segments or self.ignore:  # what most sets lack is not in the digest, which older runs hold
+        if self.segments or self.ignore:  # added only if present, so that digests of older runs stay valid
             facts += [self.segments, *_facts(self.ignore), self.ignore.segments]
         if self.size:
             facts.append({"size": self.size})
@@ -103,12 +103,12 @@ def _facts(places: Places) -> tuple[list[list[float]], list[tuple[str, int, int]
 
 def _mask_stamp(mask: Path) -> tuple[str, int, int]:
     try:
-        found = mask.stat()
+        status = mask.stat()
     except (OSError, ValueError):
         return _storable(mask), -1, 0
-    return _storable(mask), found.st_size, found.st_mtime_ns
+    return _storable(mask), status.st_size, status.st_mtime_ns
 
 
 def _storable(path: Path) -> str:
-    # A name that is no text in the system's encoding keeps what tells it from others.
+    # Bytes that are not text in the system's encoding are escaped, so that different names stay different.
     return os.path.abspath(path).encode("utf-8", "backslashreplace").decode()  # noqa: PTH100 - ten times as fast

@@ -1,4 +1,4 @@
-"""Images that stand in files: what planning looks at, and how one is read."""
+"""Images in files: their size and time of change for planning, and how they are read."""
 
 from __future__ import annotations
 
@@ -46,37 +46,37 @@ class _Mask(NamedTuple):
 
 
 def file_facts(path: Path) -> tuple[int, int, str]:
-    """Look at a photo's file without reading it.
+    """Return the facts about a file that need no reading.
 
     Returns:
-        Its size in bytes, its time of change in nanoseconds, and why it cannot be read (empty if it can).
+        Its size in bytes, its time of change in nanoseconds, and the reason why it cannot be read (empty if it can).
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return 0, 0, MISSING
     except (OSError, ValueError) as error:
         return 0, 0, f"cannot be read: {_system_reason(error)}"
-    return found.st_size, found.st_mtime_ns, "" if stat.S_ISREG(found.st_mode) else "not a file"
+    return status.st_size, status.st_mtime_ns, "" if stat.S_ISREG(status.st_mode) else "not a file"
 
 
 def read_annotated(entry: Entry) -> LabelledImage:
-    """Read as ``read_from_file`` does; a rounding pixel of a box beyond the photo is cut off, see ``clipped_box``."""
+    """Read an image as ``read_from_file``, but clip boxes that exceed the photo by a pixel of rounding."""
     return read_from_file(entry, rounded=True)
 
 
 def read_from_file(entry: Entry, *, rounded: bool = False) -> LabelledImage:
-    """Read a photo and its truth at the photo's own size.
+    """Read a photo and its region at the photo's own size.
 
-    With masks or outlines the region is their union and exact, and the boxes are their tight boxes; else the region is
-    drawn from the boxes by pixel centers. What is the object is never ignored.
+    With masks or outlines the region is their union and exact, and the boxes are their tight boxes; otherwise the
+    region is rasterized from the boxes by pixel centers. Pixels of the region are never ignored.
 
     Args:
-        entry: of a set whose photos are files.
-        rounded: boxes may reach a pixel beyond the photo, whose size their reader did not know.
+        entry: entry of a set whose photos are files.
+        rounded: whether boxes may exceed the photo by a pixel; it is cut off.
 
     Raises:
-        ImageError: the photo or a mask is missing, damaged, empty or of the wrong size, or the photo is smaller than
+        ImageError: the photo or a mask is missing, damaged, empty or has the wrong size, or the photo is smaller than
             its box.
     """
     if entry.path is None:
@@ -85,12 +85,12 @@ def read_from_file(entry: Entry, *, rounded: bool = False) -> LabelledImage:
     pixels = decode_photo(data)
     size = (pixels.shape[0], pixels.shape[1])
     if entry.size not in (None, size):
-        said = f"{entry.size[1]} x {entry.size[0]}" if entry.size else ""
-        raise ImageError(f"the photo is {size[1]} x {size[0]} (width x height, upright), but said to be {said}")
+        stated = f"{entry.size[1]} x {entry.size[0]}" if entry.size else ""
+        raise ImageError(f"the photo is {size[1]} x {size[0]} (width x height, upright), its annotation says {stated}")
     class_index = UNLABELLED if entry.class_index is None else entry.class_index
     if rounded:
         entry = replace(entry, boxes=tuple(_clipped(box, size) for box in entry.boxes))
-    region, boxes, void = _truth(entry, size)
+    region, boxes, void = _region(entry, size)
     return LabelledImage(
         id=entry.id,
         pixels=pixels,
@@ -105,11 +105,11 @@ def read_from_file(entry: Entry, *, rounded: bool = False) -> LabelledImage:
 
 
 def region_share(entry: Entry, read: Callable[[Entry], LabelledImage]) -> float | None:
-    """Return the share of the photo that the object takes, 0..1; None where its place is not known.
+    """Return the fraction of the photo that the object covers, 0..1; None if there is no region.
 
     Args:
-        entry: of any set.
-        read: reads the image, where its size or its mask is not known without.
+        entry: entry of any set.
+        read: function that reads an image; called only if the region needs the photo's size or a mask.
 
     Raises:
         ImageError: the image cannot be used.
@@ -119,12 +119,12 @@ def region_share(entry: Entry, read: Callable[[Entry], LabelledImage]) -> float 
     if entry.path is not None and not entry.has_region:
         return None
     undecoded = entry.size is not None and not entry.masks
-    region = _truth(entry, entry.size)[0] if entry.size and undecoded else read(entry).region
+    region = _region(entry, entry.size)[0] if entry.size and undecoded else read(entry).region
     return None if region is None else float(region.mean())
 
 
 def require_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> None:
-    """Raise ImageError if a box reaches beyond a photo of this height and width."""
+    """Raise ImageError if a box exceeds a photo of this height and width."""
     height, width = size
     for x0, y0, x1, y1 in boxes:
         if x1 > width or y1 > height:
@@ -132,16 +132,16 @@ def require_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> None:
 
 
 def _clipped(box: Box, size: tuple[int, int]) -> Box:
-    found = clipped_box(box, size)
-    if isinstance(found, str):
-        raise ImageError(found)
-    return found
+    clipped = clipped_box(box, size)
+    if isinstance(clipped, str):
+        raise ImageError(clipped)
+    return clipped
 
 
-def _truth(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[np.float64] | None, Pixels | None]:
+def _region(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[np.float64] | None, Pixels | None]:
     """Return region, boxes, and the void of the masks."""
     if entry.masks or entry.segments:
-        # One after the other: outlines may be many, and photos large.
+        # One at a time, to save memory: there may be many outlines, and large photos.
         region, void = np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
         tight = []
         for path in entry.masks:
@@ -167,7 +167,7 @@ def _truth(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[
 
 
 def _ignored(places: Places, void: Pixels | None, region: Pixels | None, size: tuple[int, int]) -> Pixels | None:
-    """Return the pixels to be ignored, or None if there are none."""
+    """Return the ignored pixels, or None if there are none."""
     ignored = np.zeros(size, dtype=np.bool_) if void is None else void.copy()
     for path in places.masks:
         ignored |= _mask(path, size).object
@@ -194,18 +194,16 @@ def _mask(path: Path, size: tuple[int, int]) -> _Mask:
     except ImageError as error:
         raise ImageError(f"mask: {error}") from error
     if mask.object.shape != size:
-        found = mask.object.shape
-        raise ImageError(
-            f"the mask is {found[1]} x {found[0]}, the photo {size[1]} x {size[0]} (width x height, upright)"
-        )
+        height, width = mask.object.shape
+        raise ImageError(f"the mask is {width} x {height}, the photo {size[1]} x {size[0]} (width x height, upright)")
     return mask
 
 
 def contents_of(path: Path) -> bytes:
-    """Return what a file of at most 2 GB holds.
+    """Return the contents of a file of at most 2 GB.
 
     Raises:
-        ImageError: it is missing, larger, no file, or cannot be read.
+        ImageError: the file is missing, larger, no regular file, or cannot be read.
     """
     size_bytes, _, problem = file_facts(path)
     if problem:

@@ -1,9 +1,9 @@
-"""One geometry for pixels, boxes and masks: what resizes the photo resizes its truth."""
+"""From a photo to the model's input: pixels, boxes and masks are resized together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +12,24 @@ from evalkit.core.boxes import rasterize
 from evalkit.core.errors import ConfigError, nearest
 from evalkit.datasets.image import LabelledImage
 
-__all__ = ["Geometry", "fit", "seen_window", "tight_box"]
+__all__ = ["DEFAULT_GEOMETRY", "Geometry", "fit", "geometry_of", "seen_window", "tight_box"]
 
 Geometry = Literal["squash", "center-crop"]
+DEFAULT_GEOMETRY: Geometry = "squash"
 
 
 @dataclass(frozen=True)
 class _Axis:
     """The affine map of one axis, ``fitted = photo * numerator / denominator - offset``.
 
-    Whole numbers throughout, so that an edge that falls on a pixel center does so exactly.
+    All are whole numbers, so that an edge on a pixel center is computed exactly.
 
     Attributes:
         source: length of the photo in its own pixels.
         target: length of the fitted image in its pixels.
-        numerator: fitted pixels ...
-        denominator: ... that this many photo pixels turn into.
-        offset: fitted pixels cut off at the start.
+        numerator: number of fitted pixels that ``denominator`` photo pixels become.
+        denominator: number of photo pixels that become ``numerator`` fitted pixels.
+        offset: number of fitted pixels cut off at the start.
     """
 
     source: int
@@ -39,7 +40,7 @@ class _Axis:
 
     @property
     def pixel_size(self) -> float:
-        """Photo pixels that one fitted pixel spans."""
+        """The number of photo pixels in one fitted pixel."""
         return self.denominator / self.numerator
 
     @property
@@ -48,13 +49,13 @@ class _Axis:
         return self.source == self.target and self.numerator == self.denominator
 
     def window(self) -> tuple[float, float]:
-        """Return the part of the photo that is seen, in photo pixels."""
+        """Return the start and end of the visible part of the photo, in photo pixels."""
         start = self.offset * self.denominator / self.numerator
         end = (self.offset + self.target) * self.denominator / self.numerator
         return start, min(end, self.source)
 
     def to_fitted(self, photo: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Move coordinates from the photo into the fitted image and clip them to its frame."""
+        """Return photo coordinates in the fitted image, clipped to its frame."""
         moved = photo * self.numerator / self.denominator - self.offset
         return np.asarray(np.clip(moved, 0, self.target), dtype=np.float64)
 
@@ -65,26 +66,24 @@ class _Axis:
 
 
 def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry) -> LabelledImage:
-    """Bring a labelled image to the model's input size, its truth along with it.
+    """Resize a labelled image, with its region, to the model's input size.
 
-    ``squash`` resizes height and width independently. ``center-crop`` enlarges or shrinks both by
-    ``max(height / H, width / W)`` and keeps the middle, beginning at a whole pixel of the result (as resizing the
-    shorter side and cropping does). Either way the photo is resampled once, by Pillow's antialiased bilinear filter;
-    a photo that has the size already keeps its bytes.
+    ``squash`` resizes height and width independently. ``center-crop`` scales both by ``max(height / H, width / W)`` and
+    keeps the middle, from a whole pixel of the result on (as resizing the shorter side and cropping does). The photo is
+    resampled once, by Pillow's antialiased bilinear filter; a photo of the right size keeps its bytes.
 
-    Boxes are moved as floats and clipped to the frame; those wholly outside it are dropped. The region is drawn anew
+    Boxes are scaled as floats and clipped to the frame; those outside it are dropped. The region is rasterized again
     from the boxes by pixel centers; an exact region, and ignored pixels, are sampled at the pixel centers. If nothing
-    of the region is left, ``region`` is all False and ``boxes`` keeps what is left of the boxes, perhaps no row:
-    neither becomes None.
+    of the region is left, ``region`` is all False and ``boxes`` has the rows that are left, or none: neither is None.
 
     Args:
-        image: at any size.
+        image: image of any size.
         size: height and width in pixels.
         geometry: ``squash`` or ``center-crop``.
 
     Returns:
-        The image with pixels uint8 (height, width, 3), truth on the same grid and ``pixel_size`` multiplied by the
-        photo pixels that one of its pixels spans.
+        The image with pixels uint8 (height, width, 3), its region on the same grid, and ``pixel_size`` multiplied by
+        the number of photo pixels in one of its pixels.
 
     Raises:
         ConfigError: an unknown geometry, or a size below 1 x 1.
@@ -100,7 +99,7 @@ def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry) -> Labe
     ignore = image.ignore
     if ignore is not None:
         ignore = ignore[np.ix_(down.sampled(), across.sampled())]
-        # A box is drawn anew, so its border can move by a pixel: what is the object stays the object.
+        # The border of a box can move by a pixel, and ignored pixels must stay outside the region.
         ignore = ignore if region is None else ignore & ~region
     pixel_size = (image.pixel_size[0] * down.pixel_size, image.pixel_size[1] * across.pixel_size)
     return replace(image, pixels=pixels, region=region, boxes=boxes, pixel_size=pixel_size, ignore=ignore)
@@ -109,7 +108,7 @@ def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry) -> Labe
 def seen_window(
     photo_size: tuple[int, ...], size: tuple[int, ...], geometry: Geometry
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return the part of a photo that ``fit`` shows the model.
+    """Return the part of a photo that the model sees after ``fit``.
 
     Args:
         photo_size: height and width of the photo in pixels.
@@ -126,8 +125,22 @@ def seen_window(
     return down.window(), across.window()
 
 
+def geometry_of(name: str | None) -> Geometry:
+    """Return the geometry of a name, or the default for None.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+    if name is None:
+        return DEFAULT_GEOMETRY
+    for geometry in get_args(Geometry):
+        if name == geometry:
+            return cast("Geometry", geometry)
+    raise ConfigError(f"unknown geometry '{name}': {nearest(name, get_args(Geometry))}")
+
+
 def tight_box(region: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Return the smallest half-open box x0, y0, x1, y1 around the True pixels, one at least, of a bool (H, W)."""
+    """Return the smallest half-open box x0, y0, x1, y1 around the True pixels of a bool (H, W), which has some."""
     rows = np.flatnonzero(region.any(axis=1))
     columns = np.flatnonzero(region.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
@@ -136,13 +149,11 @@ def tight_box(region: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 def _axes(photo: tuple[int, ...], size: tuple[int, int], geometry: Geometry) -> tuple[_Axis, _Axis]:
     height, width = size
     if min(height, width) < 1:
-        raise ConfigError(f"an image of {height} x {width} pixels is not allowed; it takes 1 x 1 or more")
+        raise ConfigError(f"an image of {height} x {width} pixels is not allowed; give 1 x 1 or more")
     rows, columns = photo
-    if geometry == "squash":
+    if geometry_of(geometry) == "squash":
         return _Axis(rows, height, height, rows, 0), _Axis(columns, width, width, columns, 0)
-    if geometry != "center-crop":
-        raise ConfigError(f"unknown geometry '{geometry}': {nearest(geometry, get_args(Geometry))}")
-    # The axis that needs the larger factor is kept whole; compared without division, so that ties are ties.
+    # The axis with the larger factor is not cropped; compared without division, so that ties are exact.
     numerator, denominator = (height, rows) if height * columns >= width * rows else (width, columns)
     return (
         _centered(rows, height, numerator, denominator),

@@ -1,4 +1,4 @@
-"""One labelled image: the noun that explainers and metrics work on."""
+"""One labelled image, the input of explainers and metrics."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ UNLABELLED = -1
 
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
-    """A photo, its class and, where known, the place of the object.
+    """An image, its class and, if known, the region of the object.
 
-    ``region is None`` means that nobody said where the object is. A region without a True pixel means that it was
-    said, but that nothing of it is left at this size or in this crop; ``boxes`` may then have no row.
+    ``region is None`` means that the region is unknown. A region without a True pixel means that nothing of a known
+    region is left at this size or in this crop; ``boxes`` may then have no row.
 
     Attributes:
         id: unique within the set; for files the path as written in the manifest or relative to the folder, posix.
         pixels: uint8 (H, W, 3), RGB, 0..255.
-        class_index: the model's output that the label stands for; -1 when unlabelled.
-        label: the class in words; may be empty.
-        region: bool (H, W), the object's pixels if ``exact``, else the pixels whose centers lie in a box.
-        boxes: float64 (K, 4), x0, y0, x1, y1 in pixels, half-open; None exactly where ``region`` is None.
-        exact: the region is the object's own pixels, not the union of its boxes.
-        pixel_size: how many of the photo's own pixels one pixel of ``pixels`` spans, (down, across).
-        sha256: of the photo's file contents; for arrays of the shape and the pixels.
-        ignore: bool (H, W), pixels that are neither the object nor its surroundings, none of them in ``region``; None
-            where there are none.
-        outputs: the model's outputs that the label stands for, where they are several; ``class_index`` is the first.
+        class_index: index of the model's output for the label; -1 if unlabelled.
+        label: name of the class; may be empty.
+        region: bool (H, W), an exact mask if ``exact``, else the pixels whose centers lie in a box.
+        boxes: float64 (K, 4), x0, y0, x1, y1 in pixels, half-open; None if and only if ``region`` is None.
+        exact: whether the region is an exact mask, not the union of its boxes.
+        pixel_size: number of the photo's own pixels in one pixel of ``pixels``, (down, across).
+        sha256: sha256 of the photo's file contents; for arrays of shape and pixels.
+        ignore: bool (H, W), pixels that are neither object nor background, none of them in ``region``; None if there
+            are none.
+        outputs: the model's outputs for the label if there are several; ``class_index`` is the first; else empty.
     """
 
     id: str
@@ -49,12 +49,12 @@ class LabelledImage:
 
     @property
     def targets(self) -> tuple[int, ...]:
-        """Every output of the model that the label stands for: one, unless a class map says otherwise."""
+        """The model's outputs for the label: one, unless a class map gives several."""
         return self.outputs or (self.class_index,)
 
     @property
     def place(self) -> str:
-        """Where the object is said to be, as 16 hexadecimal digits of boxes, mask and ignored pixels; may be empty."""
+        """The digest of boxes, mask and ignored pixels, 16 hexadecimal digits; empty without a region."""
         if self.boxes is None or self.region is None:
             return ""
         digest = hashlib.sha256(repr(self.boxes.tolist()).encode())
@@ -66,7 +66,7 @@ class LabelledImage:
 
     @property
     def object_share(self) -> float | None:
-        """The share of the image that its largest box takes, 0..1; None without a region."""
+        """The fraction of the image that the object's largest box covers, 0..1; None without a region."""
         if self.boxes is None:
             return None
         height, width = self.pixels.shape[:2]

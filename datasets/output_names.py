@@ -1,4 +1,4 @@
-"""The names of a model's outputs, to be searched by label, WordNet id or index."""
+"""The names of a model's outputs, searched by label, WordNet id or index."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _WORDNET_ID = re.compile(r"n[0-9]{8}")
 
 
 class OutputNames:
-    """What a model's outputs are called.
+    """The names of a model's outputs.
 
     Attributes:
-        names: in the order of the outputs, or None if unknown.
+        names: names in the order of the outputs; None if unknown.
         count: number of outputs.
     """
 
     def __init__(self, names: Sequence[str] | None, ids: Sequence[str] | None, count: int) -> None:
-        """See the class.
+        """Create the search index.
 
         Args:
-            names: in the order of the outputs.
-            ids: WordNet ids in the order of the outputs.
+            names: names in the order of the outputs; None if unknown.
+            ids: WordNet ids in the order of the outputs; None if unknown.
             count: number of outputs.
         """
         self.names = names
@@ -41,67 +41,67 @@ class OutputNames:
             self._plain.setdefault(_plain(name), []).append(index)
 
     def find(self, label: str) -> list[int]:
-        """Return the outputs of that name or WordNet id: none, one, or several where the model has namesakes."""
+        """Return the outputs with a name or WordNet id: none, one, or several if outputs share the name."""
         if label in self._ids:
             return [self._ids[label]]
         return self._exact.get(label) or self._plain.get(_plain(label), [])
 
     def all_indices(self, labels: Iterable[str]) -> bool:
-        """Tell whether all labels, one at least, are whole numbers that the outputs can have."""
+        """Return whether there are labels and all are whole numbers below the number of outputs."""
         texts = list(labels)
         return bool(texts) and all(
             text.isascii() and text.isdigit() and len(text) < 10 and int(text) < self.count for text in texts
         )
 
     def mapped(self, class_map: ClassMap, labels: Sequence[str]) -> dict[str, tuple[int, ...]]:
-        """Return the outputs of the labels that a class map names, by exact name or else regardless of case.
+        """Return the outputs of the labels in a class map, found by exact name or else regardless of case.
 
         Raises:
-            ConfigError: the map names an output that there is not, several at once, or all of them.
+            ConfigError: the map names an unknown output, an ambiguous one, or all outputs for one class.
         """
         resolved = {name: self._outputs(class_map, name) for name in class_map.outputs}
         plain: dict[str, tuple[int, ...]] = {}
         for name, outputs in resolved.items():
             if plain.setdefault(_plain(name), outputs) != outputs:
                 raise ConfigError(
-                    f"--class-map '{class_map.name}': '{name}' is written in two ways that differ in nothing but case, "
-                    "'_', '-' or blanks, and stand for different outputs; keep one"
+                    f"--class-map '{class_map.name}': '{name}' is written in two ways that differ only in case, '_', "
+                    "'-' or blanks, and have different outputs; keep one"
                 )
-        found = {label: resolved.get(label, plain.get(_plain(label))) for label in labels}
-        return {label: outputs for label, outputs in found.items() if outputs is not None}
+        by_label = {label: resolved.get(label, plain.get(_plain(label))) for label in labels}
+        return {label: outputs for label, outputs in by_label.items() if outputs is not None}
 
     def _outputs(self, class_map: ClassMap, name: str) -> tuple[int, ...]:
         outputs: dict[int, None] = {}
         for given in class_map.outputs[name]:
-            said = f"--class-map '{class_map.name}': class '{name}' stands for '{given}'"
+            origin = f"--class-map '{class_map.name}': class '{name}' has the output '{given}'"
             if isinstance(given, int):
                 if not 0 <= given < self.count:
-                    raise ConfigError(f"{said}; the model has {self.count} outputs, 0..{self.count - 1}")
+                    raise ConfigError(f"{origin}; the model has {self.count} outputs, 0..{self.count - 1}")
                 outputs[given] = None
                 continue
             candidates = self.find(given)
             if not candidates:
                 known = "" if self.names else "; its outputs have no names: give indices, or --class-names FILE"
-                raise ConfigError(f"{said}, which is no output of the model{self.nearest(given)}{known}")
+                raise ConfigError(f"{origin}, which the model lacks{self.nearest(given)}{known}")
             if len(candidates) > 1:
                 listed = ", ".join(map(str, candidates))
-                raise ConfigError(f"{said}, the name of outputs {listed}; give the index or the WordNet id")
+                raise ConfigError(f"{origin}, the name of outputs {listed}; give the index or the WordNet id")
             outputs[candidates[0]] = None
         if len(outputs) >= self.count:
             raise ConfigError(
-                f"--class-map '{class_map.name}': class '{name}' stands for every output of the model; there must be "
-                "another, or its score is always 1"
+                f"--class-map '{class_map.name}': class '{name}' has every output of the model, so its score is always "
+                "1; leave one out"
             )
         return tuple(sorted(outputs))
 
     def nearest(self, label: str) -> str:
-        """Return a hint at the nearest name, or nothing."""
+        """Return a hint at the nearest name, or an empty text."""
         plain = {_plain(name): name for name in self.names or ()}
         close = difflib.get_close_matches(_plain(label), plain, n=1)
         return f" (did you mean '{plain[close[0]]}'?)" if close else ""
 
     def ids_hint(self, labels: Iterable[str]) -> str:
-        """Say where WordNet ids are listed, if labels look like them and none is known."""
+        """Return a hint at lists of WordNet ids if all labels look like them and none is known, or an empty text."""
         if self._ids or not all(map(_WORDNET_ID.fullmatch, labels)):
             return ""
         return " (Keras' imagenet_class_index.json or ImageNet's LOC_synset_mapping.txt name WordNet ids)"
@@ -114,5 +114,5 @@ def unused_classes(class_map: ClassMap, labels: Iterable[str]) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """Return the form in which names are compared: case, ``_``, ``-`` and the way accents are encoded do not count."""
+    """Return the form in which names are compared, without case, ``_``, ``-`` and the encoding of accents."""
     return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name)).strip().casefold()

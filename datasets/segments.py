@@ -1,6 +1,6 @@
-"""Outlines as COCO writes them - polygons and run-length encodings - checked, and turned into pixels by pycocotools.
+"""COCO's outlines, polygons and run-length encodings: checked, and rasterized by pycocotools.
 
-pycocotools computes in C and trusts what it is given; nothing unchecked reaches it.
+pycocotools is C code that does not check its input, so every outline is checked first.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from evalkit.datasets.annotations import is_number
 __all__ = ["check_segment", "decode_segment", "polygon_box"]
 
 Size = tuple[int, int]
-_LONGEST_OUTLINE = 64  # of height and width together
+_LONGEST_OUTLINE = 64  # times height plus width
 _LONGEST_COUNT = 7  # characters of one compressed count: 35 bits, more than any photo has pixels
 
 
 def check_segment(segment: object, size: Size | None) -> str:
-    """Return what is wrong with an outline that can be told without drawing it; empty if nothing is.
+    """Return why an outline is not allowed, as far as that is clear without drawing it; empty if it is allowed.
 
     Args:
-        segment: from JSON: a list of polygons (x, y, x, y ... in pixels, three corners at least), or a run-length
+        segment: value from JSON: a list of polygons (x, y, x, y ... in pixels, at least three corners), or a run-length
             encoding {"size": [height, width], "counts": text or list}.
-        size: height and width of the photo, if they are known.
+        size: height and width of the photo; None if unknown.
     """
     if isinstance(segment, dict):
         return _check_runs(segment, size)
@@ -46,14 +46,14 @@ def decode_segment(text: str, size: Size) -> NDArray[np.bool_]:
     """Draw one outline.
 
     Args:
-        text: the outline as JSON.
+        text: outline as JSON.
         size: height and width of the photo in pixels.
 
     Returns:
         bool (height, width).
 
     Raises:
-        ImageError: the outline does not fit a photo of this size.
+        ImageError: the outline is not allowed in a photo of this size.
     """
     from pycocotools import mask
 
@@ -89,7 +89,7 @@ def _check_polygon(polygon: object, size: Size | None) -> str:
     if not all(map(is_number, polygon)):
         wrong = next(value for value in polygon if not is_number(value))
         return f"a polygon's corner is {shown(wrong)}; allowed: pixels"
-    # The drawing takes time and memory with the length of the outline, so corners may not lie just anywhere.
+    # Drawing takes time and memory in proportion to the outline's length, so corners must be near the photo.
     reach = max(size) if size else 65536
     if min(polygon) < -reach or max(polygon) > 2 * reach:
         return "a polygon's corner lies far outside the photo"
@@ -99,7 +99,7 @@ def _check_polygon(polygon: object, size: Size | None) -> str:
 
 
 def _length(polygon: Sequence[float]) -> float:
-    """Return how many pixels the drawing goes along the outline."""
+    """Return the length of an outline in pixels, as it is drawn."""
     corners = np.array(polygon, dtype=np.float64).reshape(-1, 2)
     return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
 
@@ -107,16 +107,16 @@ def _length(polygon: Sequence[float]) -> float:
 def _check_runs(segment: dict[str, Any], size: Size | None) -> str:
     if not isinstance(segment.get("counts"), str | list):
         return "the run-length encoding has no counts; a text or a list of whole numbers is needed"
-    found = segment.get("size")
-    if not isinstance(found, list) or len(found) != 2 or not all(type(side) is int and side > 0 for side in found):
-        return f"the run-length encoding has size {shown(found)}; [height, width] is needed"
-    if size is not None and found != list(size):
-        return f"the run-length encoding is {found[1]} x {found[0]}, the photo {size[1]} x {size[0]} (width x height)"
+    stated = segment.get("size")
+    if not isinstance(stated, list) or len(stated) != 2 or not all(type(side) is int and side > 0 for side in stated):
+        return f"the run-length encoding has size {shown(stated)}; [height, width] is needed"
+    if size is not None and stated != list(size):
+        return f"the run-length encoding is {stated[1]} x {stated[0]}, the photo {size[1]} x {size[0]} (width x height)"
     return ""
 
 
 def _counts(given: str | list[Any]) -> list[int]:
-    """Return the lengths of the runs, the first of them outside the object."""
+    """Return the lengths of the runs; the first run is outside the object."""
     counts = _decompressed(given) if isinstance(given, str) else given
     if not all(type(count) is int and 0 <= count < 2**32 for count in counts):
         raise ImageError("the run-length encoding's counts are not whole numbers of 0 or more")
@@ -124,9 +124,9 @@ def _counts(given: str | list[Any]) -> list[int]:
 
 
 def _decompressed(text: str) -> list[int]:
-    """Return the counts of a compressed encoding: 5 bits a character from '0' on, the sixth says that more follow.
+    """Return the counts of a compressed encoding: 5 bits per character from '0' on, a sixth if more follow.
 
-    From the third count on, each is the difference to the one before the last.
+    From the third count on, each is stored as the difference to the count before the last.
     """
     counts: list[int] = []
     value, length = 0, 0
@@ -143,9 +143,9 @@ def _decompressed(text: str) -> list[int]:
         counts.append(value + (counts[-2] if len(counts) > 2 else 0))
         value, length = 0, 0
     if length:
-        raise ImageError("the run-length encoding's counts break off")
+        raise ImageError("the run-length encoding's counts end too early")
     return counts
 
 
 def _kind(value: object) -> str:
-    return "missing" if value is None else f"{type(value).__name__} in place of a list"
+    return "missing" if value is None else f"{type(value).__name__}, not a list"

@@ -1,4 +1,4 @@
-"""What there is to say of a labelled image set before anything is computed: every photo is read once."""
+"""The check of a labelled image set before a run: every image is read once."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Problem:
     """An image that would not be scored.
 
     Attributes:
-        image: its id.
+        image: id of the image.
         kind: ``BOX_OUTSIDE``, ``EMPTY`` or ``UNREADABLE``.
-        reason: as a run would store it.
+        reason: reason as a run stores it.
     """
 
     image: str
@@ -63,9 +63,9 @@ class ClassFacts:
     """One class of the set.
 
     Attributes:
-        label: the class; the class index where there is no label, empty for unlabelled images.
-        n_images: images of it, readable or not.
-        n_regions: those read that say where the object is.
+        label: name of the class; its index if it has no name; empty for unlabelled images.
+        n_images: number of its images, readable or not.
+        n_regions: number of its readable images with a region.
     """
 
     label: str
@@ -75,26 +75,26 @@ class ClassFacts:
 
 @dataclass(frozen=True)
 class DataReport:
-    """What was found.
+    """The facts about a set.
 
     Attributes:
-        name: of the set.
-        kind: which reader understood it.
-        n_images: images; of annotations, pairs of photo and class.
-        n_photos: different files.
-        n_read: images that could be read.
-        n_unlabelled: images without a class.
-        n_regions: images read that say where the object is.
-        n_exact: of these, those with the object's own pixels.
-        n_ignoring: images read with ignored pixels.
-        n_whole: images read whose every pixel, but ignored ones, is the object's: nothing in them can be missed.
-        widths: of the photos read, pixels; None if none was.
-        heights: of the photos read, pixels; None if none was.
-        region_areas: share of the photo that the object takes, 0..1; None without regions.
-        classes: every class, by label.
-        duplicates: ids of images in different files of the same content, group by group.
+        name: name of the set.
+        kind: name of its format.
+        n_images: number of images; in annotations, of pairs of photo and class.
+        n_photos: number of different files.
+        n_read: number of images that could be read.
+        n_unlabelled: number of images without a class.
+        n_regions: number of readable images with a region.
+        n_exact: number of these whose region is an exact mask.
+        n_ignoring: number of readable images with ignored pixels.
+        n_whole: number of readable images whose region is every pixel that is not ignored, so that no map can miss it.
+        widths: widths of the readable photos in pixels; None if there are none.
+        heights: heights of the readable photos in pixels; None if there are none.
+        region_areas: fraction of the photo that the region covers, 0..1; None without regions.
+        classes: facts about every class, by label.
+        duplicates: groups of ids of images in different files with the same content.
         problems: images that would not be scored.
-        notes: what the reader left out.
+        notes: sentences about what the reader left out.
     """
 
     name: str
@@ -116,21 +116,21 @@ class DataReport:
     notes: tuple[str, ...]
 
     def count(self, kind: str) -> int:
-        """Return how many problems of a kind there are."""
+        """Return the number of problems of a kind."""
         return sum(problem.kind == kind for problem in self.problems)
 
 
 @dataclass(frozen=True)
 class ModelReport:
-    """What a model makes of the set.
+    """The model's outputs and accuracy on a set.
 
     Attributes:
-        name: of the model.
-        n_classes: its outputs.
-        unknown_labels: classes of the set that stand for no output.
-        n_asked: images that it was asked about: readable, labelled, and known to it.
-        n_right: of these, those whose class is its first choice.
-        notes: what was decided about the classes.
+        name: name of the model.
+        n_classes: number of its outputs.
+        unknown_labels: classes of the set without an output.
+        n_asked: number of images that were classified: readable, labelled, and of a class that has an output.
+        n_right: number of these whose class is the model's first choice.
+        notes: sentences about how classes were matched with outputs.
     """
 
     name: str
@@ -143,12 +143,12 @@ class ModelReport:
 
 @dataclass(frozen=True)
 class Validation:
-    """What ``validate`` says.
+    """The result of ``validate``.
 
     Attributes:
-        data: what the set is.
-        model: what the model makes of it; None without one.
-        blocking: why a run could not start; empty if it could.
+        data: facts about the set.
+        model: the model's outputs and accuracy on it; None without a model.
+        blocking: reasons why a run could not start; empty if it could.
     """
 
     data: DataReport
@@ -158,7 +158,7 @@ class Validation:
 
 @dataclass
 class _Seen:
-    """What adds up while images are read."""
+    """The totals over the images read so far."""
 
     sizes: list[tuple[int, int]] = field(default_factory=list)
     areas: list[float] = field(default_factory=list)
@@ -178,17 +178,17 @@ class _Seen:
             judged = image.region if image.ignore is None else image.region | image.ignore
             self.whole += bool(judged.all())
             self.regions[_class_of(entry)] += 1
-        # One photo may stand in several entries, one a class: that is no duplicate.
+        # Several entries of one photo, one per class, are not duplicates.
         self.contents.setdefault(image.sha256, {}).setdefault(_file_of(entry), entry.id)
 
 
 def inspect(images: ImageSet, watch: Watch = lambda entries: entries, look: Look = lambda *_: None) -> DataReport:
-    """Read every image once and report what is there.
+    """Read every image once and return the facts about the set.
 
     Args:
         images: any set.
-        watch: passes the entries on, e.g. to show progress.
-        look: shown every image that could be read.
+        watch: function that passes the entries on, e.g. to show progress.
+        look: function called with every image that could be read.
     """
     seen = _Seen()
     for entry in watch(images.entries):

@@ -1,4 +1,4 @@
-"""Lines of a CSV file, with the name of their place for messages."""
+"""Lines of a CSV file, with file and line number for messages."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _SHOWN_FIELDS, _SHOWN_LETTERS = 12, 40
 
 @dataclass(frozen=True)
 class Line:
-    """The fields of one line of the file, stripped, and the name of the place for messages."""
+    """The stripped fields of one line, and its file and number for messages."""
 
     fields: list[str]
     where: str
 
     @property
     def shown(self) -> str:
-        """The fields for a message: the first few, cut short."""
-        first = ", ".join(escaped(one[:_SHOWN_LETTERS]) for one in self.fields[:_SHOWN_FIELDS])
+        """The first fields for a message, shortened."""
+        first = ", ".join(escaped(text[:_SHOWN_LETTERS]) for text in self.fields[:_SHOWN_FIELDS])
         return f"{first}, and {len(self.fields) - _SHOWN_FIELDS} more" if len(self.fields) > _SHOWN_FIELDS else first
 
 
 def csv_lines(path: Path) -> Iterator[Line]:
-    """Yield every line that is not wholly empty.
+    """Yield every line that is not empty.
 
     Args:
-        path: a UTF-8 file, with or without byte order mark, with any line ends.
+        path: path of a UTF-8 file, with or without byte order mark, with any line ends.
 
     Raises:
         DataError: the file cannot be read or is not CSV.
@@ -58,7 +58,7 @@ def csv_lines(path: Path) -> Iterator[Line]:
 
 
 def require_commas(header: Line, path: Path) -> None:
-    """Raise DataError if a header's columns are separated by something else."""
-    for separator, said in ((";", "semicolons"), ("\t", "tabs")):
+    """Raise DataError if a header's columns are separated by semicolons or tabs."""
+    for separator, noun in ((";", "semicolons"), ("\t", "tabs")):
         if len(header.fields) == 1 and separator in header.fields[0]:
-            raise DataError(f"{path}: the columns are separated by {said}; save it with commas")
+            raise DataError(f"{path}: the columns are separated by {noun}; save it with commas")

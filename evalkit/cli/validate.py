@@ -1,4 +1,4 @@
-"""``validate``: what the data are, before anything is computed."""
+"""``validate``: check labelled images before a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def validate(
     format: Literal["table", "json"] = "table",  # noqa: A002 - the option's name
     **options: object,
 ) -> None:
-    """Look through labelled images without explaining any: exit 0 if a run could start, 2 if not.
+    """Check labelled images without explaining any; exit code 0 if a run could start, 2 if not.
 
     Says how many images, classes and regions there are, of what sizes and how evenly; which files have the same
     content, cannot be read, have boxes outside or empty masks; and with --model which classes it lacks and how many

@@ -1,4 +1,4 @@
-"""Whether a run could start, and on what: the data looked through, the model asked once about each photo."""
+"""The check before a run: reads the data, and classifies each image once if there is a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalkit.core.settings import RunOptions
 from evalkit.datasets.class_map import ClassMap, read_class_map
 from evalkit.datasets.classes import match_classes, require_labelled
 from evalkit.datasets.entry import Entry
-from evalkit.datasets.geometry import Geometry, fit
+from evalkit.datasets.geometry import fit, geometry_of
 from evalkit.datasets.image import LabelledImage
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
@@ -29,35 +29,35 @@ Watch = Callable[[Iterable[Entry]], Iterable[Entry]]
 
 
 def validate_data(options: RunOptions, watch: Watch = lambda entries: entries) -> Validation:
-    """Look through the data, and with a model ask it about every photo; nothing is explained or written.
+    """Check the data, and with a model how it classifies them; nothing is explained or written.
 
     Args:
-        options: those of ``run`` that concern data and model. Without ``model``, none is loaded.
-        watch: passes the entries on, e.g. to show progress.
+        options: the options of ``run`` for data and model. Without ``model``, none is loaded.
+        watch: function that passes the entries on, e.g. to show progress.
 
     Raises:
         EvalkitError: the data cannot be opened or the model cannot be loaded.
     """
     if not options.data:
-        raise ConfigError("--data is missing; name what `list datasets` shows")
+        raise ConfigError("--data is missing; give one of the formats in `list datasets`")
     images = open_image_set(options.data, options.data_format)
     class_map = read_class_map(Path(options.class_map)) if options.class_map else None
     if options.model is None:
         images = _limited(images, images, options)
         data = inspect(images, watch)
         return Validation(data, None, (*_unreadable(data), *_unlabelled(images, options)))
-    asked = _Asked(images, options, class_map)
-    # As in a run, the limit counts images whose class the model knows.
-    data = inspect(_limited(images, asked.known or images, options), watch, asked.look)
-    return Validation(data, asked.report(), (*_unreadable(data), *asked.blocking))
+    check = _ModelCheck(images, options, class_map)
+    # As in a run, the limit counts images whose class has an output.
+    data = inspect(_limited(images, check.known or images, options), watch, check.look)
+    return Validation(data, check.report(), (*_unreadable(data), *check.blocking))
 
 
 def _limited(images: ImageSet, known: ImageSet, options: RunOptions) -> ImageSet:
-    """Return those of the images that a run would take of the known ones."""
+    """Return the images that a run with this limit would use, drawn from the known ones."""
     if options.limit is None:
         return images
-    taken = {entry.id for entry in known.limit(options.limit, options.seed or 0).entries}
-    return images.with_entries(entry for entry in images.entries if entry.id in taken)
+    drawn = {entry.id for entry in known.limit(options.limit, options.seed or 0).entries}
+    return images.with_entries(entry for entry in images.entries if entry.id in drawn)
 
 
 def _unlabelled(images: ImageSet, options: RunOptions) -> tuple[str, ...]:
@@ -72,12 +72,12 @@ def _unreadable(data: DataReport) -> tuple[str, ...]:
     return () if data.n_read else (f"{data.name}: none of its {data.n_images} photos can be read",)
 
 
-class _Asked:
-    """A model, what it makes of the classes, and how often it is right."""
+class _ModelCheck:
+    """Matches the classes with a model's outputs, and counts how often the model is right."""
 
     def __init__(self, images: ImageSet, options: RunOptions, class_map: ClassMap | None) -> None:
         self.classifier = _loaded(options)
-        self.geometry: Geometry = "center-crop" if options.geometry == "center-crop" else "squash"
+        self.geometry = geometry_of(options.geometry)
         self.blocking: tuple[str, ...] = ()
         self.notes: Sequence[str] = ()
         self.n_asked = self.n_right = 0
@@ -105,18 +105,18 @@ class _Asked:
             self.unknown = tuple(label for label in labels if label not in known)
 
     def look(self, entry: Entry, image: LabelledImage) -> None:
-        """Ask about one image, if its class is known."""
-        found = self.matched.get(entry.id)
-        if found is None or found.class_index is None or found.class_index < 0:
+        """Classify one image if its class has an output."""
+        matched = self.matched.get(entry.id)
+        if matched is None or matched.class_index is None or matched.class_index < 0:
             return
         pixels = fit(image, self.classifier.input_size, self.geometry).pixels
         scores = self.classifier.probabilities(pixels[None])[0]
         self.n_asked += 1
-        targets = found.outputs or (found.class_index,)
+        targets = matched.outputs or (matched.class_index,)
         self.n_right += bool(np.isfinite(scores).all()) and int(scores.argmax()) in targets
 
     def report(self) -> ModelReport:
-        """Return what was found."""
+        """Return the result."""
         return ModelReport(
             name=self.classifier.name,
             n_classes=self.classifier.n_classes,

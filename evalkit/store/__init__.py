@@ -1,1 +1,1 @@
-"""The run folder: what was asked, what was measured, and the maps."""
+"""The run folder: settings, results and maps."""

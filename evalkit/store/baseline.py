@@ -1,4 +1,4 @@
-"""A baseline: what a run scored, small enough to commit, for the gate to hold later runs against."""
+"""The baseline file: the scores of a run, small enough to commit, that ``check`` compares later runs with."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ __all__ = ["BASELINE_VERSION", "Baseline", "BaselineModel", "Recommendation", "r
 
 BASELINE_VERSION = 2
 _DIGITS = 5
-_LARGEST = 1e6  # no metric comes near
+_LARGEST = 1e6  # far above every metric's range
 
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
 
 
 class BaselineModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The model that was explained: it may change, and the gate says how.
+    """The model that was explained. It may change; the gate reports how.
 
     Attributes:
-        name: as in the manifest.
+        name: name as in the manifest.
         fingerprint: sha256 of architecture, weights and preprocessing.
-        precision: the dtype that it computed in.
-        accuracy: share of the labelled images that it got right.
-        median_clean_score: of its images.
+        precision: dtype of its computations.
+        accuracy: fraction of the labelled images that it classified correctly.
+        median_clean_score: median score of the target on the unchanged images.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Recommendation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The patch size of occlusion that a run recommends.
 
     Attributes:
-        criterion: the metric that decided, by its text.
-        margin: the loss of it that was accepted.
-        patch_size: pixels.
-        stride: pixels.
-        decided: the images sufficed to say so.
+        criterion: spec of the metric that decided.
+        margin: largest accepted loss of the criterion, relative to the best size.
+        patch_size: patch size in pixels.
+        stride: stride in pixels.
+        decided: whether there were enough images to decide.
     """
 
     criterion: str
@@ -59,23 +59,23 @@ class Recommendation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file.
+    """The contents of a baseline file.
 
     Attributes:
-        schema_version: of the file.
-        created: when the run was finished, ISO 8601.
+        schema_version: version of the file's schema.
+        created: time when the run was finished, ISO 8601.
         target: ``label`` or ``predicted``.
-        geometry: how photos were fitted.
-        model: what was explained.
+        geometry: how photos were resized to the model's input.
+        model: the explained model.
         data: name of the image set.
-        versions: package name to version.
-        metrics: text to signature line, of the gated metrics.
-        explainers: text to signature line.
-        recommended: the patch size; None without a sweep.
-        images: their keys, see ``image_keys``.
-        targets: the class explained in each; None where nothing could be.
-        scores: explainer to metric to one score an image, in the order of ``images``; None = not scored.
-        rank_hashes: explainer to one rank hash an image, in the order of ``images``; None = no finite map.
+        versions: versions by package name.
+        metrics: signature lines of the gated metrics, by spec.
+        explainers: signature lines by spec.
+        recommended: recommended patch size; None without a sweep.
+        images: keys of the images, see ``image_keys``.
+        targets: explained class of each image; None if it could not be explained.
+        scores: by explainer and metric, one score per image, in the order of ``images``; None = not scored.
+        rank_hashes: by explainer, one rank hash per image, in the order of ``images``; None = no finite map.
     """
 
     schema_version: int
@@ -95,10 +95,10 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
-    """Write the file: keys in order, one line for the scores of an explainer under a metric, so that a diff is short.
+    """Write a baseline with fixed key order and one line per explainer and metric, so that diffs are short.
 
     Raises:
-        StoreError: the folder does not exist or cannot be written.
+        StoreError: the file cannot be written.
     """
     write_file(path, (_laid_out(msgspec.to_builtins(baseline)) + "\n").encode(), "--output")
 
@@ -107,19 +107,19 @@ def read_baseline(path: Path) -> Baseline:
     """Read a baseline.
 
     Raises:
-        StoreError: there is none, it is damaged or incomplete, or a later evalkit wrote it.
+        StoreError: the file is missing, damaged, incomplete, or has another schema version.
     """
-    again = "write it anew: python -m evalkit baseline RUN --output FILE"
+    again = "write it again: python -m evalkit baseline RUN --output FILE"
     try:
         data = path.read_bytes()
-    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
-        said = error.strerror if isinstance(error, OSError) else error
-        raise StoreError(f"--baseline '{path}' cannot be read: {said}; {again}") from error
+    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StoreError(f"--baseline '{path}' cannot be read: {reason}; {again}") from error
     try:
-        found = json.loads(data, object_pairs_hook=_without_twins).get("schema_version")
-        if found != BASELINE_VERSION:
+        version = json.loads(data, object_pairs_hook=_unique_keys).get("schema_version")
+        if version != BASELINE_VERSION:
             raise StoreError(
-                f"--baseline '{path}' has schema version {found}, this evalkit reads {BASELINE_VERSION}; {again}"
+                f"--baseline '{path}' has schema version {version}, this evalkit reads {BASELINE_VERSION}; {again}"
             )
         baseline = msgspec.json.decode(data, type=Baseline)
     except (ValueError, AttributeError, RecursionError) as error:
@@ -130,46 +130,47 @@ def read_baseline(path: Path) -> Baseline:
     return baseline
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; a file that was merged by hand may hold a key twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; raise ValueError if a key is there twice, as after a merge by hand."""
+    by_key = dict(pairs)
+    if len(by_key) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' stands in it twice")
-    return found
+        raise ValueError(f"the key '{next(key for key in keys if keys.count(key) > 1)}' is there twice")
+    return by_key
 
 
 def _problem(baseline: Baseline) -> str | None:
-    """Say why a baseline that can be read cannot be used."""
+    """Return why a baseline that was decoded cannot be used; None if it can."""
     n_images = len(baseline.images)
-    for what in ("metrics", "explainers", "images"):
-        if not getattr(baseline, what):
-            return f"is incomplete: it holds no {what}"
+    for noun in ("metrics", "explainers", "images"):
+        if not getattr(baseline, noun):
+            return f"is incomplete: it has no {noun}"
     if len(set(baseline.images)) != n_images:
         return "is damaged: it lists an image twice"
-    held: dict[str, Sequence[object] | None] = {"targets": baseline.targets}
+    columns: dict[str, Sequence[object] | None] = {"targets": baseline.targets}
     for explainer in baseline.explainers:
         scores = baseline.scores.get(explainer, {})
-        held |= {f"scores of {explainer} under {metric}": scores.get(metric) for metric in baseline.metrics}
-        held[f"rank hashes of {explainer}"] = baseline.rank_hashes.get(explainer)
-    for what, values in held.items():
+        columns |= {f"scores of {explainer} under {metric}": scores.get(metric) for metric in baseline.metrics}
+        columns[f"rank hashes of {explainer}"] = baseline.rank_hashes.get(explainer)
+    for noun, values in columns.items():
         if values is None or len(values) != n_images:
-            return f"is incomplete: {'no' if values is None else len(values)} {what} for {n_images} images"
+            return f"is incomplete: {'no' if values is None else len(values)} {noun} for {n_images} images"
     for text in (*baseline.explainers, *baseline.metrics):
         if not is_text(text):
-            return f"is damaged: {text!r} is no name"
-    largest = max((abs(one) for by in baseline.scores.values() for row in by.values() for one in row if one), default=0)
-    return f"is damaged: a score of {largest:g} is none" if largest > _LARGEST else None
+            return f"is damaged: {text!r} is not a valid name"
+    rows = [row for by_metric in baseline.scores.values() for row in by_metric.values()]
+    largest = max((abs(score) for row in rows for score in row if score), default=0)
+    return f"is damaged: score {largest:g} is outside the valid range" if largest > _LARGEST else None
 
 
-def _laid_out(value: Any, indent: str = "") -> str:  # noqa: ANN401 - whatever JSON holds
-    """Return JSON with a line for each key of an object, lists on one line."""
+def _laid_out(value: Any, indent: str = "") -> str:  # noqa: ANN401 - any JSON value
+    """Return JSON with one line per key of an object, and lists on one line."""
     if isinstance(value, dict) and value:
         inner = indent + " "
-        lines = [f"{inner}{json.dumps(key)}: {_laid_out(one, inner)}" for key, one in value.items()]
+        lines = [f"{inner}{json.dumps(key)}: {_laid_out(item, inner)}" for key, item in value.items()]
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
     if isinstance(value, float):
         return json.dumps(round(value, _DIGITS))
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join(_laid_out(one) for one in value) + "]"
+        return "[" + ",".join(_laid_out(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False, allow_nan=False)

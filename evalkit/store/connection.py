@@ -1,4 +1,4 @@
-"""One SQLite file: opened, asked and written to, with every error a sentence."""
+"""One SQLite file, opened to read or to write; every error is a StoreError with a message for the user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROWS_AT_ONCE = 1000
 
 
 def _to_read(path: Path) -> sqlite3.Connection:
-    """Open to look only; a finished database in a folder that cannot be written needs no journal beside it."""
+    """Open a file to read. In a read-only folder a finished database is opened without a journal."""
     alone = not path.with_name(f"{path.name}-wal").exists() and not os.access(path.parent, os.W_OK)
     address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if alone else ''}"
     return sqlite3.connect(address, uri=True, isolation_level=None)
@@ -32,52 +32,52 @@ def _require_whole(path: Path) -> None:
     """
     journal = path.with_name(f"{path.name}-wal")
     if not path.is_file() or (journal.is_file() and journal.stat().st_size):
-        return  # none yet, or its newest pages stand in the journal
+        return  # not created yet, or its newest pages are in the journal
     size = path.stat().st_size
     with path.open("rb") as file:
         header = file.read(32)
     page = int.from_bytes(header[16:18], "big")
     page = 65536 if page == 1 else page
     if size and (len(header) < 32 or not page or size % page or size < page * int.from_bytes(header[28:32], "big")):
-        raise sqlite3.DatabaseError("the file is cut short")
+        raise sqlite3.DatabaseError("the file is truncated")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def is_results_database(path: Path) -> bool:
-    """Tell whether evalkit made this database, of whatever schema version; changes nothing."""
+    """Return whether evalkit created this database, with any schema version; changes nothing."""
     if not path.is_file():
         return False
     try:
         connection = _to_read(path)
         try:
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            found = (
+            version = (
                 "meta" in tables and connection.execute("SELECT 1 FROM meta WHERE key = 'schema_version'").fetchone()
             )
         finally:
             connection.close()
     except sqlite3.Error:
         return False
-    return bool(found) or not tables
+    return bool(version) or not tables
 
 
 class Connection:
     """A SQLite connection whose errors are StoreErrors.
 
     Args:
-        path: the file.
-        create: open for writing, and make it if it is not there.
+        path: path of the file.
+        create: whether to open it for writing, and to create it if it does not exist.
     """
 
     def __init__(self, path: Path, *, create: bool) -> None:
-        """See the class."""
+        """Open the file."""
         self.path = path
         self._writing = create
         with self._errors():
@@ -85,29 +85,29 @@ class Connection:
             self._connection = sqlite3.connect(path, isolation_level=None) if create else _to_read(path)
             if create:
                 self._connection.execute("PRAGMA synchronous=FULL")
-        self._file: tuple[int, int] | None = None  # not before something is written: SQLite makes it then
+        self._file: tuple[int, int] | None = None  # set at the first write, when SQLite creates the file
 
-    def rows(self, question: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of an answer.
+    def rows(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query's result.
 
         Raises:
             StoreError: the file is damaged, or cannot be read.
         """
         with self._errors():
-            cursor = self._connection.execute(question, values)
-        while found := self._next_of(cursor):
-            yield from found
+            cursor = self._connection.execute(query, values)
+        while rows := self._next_of(cursor):
+            yield from rows
 
     def _next_of(self, cursor: sqlite3.Cursor) -> list[tuple[Any, ...]]:
         with self._errors():
             return cursor.fetchmany(_ROWS_AT_ONCE)
 
-    def row(self, question: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        """Return the first row of an answer, or None."""
-        return next(self.rows(question, values), None)
+    def row(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """Return the first row of a query's result, or None."""
+        return next(self.rows(query, values), None)
 
     def do(self, statement: str, values: Sequence[Any] = ()) -> None:
-        """Carry out one statement.
+        """Execute one statement.
 
         Raises:
             StoreError: the file is damaged, or cannot be written.
@@ -116,16 +116,16 @@ class Connection:
             self._connection.execute(statement, values)
 
     def do_many(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
-        """Carry out one statement many times."""
+        """Execute one statement with each of many rows of values."""
         with self._errors():
             self._connection.executemany(statement, values)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what is done inside, or take all of it back if an exception passes.
+        """Commit all statements inside, or roll them back if an exception is raised.
 
         Raises:
-            StoreError: the file is no longer where it was, and what is written would be lost with it.
+            StoreError: the file was removed or replaced, so writes would be lost.
         """
         self.require_there()
         self.do("BEGIN IMMEDIATE")
@@ -134,13 +134,13 @@ class Connection:
             yield
             self.do("COMMIT")
         except BaseException:
-            with contextlib.suppress(sqlite3.Error):  # a full disk has rolled back by itself
+            with contextlib.suppress(sqlite3.Error):  # on a full disk SQLite has rolled back already
                 self._connection.execute("ROLLBACK")
             raise
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read the same state throughout."""
+        """Read the same state of the file in all queries inside."""
         self.do("BEGIN")
         try:
             yield
@@ -149,15 +149,15 @@ class Connection:
                 self._connection.execute("ROLLBACK")  # nothing was written
 
     def close(self) -> None:
-        """Close the file; what was written stands in it alone, so that it can be read where nothing can be written."""
+        """Close the file and remove the journal, so the file can be read on read-only media."""
         if self._writing:
-            with contextlib.suppress(sqlite3.Error):  # somebody is looking on: the journal stays
+            with contextlib.suppress(sqlite3.Error):  # another process reads the file: the journal stays
                 self._connection.execute("PRAGMA journal_mode=DELETE")
         with contextlib.suppress(sqlite3.Error):
             self._connection.close()
 
     def require_there(self) -> None:
-        """Raise StoreError if the file was removed, or another stands in its place."""
+        """Raise StoreError if the file was removed or replaced."""
         if self._file is not None and _identity(self.path) != self._file:
             raise StoreError(f"'{self.path}' was removed or replaced by another process; repeat the command")
 
@@ -168,11 +168,11 @@ class Connection:
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if self._writing and code in _CANNOT_WRITE:
-                said = "cannot be written"
-                what_next = "see to its disk and repeat the command, it goes on from here"
+                problem = "cannot be written"
+                what_next = "check its disk and repeat the command; the run continues where it stopped"
             elif code in _BUSY:
-                said, what_next = "is in use", "try again"
+                problem, what_next = "is in use", "try again"
             else:
-                said = "cannot be used as a results database"
-                what_next = "start over with --fresh" if self._writing else "repeat the command that made the run"
-            raise StoreError(f"'{self.path}' {said}: {error}; {what_next}") from error
+                problem = "cannot be used as a results database"
+                what_next = "start over with --fresh" if self._writing else "repeat the command that created the run"
+            raise StoreError(f"'{self.path}' {problem}: {error}; {what_next}") from error

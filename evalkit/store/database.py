@@ -1,4 +1,4 @@
-"""``results.sqlite``: every cell (image, explainer, metric), committed image by image; ``rows`` has the tables."""
+"""``results.sqlite``: all cells (image, explainer, metric), committed image by image; ``rows`` defines the tables."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Database:
     """The results of one run folder.
 
     Args:
-        path: the file; made with its tables if it is not there and ``create`` is set.
-        create: open for writing.
+        path: path of the file.
+        create: whether to open it for writing, and to create it with its tables if it does not exist.
 
     Raises:
-        StoreError: not an evalkit database, one of another schema version, or one that is damaged.
+        StoreError: the file is damaged, has another schema version, or was not written by evalkit.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        """See the class."""
+        """Open the file."""
         self.path = path
         self._connection = Connection(path, create=create)
         try:
             self._prepare(create)
             if create:
-                # Others may look on while a run is written.
+                # Other processes may read while a run is written.
                 self._connection.do("PRAGMA journal_mode=WAL")
         except BaseException:
             self._connection.close()
@@ -48,7 +48,7 @@ class Database:
     def _prepare(self, create: bool) -> None:
         tables = {row[0] for row in self._connection.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not tables and create:
-            # One statement after another: executescript would commit between them.
+            # One statement at a time: executescript would commit between them.
             with self:
                 for statement in SCHEMA.split(";\n"):
                     self._connection.do(statement)
@@ -56,24 +56,24 @@ class Database:
             return
         if "meta" not in tables:
             raise StoreError(f"'{self.path}' is not an evalkit results database; start over with --fresh")
-        found = self._connection.row("SELECT value FROM meta WHERE key = 'schema_version'")
-        if found is None or found[0] != str(SCHEMA_VERSION):
-            version = None if found is None else found[0]
+        row = self._connection.row("SELECT value FROM meta WHERE key = 'schema_version'")
+        version = None if row is None else row[0]
+        if version != str(SCHEMA_VERSION):
             raise StoreError(
                 f"'{self.path}' has schema version {version}, this evalkit reads {SCHEMA_VERSION}; "
                 "use the evalkit that wrote it, or start over with --fresh"
             )
         if create:
-            self._require_sound()
+            self._require_undamaged()
 
-    def _require_sound(self) -> None:
-        """Look at every page before anything is added; a second for a hundred thousand cells."""
-        said = [row[0] for row in self._connection.rows("PRAGMA quick_check(1)")]
-        if said != ["ok"]:
-            raise StoreError(f"'{self.path}' is damaged: {' '.join(said[0].split())}; start over with --fresh")
+    def _require_undamaged(self) -> None:
+        """Check every page before a write; takes about a second for 100,000 cells."""
+        result = [row[0] for row in self._connection.rows("PRAGMA quick_check(1)")]
+        if result != ["ok"]:
+            raise StoreError(f"'{self.path}' is damaged: {' '.join(result[0].split())}; start over with --fresh")
 
     def __enter__(self) -> Self:
-        """Begin one transaction."""
+        """Begin a transaction."""
         self._transaction = self._connection.transaction()
         self._transaction.__enter__()
         return self
@@ -81,15 +81,15 @@ class Database:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Commit, or take everything back if an exception passes."""
+        """Commit the transaction, or roll it back after an exception."""
         self._transaction.__exit__(kind, error, trace)
 
     def require_there(self) -> None:
-        """Raise StoreError if the file was removed, or another stands in its place."""
+        """Raise StoreError if the file was removed or replaced."""
         self._connection.require_there()
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """Read inside as everything is now, whatever another process writes meanwhile."""
+        """Read the present state in all queries inside, even if another process writes meanwhile."""
         return self._connection.snapshot()
 
     def close(self) -> None:
@@ -98,21 +98,21 @@ class Database:
 
     def revision(self) -> str:
         """Return a token that changes with every change of the scores."""
-        found = self._connection.row("SELECT value FROM meta WHERE key = 'revision'")
-        return "" if found is None else str(found[0])
+        row = self._connection.row("SELECT value FROM meta WHERE key = 'revision'")
+        return "" if row is None else str(row[0])
 
     def touch(self) -> None:
-        """Take a new revision; call inside every transaction that changes what analysis reads."""
+        """Set a new revision; call it in every transaction that changes data that the analysis reads."""
         self._connection.do("INSERT OR REPLACE INTO meta VALUES ('revision', ?)", (secrets.token_hex(16),))
 
     def images(self) -> dict[str, ImageRow]:
-        """Return every image ever seen, by id."""
+        """Return all images of this and earlier runs in the folder, by id."""
         columns = ", ".join(ImageRow.__dataclass_fields__)
         rows = self._connection.rows(f"SELECT {columns} FROM images")  # noqa: S608 - our own column names
         return {row[0]: ImageRow(*row) for row in rows}
 
     def plan_images(self, rows: Sequence[ImageRow]) -> None:
-        """Make exactly these images the current run, in this order; what is known of others stays."""
+        """Set the images of the current run, in this order; rows of other images stay."""
         self._connection.do("UPDATE images SET position = NULL")
         self.put_images(rows)
 
@@ -126,7 +126,7 @@ class Database:
         )
 
     def drop_cells(self, image_id: str) -> None:
-        """Forget every map and score of one image: it is not the image it was."""
+        """Delete all maps and scores of one image, because its photo or region has changed."""
         for table in ("scores", "maps", "curves"):
             self._connection.do(f"DELETE FROM {table} WHERE image_id = ?", (image_id,))  # noqa: S608 - our own names
 
@@ -137,14 +137,14 @@ class Database:
         return {row[1]: MapRow(*row) for row in rows}
 
     def map_files(self) -> Iterator[tuple[str, str, str, int]]:
-        """Yield image id, explainer, file and length in bytes of every map of the current run."""
+        """Yield image id, explainer, file and size in bytes of every map of the current run."""
         yield from self._connection.rows(
             "SELECT image_id, explainer, file, maps.size_bytes FROM maps JOIN images USING (image_id) "
             "WHERE position IS NOT NULL"
         )
 
     def drop_map(self, image_id: str, explainer: str) -> None:
-        """Forget one map and what was scored of it."""
+        """Delete one map and its scores."""
         self._connection.do("DELETE FROM scores WHERE image_id = ? AND explainer = ?", (image_id, explainer))
         self._connection.do("DELETE FROM maps WHERE image_id = ? AND explainer = ?", (image_id, explainer))
         self._connection.do("DELETE FROM curves WHERE image_id = ? AND explainer = ?", (image_id, explainer))
@@ -162,7 +162,7 @@ class Database:
         )
 
     def put_scores(self, rows: Sequence[ScoreRow]) -> None:
-        """Insert or replace cells, and their curves."""
+        """Insert or replace cells and their curves."""
         self._connection.do_many(
             "DELETE FROM curves WHERE image_id = ? AND explainer = ? AND metric = ?",
             [(row.image_id, row.explainer, row.metric) for row in rows],
@@ -192,19 +192,19 @@ class Database:
         )
 
     def curves(self, explainer: str, metric: str) -> dict[str, NDArray[np.float64]]:
-        """Return the curves of an explainer under a metric, by image id: float64 (2, S), shares turned and scores."""
+        """Return the curves of an explainer and a metric by image id: float64 (2, S), pixel fractions and scores."""
         rows = self._connection.rows(
             "SELECT image_id, points FROM curves WHERE explainer = ? AND metric = ?", (explainer, metric)
         )
         return {image_id: self._numbers(points, "a curve", 2).reshape(2, -1) for image_id, points in rows}
 
-    def _numbers(self, blob: bytes, what: str, multiple_of: int = 1) -> NDArray[np.float64]:
+    def _numbers(self, blob: bytes, noun: str, multiple_of: int = 1) -> NDArray[np.float64]:
         if not isinstance(blob, bytes) or not blob or len(blob) % (8 * multiple_of):
-            raise self._damaged(what)
+            raise self._damaged(noun)
         return np.frombuffer(blob, dtype="<f8")
 
-    def _damaged(self, what: str) -> StoreError:
-        return StoreError(f"'{self.path}' is damaged: {what} has another length; repeat the run with --fresh")
+    def _damaged(self, noun: str) -> StoreError:
+        return StoreError(f"'{self.path}' is damaged: {noun} has the wrong length; repeat the run with --fresh")
 
     def planned_images(self) -> list[ImageRow]:
         """Return the images of the current run, in its order."""
@@ -212,7 +212,7 @@ class Database:
         return sorted(rows, key=lambda row: row.position or 0)
 
     def map_costs(self) -> dict[str, tuple[int, float]]:
-        """Return, by explainer, how many maps of the current run there are and the seconds they took."""
+        """Return, by explainer, the number of maps of the current run and the seconds that they took."""
         rows = self._connection.rows(
             "SELECT explainer, count(*), sum(seconds) FROM maps JOIN images USING (image_id) "
             "WHERE position IS NOT NULL GROUP BY explainer"
@@ -220,28 +220,28 @@ class Database:
         return {explainer: (count, seconds) for explainer, count, seconds in rows}
 
     def rank_hashes(self, explainers: Sequence[str]) -> dict[str, list[str | None]]:
-        """Return, by explainer, the rank hash of every image of the current run, in its order; None = no such map."""
-        place = {row.image_id: at for at, row in enumerate(self.planned_images())}
-        found: dict[str, list[str | None]] = {text: [None] * len(place) for text in explainers}
+        """Return, by explainer, one rank hash per image of the current run, in its order; None if there is none."""
+        index_of = {row.image_id: index for index, row in enumerate(self.planned_images())}
+        hashes: dict[str, list[str | None]] = {text: [None] * len(index_of) for text in explainers}
         for image_id, explainer, value in self._connection.rows("SELECT image_id, explainer, rank_hash FROM maps"):
-            if explainer in found and image_id in place:
-                found[explainer][place[image_id]] = value
-        return found
+            if explainer in hashes and image_id in index_of:
+                hashes[explainer][index_of[image_id]] = value
+        return hashes
 
     def unscored(self) -> dict[tuple[str, str], dict[str, str]]:
-        """Return, by (explainer, metric), image id to the reason why it is not scored."""
-        found: dict[tuple[str, str], dict[str, str]] = {}
+        """Return, by (explainer, metric) and image id, the reason why a cell is not scored."""
+        reasons: dict[tuple[str, str], dict[str, str]] = {}
         rows = self._connection.rows("SELECT image_id, explainer, metric, reason FROM scores WHERE reason IS NOT NULL")
         for image_id, explainer, metric, reason in rows:
-            found.setdefault((explainer, metric), {})[image_id] = reason
-        return found
+            reasons.setdefault((explainer, metric), {})[image_id] = reason
+        return reasons
 
     def table(self, explainers: Sequence[str], metrics: Sequence[str]) -> ScoreTable:
         """Return the scores of the current run.
 
         Args:
-            explainers: texts wanted, in the order wanted.
-            metrics: texts wanted, in the order wanted.
+            explainers: specs of the explainers, in the order of the table.
+            metrics: specs of the metrics, in the order of the table.
         """
         images = self.planned_images()
         ids = [row.image_id for row in images]
@@ -255,16 +255,16 @@ class Database:
         for image_id, explainer, metric, value, reason, blob in rows:
             if image_id not in image_at or explainer not in explainer_at or metric not in metric_at:
                 continue
-            at = image_at[image_id], explainer_at[explainer], metric_at[metric]
+            cell = image_at[image_id], explainer_at[explainer], metric_at[metric]
             if value is not None:
-                values[at] = value
+                values[cell] = value
             if blob is not None:
                 numbers = self._numbers(blob, f"a statistic of {metric}")
                 if metric not in statistics:
                     statistics[metric] = np.full((len(ids), len(explainers), len(numbers)), np.nan)
                 if statistics[metric].shape[2] != len(numbers):
                     raise self._damaged(f"a statistic of {metric}")
-                statistics[metric][at[:2]] = numbers
+                statistics[metric][cell[:2]] = numbers
             if reason is not None:
                 counts = reasons.setdefault((explainer, metric), {})
                 counts[reason] = counts.get(reason, 0) + 1

@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the whole of the new one or the whole of the old one."""
+"""Atomic writing: a reader sees either the whole new file or the whole old one."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ os.umask(_UMASK)
 
 
 def is_full(error: OSError) -> bool:
-    """Tell whether it is space that is missing."""
+    """Return whether an error means that the disk is full."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_file(path: Path, data: bytes, option: str = "", by_way_of: Path | None = None) -> None:
-    """Write a file that somebody asked for, whole or not at all: see ``write_bytes``.
+    """Write a file whose path the user gave, atomically as ``write_bytes``.
 
     Args:
-        path: the file; a link is followed.
-        data: its contents.
-        option: that named it, e.g. ``--output``, for the message.
+        path: path of the file; a link is followed.
+        data: contents of the file.
+        option: option that named the file, for the message, e.g. ``--output``.
         by_way_of: as in ``write_bytes``.
 
     Raises:
-        StoreError: it cannot be written.
+        StoreError: the file cannot be written.
     """
     try:
-        if path.exists() and not path.is_file():  # a device or a pipe is written to as it is
+        if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
             path.write_bytes(data)
         else:
             write_bytes(Path(os.path.realpath(path)), data, by_way_of)
@@ -45,15 +45,15 @@ def write_file(path: Path, data: bytes, option: str = "", by_way_of: Path | None
 
 
 def write_bytes(path: Path, data: bytes, by_way_of: Path | None = None) -> None:
-    """Write a file under a temporary name, sync it, and rename it into place; make its folder if need be.
+    """Write a file under a temporary name, sync it, and rename it; create its folder if necessary.
 
     Args:
-        path: the file.
-        data: its contents.
-        by_way_of: the folder of the temporary file, on the same disk; None = the file's own.
+        path: path of the file.
+        data: contents of the file.
+        by_way_of: folder of the temporary file, on the same disk; None = the file's own folder.
 
     Raises:
-        OSError: it cannot be written; what stood there before still does.
+        OSError: the file cannot be written; an existing file is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = _beside(path.parent if by_way_of is None else by_way_of, f".{path.name[:40]}.")
@@ -73,7 +73,7 @@ def _beside(folder: Path, prefix: str) -> tuple[int, str]:
     folder.mkdir(exist_ok=True)
     try:
         return tempfile.mkstemp(dir=folder, prefix=prefix)
-    except FileNotFoundError:  # another process, done with the folder, has just removed it
+    except FileNotFoundError:  # another process has just removed the folder
         folder.mkdir(exist_ok=True)
         return tempfile.mkstemp(dir=folder, prefix=prefix)
 

@@ -1,4 +1,4 @@
-"""What makes an image the same in two runs: its content, its class, and where the object is in it."""
+"""Keys that identify an image across runs: its content, class and region."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ __all__ = ["image_keys"]
 
 
 def image_keys(rows: Sequence[ImageRow]) -> dict[str, int]:
-    """Return the place of every image that was read, by 16 hexadecimal digits that other runs give it too.
+    """Return the index of every image that was read, by a key of 16 hexadecimal digits that is equal in all runs.
 
-    Of several that are alike the first is the first in every run.
+    Equal images are numbered in their order, so each has its own key.
     """
     seen: Counter[str] = Counter()
-    found: dict[str, int] = {}
-    for at, row in enumerate(rows):
+    index_of: dict[str, int] = {}
+    for index, row in enumerate(rows):
         if row.sha256:
-            same = f"{row.sha256}|{row.class_index}|{row.label}|{row.place}"
-            found[digest(f"{same}|{seen[same]}", 16)] = at
-            seen[same] += 1
-    return found
+            content = f"{row.sha256}|{row.class_index}|{row.label}|{row.place}"
+            index_of[digest(f"{content}|{seen[content]}", 16)] = index
+            seen[content] += 1
+    return index_of

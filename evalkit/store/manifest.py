@@ -1,4 +1,4 @@
-"""``manifest.json``: what a run was asked to do, with what, and what a citation needs."""
+"""``manifest.json``: the settings, model, data and versions of a run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SCHEMA_VERSION = 1
 
 
 class Signatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Every setting that can move a number, as canonical lines.
+    """Every setting that can change a number, as canonical lines.
 
     Attributes:
-        run: the protocol and the subject of the whole run.
-        metrics: metric text to its line.
-        explainers: explainer text to its line.
+        run: protocol and subject of the whole run.
+        metrics: line of each metric, by spec.
+        explainers: line of each explainer, by spec.
     """
 
     run: str
@@ -35,20 +35,20 @@ class Signatures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The model under explanation.
+    """The explained model.
 
     Attributes:
-        name: as given on the command line, a file by its file name.
+        name: name as given on the command line; of a file its file name.
         fingerprint: sha256 of architecture, weights and preprocessing.
-        preprocess: the preprocessing family, or ``none``.
+        preprocess: preprocessing family, or ``none``.
         input_size: height and width in pixels.
         n_classes: number of outputs.
-        target_layer: the layer that CAM methods look at by default; None if the model has none.
-        precision: the dtype the model computes in.
-        accuracy: share of the readable labelled images whose top-1 is the label; None before any is scored.
-        n_right: how many those are.
-        median_clean_score: median softmax score of the target on untouched images.
-        saturated_share: share of clean scores above 0.999.
+        target_layer: default layer of the CAM methods; None if the model has none.
+        precision: dtype of the model's computations.
+        accuracy: fraction of the readable labelled images whose top-1 is the label; None before any is scored.
+        n_right: number of those images.
+        median_clean_score: median softmax score of the target on the unchanged images.
+        saturated_share: fraction of clean scores above 0.999.
     """
 
     name: str
@@ -69,13 +69,13 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: file or folder name.
-        kind: which reader understood it.
-        n_images: images planned, after ``--limit``.
-        n_unreadable: of these, how many could not be used.
-        n_regions: how many come with a region.
+        kind: name of its format.
+        n_images: number of images planned, after ``--limit``.
+        n_unreadable: number of these that could not be read.
+        n_regions: number of these with a region.
         fingerprint: sha256 over the contents of all images read, in order; None until every image was read.
-        unreadable: image id and reason of each that could not be used, the first hundred.
-        source: where the images were read, ``scenes`` or an absolute path, for the report; empty if in memory.
+        unreadable: image id and reason of the first hundred images that could not be read.
+        source: ``scenes`` or the absolute path of the data, for the report; empty for images in memory.
     """
 
     name: str
@@ -89,12 +89,12 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Options that can move a number or say how it was computed.
+    """Options that can change a number, or that describe how it was computed.
 
     Attributes:
-        criterion: the metric that decides the patch size, by its text.
-        margin: the loss of it that is accepted.
-        chosen: options that chose among the images besides the limit, and their values.
+        criterion: spec of the metric that decides the patch size.
+        margin: largest accepted loss of the criterion, relative to the best size.
+        chosen: values of the options, besides the limit, that select images.
     """
 
     target: str
@@ -177,7 +177,7 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole of ``manifest.json``.
+    """The contents of ``manifest.json``.
 
     Attributes:
         metrics: the metrics' texts, in the order asked for.

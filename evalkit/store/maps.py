@@ -1,4 +1,4 @@
-"""Saliency maps on disk: ``maps/<explainer>/<image>.npy``, float32, checked by a sum kept in the database."""
+"""Saliency maps on disk: ``maps/<explainer>/<image>.npy``, float32, with their sha256 in the database."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from evalkit.store.files import sha256_of, write_bytes
 
 __all__ = ["PARTIAL", "SavedMap", "as_float32", "is_map_name", "load_map", "map_is_there", "map_path", "save_map"]
 
-PARTIAL = ".partial"  # where maps are written before they are renamed: all that a killed process can leave behind
+PARTIAL = ".partial"  # folder of files being written, the only ones that a killed process leaves behind
 _NAME_LIMIT = 80
-_SMALL, _LARGE = 1e-30, 1e30  # far from where float32 rounds to zero, and from its end
+_SMALL, _LARGE = 1e-30, 1e30  # well inside the range of float32
 
 
 class SavedMap(NamedTuple):
-    """A map's file, its sha256, its length."""
+    """A map's file, its sha256, and its size in bytes."""
 
     file: str
     sha256: str
@@ -30,9 +30,9 @@ class SavedMap(NamedTuple):
 
 
 def as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Return a map as float32; values whose largest float32 does not hold well are divided by it.
+    """Return a map as float32; values far outside the range of float32 are divided by the largest.
 
-    Zeros or infinities would be another map, and no metric asks for the unit.
+    Rounding to zero or infinity would change the map; scaling changes no metric.
     """
     if values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(np.float32).itemsize:
         wide = values.astype(np.longdouble)
@@ -43,19 +43,19 @@ def as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 def map_path(explainer: str, image_id: str) -> str:
-    """Return where a map lies inside the run folder: legible, and unique for any text.
+    """Return a map's path inside the run folder, which is readable and unique for any text.
 
     >>> map_path("occlusion(patch_size=40)", "cats/a b.jpg")
     'maps/occlusion(patch_size=40)/cats_a_b.jpg-c297773c.npy'
     """
     folder = _safe(explainer)
-    if folder != explainer.replace(", ", ",_"):  # another text may be as safe
+    if folder != explainer.replace(", ", ",_"):  # other texts may have the same safe form
         folder = f"{folder}-{digest(explainer, 8)}"
     return f"maps/{folder}/{_safe(image_id)}-{digest(image_id, 8)}.npy"
 
 
 def is_map_name(name: str) -> bool:
-    """Tell whether a file is called as evalkit calls maps."""
+    """Return whether a file name has the form of evalkit's maps."""
     return re.search(r"-[0-9a-f]{8}\.npy$", name) is not None
 
 
@@ -64,7 +64,7 @@ def _safe(text: str) -> str:
 
 
 def save_map(root: Path, relative: str, saliency_map: NDArray[np.floating]) -> SavedMap:
-    """Write one map as float32 (H, W): under a temporary name, synced, renamed."""
+    """Write one map as float32 (H, W), atomically."""
     buffer = io.BytesIO()
     np.save(buffer, saliency_map.astype(np.float32), allow_pickle=False)
     data = buffer.getvalue()
@@ -73,7 +73,7 @@ def save_map(root: Path, relative: str, saliency_map: NDArray[np.floating]) -> S
 
 
 def map_is_there(root: Path, relative: str, size_bytes: int) -> bool:
-    """Tell whether a map's file is there in its full length; what is in it is checked when it is read."""
+    """Return whether a map's file exists and has its full size; its contents are checked when it is read."""
     try:
         return os.stat(root / relative).st_size == size_bytes  # noqa: PTH116 - twice as fast, a hundred thousand times
     except OSError:
@@ -81,7 +81,7 @@ def map_is_there(root: Path, relative: str, size_bytes: int) -> bool:
 
 
 def load_map(root: Path, relative: str, sha256: str) -> NDArray[np.float32] | None:
-    """Read one map, float32 (H, W); None if the file is gone or is not the one that was written."""
+    """Read one map, float32 (H, W); None if the file is missing or damaged."""
     try:
         data = (root / relative).read_bytes()
     except OSError:

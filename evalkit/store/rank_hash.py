@@ -1,4 +1,4 @@
-"""A 64-bit hash of a saliency map that stays when numbers move a little and changes when the picture does."""
+"""A 64-bit hash of a saliency map that ignores small changes of its values and shows large ones."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ __all__ = ["HASH_BITS", "differing_bits", "rank_hash"]
 
 HASH_BITS = 64
 _SIDE = 8
-_APART = 0.02  # of the range of the cells: closer ones are not ordered, so that rounding cannot turn a bit
+_APART = 0.02  # of the range of the cells; closer ones are not ordered, so that rounding changes no bit
 
-# Every cell against another; 29 is odd, so that each is once on either side, and no pair is its own mirror image.
+# Each cell is compared with another; 29 is odd, so each is once on either side and no pair occurs in both orders.
 _FIRST = np.arange(HASH_BITS)
 _SECOND = (29 * _FIRST + 17) % HASH_BITS
 
 
 def rank_hash(saliency_map: NDArray[np.floating]) -> str | None:
-    """Return 16 hexadecimal digits that say how the map orders 64 pairs of its 8 x 8 cells.
+    """Return 16 hexadecimal digits that encode the order of 64 pairs of the map's 8 x 8 cells.
 
-    A bit is set where the mean of the pair's first cell is above the second's by more than 2 % of the range of all
-    cells. Scaling a map or adding to it changes nothing. The share of bits that differ between two maps is about the
-    share of pairs that they order in opposite ways.
+    A bit is set if the mean of the pair's first cell exceeds the second's by more than 2 % of the range of all cells.
+    Scaling a map or adding a constant changes nothing. The fraction of bits that differ between two maps is about the
+    fraction of pairs that they order in opposite ways.
 
     >>> rank_hash(np.zeros((16, 16)))
     '0000000000000000'
@@ -41,7 +41,7 @@ def rank_hash(saliency_map: NDArray[np.floating]) -> str | None:
 
 
 def differing_bits(first: str, second: str) -> int:
-    """Return how many of the 64 bits differ.
+    """Return the number of the 64 bits that differ.
 
     >>> differing_bits("0000000000000003", "0000000000000001")
     1

@@ -1,7 +1,7 @@
-"""What ``results.sqlite`` holds: its tables, and a row of each.
+"""The tables of ``results.sqlite`` and their rows.
 
-``scores`` is for everyone to read: ``image_id, explainer, metric, value, reason``. ``value`` NULL with a reason means
-not scored; dataset-level metrics have neither, but ``statistics``, the float64 numbers that the image adds to the set.
+``scores`` is a public table: ``image_id, explainer, metric, value, reason``. ``value`` NULL with a reason means not
+scored. Cells of dataset-level metrics have neither; ``statistics`` has the image's float64 contribution to the set.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ CREATE TABLE curves (
 
 @dataclass(frozen=True)
 class ImageRow:
-    """What is known of one image."""
+    """One image; columns as in ``SCHEMA``."""
 
     image_id: str
     position: int | None
     class_index: int
     label: str
-    photo_file: str  # absolute; empty for images in memory
+    photo_file: str  # absolute path; empty for images in memory
     size_bytes: int
     mtime_ns: int
     truth: str
@@ -87,7 +87,7 @@ class MapRow:
 
 @dataclass(frozen=True, eq=False)
 class ScoreRow:
-    """One cell."""
+    """The score of one cell."""
 
     image_id: str
     explainer: str

@@ -26,49 +26,49 @@ _MANIFEST, _DATABASE, _ANALYSIS, _MAPS, _LOCK = "manifest.json", "results.sqlite
 _JOURNALS = tuple(f"{_DATABASE}-{kind}" for kind in ("wal", "shm", "journal"))
 _OWN = (_MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, REPORT, _LOCK)
 
-# What a damaged JSON file can raise: bytes that are no text are a plain ValueError.
+# Errors of damaged JSON files; bytes that are not UTF-8 raise a plain ValueError.
 _UNREADABLE = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
 
 R = TypeVar("R")
 
 
 class RunFolder:
-    """One run on disk. Open it with ``read`` to look, with ``write`` to compute; close it when done.
+    """One run on disk, opened by ``read`` or ``write``; close it when done.
 
     Attributes:
-        path: the folder.
-        database: its results.
+        path: path of the folder.
+        database: results of the run.
     """
 
     def __init__(self, path: Path, database: Database, lock: IO[str] | None) -> None:
-        """Take what ``read`` and ``write`` have opened."""
+        """Keep the path, database and lock that ``read`` or ``write`` opened."""
         self.path = path
         self.database = database
         self._lock = lock
 
     @classmethod
     def read(cls, path: Path) -> RunFolder:
-        """Open an existing run to look at.
+        """Open an existing run to read.
 
         Raises:
-            StoreError: there is no run, or it cannot be read.
+            StoreError: the folder holds no run, or it cannot be read.
         """
         if not (path / _MANIFEST).is_file() or not (path / _DATABASE).is_file():
             raise StoreError(
                 f"'{path}' is not a run folder: {_MANIFEST} and {_DATABASE} are needed; "
-                "make one with: python -m evalkit run --output DIR"
+                "create one with: python -m evalkit run --output DIR"
             )
         return cls(path, Database(path / _DATABASE), None)
 
     @classmethod
     def check_writable(cls, path: Path) -> None:
-        """Raise StoreError if ``path`` is something else than a run folder, or cannot be made; makes nothing."""
+        """Raise StoreError if ``path`` holds other files than a run, or cannot be written; creates nothing."""
         if path.is_dir():
             own = (_LOCK, PARTIAL) if _only_partial_files(path / PARTIAL) else (_LOCK,)
-            found = sorted(entry.name for entry in path.iterdir() if entry.name not in own)
-            if found and not _is_run(path):
+            others = sorted(entry.name for entry in path.iterdir() if entry.name not in own)
+            if others and not _is_run(path):
                 raise StoreError(
-                    f"--output '{path}' holds '{found[0]}' and is no run folder; name a new or empty folder"
+                    f"--output '{path}' holds '{others[0]}' and is no run folder; name a new or empty folder"
                 )
         elif path.exists():
             raise StoreError(f"--output '{path}' is a file; name a folder")
@@ -76,20 +76,20 @@ class RunFolder:
             raise StoreError(f"--output '{path}' is a link that leads nowhere; remove it, or name a folder")
         parent = path if path.exists() else next(up for up in path.absolute().parents if up.exists())
         if not parent.is_dir():
-            raise StoreError(f"--output '{path}' cannot be made: '{parent}' is a file; name a folder")
+            raise StoreError(f"--output '{path}' cannot be created: '{parent}' is a file; name a folder")
         if not os.access(parent, os.W_OK | os.X_OK):
             raise StoreError(f"--output '{path}' cannot be written: no permission in '{parent}'; name another folder")
 
     @classmethod
     def write(cls, path: Path, *, fresh: bool = False) -> RunFolder:
-        """Open a run to compute into, making the folder if need be.
+        """Open a run to write; create the folder if necessary.
 
         Args:
-            path: the folder.
-            fresh: forget what it holds; only files that evalkit wrote are removed.
+            path: path of the folder.
+            fresh: whether to delete its earlier results; only files that evalkit wrote are removed.
 
         Raises:
-            StoreError: see ``check_writable``; another process is writing; the database cannot be used.
+            StoreError: as ``check_writable``; or another process is writing, or the database cannot be used.
         """
         cls.check_writable(path)
         with writing(path):
@@ -105,9 +105,9 @@ class RunFolder:
             raise
 
     def close(self) -> None:
-        """Close the database and let others write."""
+        """Close the database and release the lock."""
         self.database.close()
-        with contextlib.suppress(OSError):  # not there, or somebody is writing
+        with contextlib.suppress(OSError):  # it does not exist, or another process is writing
             (self.path / PARTIAL).rmdir()
         if self._lock is not None:
             self._lock.close()
@@ -116,13 +116,13 @@ class RunFolder:
         """Return the manifest.
 
         Raises:
-            StoreError: it is damaged or of another schema version.
+            StoreError: the manifest is damaged or has another schema version.
         """
         return _decode(self.path / _MANIFEST, Manifest)
 
     @staticmethod
     def manifest_at(path: Path) -> Manifest | None:
-        """Return the manifest in a folder, whatever else it holds; None without one that can be read."""
+        """Return the manifest in any folder; None if there is none that can be read."""
         try:
             return _decode(path / _MANIFEST, Manifest)
         except StoreError:
@@ -132,13 +132,13 @@ class RunFolder:
         """Write the manifest.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the file cannot be written.
         """
         with writing(self.path):
             write_bytes(self.path / _MANIFEST, _pretty(manifest), by_way_of=self.path / PARTIAL)
 
     def read_analysis(self, kind: type[R], version: int) -> R | None:
-        """Return the stored analysis if it was made of the scores as they are now, by this version; else None."""
+        """Return the stored analysis if it is of the present scores and of this version; else None."""
         try:
             raw = msgspec.json.decode((self.path / _ANALYSIS).read_bytes(), type=dict[str, msgspec.Raw])
             if msgspec.json.decode(raw["key"], type=str) != self.analysis_key(version):
@@ -148,12 +148,12 @@ class RunFolder:
             return None
 
     def write_analysis(self, results: msgspec.Struct, key: str) -> None:
-        """Store an analysis of the scores that had this key when they were read."""
+        """Store an analysis with the key that its scores had when they were read."""
         data = msgspec.json.encode({"key": key, "results": results})
         write_bytes(self.path / _ANALYSIS, data, by_way_of=self.path / PARTIAL)
 
     def analysis_key(self, version: int) -> str:
-        """Return what an analysis of the scores as they are now depends on."""
+        """Return the key of an analysis of the present scores: everything that it depends on."""
         manifest = self.read_manifest()
         return "|".join(
             [
@@ -169,7 +169,7 @@ class RunFolder:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says of a run folder that cannot be written into a sentence.
+    """Turn a system error while writing a run folder into a StoreError.
 
     Raises:
         StoreError: the disk is full, read-only, gone, or there is no permission.
@@ -178,15 +178,15 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if is_full(error):
-            what_next = "free some space and repeat the command, it goes on from here"
+            what_next = "free some space and repeat the command; the run continues where it stopped"
         else:
             what_next = "name another folder"
         raise StoreError(f"--output '{path}' cannot be written: {error.strerror or error}; {what_next}") from error
 
 
 def _locked(path: Path) -> IO[str]:
-    """Take the writer's lock; the system drops it when the process ends, however it ends."""
-    # Never through a link: what it leads to is somebody else's.
+    """Take the writer's lock; the system releases it when the process ends, for any reason."""
+    # Never through a link, which may lead to a file of another program.
     lock = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -210,32 +210,32 @@ def _locked(path: Path) -> IO[str]:
 
 
 def require_outside_runs(path: Path) -> None:
-    """Raise StoreError if a file to be written is one of a run folder's own."""
+    """Raise StoreError if a file to be written would replace one of a run folder."""
     if path.name in _OWN and path.name != REPORT and _is_run(path.parent):
         raise StoreError(f"--output '{path}' is a file of the run folder '{path.parent}'; name another file")
 
 
 def _is_run(path: Path) -> bool:
-    """Tell whether evalkit wrote this folder, by its database or, if that is lost, by its manifest."""
+    """Return whether evalkit wrote this folder, by its database or, if that is missing, by its manifest."""
     if is_results_database(path / _DATABASE):
         return True
     try:
-        known = msgspec.json.decode((path / _MANIFEST).read_bytes(), type=dict[str, msgspec.Raw])
+        fields = msgspec.json.decode((path / _MANIFEST).read_bytes(), type=dict[str, msgspec.Raw])
     except _UNREADABLE:
         return False
-    return {"schema_version", "signature", "explainers", "metrics"} <= set(known)
+    return {"schema_version", "signature", "explainers", "metrics"} <= set(fields)
 
 
 def _clear(path: Path) -> None:
-    """Remove what evalkit wrote, and nothing else."""
+    """Remove the files that evalkit wrote, and no others."""
     for saliency_map in (path / _MAPS).glob("*/*.npy"):
         within = saliency_map.resolve().parent.parent == (path / _MAPS).resolve()  # never through a link
         if within and is_map_name(saliency_map.name):
             saliency_map.unlink(missing_ok=True)
     for folder in sorted((path / _MAPS).glob("**/"), reverse=True):
-        with contextlib.suppress(OSError):  # something else stands in it
+        with contextlib.suppress(OSError):  # it holds other files
             folder.rmdir()
-    # At every moment something says that this is a run: one that is killed here can be cleared again.
+    # Database or manifest exists at every moment, so a folder is still recognized as a run if the process is killed.
     for name in (_ANALYSIS, REPORT, *_JOURNALS):
         (path / name).unlink(missing_ok=True)
     database = path / _DATABASE
@@ -246,16 +246,16 @@ def _clear(path: Path) -> None:
 
 
 def _only_partial_files(folder: Path) -> bool:
-    """Tell whether a folder holds nothing but files that were being written, which begin with a dot."""
-    return not folder.is_dir() or all(one.name.startswith(".") and one.is_file() for one in folder.iterdir())
+    """Return whether a folder holds only files that were being written, whose names begin with a dot."""
+    return not folder.is_dir() or all(file.name.startswith(".") and file.is_file() for file in folder.iterdir())
 
 
 def _clear_partial(folder: Path) -> None:
-    """Remove what a killed process left behind."""
+    """Remove files that a killed process left behind."""
     if folder.is_dir() and not folder.is_symlink():
         for file in folder.glob(".*"):
             file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # something else stands in it
+        with contextlib.suppress(OSError):  # it holds other files
             folder.rmdir()
 
 
@@ -263,12 +263,12 @@ def _decode(path: Path, kind: type[Manifest]) -> Manifest:
     try:
         data = path.read_bytes()
         version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("schema_version")
-        found = None if version is None else msgspec.json.decode(version)
-        if found != SCHEMA_VERSION:
-            raise StoreError(f"'{path}' has schema version {found}, this evalkit reads {SCHEMA_VERSION}")
+        stored = None if version is None else msgspec.json.decode(version)
+        if stored != SCHEMA_VERSION:
+            raise StoreError(f"'{path}' has schema version {stored}, this evalkit reads {SCHEMA_VERSION}")
         return msgspec.json.decode(data, type=kind)
     except _UNREADABLE as error:
-        raise StoreError(f"'{path}' is damaged: {error}; repeat the run into it to write it anew") from error
+        raise StoreError(f"'{path}' is damaged: {error}; repeat the run into this folder to write it again") from error
 
 
 def _pretty(manifest: Manifest) -> bytes:

@@ -1,4 +1,4 @@
-"""Per-image scores as arrays: what analysis reads."""
+"""The per-image scores of a run as arrays, the input of the analysis."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class ScoreTable:
     """Every score of a run.
 
     Attributes:
-        image_ids: N of them, in the set's order.
-        explainers: E texts, in the order asked for.
-        metrics: M texts, in the order asked for.
+        image_ids: N ids, in the set's order.
+        explainers: E specs, in the order of the options.
+        metrics: M specs, in the order of the options.
         values: float64 (N, E, M), NaN = not scored; all NaN for dataset-level metrics.
-        statistics: for each dataset-level metric float64 (N, E, K), a row of NaN = not scored.
-        reasons: (explainer, metric) to {reason: number of images not scored for it}.
-        object_shares: float64 (N,), the share of the image that its largest box takes, NaN = no region; None if
-            nothing is known of the objects.
-        photos: (N,), which rows are entries of one photo: equal texts; None if none are.
+        statistics: float64 (N, E, K) of each dataset-level metric, a row of NaN = not scored.
+        reasons: by (explainer, metric), the number of images not scored for each reason.
+        object_shares: float64 (N,), fraction of the image that the object's largest box covers, NaN = no region; None
+            if the fractions are unknown.
+        photos: N texts, equal for entries of one photo; None if every image is a photo of its own.
     """
 
     image_ids: tuple[str, ...]
@@ -37,10 +37,10 @@ class ScoreTable:
     photos: tuple[str, ...] | None = None
 
     def by_photo(self) -> ScoreTable:
-        """Return the table with one row a photo: entries of one photo are no independent evidence.
+        """Return the table with one row per photo, because entries of one photo are not independent.
 
-        A score is the mean over the photo's entries that are scored, statistics likewise; of the objects' shares the
-        largest counts; reasons are still those of entries.
+        Scores and statistics are means over the photo's entries that are scored; the object share is the largest of
+        its entries; reasons are still counted per entry.
         """
         if self.photos is None or len(set(self.photos)) == len(self.photos):
             return self
@@ -54,21 +54,21 @@ class ScoreTable:
             self,
             image_ids=tuple(self.image_ids[row] for row in first),
             values=mean_of_units(self.values, unit),
-            statistics={text: mean_of_units(one, unit) for text, one in self.statistics.items()},
+            statistics={text: mean_of_units(array, unit) for text, array in self.statistics.items()},
             object_shares=shares,
             photos=None,
         )
 
 
 def first_rows(photos: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first row of every photo, in order, and (N,) which of these a row belongs to."""
+    """Return the first row of every photo, in order, and (N,) the index of each row's photo among these."""
     _, first, unit = np.unique(np.array(photos, dtype=str), return_index=True, return_inverse=True)
     order = np.argsort(first)
     return first[order], np.argsort(order)[unit]
 
 
 def mean_of_units(values: NDArray[np.float64], unit: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the mean over the rows of each unit that are not NaN, float64 (U, ...), NaN where all are."""
+    """Return the mean over the rows of each unit that are not NaN, float64 (U, ...), NaN if all are."""
     scored = np.isfinite(values)
     sums = np.zeros((int(unit.max(initial=-1)) + 1, *values.shape[1:]))
     counts = np.zeros_like(sums)

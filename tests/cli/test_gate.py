@@ -161,11 +161,11 @@ def test_another_fill_is_not_comparable_and_named(evalkit, kept):
             None,
             "1 of the baseline's 6 images are not in the run",
         ),
-        (lambda text: re.sub(r'"metrics": {[^}]*}', '"metrics": {}', text), 2, "is incomplete: it holds no metrics"),
+        (lambda text: re.sub(r'"metrics": {[^}]*}', '"metrics": {}', text), 2, "is incomplete: it has no metrics"),
         (
             lambda text: text.replace('"target": "predicted"', '"target": "predicted",\n "target": "label"'),
             2,
-            "stands in it twice",
+            "is there twice",
         ),
         (
             lambda text: text.replace('"schema_version": 2,', '"schema_version": 2, "x": ' + "[" * 100_000 + ","),

@@ -181,14 +181,14 @@ BAD_ENTRIES = [
     ({"segmentation": [[1, 2, 3, 4]]}, "a polygon is not a list of x, y, x, y ... with three corners or more"),
     ({"segmentation": [[1, 2, 3, float("nan"), 5, 6]]}, "a polygon's corner is nan; allowed: pixels"),
     ({"segmentation": [[1, 2, 3, 1e9, 5, 6]]}, "a polygon's corner lies far outside the photo"),
-    ({"segmentation": "x"}, "the segmentation is str in place of a list"),
+    ({"segmentation": "x"}, "the segmentation is str, not a list"),
     (
         {"segmentation": {"size": [40, 30], "counts": [1200]}},
         "the run-length encoding is 30 x 40, the photo 40 x 30 (width x height)",
     ),
     ({"segmentation": {"size": [30, 40], "counts": [1, 2]}}, "covers 3 pixels, the photo of 40 x 30 has 1200"),
     ({"segmentation": {"size": [30, 40], "counts": "~~~"}}, "the run-length encoding's counts are damaged"),
-    ({"segmentation": {"size": [30, 40], "counts": "P"}}, "the run-length encoding's counts break off"),
+    ({"segmentation": {"size": [30, 40], "counts": "P"}}, "the run-length encoding's counts end too early"),
     ({"segmentation": {"size": [30, 40], "counts": [1300, -100]}}, "counts are not whole numbers of 0 or more"),
     ({"segmentation": {"size": [30, 40]}}, "the run-length encoding has no counts"),
     ({"segmentation": {"size": [30], "counts": ""}}, "the run-length encoding has size [30]"),
@@ -230,7 +230,7 @@ def test_what_has_no_entry_is_counted(write: Write) -> None:
 def test_a_photo_of_another_size_or_missing_is_said(write: Write, save: Save) -> None:
     path = write(boxed(1, 2, 3, 4))
     save("a.png", np.zeros((WIDTH, HEIGHT, 3), np.uint8))
-    assert reason(path) == "the photo is 30 x 40 (width x height, upright), but said to be 40 x 30"
+    assert reason(path) == "the photo is 30 x 40 (width x height, upright), its annotation says 40 x 30"
     (path.parent / "a.png").unlink()
     assert reason(path) == "file is missing"
 

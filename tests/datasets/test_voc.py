@@ -137,7 +137,7 @@ def test_a_box_that_begins_at_zero_is_cut_to_the_photo(write: Write) -> None:
 
 def test_a_size_that_is_not_the_photos_is_said_and_zeros_are_no_size(write: Write) -> None:
     images = read_voc(write(annotation(thing("cat", 1, 1, 3, 3), size=(7, 4))))
-    with pytest.raises(ImageError, match=r"the photo is 6 x 4 .* but said to be 7 x 4"):
+    with pytest.raises(ImageError, match=r"the photo is 6 x 4 .* its annotation says 7 x 4"):
         images.read(images.entries[0])
     assert len(list(read_voc(write(annotation(thing("cat", 1, 1, 3, 3), size=(0, 0)))))) == 1
 
@@ -172,7 +172,7 @@ def test_two_photos_of_the_name_are_not_guessed_between(write: Write, save: Save
     save("VOC/JPEGImages/a.jpg", np.zeros((4, 6, 3), np.uint8))
     images = read_voc(folder)
     with pytest.raises(
-        ImageError, match=r"'a.jpg' and 'a.png' are called like this photo; keep one, or write the ending"
+        ImageError, match=r"'a.jpg' and 'a.png' have the name of this photo; keep one, or write the extension"
     ):
         images.read(images.entries[0])
     (cat,) = read_voc(write(annotation(thing("cat", 1, 1, 2, 2), filename="a.png")))

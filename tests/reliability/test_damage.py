@@ -170,7 +170,7 @@ def test_a_damaged_curve_is_refused(evalkit, kept, points):
     database.close()
     done = evalkit("report", "out")
     assert done.code == 2
-    assert "results.sqlite' is damaged: a curve has another length; repeat the run with --fresh" in done.err
+    assert "results.sqlite' is damaged: a curve has the wrong length; repeat the run with --fresh" in done.err
 
 
 def test_photos_of_another_folder_are_told_by_their_content_even_if_name_size_and_time_are_equal(

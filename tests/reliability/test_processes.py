@@ -136,7 +136,7 @@ def test_a_second_process_is_told_who_the_first_is_and_takes_over_when_that_is_k
 
 
 def full(err):
-    return "cannot be written" in err and "repeat the command, it goes on from here" in err
+    return "cannot be written" in err and "the run continues where it stopped" in err
 
 
 @pytest.mark.parametrize("limit_bytes", [50_000, slow(3_000), slow(200_000)])

@@ -234,7 +234,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
 def test_places_that_can_be_no_folder_are_named(tmp_path):
     (tmp_path / "file").write_text("words")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(StoreError, match=r"cannot be made: '.*file' is a file"):
+    with pytest.raises(StoreError, match=r"cannot be created: '.*file' is a file"):
         RunFolder.check_writable(tmp_path / "file" / "run")
     with pytest.raises(StoreError, match="is a link that leads nowhere"):
         RunFolder.check_writable(tmp_path / "link")

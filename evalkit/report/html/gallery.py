@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evalkit.analysis.gallery import Group, Pick, gallery_metric, picks
 from evalkit.core.errors import EvalkitError, ImageError
-from evalkit.datasets.geometry import Geometry, fit
+from evalkit.datasets.geometry import fit, geometry_of
 from evalkit.datasets.image import LabelledImage
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
@@ -91,7 +91,7 @@ class Photos:
             manifest: the manifest of the run.
             images: the images of a run whose images were in memory.
         """
-        self._geometry: Geometry = "center-crop" if manifest.settings.geometry == "center-crop" else "squash"
+        self._geometry = geometry_of(manifest.settings.geometry)
         self._size = manifest.model.input_size
         self.problem = ""
         self.changed: set[str] = set()
