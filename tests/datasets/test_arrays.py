@@ -30,7 +30,7 @@ def test_photos_may_differ_in_size() -> None:
     assert [image.pixels.shape for image in images] == [(2, 3, 3), (5, 4, 3)]
 
 
-def test_a_region_is_exact_and_has_its_tight_box() -> None:
+def test_region_is_exact_and_has_its_tight_box() -> None:
     region = np.zeros((4, 6), bool)
     region[1:3, 2] = True
     first, second = ImageSet.from_arrays(PIXELS, [0, 0], regions=[region, None])
@@ -48,12 +48,12 @@ def test_boxes_give_the_region_by_pixel_centers() -> None:
     assert np.argwhere(second.region).tolist() == [[0, 0], [3, 5]]
 
 
-def test_one_box_an_image_may_be_one_array() -> None:
+def test_single_boxes_may_be_one_array() -> None:
     images = ImageSet.from_arrays(PIXELS, [0, 0], boxes=np.array([[0, 0, 2, 1], [1, 1, 2, 2.0]]))
     assert [entry.boxes for entry in images.entries] == [((0, 0, 2, 1),), ((1, 1, 2, 2),)]
 
 
-def test_without_class_indices_images_are_unlabelled() -> None:
+def test_images_without_class_indices_are_unlabelled() -> None:
     images = ImageSet.from_arrays(PIXELS, None)
     assert [entry.class_index for entry in images.entries] == [None, None]
     assert [image.class_index for image in images] == [-1, -1]
@@ -73,7 +73,7 @@ def test_digests_follow_the_contents() -> None:
     assert len(set(truth)) == 4
 
 
-def test_the_arrays_are_neither_changed_nor_changeable_through_the_image() -> None:
+def test_arrays_are_read_only_through_the_image() -> None:
     before = PIXELS.copy()
     image = next(iter(ImageSet.from_arrays(PIXELS, [0, 0])))
     with pytest.raises(ValueError, match="read-only"):
@@ -82,7 +82,7 @@ def test_the_arrays_are_neither_changed_nor_changeable_through_the_image() -> No
     assert np.array_equal(PIXELS, before)
 
 
-def test_an_array_that_is_changed_afterwards_is_refused() -> None:
+def test_changed_pixels_are_refused() -> None:
     pixels = PIXELS.copy()
     images = ImageSet.from_arrays(pixels, [0, 0])
     pixels[1, 0, 0, 0] ^= 1
@@ -91,7 +91,7 @@ def test_an_array_that_is_changed_afterwards_is_refused() -> None:
         images.read(images.entries[1])
 
 
-def test_a_region_that_is_changed_afterwards_is_refused() -> None:
+def test_changed_regions_are_refused() -> None:
     region = np.zeros((1, *PIXELS.shape[1:3]), bool)
     region[0, 0, 0] = True
     images = ImageSet.from_arrays(PIXELS[:1], [0], region)
@@ -100,7 +100,7 @@ def test_a_region_that_is_changed_afterwards_is_refused() -> None:
         images.read(images.entries[0])
 
 
-def test_what_is_no_array_is_said() -> None:
+def test_pixels_without_length_are_refused() -> None:
     with pytest.raises(DataError, match=r"pixels is generator; give uint8 \(N, H, W, 3\)"):
         ImageSet.from_arrays((one for one in PIXELS), [0, 0])
 
@@ -142,13 +142,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[message for _, message in WRONG])
-def test_arrays_that_do_not_fit_are_refused(arguments: dict[str, Any], message: str) -> None:
+def test_wrong_arrays_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
         ImageSet.from_arrays(**{"pixels": PIXELS, "class_indices": [0, 1], **arguments})
     assert message in str(caught.value)
 
 
-def test_ignored_pixels_are_kept_apart_from_the_region(photo: np.ndarray) -> None:
+def test_ignored_pixels_exclude_the_region(photo: np.ndarray) -> None:
     region, ignore = np.zeros((4, 6), bool), np.zeros((4, 6), bool)
     region[0, :2] = ignore[0, 1:3] = True
     images = ImageSet.from_arrays([photo, photo], [0, 0], regions=[region, None], ignores=[ignore, None])

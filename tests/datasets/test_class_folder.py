@@ -43,12 +43,12 @@ def test_an_image_is_read_from_its_folder(tmp_path: Path, save: Save, photo: np.
 
 
 @pytest.mark.parametrize("extension", ["jpg", "JPEG", "png", "bmp", "gif", "Tif", "tiff", "webp"])
-def test_every_extension_is_taken_in_any_case(extension: str, tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+def test_every_extension_is_read_in_any_case(extension: str, tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     save(f"cat/a.{extension}", photo)
     assert ids(tmp_path) == [f"cat/a.{extension}"]
 
 
-def test_hidden_and_other_files_are_passed_over(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+def test_hidden_and_other_files_are_skipped(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     for name in ("cat/a.png", "cat/.b.png", ".git/c.png", "cat/.cache/d.png"):
         save(name, photo)
     (tmp_path / "cat/notes.txt").write_text("x")
@@ -57,19 +57,19 @@ def test_hidden_and_other_files_are_passed_over(tmp_path: Path, save: Save, phot
     assert read_class_folder(tmp_path).class_names == ("cat",)
 
 
-def test_an_empty_class_folder_keeps_its_place_among_the_classes(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+def test_empty_class_folder_is_a_class(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     save("dog/a.png", photo)
     (tmp_path / "cat").mkdir()
     assert read_class_folder(tmp_path).class_names == ("cat", "dog")
 
 
-def test_names_with_spaces_and_accents(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+def test_names_with_spaces_and_accents_are_read(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     save("große Katze/mein Bild (1) 猫.png", photo)
     (image,) = read_class_folder(tmp_path)
     assert (image.id, image.label) == ("große Katze/mein Bild (1) 猫.png", "große Katze")
 
 
-def test_a_flat_folder_has_no_labels(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+def test_flat_folder_has_no_labels(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     save("b.png", photo)
     save("a.png", photo)
     (tmp_path / "annotations").mkdir()
@@ -81,7 +81,7 @@ def test_a_flat_folder_has_no_labels(tmp_path: Path, save: Save, photo: np.ndarr
     assert images.class_names is None
 
 
-def test_link_loops_end(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+def test_link_loops_are_visited_once(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     save("set/cat/a.png", photo)
     save("set/dog/b.png", photo)
     root = tmp_path / "set"
@@ -102,7 +102,7 @@ def test_linked_class_folders_and_photos_are_followed(tmp_path: Path, save: Save
     assert len([image.pixels for image in read_class_folder(tmp_path / "set")]) == 2
 
 
-def test_what_cannot_be_read_is_an_entry_with_its_reason(tmp_path: Path) -> None:
+def test_unreadable_photo_is_an_entry_with_a_problem(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat/broken link.png").symlink_to(tmp_path / "nothing")
     (tmp_path / "cat/knot.png").symlink_to(tmp_path / "cat/knot.png")
@@ -122,7 +122,7 @@ def test_what_cannot_be_read_is_an_entry_with_its_reason(tmp_path: Path) -> None
     }
 
 
-def test_a_photo_that_vanishes_after_planning_is_missing(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+def test_photo_removed_after_planning_is_missing(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     file = save("cat/a.png", photo)
     images = read_class_folder(tmp_path)
     file.unlink()
@@ -139,7 +139,7 @@ def test_planning_reads_no_photo(
 
 
 @pytest.mark.parametrize("inside", ["", "cat/notes.txt"])
-def test_a_folder_without_photos_is_refused(inside: str, tmp_path: Path) -> None:
+def test_folder_without_photos_is_refused(inside: str, tmp_path: Path) -> None:
     if inside:
         (tmp_path / inside).parent.mkdir()
         (tmp_path / inside).write_text("x")
@@ -154,7 +154,7 @@ def test_loose_photos_beside_class_folders_are_refused(tmp_path: Path, save: Sav
         read_class_folder(tmp_path)
 
 
-def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     try:
         (tmp_path / "cat" / os.fsdecode(b"\xff.png")).write_bytes(b"")
@@ -171,7 +171,7 @@ def test_control_characters_in_names_are_escaped(tmp_path: Path, save: Callable[
     assert images.read(images.entries[0]).pixels.shape == (4, 6, 3)
 
 
-def test_every_name_of_a_jpeg_is_a_photo_and_other_pictures_are_counted(tmp_path: Path) -> None:
+def test_jpeg_extensions_are_read_and_other_formats_counted(tmp_path: Path) -> None:
     for name in ("1.jfif", "2.JPE", "3.heic", "4.avif", "5.txt"):
         (tmp_path / "cat").mkdir(exist_ok=True)
         (tmp_path / "cat" / name).write_text("")
@@ -181,7 +181,7 @@ def test_every_name_of_a_jpeg_is_a_photo_and_other_pictures_are_counted(tmp_path
     assert "left out: 2 image files of other formats (.heic, " in note
 
 
-def test_a_list_beside_flat_photos_is_named(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+def test_csv_beside_flat_photos_is_noted(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     save("1.png", photo)
     (tmp_path / "labels.csv").write_text("image,label\n")
     (note,) = read_class_folder(tmp_path).notes

@@ -34,7 +34,7 @@ def mapped(tmp_path: Path, manifest: Manifest) -> Callable[..., tuple[dict[str, 
     return make
 
 
-def test_a_class_stands_for_one_output_or_several_and_the_rest_is_listed(mapped: Callable) -> None:
+def test_class_map_gives_outputs_and_lists_the_rest(mapped: Callable) -> None:
     found, notes = mapped('{"dog": 0, "cat": ["tabby", "n02123394", 2]}')
     assert found == {"dog": (0,), "Cat": (2, 4), "beagle": (0,)}
     (note,) = notes
@@ -44,18 +44,18 @@ def test_a_class_stands_for_one_output_or_several_and_the_rest_is_listed(mapped:
     )
 
 
-def test_a_csv_says_the_same(mapped: Callable) -> None:
+def test_csv_map_equals_json_map(mapped: Callable) -> None:
     text = "\ufeffClass,Output\r\ndog,0\r\ncat,tabby\r\ncat,n02123394\r\nperson,\r\n"
     assert mapped(text)[0] == {"dog": (0,), "Cat": (2, 4), "beagle": (0,)}
 
 
-def test_the_map_comes_before_the_models_own_names(mapped: Callable) -> None:
+def test_class_map_precedes_the_models_names(mapped: Callable) -> None:
     found, notes = mapped('{"beagle": [], "dog": [2, 0], "cat": 1, "person": 1}')
     assert found == {"dog": (0, 2), "Cat": (1,), "person": (1,)}
     assert "1 of 4 classes" in notes[0]
 
 
-def test_a_map_that_leaves_nothing_is_refused(mapped: Callable) -> None:
+def test_map_without_any_image_is_refused(mapped: Callable) -> None:
     with pytest.raises(DataError, match="2 of 2 classes have no output of the model; left out, with 2 of 2"):
         mapped('{"x": 1}', "image,label\na,p\nb,q\n")
 
@@ -80,21 +80,21 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG, ids=[message for _, message in WRONG])
-def test_what_is_wrong_with_a_map_is_said(mapped: Callable, text: str, message: str) -> None:
+def test_wrong_map_is_explained(mapped: Callable, text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         mapped(text)
     assert "--class-map" in str(caught.value)
     assert message in str(caught.value)
 
 
-def test_a_missing_map_is_said(tmp_path: Path) -> None:
+def test_missing_map_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--class-map '.*none' cannot be read"):
         read_class_map(tmp_path / "none")
 
 
 @given(data=st.binary(max_size=40) | st.text('{}[]":,0 9ab\n', max_size=30).map(str.encode))
 @settings(max_examples=200, deadline=None)
-def test_nothing_but_evalkits_own_errors(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_map_raises_only_evalkit_errors(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzzed-map"
     path.write_bytes(data)
     try:

@@ -47,7 +47,7 @@ def test_folders_are_matched_by_name(folders: Folders) -> None:
     assert matched(folders("cat", "dog"), ["dog", "emu", "cat"]) == ({"cat": 2, "dog": 0}, [])
 
 
-def test_case_underscore_hyphen_space_and_encoding_of_accents_do_not_matter(folders: Folders) -> None:
+def test_case_separators_and_accent_encoding_are_ignored(folders: Folders) -> None:
     images = folders("Tabby Cat", "great-white-shark", "E\u0301mu")
     assert matched(images, ["tabby_cat", "great_white_shark", "\u00e9mu"])[0] == {
         "Tabby Cat": 0,
@@ -56,30 +56,30 @@ def test_case_underscore_hyphen_space_and_encoding_of_accents_do_not_matter(fold
     }
 
 
-def test_an_exact_name_comes_before_a_similar_one(folders: Folders) -> None:
+def test_exact_name_precedes_a_similar_one(folders: Folders) -> None:
     assert matched(folders("cat"), ["Cat", "cat"]) == ({"cat": 1}, [])
 
 
-def test_a_label_with_two_classes_is_refused(folders: Folders) -> None:
+def test_label_of_two_classes_is_refused(folders: Folders) -> None:
     message = refusal(folders("crane"), ["crane", "dog", "crane"], 3)
     assert "the label 'crane' is the name of classes 0, 2; use a CSV manifest with class_index" in message
 
 
-def test_folders_are_taken_in_sorted_order_when_no_name_matches(folders: Folders, tmp_path: Path) -> None:
+def test_folders_are_sorted_if_no_name_matches(folders: Folders, tmp_path: Path) -> None:
     indices, notes = matched(folders("n02", "n01"), ["dog", "cat"])
     assert indices == {"n01": 0, "n02": 1}
     why = f"{tmp_path.name}: none of its classes is one of the model's"
     assert notes == [f"{why}, so its 2 folders in sorted order are the model's outputs: n01 = 0, n02 = 1"]
 
 
-def test_folders_are_taken_in_sorted_order_when_the_models_names_are_unknown(folders: Folders) -> None:
+def test_folders_are_sorted_if_names_are_unknown(folders: Folders) -> None:
     indices, notes = matched(folders(*"gfedcb", empty="a"), None, n_classes=7)
     assert indices == {"b": 1, "c": 2, "d": 3, "e": 4, "f": 5, "g": 6}
     assert "the model's class names are unknown, so its 7 folders" in notes[0]
     assert notes[0].endswith("a = 0, b = 1, c = 2, d = 3, e = 4, ...")
 
 
-def test_sorted_order_survives_a_limit(folders: Folders) -> None:
+def test_sorted_order_is_kept_under_a_limit(folders: Folders) -> None:
     images = folders("a", "b", "c")
     limited = images.limit(1, seed=0)
     assert matched(limited, None, n_classes=3)[0] == {
@@ -89,13 +89,13 @@ def test_sorted_order_survives_a_limit(folders: Folders) -> None:
     }
 
 
-def test_a_limit_does_not_hide_that_another_folder_matches(folders: Folders) -> None:
+def test_folders_without_images_are_matched_too(folders: Folders) -> None:
     images = folders("cat", "xyz")
     alone = images.with_entries(entry for entry in images.entries if entry.label == "xyz")
     assert "1 of 1 folders are not among the model's 2 classes: 'xyz'" in refusal(alone, ["dog", "cat"], 2)
 
 
-def test_folders_of_another_number_are_refused(folders: Folders) -> None:
+def test_wrong_number_of_folders_is_refused(folders: Folders) -> None:
     message = refusal(folders("a", "b"), None, 3)
     assert (
         "the model's class names are unknown, so folders cannot be matched, and 2 folders are not 3: 'a', 'b'"
@@ -104,7 +104,7 @@ def test_folders_of_another_number_are_refused(folders: Folders) -> None:
     assert "--class-names FILE" in message
 
 
-def test_folders_matched_in_part_are_refused_with_the_nearest_names(folders: Folders) -> None:
+def test_unmatched_folders_are_refused_with_nearest_names(folders: Folders) -> None:
     message = refusal(folders("cat", "golden_retriver"), ["cat", "golden retriever"], 2)
     assert "1 of 2 folders are not among the model's 2 classes" in message
     assert "'golden_retriver' (did you mean 'golden retriever'?)" in message
@@ -124,7 +124,7 @@ def test_csv_labels_are_matched_and_class_indices_kept(manifest: Manifest) -> No
     assert found.name == "labels.csv"
 
 
-def test_csv_labels_are_never_taken_in_sorted_order(manifest: Manifest) -> None:
+def test_csv_labels_are_never_sorted(manifest: Manifest) -> None:
     images = read_csv_manifest(manifest("image,label\na,x\nb,y\n"))
     assert "2 of 2 labels are not among the model's 2 classes (the first: labels.csv line 2): 'x', 'y'" in refusal(
         images, ["cat", "dog"], 2
@@ -132,14 +132,14 @@ def test_csv_labels_are_never_taken_in_sorted_order(manifest: Manifest) -> None:
     assert "the model's class names are unknown, so labels cannot be matched: 'x', 'y'" in refusal(images, None, 2)
 
 
-def test_an_index_out_of_range_names_line_value_and_range(manifest: Manifest) -> None:
+def test_index_out_of_range_is_refused_with_its_line(manifest: Manifest) -> None:
     images = read_csv_manifest(manifest("image,class_index\na,1\nb,2\n"))
     expected = "labels.csv line 3: class_index 2 is out of range; the model has 2 classes, 0..1"
     assert refusal(images, None, 2) == expected
     assert refusal(images, None, 2, require_labels=False) == expected
 
 
-def test_labels_that_contradict_their_index_are_noted(manifest: Manifest) -> None:
+def test_labels_contradicting_their_index_are_noted(manifest: Manifest) -> None:
     images = read_csv_manifest(manifest("image,class_index,label\na,0,cat\nb,1,cat\nc,1,my cat\n"))
     found, notes = match_classes(images, ["cat", "dog"], 2, require_labels=True)
     assert [entry.class_index for entry in found.entries] == [0, 1, 1]
@@ -147,21 +147,21 @@ def test_labels_that_contradict_their_index_are_noted(manifest: Manifest) -> Non
     assert notes == [f"labels.csv: 1 of 3 labels name another class than their class_index, which is used ({first})"]
 
 
-def test_unlabelled_images_are_refused_where_labels_are_needed(tmp_path: Path) -> None:
+def test_unlabelled_images_are_refused_if_labels_are_needed(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     message = refusal(read_class_folder(tmp_path), ["cat"], 1)
     assert "1 of 1 images have no label (the first: image 'a.png')" in message
     assert "--target predicted" in message
 
 
-def test_unlabelled_images_get_minus_one_where_labels_are_not_needed(tmp_path: Path) -> None:
+def test_unlabelled_images_get_minus_one_otherwise(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     found, notes = match_classes(read_class_folder(tmp_path), ["cat"], 1, require_labels=False)
     assert [entry.class_index for entry in found.entries] == [-1]
     assert notes == []
 
 
-def test_the_set_given_is_unchanged_and_images_carry_the_index(photo: np.ndarray, manifest: Manifest) -> None:
+def test_matching_returns_a_new_set(photo: np.ndarray, manifest: Manifest) -> None:
     images = ImageSet.from_arrays([photo], [1])
     before = images.entries
     found, _ = match_classes(images, None, 2, require_labels=True)
@@ -169,7 +169,7 @@ def test_the_set_given_is_unchanged_and_images_carry_the_index(photo: np.ndarray
     assert [image.class_index for image in found] == [1]
 
 
-def test_wordnet_ids_are_matched_where_the_model_has_them(folders: Folders) -> None:
+def test_wordnet_ids_are_matched(folders: Folders) -> None:
     images = folders("n02012849", "n03126707")
     found, notes = match_classes(
         images, ["crane", "dog", "crane"], 3, require_labels=True, class_ids=["n02012849", "n02084071", "n03126707"]
@@ -178,11 +178,11 @@ def test_wordnet_ids_are_matched_where_the_model_has_them(folders: Folders) -> N
     assert notes == []
 
 
-def test_where_wordnet_ids_are_listed_is_said(folders: Folders) -> None:
+def test_unknown_wordnet_ids_get_a_hint(folders: Folders) -> None:
     assert "LOC_synset_mapping.txt name WordNet ids" in refusal(folders("n02012849"), ["crane", "dog"], 2)
 
 
-def test_labels_that_are_all_whole_numbers_are_indices(folders: Folders) -> None:
+def test_whole_number_labels_are_indices(folders: Folders) -> None:
     indices, notes = matched(folders("0", "2", "11"), None, n_classes=12)
     assert indices == {"0": 0, "2": 2, "11": 11}
     assert notes[0].endswith("its labels are taken as class indices")
@@ -201,7 +201,7 @@ def annotated(*labels: str) -> ImageSet:
     return ImageSet("val.json", "coco", images.entries, images.reader, labels=Labels(partial=True))
 
 
-def test_annotated_classes_that_the_model_lacks_are_listed_and_left_out() -> None:
+def test_annotated_classes_without_output_are_left_out() -> None:
     images = annotated("dog", "person", "cat")
     found, notes = match_classes(images, ["cat", "dog"], 2, require_labels=True)
     assert [entry.class_index for entry in found.entries] == [1, 0]

@@ -71,7 +71,7 @@ def reason(path: Path, number: int = 0) -> str:
     return str(caught.value)
 
 
-def test_a_category_of_a_photo_is_an_entry(write: Write) -> None:
+def test_each_photo_and_category_is_an_entry(write: Write) -> None:
     images = read_coco(write(boxed(1, 2, 3, 4), boxed(5, 6, 7, 8, category_id=7), boxed(9, 9, 2, 2)))
     assert [(entry.id, entry.label, entry.class_index) for entry in images.entries] == [
         ("a.png#cat", "cat", None),
@@ -85,7 +85,7 @@ def test_a_category_of_a_photo_is_an_entry(write: Write) -> None:
 
 
 @pytest.mark.parametrize("encode", [runs_of, plain_runs_of])
-def test_runs_come_back_pixel_by_pixel(write: Write, encode: Callable[..., dict[str, Any]]) -> None:
+def test_run_length_encodings_round_trip(write: Write, encode: Callable[..., dict[str, Any]]) -> None:
     mask = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.4
     (image,) = read_coco(write({"segmentation": encode(mask)}))
     assert image.exact
@@ -93,7 +93,7 @@ def test_runs_come_back_pixel_by_pixel(write: Write, encode: Callable[..., dict[
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools against a newer NumPy
-def test_outlines_are_what_pycocotools_draws(write: Write) -> None:
+def test_outlines_equal_pycocotools(write: Write) -> None:
     rng = np.random.default_rng(1)
     annotations = [
         {"segmentation": [(rng.random(2 * corners) * np.tile([WIDTH, HEIGHT], corners)).round(2).tolist()], "area": 1}
@@ -108,7 +108,7 @@ def test_outlines_are_what_pycocotools_draws(write: Write) -> None:
     assert image.boxes.shape == (5, 4)
 
 
-def test_a_polygon_around_pixels_is_near_what_opencv_fills(write: Write) -> None:
+def test_polygons_are_close_to_opencv(write: Write) -> None:
     corners = np.array([[5, 4], [33, 8], [25, 26], [9, 22]])
     filled = cv2.fillPoly(np.zeros((HEIGHT, WIDTH), np.uint8), [corners], 1).astype(bool)
     (image,) = read_coco(write({"segmentation": [corners.ravel().tolist()]}))
@@ -119,7 +119,7 @@ def test_a_polygon_around_pixels_is_near_what_opencv_fills(write: Write) -> None
     assert image.region.sum() > 300
 
 
-def test_crowds_are_ignored_and_the_object_is_not(write: Write) -> None:
+def test_crowds_are_ignored_outside_the_region(write: Write) -> None:
     images = read_coco(
         write(
             boxed(10, 10, 5, 5),
@@ -132,7 +132,7 @@ def test_crowds_are_ignored_and_the_object_is_not(write: Write) -> None:
     assert np.array_equal(image.ignore, (drawn(12, 12, 30, 20) | drawn(0, 0, 2, 2)) & ~drawn(10, 10, 15, 15))
 
 
-def test_a_crowd_alone_or_another_categorys_is_no_object(write: Write) -> None:
+def test_category_with_only_crowds_has_no_entry(write: Write) -> None:
     images = read_coco(write(boxed(1, 1, 2, 2), boxed(5, 5, 9, 9, category_id=7, iscrowd=1)))
     assert [entry.id for entry in images.entries] == ["a.png#cat"]
     assert images.read(images.entries[0]).ignore is None
@@ -140,7 +140,7 @@ def test_a_crowd_alone_or_another_categorys_is_no_object(write: Write) -> None:
     assert images.notes == (note,)
 
 
-def test_a_category_with_outlines_and_boxes_counts_by_its_boxes(write: Write) -> None:
+def test_category_with_outlines_and_boxes_uses_boxes(write: Write) -> None:
     images = read_coco(write({"segmentation": [[2, 2, 8, 2, 8, 6]]}, boxed(20, 20, 3, 3)))
     assert images.entries[0].boxes == ((2, 2, 8, 6), (20, 20, 23, 23))
     assert not images.read(images.entries[0]).exact
@@ -148,7 +148,7 @@ def test_a_category_with_outlines_and_boxes_counts_by_its_boxes(write: Write) ->
     assert "some objects have only a bbox, others only a run-length encoding" in reason(path)
 
 
-def test_nothing_is_decoded_before_it_is_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outlines_are_decoded_when_read(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object) -> None:
         raise AssertionError
 
@@ -159,7 +159,7 @@ def test_nothing_is_decoded_before_it_is_read(write: Write, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("layout", ["a.png", "images/a.png", "val/a.png", "../val/a.png", "../images/val/a.png"])
-def test_photos_are_found_where_coco_keeps_them(write: Write, tmp_path: Path, save: Save, layout: str) -> None:
+def test_photos_are_found_in_cocos_layout(write: Write, tmp_path: Path, save: Save, layout: str) -> None:
     text = write(boxed(1, 2, 3, 4)).read_bytes()
     (tmp_path / "a.png").unlink()
     (tmp_path / "annotations").mkdir()
@@ -198,16 +198,14 @@ BAD_ENTRIES = [
 
 
 @pytest.mark.parametrize(("annotation", "message"), BAD_ENTRIES, ids=[message for _, message in BAD_ENTRIES])
-def test_an_annotation_that_cannot_be_used_is_its_entrys_problem(
-    write: Write, annotation: dict[str, Any], message: str
-) -> None:
+def test_unusable_annotation_is_its_entrys_problem(write: Write, annotation: dict[str, Any], message: str) -> None:
     path = write(annotation, boxed(1, 2, 3, 4, category_id=7))
     assert message in reason(path)
     images = read_coco(path)
     assert images.read(images.entries[1]).region.sum() == 12
 
 
-def test_what_has_no_entry_is_counted(write: Write) -> None:
+def test_annotations_without_entry_are_counted(write: Write) -> None:
     images = read_coco(
         write(
             boxed(1, 1, 2, 2),
@@ -227,7 +225,7 @@ def test_what_has_no_entry_is_counted(write: Write) -> None:
     )
 
 
-def test_a_photo_of_another_size_or_missing_is_said(write: Write, save: Save) -> None:
+def test_wrong_size_and_missing_photo_are_problems(write: Write, save: Save) -> None:
     path = write(boxed(1, 2, 3, 4))
     save("a.png", np.zeros((WIDTH, HEIGHT, 3), np.uint8))
     assert reason(path) == "the photo is 30 x 40 (width x height, upright), its annotation says 40 x 30"
@@ -235,7 +233,7 @@ def test_a_photo_of_another_size_or_missing_is_said(write: Write, save: Save) ->
     assert reason(path) == "file is missing"
 
 
-def test_a_rounding_pixel_beyond_the_photo_is_cut_off(write: Write) -> None:
+def test_rounding_pixel_beyond_the_photo_is_clipped(write: Write) -> None:
     assert read_coco(write(boxed(-0.4, 0, 40.6, 30.5))).entries[0].boxes == ((0, 0, 40, 30),)
 
 
@@ -261,7 +259,7 @@ BAD_FILES = [
 
 
 @pytest.mark.parametrize(("changed", "message"), BAD_FILES, ids=[message for _, message in BAD_FILES])
-def test_a_file_that_cannot_be_used_is_said_with_the_id(write: Write, changed: dict[str, Any], message: str) -> None:
+def test_unusable_file_is_refused_with_the_id(write: Write, changed: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
         read_coco(write(boxed(1, 2, 3, 4), **changed))
     assert message in str(caught.value)
@@ -279,18 +277,18 @@ def test_a_file_that_cannot_be_used_is_said_with_the_id(write: Write, changed: d
         (b'{"a": ' + b"9" * 5000 + b"}", "is not valid JSON"),
     ],
 )
-def test_another_file_is_said(tmp_path: Path, data: bytes, message: str) -> None:
+def test_other_files_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "val.json").write_bytes(data)
     with pytest.raises(DataError, match=message):
         read_coco(tmp_path / "val.json")
 
 
-def test_an_outline_that_would_take_gigabytes_to_draw_costs_its_entry(write: Write) -> None:
+def test_huge_outline_is_its_entrys_problem(write: Write) -> None:
     zigzag = [corner for _ in range(50_000) for corner in (-5, -5, 11, 11)]
     assert "outline is over 64 times as long" in reason(write(boxed(1, 1, 2, 2, segmentation=[zigzag])))
 
 
-def test_photos_are_found_where_only_the_last_are_there(tmp_path: Path, save: Save) -> None:
+def test_photos_are_found_if_only_the_last_exist(tmp_path: Path, save: Save) -> None:
     save("val2017/59.png", np.zeros((4, 6, 3), np.uint8))
     document = {
         "images": [{"id": number, "file_name": f"{number}.png"} for number in range(60)],
@@ -303,7 +301,7 @@ def test_photos_are_found_where_only_the_last_are_there(tmp_path: Path, save: Sa
     assert [entry.id for entry in read_coco(path).entries if not entry.problem] == ["59.png#cat"]
 
 
-def test_what_is_found_only_when_drawn_names_the_outline(write: Write) -> None:
+def test_error_while_drawing_names_the_outline(write: Write) -> None:
     bad = runs_of(drawn(1, 2, 3, 4)) | {"counts": [5, 5]}
     whole = runs_of(drawn(1, 2, 3, 4))
     images = read_coco(write({"segmentation": whole}, {"segmentation": bad}))
@@ -314,18 +312,18 @@ def test_what_is_found_only_when_drawn_names_the_outline(write: Write) -> None:
         images.read(images.entries[0])
 
 
-def test_a_rounding_pixel_beyond_a_photo_of_unknown_size_is_cut_off(write: Write) -> None:
+def test_box_is_clipped_if_the_size_is_unknown(write: Write) -> None:
     images = read_coco(write(boxed(-1, -0.5, WIDTH + 2, HEIGHT), images=[{"id": 5, "file_name": "a.png"}]))
     (cat,) = images
     assert cat.boxes.tolist() == [[0, 0, WIDTH, HEIGHT - 0.5]]
 
 
-def test_a_control_character_in_a_file_name_is_refused(write: Write) -> None:
+def test_control_character_in_file_name_is_refused(write: Write) -> None:
     with pytest.raises(DataError, match=r"val.json image 5: .* 'a\\x1b.png' is not valid text"):
         read_coco(write(boxed(1, 2, 3, 4), images=[{"id": 5, "file_name": "a\x1b.png"}]))
 
 
-def test_the_folder_around_annotations_is_enough_if_they_are_one_file(write: Write, tmp_path: Path) -> None:
+def test_folder_with_one_annotation_file_is_opened(write: Write, tmp_path: Path) -> None:
     document = write(boxed(1, 2, 3, 4)).read_text()
     (tmp_path / "val.json").unlink()
     (tmp_path / "annotations").mkdir()
@@ -358,7 +356,7 @@ HALF = "\ud800\x1b[2J"
         ([{"bbox": [1, 1, 2, 2]}, {"bbox": [1, 1, 2, 2], "image_id": HALF}], {}),
     ],
 )
-def test_whatever_a_file_says_is_shown_as_text(
+def test_control_characters_are_escaped_in_messages(
     write: Write, annotations: list[dict[str, Any]], changed: dict[str, Any]
 ) -> None:
     try:
@@ -372,7 +370,7 @@ def test_whatever_a_file_says_is_shown_as_text(
         one.encode()
 
 
-def test_photos_are_looked_for_where_most_of_them_are(write: Write, tmp_path: Path) -> None:
+def test_folder_with_most_photos_is_used(write: Write, tmp_path: Path) -> None:
     names = [f"{number}.png" for number in range(4)]
     annotations = [boxed(1, 2, 3, 4, image_id=number) for number in range(4)]
     path = write(*annotations, images=[{"id": number, "file_name": name} for number, name in enumerate(names)])
@@ -385,7 +383,9 @@ def test_photos_are_looked_for_where_most_of_them_are(write: Write, tmp_path: Pa
 
 @pytest.mark.parametrize("place", ["val2017/a.png", "data/a.png"])
 @pytest.mark.parametrize("file_name", ["a.png", "val2017/a.png"])
-def test_photos_one_folder_up_are_found(tmp_path: Path, save: Save, write: Write, place: str, file_name: str) -> None:
+def test_photos_in_the_parent_folder_are_found(
+    tmp_path: Path, save: Save, write: Write, place: str, file_name: str
+) -> None:
     document = write(boxed(1, 2, 3, 4), images=[{"id": 5, "file_name": file_name}]).read_text()
     (tmp_path / "set" / "annotations").mkdir(parents=True)
     (tmp_path / "set" / "annotations" / "instances_val2017.json").write_text(document)
@@ -396,7 +396,7 @@ def test_photos_one_folder_up_are_found(tmp_path: Path, save: Save, write: Write
     assert any("photos are missing below" in note for note in images.notes) != found
 
 
-def test_lvis_names_photos_by_their_address(write: Write, save: Save, tmp_path: Path) -> None:
+def test_lvis_photos_are_named_by_url(write: Write, save: Save, tmp_path: Path) -> None:
     listed = [{"id": 5, "coco_url": "http://images.cocodataset.org/val2017/000000397133.jpg"}]
     path = write(boxed(1, 2, 3, 4), images=listed).rename(tmp_path / "lvis_v1_val.json")
     save("val2017/000000397133.jpg", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
@@ -404,14 +404,14 @@ def test_lvis_names_photos_by_their_address(write: Write, save: Save, tmp_path: 
     assert (entry.id, entry.problem) == ("val2017/000000397133.jpg#cat", "")
 
 
-def test_a_parent_called_like_its_class_is_no_class(write: Write) -> None:
+def test_unused_parent_category_is_no_class(write: Write) -> None:
     names = [{"id": 0, "name": "cat", "supercategory": "none"}, {"id": 3, "name": "cat", "supercategory": "cat"},
              {"id": 4, "name": "dog", "supercategory": "cat"}]  # fmt: skip
     images = read_coco(write(boxed(1, 2, 3, 4), categories=names))
     assert (images.class_names, images.entries[0].label) == (("cat", "dog"), "cat")
 
 
-def test_a_good_outline_outweighs_a_bad_box_and_an_empty_outline_is_none(write: Write) -> None:
+def test_outline_precedes_box_unless_empty(write: Write) -> None:
     outline = [[1, 1, 9, 1, 9, 9]]
     images = read_coco(write({"segmentation": outline, "bbox": [0, 0, 0, 0]}))
     assert images.read(images.entries[0]).region.any()

@@ -14,7 +14,7 @@ Manifest = Callable[[str], Path]
 Save = Callable[[str, np.ndarray], Path]
 
 
-def test_a_row_becomes_an_entry(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+def test_row_becomes_an_entry(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
     file = save("photos/a.png", photo)
     images = read_csv_manifest(manifest("image,class_index,label,x0,y0,x1,y1\nphotos/a.png,3,cat,1,0.5,4,3\n"))
     (entry,) = images.entries
@@ -24,7 +24,7 @@ def test_a_row_becomes_an_entry(manifest: Manifest, save: Save, photo: np.ndarra
     assert (entry.size_bytes, entry.mtime_ns, entry.problem) == (file.stat().st_size, file.stat().st_mtime_ns, "")
 
 
-def test_the_image_has_its_pixels_box_and_digest(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+def test_image_has_pixels_box_and_digest(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
     file = save("a.png", photo)
     (image,) = read_csv_manifest(manifest("image,class_index,x0,y0,x1,y1\na.png,3,1,0.5,4,3\n"))
     assert np.array_equal(image.pixels, photo)
@@ -36,7 +36,7 @@ def test_the_image_has_its_pixels_box_and_digest(manifest: Manifest, save: Save,
     assert np.array_equal(image.region, expected)
 
 
-def test_a_photo_without_box_or_mask_has_no_region(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+def test_photo_without_box_or_mask_has_no_region(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
     save("a.png", photo)
     (image,) = read_csv_manifest(manifest("image,label,x0,y0,x1,y1,mask\na.png,cat,,,,,\n"))
     assert image.region is None
@@ -51,7 +51,7 @@ def test_several_rows_of_an_image_are_several_boxes(manifest: Manifest) -> None:
     assert images.entries[0].boxes == ((0, 0, 1, 1), (2, 2, 3, 3))
 
 
-def test_several_masks_are_united_and_give_a_box_each(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+def test_several_masks_are_united_with_one_box_each(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
     save("a.png", photo)
     first, second = np.zeros((4, 6), np.uint8), np.zeros((4, 6), np.uint8)
     first[0, 0] = 1
@@ -64,13 +64,13 @@ def test_several_masks_are_united_and_give_a_box_each(manifest: Manifest, save: 
     assert np.array_equal(image.region, (first + second) > 0)
 
 
-def test_byte_order_mark_windows_line_ends_spaces_case_and_blank_rows(manifest: Manifest) -> None:
+def test_format_variants_are_read(manifest: Manifest) -> None:
     text = "\ufeffImage , Label,Note,CLASS_INDEX\r\n a b.png , black cat,x,3\r\n\r\n,,,\r\nü/ß.png,dog,,4\r\n"
     found = [(e.id, e.label, e.class_index, e.where) for e in read_csv_manifest(manifest(text)).entries]
     assert found == [("a b.png", "black cat", 3, "labels.csv line 2"), ("ü/ß.png", "dog", 4, "labels.csv line 5")]
 
 
-def test_a_quoted_comma_belongs_to_the_name(manifest: Manifest) -> None:
+def test_quoted_comma_is_part_of_the_name(manifest: Manifest) -> None:
     entries = read_csv_manifest(manifest('image,label,by\n"a,b.png",dog,"two\nlines"\nc.png,cat,me\n')).entries
     found = [(entry.id, entry.label, entry.where) for entry in entries]
     assert found == [("a,b.png", "dog", "labels.csv line 2"), ("c.png", "cat", "labels.csv line 4")]
@@ -83,18 +83,18 @@ def test_a_quoted_comma_belongs_to_the_name(manifest: Manifest) -> None:
         ("a\x1b[31m.png,cat", r"labels.csv line 2: image 'a\x1b[31m.png' has control characters"),
     ],
 )
-def test_control_characters_are_refused_and_shown_harmlessly(manifest: Manifest, row: str, message: str) -> None:
+def test_control_characters_are_refused_and_escaped(manifest: Manifest, row: str, message: str) -> None:
     with pytest.raises(DataError) as caught:
         read_csv_manifest(manifest(f"image,label\n{row}\n"))
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("label", ["عربي", "می\u200cشود", "\U0001f468\u200d\U0001f469\u200d\U0001f467", "a\u200fb"])
-def test_letters_of_every_script_are_taken(manifest: Manifest, label: str) -> None:
+def test_letters_of_every_script_are_read(manifest: Manifest, label: str) -> None:
     assert read_csv_manifest(manifest(f"image,label\na.png,{label}\n")).entries[0].label == label
 
 
-def test_an_absolute_path_is_kept(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+def test_absolute_path_is_kept(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
     file = save("a.png", photo)
     entry = read_csv_manifest(manifest(f"image,label\n{file},cat\n")).entries[0]
     assert (entry.id, entry.path) == (file.as_posix(), file)
@@ -112,7 +112,7 @@ def test_paths_do_not_depend_on_the_working_folder(
     assert relative.entries[0].truth_digest == read_csv_manifest(path).entries[0].truth_digest
 
 
-def test_a_missing_photo_is_an_entry_with_a_problem(manifest: Manifest) -> None:
+def test_missing_photo_is_an_entry_with_a_problem(manifest: Manifest) -> None:
     images = read_csv_manifest(manifest("image,class_index\nnone.png,0\n"))
     assert images.entries[0].problem == "file is missing"
     with pytest.raises(ImageError, match=r"^file is missing$"):
@@ -172,19 +172,19 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG, ids=[message for _, message in WRONG])
-def test_what_is_wrong_is_said_with_file_and_line(text: str, message: str, manifest: Manifest) -> None:
+def test_wrong_row_is_refused_with_file_and_line(text: str, message: str, manifest: Manifest) -> None:
     with pytest.raises(DataError) as caught:
         read_csv_manifest(manifest(text))
     assert "labels.csv" in str(caught.value)
     assert message in str(caught.value)
 
 
-def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+def test_missing_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv does not exist"):
         read_csv_manifest(tmp_path / "none.csv")
 
 
-def test_another_encoding_is_named(tmp_path: Path) -> None:
+def test_other_encodings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_bytes("image,label\nä.png,cat\n".encode("latin-1"))
     with pytest.raises(DataError, match="is not UTF-8 text"):
@@ -202,7 +202,7 @@ BAD_TRUTH = [
 
 
 @pytest.mark.parametrize(("rest", "reason"), BAD_TRUTH, ids=[reason for _, reason in BAD_TRUTH])
-def test_truth_that_does_not_fit_the_photo_is_its_reason(
+def test_region_outside_the_photo_is_the_reason(
     rest: str, reason: str, manifest: Manifest, save: Save, photo: np.ndarray
 ) -> None:
     save("a.png", photo)
@@ -214,22 +214,20 @@ def test_truth_that_does_not_fit_the_photo_is_its_reason(
     assert str(caught.value).startswith(reason)
 
 
-def test_a_box_may_touch_the_photos_edges(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+def test_box_may_touch_the_photos_edges(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
     save("a.png", photo)
     (image,) = read_csv_manifest(manifest("image,class_index,x0,y0,x1,y1\na.png,0,0,0,6,4\n"))
     assert image.region.all()
 
 
-def test_places_in_columns_of_other_names_are_said(manifest: Manifest) -> None:
+def test_unread_region_columns_are_noted(manifest: Manifest) -> None:
     images = read_csv_manifest(manifest("image,label,xmin,ymin,xmax,ymax,split\na.png,cat,1,1,2,2,val\n"))
     (note,) = images.notes
     assert note.startswith("labels.csv: no region is read from xmin, ymin, xmax, ymax; boxes are x0, y0")
     assert read_csv_manifest(manifest("image,label,x0,y0,x1,y1,width\na.png,cat,1,1,2,2,6\n")).notes == ()
 
 
-def test_paths_of_windows_blanks_before_quotes_and_pythons_numbers(
-    manifest: Manifest, save: Save, photo: np.ndarray
-) -> None:
+def test_windows_paths_quotes_and_numbers_are_read(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
     save("photos/1.png", photo)
     (entry,) = read_csv_manifest(manifest('image, label\n.\\photos\\1.png, "cat"\n')).entries
     assert (entry.problem, entry.label) == ("", "cat")

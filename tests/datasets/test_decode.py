@@ -32,11 +32,11 @@ def with_orientation(image: Image.Image, orientation: int, form: str) -> bytes:
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
-def test_rgb_is_kept_as_it_is(form: str, photo: np.ndarray) -> None:
+def test_rgb_is_unchanged(form: str, photo: np.ndarray) -> None:
     assert decoded(Image.fromarray(photo), form) == photo.tolist()
 
 
-def test_lossless_webp_and_jpeg_of_one_color_are_read() -> None:
+def test_webp_and_jpeg_are_read() -> None:
     gray = Image.new("RGB", (8, 8), (128, 128, 128))
     assert decoded(gray, "JPEG") == decoded(gray, "WEBP", lossless=True) == np.full((8, 8, 3), 128).tolist()
 
@@ -49,12 +49,12 @@ def test_one_bit_becomes_black_and_white() -> None:
     assert decoded(Image.fromarray(np.array([[True, False]]))) == [[[255] * 3, [0] * 3]]
 
 
-def test_transparency_is_shown_over_white() -> None:
+def test_transparency_is_blended_with_white() -> None:
     rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
     assert decoded(Image.fromarray(rgba)) == [[[10, 20, 30], [255, 255, 255], [127, 127, 127]]]
 
 
-def test_gray_with_transparency_is_shown_over_white() -> None:
+def test_gray_transparency_is_blended_with_white() -> None:
     gray = Image.merge("LA", [Image.new("L", (1, 1), 40), Image.new("L", (1, 1), 0)])
     assert decoded(gray) == [[[255, 255, 255]]]
 
@@ -65,17 +65,17 @@ def palette_image() -> Image.Image:
     return image
 
 
-def test_palette_gives_its_colors() -> None:
+def test_palette_becomes_its_colors() -> None:
     assert decoded(palette_image()) == [[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]
 
 
-def test_palette_transparency_is_shown_over_white() -> None:
+def test_palette_transparency_is_blended_with_white() -> None:
     assert decoded(palette_image(), transparency=1) == [[[255, 0, 0], [255, 255, 255], [0, 0, 255]]]
     assert decoded(palette_image(), transparency=b"\x00\xff\x00") == [[[255] * 3, [0, 255, 0], [255] * 3]]
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_one_transparent_color_is_shown_over_white(mode: str) -> None:
+def test_transparent_color_is_blended_with_white(mode: str) -> None:
     image = Image.new(mode, (1, 1), 5 if mode == "L" else (5, 5, 5))
     assert decoded(image, transparency=5 if mode == "L" else (5, 5, 5)) == [[[255, 255, 255]]]
 
@@ -114,7 +114,7 @@ def test_floating_point_pixels_are_refused() -> None:
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_an_animation_the_first_frame_counts(form: str) -> None:
+def test_only_the_first_frame_is_read(form: str) -> None:
     red, blue = Image.new("RGB", (2, 2), (255, 0, 0)), Image.new("RGB", (2, 2), (0, 0, 255))
     options = {"lossless": True} if form == "WEBP" else {}
     assert decoded(red, form, save_all=True, append_images=[blue], **options) == [[[255, 0, 0]] * 2] * 2
@@ -141,13 +141,13 @@ def test_exif_orientation_turns_the_photo_upright(orientation: int, form: str) -
     assert decode_mask(data).shape == np.shape(UPRIGHT[orientation])
 
 
-def test_a_jpeg_with_exif_orientation_is_turned() -> None:
+def test_jpeg_with_exif_orientation_is_turned() -> None:
     image = Image.new("RGB", (16, 8), (200, 200, 200))
     assert decode_photo(with_orientation(image, 6, "JPEG")).shape == (16, 8, 3)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_a_truncated_file_is_an_image_error(form: str) -> None:
+def test_truncated_file_is_an_image_error(form: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(noise), form)
     with pytest.raises(ImageError, match=r"^cannot be decoded: "):
@@ -155,7 +155,7 @@ def test_a_truncated_file_is_an_image_error(form: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
-def test_another_format_is_an_image_error_with_a_stable_reason(data: bytes) -> None:
+def test_other_format_is_an_image_error(data: bytes) -> None:
     with pytest.raises(ImageError) as caught:
         decode_photo(data)
     expected = "cannot be decoded: not a file of the formats BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP"
@@ -163,14 +163,14 @@ def test_another_format_is_an_image_error_with_a_stable_reason(data: bytes) -> N
 
 
 @pytest.mark.parametrize("limit", [50, 99], ids=["Pillow's error", "Pillow's warning"])
-def test_more_pixels_than_pillows_limit_are_an_image_error(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_pixels_are_an_image_error(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(Image.new("L", (10, 11)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(ImageError, match=f"^cannot be decoded: more pixels than Pillow's limit of {limit}$"):
         decode_photo(data)
 
 
-def test_whatever_pillow_raises_becomes_an_image_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_pillow_error_becomes_an_image_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
@@ -180,7 +180,7 @@ def test_whatever_pillow_raises_becomes_an_image_error(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("position", range(0, 300, 7))
-def test_a_flipped_byte_gives_pixels_or_an_image_error(position: int, photo: np.ndarray) -> None:
+def test_flipped_byte_gives_pixels_or_an_image_error(position: int, photo: np.ndarray) -> None:
     for form in ("PNG", "TIFF", "GIF", "JPEG"):
         data = bytearray(encoded(Image.fromarray(photo), form))
         data[position % len(data)] ^= 0xFF
@@ -204,7 +204,7 @@ NONZERO = [[False, True], [True, False]]
     ],
     ids=["1 bit", "gray", "16 bit", "RGB", "RGBA"],
 )
-def test_a_masks_nonzero_opaque_pixels_are_the_object(pixels: np.ndarray) -> None:
+def test_nonzero_opaque_mask_pixels_are_the_object(pixels: np.ndarray) -> None:
     mask = decode_mask(encoded(Image.fromarray(pixels)))
     assert mask.dtype == np.bool_
     assert mask.tolist() == NONZERO
@@ -216,22 +216,22 @@ def palette_mask(*palette: int) -> bytes:
     return encoded(image)
 
 
-def test_a_palette_mask_with_black_at_index_0_is_read() -> None:
+def test_palette_mask_with_black_at_index_0_is_read() -> None:
     assert decode_mask(palette_mask(0, 0, 0, 128, 0, 0, 0, 128, 0)).tolist() == NONZERO
 
 
 @pytest.mark.parametrize("palette", [(9, 9, 9, 128, 0, 0, 0, 128, 0), (0, 0, 0, 128, 0, 0, 0, 0, 0)])
-def test_a_palette_mask_that_reads_two_ways_is_refused(palette: tuple[int, ...]) -> None:
+def test_ambiguous_palette_mask_is_refused(palette: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match="the mask's palette is ambiguous"):
         decode_mask(palette_mask(*palette))
 
 
-def test_a_damaged_mask_is_an_image_error() -> None:
+def test_damaged_mask_is_an_image_error() -> None:
     with pytest.raises(ImageError, match="cannot be decoded"):
         decode_mask(b"PNG")
 
 
-def test_an_orientation_that_only_xmp_has_turns_nothing() -> None:
+def test_xmp_orientation_is_ignored() -> None:
     """Viewers and OpenCV go by EXIF; Pillow would take XMP where EXIF has none."""
     pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
     packet = (

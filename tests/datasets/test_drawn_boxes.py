@@ -115,7 +115,7 @@ def seen(image: LabelledImage) -> np.ndarray:
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
 @given(drawn=boxed(), orientation=st.integers(1, 8), factor=st.integers(3, 5), cut=st.integers(0, 4))
 @settings(max_examples=40, deadline=None)
-def test_the_box_comes_back_on_its_pixels(
+def test_drawn_box_is_read_back(
     write: Callable[..., Path], drawn: tuple[tuple[int, int], Box], orientation: int, factor: int, cut: int
 ) -> None:
     (height, width), box = drawn

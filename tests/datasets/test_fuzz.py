@@ -233,6 +233,6 @@ READERS = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_nothing_but_evalkits_own_errors(reader: str) -> None:
+def test_any_file_raises_only_evalkit_errors(reader: str) -> None:
     drawn, run = READERS[reader]
     LIMITS(given(drawn)(lambda drawing: run(drawing)))()  # noqa: PLW0108 - hypothesis wants a name of an argument

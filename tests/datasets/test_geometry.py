@@ -58,7 +58,7 @@ def drawn(height: int, width: int, box: tuple[int, int, int, int]) -> LabelledIm
 
 
 @given(boxed_photos(), st.integers(1, 4), st.integers(1, 4))
-def test_squash_to_a_multiple_repeats_the_boxs_pixels(photo: tuple, down: int, across: int) -> None:
+def test_squash_to_a_multiple_repeats_pixels(photo: tuple, down: int, across: int) -> None:
     height, width, box = photo
     image = drawn(height, width, box)
     fitted = fit(image, (height * down, width * across), "squash")
@@ -68,7 +68,7 @@ def test_squash_to_a_multiple_repeats_the_boxs_pixels(photo: tuple, down: int, a
 
 
 @given(boxed_photos(), st.integers(1, 13), st.integers(1, 13))
-def test_squash_brings_the_region_where_exact_arithmetic_does(photo: tuple, height: int, width: int) -> None:
+def test_squash_equals_exact_arithmetic(photo: tuple, height: int, width: int) -> None:
     rows, columns, box = photo
     fitted = fit(drawn(rows, columns, box), (height, width), "squash")
     factors = [Fraction(width, columns), Fraction(height, rows)] * 2
@@ -77,7 +77,7 @@ def test_squash_brings_the_region_where_exact_arithmetic_does(photo: tuple, heig
 
 
 @given(boxed_photos(), st.integers(1, 13), st.integers(1, 13))
-def test_center_crop_brings_the_region_where_exact_arithmetic_does(photo: tuple, height: int, width: int) -> None:
+def test_center_crop_equals_exact_arithmetic(photo: tuple, height: int, width: int) -> None:
     rows, columns, box = photo
     fitted = fit(drawn(rows, columns, box), (height, width), "center-crop")
     factor = max(Fraction(height, rows), Fraction(width, columns))
@@ -89,9 +89,7 @@ def test_center_crop_brings_the_region_where_exact_arithmetic_does(photo: tuple,
 
 
 @given(boxed_photos(), st.integers(1, 13), st.integers(1, 13), st.sampled_from(["squash", "center-crop"]))
-def test_an_exact_mask_is_sampled_where_exact_arithmetic_says(
-    photo: tuple, height: int, width: int, geometry: str
-) -> None:
+def test_exact_mask_sampling_equals_exact_arithmetic(photo: tuple, height: int, width: int, geometry: str) -> None:
     rows, columns, box = photo
     mask = drawn(rows, columns, box).pixels[..., 0] == 255
     fitted = fit(image_with_mask(mask), (height, width), geometry)
@@ -107,14 +105,14 @@ def test_an_exact_mask_is_sampled_where_exact_arithmetic_says(
 
 
 @given(st.integers(2, 12), st.integers(1, 12), st.integers(3, 6), st.sampled_from(["squash", "center-crop"]))
-def test_pixels_and_region_agree_on_where_the_object_is(cells: int, wide: int, factor: int, geometry: str) -> None:
+def test_pixels_and_region_stay_aligned(cells: int, wide: int, factor: int, geometry: str) -> None:
     """Bilinear turns a black-white edge gray; half the range is crossed where the region ends."""
     box = (0, cells // 2, wide, cells)
     fitted = fit(drawn(cells, wide, box), (cells * factor, wide * factor), geometry)
     assert np.array_equal(fitted.pixels[..., 0] > 127, fitted.region)
 
 
-def test_a_photo_of_the_right_size_keeps_its_bytes(photo: np.ndarray) -> None:
+def test_photo_of_the_right_size_keeps_its_bytes(photo: np.ndarray) -> None:
     for geometry in ("squash", "center-crop"):
         assert fit(image_of(photo), (4, 6), geometry).pixels is photo
 
@@ -128,7 +126,7 @@ def test_center_crop_without_scaling_copies_whole_pixels(columns: int, start: in
     assert fitted.pixel_size == (1.0, 1.0)
 
 
-def test_center_crop_equals_resizing_the_shorter_side_and_cropping() -> None:
+def test_center_crop_equals_resize_then_crop() -> None:
     from PIL import Image
 
     pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -144,32 +142,32 @@ def test_center_crop_to_a_wide_target_keeps_the_full_width() -> None:
     assert fitted.pixel_size == (2.0, 2.0)
 
 
-def test_shrinking_averages_the_pixels_that_are_covered() -> None:
+def test_shrinking_averages_covered_pixels() -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[1::2] = 200
     assert np.unique(fit(image_of(pixels), (1, 1), "squash").pixels).tolist() == [100]
 
 
-def test_a_box_outside_the_crop_is_dropped_and_others_are_clipped() -> None:
+def test_boxes_are_dropped_or_clipped_by_the_crop() -> None:
     image = image_of(np.zeros((4, 8, 3), np.uint8), (0, 0, 2, 4), (1, 1, 5, 3))
     fitted = fit(image, (4, 4), "center-crop")
     assert fitted.boxes.tolist() == [[0, 1, 3, 3]]
     assert fitted.region.sum() == 6
 
 
-def test_a_region_lost_in_the_crop_is_empty_and_not_none() -> None:
+def test_region_outside_the_crop_is_empty_not_none() -> None:
     fitted = fit(image_of(np.zeros((4, 8, 3), np.uint8), (0, 0, 2, 4)), (4, 4), "center-crop")
     assert fitted.boxes.shape == (0, 4)
     assert fitted.region.tolist() == np.zeros((4, 4), bool).tolist()
 
 
-def test_a_box_too_small_for_a_pixel_center_stays_a_box() -> None:
+def test_box_without_pixel_center_is_kept() -> None:
     fitted = fit(image_of(np.zeros((8, 8, 3), np.uint8), (0, 0, 1, 1)), (2, 2), "squash")
     assert fitted.boxes.tolist() == [[0, 0, 0.25, 0.25]]
     assert not fitted.region.any()
 
 
-def test_without_a_region_there_is_none_afterwards(photo: np.ndarray) -> None:
+def test_image_without_region_stays_without(photo: np.ndarray) -> None:
     fitted = fit(image_of(photo), (2, 3), "squash")
     assert fitted.region is None
     assert fitted.boxes is None
@@ -180,7 +178,7 @@ def test_pixel_sizes_multiply(photo: np.ndarray) -> None:
     assert fit(image, (8, 2), "squash").pixel_size == (1.5, 15.0)
 
 
-def test_everything_else_is_kept_and_the_input_unchanged(photo: np.ndarray) -> None:
+def test_fit_changes_nothing_else_and_not_its_input(photo: np.ndarray) -> None:
     image = replace(image_of(photo, (1, 1, 3, 3)), label="cat", class_index=4, sha256="ab")
     before = (photo.copy(), image.region.copy(), image.boxes.copy())
     fitted = fit(image, (3, 5), "center-crop")
@@ -189,33 +187,33 @@ def test_everything_else_is_kept_and_the_input_unchanged(photo: np.ndarray) -> N
         assert np.array_equal(now, then)
 
 
-def test_a_pixel_belongs_to_the_box_that_holds_its_center() -> None:
+def test_pixel_belongs_to_the_box_around_its_center() -> None:
     boxes = np.array([[0.5, 0.0, 1.5, 1.0], [2.6, 0.0, 3.5, 1.0]])
     assert rasterize(boxes, (1, 5)).tolist() == [[True, False, False, False, False]]
 
 
-def test_boxes_beyond_the_frame_are_cut_off() -> None:
+def test_boxes_are_clipped_to_the_frame() -> None:
     assert rasterize(np.array([[-5.0, -5.0, 1.0, 99.0]]), (2, 2)).tolist() == [[True, False], [True, False]]
     assert not rasterize(np.array([[-5.0, 0.0, -1.0, 2.0]]), (2, 2)).any()
 
 
-def test_the_tight_box_is_half_open() -> None:
+def test_tight_box_is_half_open() -> None:
     region = np.zeros((5, 6), bool)
     region[1, 2] = region[3, 4] = True
     assert tight_box(region) == (2, 1, 5, 4)
 
 
-def test_an_unknown_geometry_names_the_known_ones(photo: np.ndarray) -> None:
+def test_unknown_geometry_is_refused_with_the_known(photo: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="unknown geometry 'squish': did you mean 'squash'"):
         fit(image_of(photo), (4, 4), "squish")
 
 
-def test_an_empty_size_is_refused(photo: np.ndarray) -> None:
+def test_empty_size_is_refused(photo: np.ndarray) -> None:
     with pytest.raises(ConfigError, match="0 x 4"):
         fit(image_of(photo), (0, 4), "squash")
 
 
-def test_ignored_pixels_go_where_a_mask_would_and_never_onto_the_object() -> None:
+def test_ignored_pixels_move_like_a_mask_outside_the_region() -> None:
     image = image_of(np.zeros((4, 8, 3), np.uint8), (2.2, 0, 4, 4))
     ignore = np.zeros((4, 8), bool)
     ignore[:, 0:2] = ignore[1, 6] = True

@@ -23,7 +23,7 @@ def share(*boxes: tuple[float, ...], height: int = 10, width: int = 20) -> float
         ([], 0.0),
     ],
 )
-def test_the_largest_box_says_what_share_the_object_takes(boxes: list[tuple[float, ...]], expected: float) -> None:
+def test_object_share_is_that_of_the_largest_box(boxes: list[tuple[float, ...]], expected: float) -> None:
     assert share(*boxes) == pytest.approx(expected)
 
 
@@ -39,10 +39,10 @@ def test_the_largest_box_says_what_share_the_object_takes(boxes: list[tuple[floa
         ((25, 12, 30, 18), 0.0),
     ],
 )
-def test_what_lies_outside_the_image_does_not_count(box: tuple[float, ...], expected: float) -> None:
+def test_object_share_ignores_parts_outside(box: tuple[float, ...], expected: float) -> None:
     assert share(box) == pytest.approx(expected)
     assert share(box, (0, 0, 1, 1)) == pytest.approx(max(expected, 1 / 200))
 
 
-def test_without_boxes_nothing_is_known_of_the_object() -> None:
+def test_object_share_without_boxes_is_none() -> None:
     assert LabelledImage("a", np.zeros((10, 20, 3), np.uint8), 0, "").object_share is None

@@ -52,20 +52,20 @@ def test_limit_keeps_the_sets_order() -> None:
     assert limited == [name for name in order if name in set(limited)]
 
 
-def test_limit_depends_on_ids_and_seed_and_not_on_the_order_of_files() -> None:
+def test_limit_depends_on_ids_and_seed_only() -> None:
     images = set_of(a=30, b=30)
     assert drawn(images.with_entries(reversed(images.entries)), 10) == drawn(images, 10)
     assert drawn(images, 10) == drawn(images, 10)
     assert drawn(images, 10, seed=1) != drawn(images, 10, seed=0)
 
 
-def test_limit_is_the_same_before_and_after_classes_are_matched() -> None:
+def test_limit_is_equal_before_and_after_matching() -> None:
     images = set_of(a=30, b=30)
     with_indices = images.with_entries(replace(entry, class_index="ba".index(entry.label)) for entry in images.entries)
     assert drawn(with_indices, 11) == drawn(images, 11)
 
 
-def test_limit_goes_by_class_index_where_there_is_no_label() -> None:
+def test_limit_uses_class_indices_without_labels() -> None:
     entries = [Entry(str(i), None, i % 2, "") for i in range(20)]
     limited = ImageSet("set", "csv", entries, no_reader).limit(6, seed=0)
     assert Counter(entry.class_index for entry in limited.entries) == {0: 3, 1: 3}
@@ -77,23 +77,23 @@ def test_limit_draws_unlabelled_images_too() -> None:
 
 
 @pytest.mark.parametrize("count", [6, 7, 1000])
-def test_a_limit_beyond_the_set_returns_everything(count: int) -> None:
+def test_limit_above_the_size_returns_everything(count: int) -> None:
     images = set_of(a=3, b=3)
     assert images.limit(count, seed=0).entries == images.entries
 
 
 @pytest.mark.parametrize("count", [0, -3])
-def test_a_limit_below_one_is_refused(count: int) -> None:
+def test_limit_below_one_is_refused(count: int) -> None:
     with pytest.raises(ConfigError, match=f"--limit {count} is not allowed; it takes 1 or more images"):
         set_of(a=3).limit(count, seed=0)
 
 
-def test_iterating_names_the_image_that_cannot_be_read() -> None:
+def test_iterating_names_the_unreadable_image() -> None:
     with pytest.raises(ImageError, match=r"^a/0: no pixels for a$"):
         list(set_of(a=1))
 
 
-def test_a_problem_known_before_is_the_reason() -> None:
+def test_known_problem_is_the_reason() -> None:
     with pytest.raises(ImageError, match=r"^file is missing$"):
         set_of(a=1).read(Entry("a", None, 0, "", problem="file is missing"))
 
@@ -130,17 +130,17 @@ BASE = Entry("a", Path("a.png"), 1, "cat", boxes=((0, 0, 1, 1),))
         replace(BASE, contents="ab"),
     ],
 )
-def test_the_truth_digest_changes_with_the_truth(other: Entry) -> None:
+def test_truth_digest_changes_with_class_and_region(other: Entry) -> None:
     assert other.truth_digest != BASE.truth_digest
 
 
-def test_the_truth_digest_knows_nothing_of_the_photo() -> None:
+def test_truth_digest_is_independent_of_the_photo() -> None:
     other = replace(BASE, id="b", path=None, size_bytes=9, mtime_ns=9, where="x", boxes=((0.0, 0.0, 1.0, 1.0),))
     assert other.truth_digest == BASE.truth_digest
     assert len(BASE.truth_digest) == 64
 
 
-def test_the_truth_digest_changes_when_a_mask_is_written_anew(tmp_path: Path) -> None:
+def test_truth_digest_changes_with_a_mask_file(tmp_path: Path) -> None:
     mask = tmp_path / "m.png"
     entry = replace(BASE, masks=(mask,))
     missing = entry.truth_digest
@@ -150,7 +150,7 @@ def test_the_truth_digest_changes_when_a_mask_is_written_anew(tmp_path: Path) ->
     assert len({missing, first, entry.truth_digest}) == 3
 
 
-def test_two_manifests_with_one_mask_differ_only_in_name(tmp_path: Path, manifest: Callable[[str], Path]) -> None:
+def test_truth_digest_is_independent_of_the_manifest(tmp_path: Path, manifest: Callable[[str], Path]) -> None:
     text = "image,class_index,mask\na.png,0,m.png\n"
     other = tmp_path / "other.csv"
     other.write_text(text)
@@ -158,7 +158,7 @@ def test_two_manifests_with_one_mask_differ_only_in_name(tmp_path: Path, manifes
     assert first.entries[0].truth_digest == second.entries[0].truth_digest
 
 
-def test_a_draw_looks_at_no_more_images_than_it_needs_and_is_even_and_nested(photo: np.ndarray) -> None:
+def test_draw_is_lazy_even_and_nested(photo: np.ndarray) -> None:
     images = ImageSet.from_arrays([photo] * 60, [number % 3 for number in range(60)])
     for count in (1, 10, 20, 60, 99):
         assert images.draw(count, 5, lambda _: True).entries == images.limit(count, 5).entries

@@ -35,19 +35,19 @@ def test_rows_become_entries_with_half_open_boxes(write: Callable[[str], Path], 
     assert image.region.sum() == 5
 
 
-def test_training_photos_lie_in_a_folder_a_class(write: Callable[..., Path], save: Save) -> None:
+def test_training_photos_are_found_in_class_folders(write: Callable[..., Path], save: Save) -> None:
     file = save(f"ILSVRC/Data/CLS-LOC/train/{DOG}/{DOG}_1.png", np.zeros((4, 6, 3), np.uint8))
     images = read_imagenet_csv(write(f"{HEADER}\n{DOG}_1,{DOG} 1 1 2 2\n", name="LOC_train_solution.csv"))
     assert images.entries[0].path == file
 
 
-def test_two_classes_of_a_photo_are_two_entries_and_a_bad_box_costs_its_own(write: Callable[[str], Path]) -> None:
+def test_each_class_is_an_entry_with_its_own_problem(write: Callable[[str], Path]) -> None:
     images = read_imagenet_csv(write(f"{HEADER}\na,{DOG} 1 1 2 2 {CAT} 5 1 2 2\n"))
     assert [entry.label for entry in images.entries] == [DOG, CAT]
     assert images.entries[0].problem == "file is missing"
 
 
-def test_a_bad_box_is_named_with_its_line(write: Callable[[str], Path], save: Save) -> None:
+def test_wrong_box_is_a_problem_with_its_line(write: Callable[[str], Path], save: Save) -> None:
     save("val/a.png", np.zeros((4, 6, 3), np.uint8))
     images = read_imagenet_csv(write(f"{HEADER}\na,{DOG} 1 1 2 2 {CAT} nan 1 2 2\n"))
     expected = "LOC_val_solution.csv line 2: box (nan, 0, 2, 2) is not four finite numbers"
@@ -71,14 +71,14 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG, ids=[message for _, message in WRONG])
-def test_what_is_wrong_is_said_with_file_and_line(write: Callable[[str], Path], text: str, message: str) -> None:
+def test_wrong_row_is_refused_with_file_and_line(write: Callable[[str], Path], text: str, message: str) -> None:
     with pytest.raises(DataError) as caught:
         read_imagenet_csv(write(text))
     assert "LOC_val_solution.csv" in str(caught.value)
     assert message in str(caught.value)
 
 
-def test_a_photo_named_with_and_without_its_ending_is_one_photo(write: Callable[[str], Path], save: Save) -> None:
+def test_photo_with_and_without_extension_is_one(write: Callable[[str], Path], save: Save) -> None:
     save("val/a.png", np.zeros((4, 6, 3), np.uint8))
     with pytest.raises(DataError, match=r"line 3 and .* line 2 name the same photo and class; keep one of them"):
         read_imagenet_csv(write(f"{HEADER}\na,{DOG} 1 1 2 2\na.png,{DOG} 1 1 2 2\n"))

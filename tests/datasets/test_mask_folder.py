@@ -39,7 +39,7 @@ def test_masks_are_found_by_name(tmp_path: Path, save: Save, photo: np.ndarray) 
     assert images.notes == (f"{tmp_path.name}: without a region: 1 photos, which have no mask (the first: dog/3.png)",)
 
 
-def test_an_empty_mask_or_one_of_another_size_is_said(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+def test_empty_and_wrong_size_masks_are_problems(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     for number, mask in enumerate((MASK * 0, MASK[:3])):
         save(f"images/{number}.png", photo)
         save(f"masks/{number}.png", mask)
@@ -61,7 +61,7 @@ def test_an_empty_mask_or_one_of_another_size_is_said(tmp_path: Path, save: Save
         (("images/1.jpg", "masks/1.png", "ignore/1.png", "ignore/1.tif"), "'1.png' and '1.tif' in 'ignore' are both"),
     ],
 )
-def test_a_mask_that_is_not_clear_is_a_problem_of_its_photo(
+def test_ambiguous_mask_is_its_photos_problem(
     tmp_path: Path, save: Save, photo: np.ndarray, files: tuple[str, ...], reason: str
 ) -> None:
     for file in files:
@@ -69,13 +69,13 @@ def test_a_mask_that_is_not_clear_is_a_problem_of_its_photo(
     assert reason in read_mask_folder(tmp_path).entries[0].problem
 
 
-def test_two_photos_of_one_stem_have_masks_by_their_whole_names(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+def test_photos_of_one_stem_need_masks_by_full_name(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
     for file in ("images/1.jpg", "images/1.png", "masks/1.jpg.png", "masks/1.png.PNG"):
         save(file, photo if file.startswith("images") else MASK)
     assert [entry.masks[0].name for entry in read_mask_folder(tmp_path).entries] == ["1.jpg.png", "1.png.PNG"]
 
 
-def test_without_both_folders_it_is_said(tmp_path: Path) -> None:
+def test_both_folders_are_required(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     with pytest.raises(DataError, match="has no folder 'masks'"):
         open_image_set(tmp_path, "masks")
@@ -90,13 +90,13 @@ def palette_png(color: tuple[int, int, int]) -> bytes:
     return file.getvalue()
 
 
-def test_pascals_void_is_neither_object_nor_background() -> None:
+def test_pascal_void_is_not_the_object() -> None:
     data = palette_png((224, 224, 192))
     assert decode_mask(data).tolist() == [[False, True], [False, False]]
     assert decode_void(data).tolist() == [[False, False], [True, False]]
 
 
-def test_255_of_another_color_or_in_gray_is_the_object() -> None:
+def test_other_255_is_the_object() -> None:
     assert decode_mask(palette_png((255, 255, 255))).tolist() == [[False, True], [True, False]]
     assert not decode_void(palette_png((255, 255, 255))).any()
 
@@ -110,7 +110,7 @@ def test_void_is_ignored(tmp_path: Path, save: Save) -> None:
     assert image.ignore.tolist() == [[False, False], [True, False]]
 
 
-def test_a_manifest_names_ignored_pixels(
+def test_manifest_may_name_ignored_pixels(
     save: Save, manifest: Callable[[str], Path], photo: np.ndarray, tmp_path: Path
 ) -> None:
     save("a.png", photo)

@@ -14,8 +14,10 @@ from evalkit.core.errors import ConfigError, DataError
 from evalkit.datasets.open import open_image_set
 from evalkit.datasets.readers.catalog import BUILT_IN, ENTRY_POINTS, READERS, ReaderRegistry, all_readers, reader_names
 
+DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs" / "datasets.md"
 
-def test_a_csv_file_is_a_manifest_and_a_folder_a_class_folder(
+
+def test_csv_and_class_folder_are_recognized(
     tmp_path: Path, save: Callable[[str, np.ndarray], Path], photo: np.ndarray
 ) -> None:
     save("cat/a.png", photo)
@@ -58,7 +60,7 @@ def test_every_format_is_recognized_and_can_be_forced(tmp_path: Path, kind: str,
     assert (images.kind, len(images)) == (kind, 1)
 
 
-def test_another_format_than_the_data_have_is_refused_by_its_reader(tmp_path: Path) -> None:
+def test_wrong_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("image,label\na.png,cat\n")
     for kind in reader_names():
         if kind != "csv":
@@ -68,14 +70,14 @@ def test_another_format_than_the_data_have_is_refused_by_its_reader(tmp_path: Pa
         open_image_set(tmp_path, "foldr")
 
 
-def test_lists_documentation_and_options_name_every_format() -> None:
-    text = (Path(__file__).resolve().parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+def test_list_and_documentation_name_every_format() -> None:
+    text = DOCUMENTATION.read_text(encoding="utf-8")
     assert [reader.option for reader in all_readers() if reader.option] == list(reader_names())
     assert all(f"| `{name}` |" in text for name in reader_names())
     assert all(reader.example.count("\n") == 1 for reader in all_readers())
 
 
-def test_the_folder_with_a_dot_is_named(
+def test_dot_is_named_by_its_folder(
     tmp_path: Path, save: Callable[[str, np.ndarray], Path], photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save("pets/cat/a.png", photo)
@@ -83,18 +85,18 @@ def test_the_folder_with_a_dot_is_named(
     assert open_image_set(".").name == "pets"
 
 
-def test_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "labels.csv").write_text("image,class_index\na.png,0\n")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_image_set("~/labels.csv").name == "labels.csv"
 
 
-def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
+def test_missing_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--data '.*none' does not exist; name a CSV manifest, or a folder"):
         open_image_set(tmp_path / "none")
 
 
-def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
+def test_unknown_file_type_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("x")
     with pytest.raises(
         DataError,
@@ -103,7 +105,7 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
         open_image_set(tmp_path / "labels.txt")
 
 
-def test_importing_the_readers_imports_nothing_slow() -> None:
+def test_readers_import_nothing_slow() -> None:
     modules = "open, classes, geometry, arrays, readers.catalog"
     slow = "{'PIL', 'pycocotools', 'defusedxml', 'tensorflow', 'scipy', 'cv2', 'skimage'}"
     imports = "; ".join(f"import evalkit.datasets.{module}" for module in modules.split(", "))
@@ -114,7 +116,7 @@ def test_importing_the_readers_imports_nothing_slow() -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "imagenet", "folder", "masks"])
-def test_a_forced_format_that_cannot_be_is_said(tmp_path: Path, kind: str) -> None:
+def test_forced_format_refuses_the_wrong_kind_of_path(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "x.csv"
     file.write_text("image,label\na.png,cat\n")
     wrong, found, wanted = (file, "file", "folder") if kind in ("folder", "masks") else (tmp_path, "folder", "file")
@@ -123,7 +125,7 @@ def test_a_forced_format_that_cannot_be_is_said(tmp_path: Path, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["csv", "imagenet"])
-def test_a_wrong_file_is_not_printed_as_a_whole(tmp_path: Path, kind: str) -> None:
+def test_message_about_a_wrong_file_is_short(tmp_path: Path, kind: str) -> None:
     (tmp_path / "x.json").write_text("{" + ",".join(f'"key{number}": "\x1b[2J{"long" * 99}"' for number in range(999)))
     with pytest.raises(DataError) as caught:
         open_image_set(tmp_path / "x.json", kind)
@@ -141,7 +143,7 @@ def test_a_wrong_file_is_not_printed_as_a_whole(tmp_path: Path, kind: str) -> No
         (("data/1.jpg", "labels.json"), "or its list, {}/labels.json"),
     ],
 )
-def test_parts_of_a_set_are_no_classes(tmp_path: Path, files: tuple[str, ...], named: str) -> None:
+def test_parts_of_a_set_are_refused_as_classes(tmp_path: Path, files: tuple[str, ...], named: str) -> None:
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("")
@@ -151,14 +153,14 @@ def test_parts_of_a_set_are_no_classes(tmp_path: Path, files: tuple[str, ...], n
     assert open_image_set(tmp_path, "folder").kind == "folder"
 
 
-def test_one_part_among_classes_may_be_a_class(tmp_path: Path) -> None:
+def test_part_name_among_classes_is_a_class(tmp_path: Path) -> None:
     for file in ("cat/1.jpg", "test/1.jpg"):
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_text("")
     assert open_image_set(tmp_path).class_names == ("cat", "test")
 
 
-def test_what_other_systems_leave_behind_is_not_looked_at(tmp_path: Path) -> None:
+def test_files_of_other_systems_are_skipped(tmp_path: Path) -> None:
     for file in (
         "cat/1.jpg",
         "cat/._1.jpg",
@@ -172,13 +174,13 @@ def test_what_other_systems_leave_behind_is_not_looked_at(tmp_path: Path) -> Non
     assert [entry.id for entry in open_image_set(tmp_path).entries] == ["cat/1.jpg"]
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.json")
     with pytest.raises(DataError, match="is neither a file nor a folder"):
         open_image_set(tmp_path / "x.json")
 
 
-def test_imagenets_list_is_known_by_both_columns(tmp_path: Path) -> None:
+def test_imagenet_csv_is_recognized_by_both_columns(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text('"ImageId","PredictionString"\na,n02123045 1 1 2 2\n')
     assert open_image_set(tmp_path / "x.csv").kind == "imagenet"
     (tmp_path / "x.csv").write_text("ImageId,label\na,cat\n")
@@ -257,6 +259,18 @@ def test_broken_reader_is_named(registry: ReaderRegistry, target: str, message: 
     registry.register("x", target)
     with pytest.raises(ConfigError, match=message):
         registry.get("x")
+
+
+def test_documented_reader_opens_its_format(tmp_path: Path, registry: ReaderRegistry) -> None:
+    code = DOCUMENTATION.read_text(encoding="utf-8").split("```python\nfrom evalkit")[1].split("```")[0]
+    (tmp_path / "documented.py").write_text(f"from evalkit{code}")
+    registry.register("list", "documented:READER")
+    (tmp_path / "x.txt").write_text("cat 1.jpg\ndog 2.jpg\n")
+    images = open_image_set(tmp_path / "x.txt", "list")
+    assert [(entry.id, entry.label, entry.problem) for entry in images.entries] == [
+        ("1.jpg", "cat", "file is missing"),
+        ("2.jpg", "dog", "file is missing"),
+    ]
 
 
 def test_entry_points_add_readers(monkeypatch: pytest.MonkeyPatch) -> None:

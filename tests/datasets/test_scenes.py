@@ -24,11 +24,11 @@ def digest(seed, index, background=0):
     return hashlib.sha256(scene.pixels.tobytes() + scene.without_object.tobytes()).hexdigest()
 
 
-def test_a_scene_is_the_same_bytes_everywhere():
+def test_scene_bytes_are_fixed():
     assert hashlib.sha256("".join(digest(0, index) for index in range(3)).encode()).hexdigest() == KNOWN
 
 
-def test_a_scene_does_not_depend_on_the_process_or_on_what_was_made_before():
+def test_scene_is_equal_in_another_process():
     code = (
         "import hashlib; from evalkit.datasets.scenes.scenes import make_scene; s = make_scene(3, 11)\n"
         "print(hashlib.sha256(s.pixels.tobytes() + s.without_object.tobytes()).hexdigest())"
@@ -43,14 +43,14 @@ def twenty():
     return [make_scene(5, index) for index in range(20)]
 
 
-def test_the_mask_is_where_scene_and_twin_differ(twenty):
+def test_mask_is_where_scene_and_twin_differ(twenty):
     for scene in twenty:
         np.testing.assert_array_equal(scene.mask, (scene.pixels != scene.without_object).any(axis=2))
         assert scene.pixels.dtype == scene.without_object.dtype == np.uint8
         assert scene.pixels.shape == (224, 224, 3)
 
 
-def test_the_object_is_whole_and_of_2_to_40_percent(twenty):
+def test_object_is_whole_and_covers_2_to_40_percent(twenty):
     for scene in twenty:
         assert 0.015 < scene.mask.mean() < 0.45  # blur widens the mask, a like color thins it
         border = np.ones((224, 224), dtype=bool)
@@ -63,7 +63,7 @@ def test_ten_scenes_in_a_row_have_all_ten_classes(twenty):
         assert sorted(scene.class_index for scene in twenty[start : start + 10]) == list(range(10))
 
 
-def test_another_background_leaves_the_object_in_its_place():
+def test_other_background_keeps_the_object():
     one, other = make_scene(0, 4), make_scene(0, 4, background=1)
     assert one.class_index == other.class_index
     both = one.mask & other.mask
@@ -73,7 +73,7 @@ def test_another_background_leaves_the_object_in_its_place():
     assert inside < np.abs(one.pixels[outside].astype(int) - other.pixels[outside]).mean() / 4
 
 
-def test_shapes_fit_their_circle_and_know_their_area():
+def test_shapes_fit_the_circle_and_have_their_area():
     axis = np.linspace(-1.1, 1.1, 1101)
     u, v = np.meshgrid(axis, axis)
     for shape in (*CLASSES, *DISTRACTORS):
@@ -83,7 +83,7 @@ def test_shapes_fit_their_circle_and_know_their_area():
     assert list(CLASS_NAMES) == sorted(CLASS_NAMES)
 
 
-def test_the_set_reads_scenes_with_exact_regions():
+def test_set_reads_scenes_with_exact_regions():
     images = scenes(count=12, seed=5)
     assert len(images) == 12
     assert images.class_names == CLASS_NAMES
@@ -98,7 +98,7 @@ def test_the_set_reads_scenes_with_exact_regions():
     assert scene.mask[y0:y1, x0:x1].any(axis=0).all()
 
 
-def test_scenes_are_opened_by_name_and_matched_in_sorted_order():
+def test_scenes_open_by_name_and_match_in_sorted_order():
     images = open_image_set("scenes")
     assert (images.name, images.kind, len(images)) == ("scenes", "scenes", 1000)
     matched, notes = match_classes(images, None, 10, require_labels=True)
@@ -111,7 +111,7 @@ def test_scenes_are_opened_by_name_and_matched_in_sorted_order():
     assert match_classes(images, CLASS_NAMES, 10, require_labels=True)[1] == []
 
 
-def test_a_model_of_other_classes_is_refused():
+def test_model_with_other_classes_is_refused():
     with pytest.raises(DataError, match="are not among the model's 1000 classes"):
         match_classes(
             open_image_set("scenes"), [f"class {number}" for number in range(1000)], 1000, require_labels=True
@@ -126,6 +126,6 @@ def test_limits_are_even_over_classes_and_nested():
     assert {labels.count(name) for name in CLASS_NAMES} == {2}
 
 
-def test_no_scenes_no_set():
+def test_zero_scenes_are_refused():
     with pytest.raises(DataError, match="1 or more"):
         scenes(count=0)

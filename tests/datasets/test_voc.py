@@ -40,7 +40,7 @@ def write(tmp_path: Path, save: Save) -> Write:
     return make
 
 
-def test_boxes_count_from_one_with_both_ends_inside(write: Write) -> None:
+def test_boxes_count_from_one_with_both_ends(write: Write) -> None:
     images = open_image_set(write(annotation(thing("cat", 1, 1, 6, 4), thing("dog", 2, 3, 2, 3))))
     assert (images.name, images.kind, images.class_names) == ("VOC", "voc", ("cat", "dog"))
     assert [(entry.id, entry.label, entry.boxes) for entry in images.entries] == [
@@ -52,7 +52,7 @@ def test_boxes_count_from_one_with_both_ends_inside(write: Write) -> None:
     assert np.argwhere(dog.region).tolist() == [[2, 1]]
 
 
-def test_difficult_objects_are_never_the_object(write: Write) -> None:
+def test_difficult_objects_are_not_in_the_region(write: Write) -> None:
     hard = "<difficult>1</difficult>"
     images = read_voc(
         write(
@@ -70,7 +70,7 @@ def test_difficult_objects_are_never_the_object(write: Write) -> None:
     assert note == ("VOC: left out: 1 classes that have only difficult objects in a photo (the first: a.xml, dog)")
 
 
-def test_imagenets_layout_names_and_folders(tmp_path: Path, save: Save) -> None:
+def test_imagenet_layout_is_read(tmp_path: Path, save: Save) -> None:
     photo = save("ILSVRC/Data/CLS-LOC/train/n01440764/n01440764_10040.png", np.zeros((4, 6, 3), np.uint8))
     photo = photo.rename(photo.with_suffix(".JPEG"))
     folder = tmp_path / "ILSVRC" / "Annotations" / "CLS-LOC" / "train"
@@ -82,7 +82,7 @@ def test_imagenets_layout_names_and_folders(tmp_path: Path, save: Save) -> None:
     assert len(list(images)) == 1
 
 
-def test_one_file_and_files_beside_their_photos(tmp_path: Path, save: Save) -> None:
+def test_single_file_and_flat_folder_are_read(tmp_path: Path, save: Save) -> None:
     save("b.png", np.zeros((4, 6, 3), np.uint8))
     path = tmp_path / "b.xml"
     path.write_bytes(
@@ -109,7 +109,7 @@ WRONG_FILES = [
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG_FILES, ids=range(len(WRONG_FILES)))
-def test_a_file_that_cannot_be_used_is_named(write: Write, text: str, message: str) -> None:
+def test_unusable_file_is_refused_by_name(write: Write, text: str, message: str) -> None:
     with pytest.raises(DataError) as caught:
         read_voc(write(text))
     assert message in str(caught.value)
@@ -125,37 +125,37 @@ WRONG_BOXES = [
 
 
 @pytest.mark.parametrize(("box", "message"), WRONG_BOXES)
-def test_a_box_that_cannot_be_used_costs_its_own_entry(write: Write, box: tuple[object, ...], message: str) -> None:
+def test_unusable_box_is_its_entrys_problem(write: Write, box: tuple[object, ...], message: str) -> None:
     images = read_voc(write(annotation(thing("cat", *box), thing("dog", 1, 1, 2, 2))))
     assert message in images.entries[0].problem
     assert images.read(images.entries[1]).region.sum() == 4
 
 
-def test_a_box_that_begins_at_zero_is_cut_to_the_photo(write: Write) -> None:
+def test_box_from_zero_is_clipped(write: Write) -> None:
     assert read_voc(write(annotation(thing("cat", 0, 0, 3, 3)))).entries[0].boxes == ((0, 0, 3, 3),)
 
 
-def test_a_size_that_is_not_the_photos_is_said_and_zeros_are_no_size(write: Write) -> None:
+def test_wrong_size_is_a_problem_and_zeros_are_ignored(write: Write) -> None:
     images = read_voc(write(annotation(thing("cat", 1, 1, 3, 3), size=(7, 4))))
     with pytest.raises(ImageError, match=r"the photo is 6 x 4 .* its annotation says 7 x 4"):
         images.read(images.entries[0])
     assert len(list(read_voc(write(annotation(thing("cat", 1, 1, 3, 3), size=(0, 0)))))) == 1
 
 
-def test_two_files_for_one_photo_are_refused(write: Write) -> None:
+def test_two_files_of_one_photo_are_refused(write: Write) -> None:
     write(annotation(thing("cat", 1, 1, 3, 3)))
     path = write(annotation(thing("cat", 1, 1, 3, 3)), name="b.xml")
     with pytest.raises(DataError, match=r"b\.xml and a\.xml name the same photo and class"):
         read_voc(path)
 
 
-def test_a_folder_without_files_is_said(tmp_path: Path) -> None:
+def test_folder_without_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "Annotations").mkdir()
     with pytest.raises(DataError, match="has no XML file"):
         open_image_set(tmp_path)
 
 
-def test_a_rounding_pixel_beyond_the_photo_is_cut_off_even_if_its_size_is_not_said(write: Write) -> None:
+def test_box_is_clipped_if_the_size_is_unknown(write: Write) -> None:
     images = read_voc(write(annotation(thing("cat", 0, 1, 7, 5), size=None)))
     (cat,) = images
     assert cat.boxes.tolist() == [[0, 0, 6, 4]]
@@ -167,7 +167,7 @@ def test_a_rounding_pixel_beyond_the_photo_is_cut_off_even_if_its_size_is_not_sa
         images.read(images.entries[0])
 
 
-def test_two_photos_of_the_name_are_not_guessed_between(write: Write, save: Save) -> None:
+def test_ambiguous_photo_name_is_a_problem(write: Write, save: Save) -> None:
     folder = write(annotation(thing("cat", 1, 1, 2, 2), filename="a"))
     save("VOC/JPEGImages/a.jpg", np.zeros((4, 6, 3), np.uint8))
     images = read_voc(folder)
@@ -179,7 +179,7 @@ def test_two_photos_of_the_name_are_not_guessed_between(write: Write, save: Save
     assert cat.region.sum() == 4
 
 
-def test_a_filename_of_another_photo_is_not_believed(write: Write, save: Save) -> None:
+def test_filename_of_another_photo_is_a_problem(write: Write, save: Save) -> None:
     folder = write(annotation(thing("cat", 1, 1, 2, 2), filename="a.png"), name="b.xml")
     save("VOC/JPEGImages/b.png", np.zeros((4, 6, 3), np.uint8))
     images = read_voc(folder)
@@ -187,7 +187,7 @@ def test_a_filename_of_another_photo_is_not_believed(write: Write, save: Save) -
         images.read(images.entries[0])
 
 
-def test_one_filename_in_all_files_is_none(write: Write, save: Save) -> None:
+def test_filename_shared_by_all_files_is_ignored(write: Write, save: Save) -> None:
     for name in ("b", "c"):
         save(f"VOC/JPEGImages/{name}.png", np.zeros((4, 6, 3), np.uint8))
         folder = write(annotation(thing("cat", 1, 1, 2, 2), filename="%s"), name=f"{name}.xml")
@@ -195,13 +195,13 @@ def test_one_filename_in_all_files_is_none(write: Write, save: Save) -> None:
 
 
 @pytest.mark.parametrize("hard", ["1", "true", "True", "1.0"])
-def test_difficult_in_every_spelling(write: Write, hard: str) -> None:
+def test_every_spelling_of_difficult_is_read(write: Write, hard: str) -> None:
     objects = thing("cat", 1, 1, 2, 2), thing("cat", 3, 3, 4, 4, more=f"<difficult>{hard}</difficult>")
     (cat,) = read_voc(write(annotation(*objects)))
     assert cat.region.sum() == cat.ignore.sum() == 4
 
 
-def test_missing_photos_are_said_with_the_folder(write: Write) -> None:
+def test_missing_photos_are_noted_with_the_folder(write: Write) -> None:
     images = read_voc(write(annotation(thing("cat", 1, 1, 2, 2), filename="gone.png"), name="gone.xml"))
     assert "VOC: 1 photos are missing below '" in images.notes[-1]
     assert "JPEGImages'" in images.notes[-1]
