@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Box", "Entry", "Places"]
+__all__ = ["Box", "Entry", "PixelSet"]
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Places:
+class PixelSet:
     """A set of pixels of a photo: the union of boxes, masks and outlines.
 
     Attributes:
@@ -49,7 +49,7 @@ class Entry:
         where: origin of the entry for messages, e.g. ``"labels.csv line 7"``.
         problem: reason why the image cannot be read, if already known; else empty.
         contents: sha256 of pixels and region of images in memory, which have no time of change; else empty.
-        segments: outlines of the object, as in ``Places``.
+        segments: outlines of the object, as in ``PixelSet``.
         ignore: pixels that are neither object nor background, e.g. crowds.
         size: height and width in pixels of the upright photo as the annotations give them; None if they do not.
         outputs: the model's outputs for the class if there are several; ``class_index`` is the first; else empty.
@@ -67,7 +67,7 @@ class Entry:
     problem: str = ""
     contents: str = ""
     segments: tuple[str, ...] = ()
-    ignore: Places = Places()
+    ignore: PixelSet = PixelSet()
     size: tuple[int, int] | None = None
     outputs: tuple[int, ...] = ()
 
@@ -87,7 +87,7 @@ class Entry:
 
         It includes the size and time of change of mask files, which are not read.
         """
-        facts: list[Any] = [self.class_index, self.label, *_facts(Places(self.boxes, self.masks)), self.contents]
+        facts: list[Any] = [self.class_index, self.label, *_facts(PixelSet(self.boxes, self.masks)), self.contents]
         if self.segments or self.ignore:  # added only if present, so that digests of older runs stay valid
             facts += [self.segments, *_facts(self.ignore), self.ignore.segments]
         if self.size:
@@ -97,8 +97,8 @@ class Entry:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _facts(places: Places) -> tuple[list[list[float]], list[tuple[str, int, int]]]:
-    return [list(map(float, box)) for box in places.boxes], [_mask_stamp(mask) for mask in places.masks]
+def _facts(pixel_set: PixelSet) -> tuple[list[list[float]], list[tuple[str, int, int]]]:
+    return [list(map(float, box)) for box in pixel_set.boxes], [_mask_stamp(mask) for mask in pixel_set.masks]
 
 
 def _mask_stamp(mask: Path) -> tuple[str, int, int]:

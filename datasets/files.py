@@ -16,7 +16,7 @@ from evalkit.core.boxes import rasterize
 from evalkit.core.errors import ImageError
 from evalkit.datasets.annotations import clipped_box
 from evalkit.datasets.decode import decode_mask, decode_photo, decode_void
-from evalkit.datasets.entry import Box, Entry, Places
+from evalkit.datasets.entry import Box, Entry, PixelSet
 from evalkit.datasets.geometry import tight_box
 from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.segments import decode_segment
@@ -166,15 +166,15 @@ def _region(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray
     return None, None, None
 
 
-def _ignored(places: Places, void: Pixels | None, region: Pixels | None, size: tuple[int, int]) -> Pixels | None:
+def _ignored(pixel_set: PixelSet, void: Pixels | None, region: Pixels | None, size: tuple[int, int]) -> Pixels | None:
     """Return the ignored pixels, or None if there are none."""
     ignored = np.zeros(size, dtype=np.bool_) if void is None else void.copy()
-    for path in places.masks:
+    for path in pixel_set.masks:
         ignored |= _mask(path, size).object
-    for number, text in enumerate(places.segments, start=1):
-        ignored |= _drawn(text, size, f"crowd {number} of {len(places.segments)}")
-    if places.boxes:
-        ignored |= rasterize(np.array(places.boxes, dtype=np.float64), size)
+    for number, text in enumerate(pixel_set.segments, start=1):
+        ignored |= _drawn(text, size, f"crowd {number} of {len(pixel_set.segments)}")
+    if pixel_set.boxes:
+        ignored |= rasterize(np.array(pixel_set.boxes, dtype=np.float64), size)
     if region is not None:
         ignored &= ~region
     return ignored if ignored.any() else None

@@ -12,7 +12,7 @@ from typing import Any
 from evalkit.core.errors import DataError
 from evalkit.core.names import shown
 from evalkit.datasets.annotations import LeftOut, clipped_box, is_number
-from evalkit.datasets.entry import Box, Entry, Places
+from evalkit.datasets.entry import Box, Entry, PixelSet
 from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet, Labels
 from evalkit.datasets.readers.base import Reader, visible_files
@@ -148,7 +148,7 @@ class _Pair:
             where=self.where,
             problem=missing or self.problem or self._mixed(outlined),
             segments=tuple(part.segment for part in self.objects) if outlined else (),
-            ignore=Places(
+            ignore=PixelSet(
                 boxes=tuple(part.box for part in self.crowds if part.box and not part.segment),
                 segments=tuple(part.segment for part in self.crowds if part.segment),
             ),

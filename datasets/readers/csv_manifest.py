@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from evalkit.core.errors import DataError
 from evalkit.core.names import escaped, is_text, path_of
 from evalkit.datasets.annotations import to_number
-from evalkit.datasets.entry import Box, Entry, Places
+from evalkit.datasets.entry import Box, Entry, PixelSet
 from evalkit.datasets.files import file_facts, read_from_file
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.readers.base import Reader
@@ -243,7 +243,7 @@ class _Image:
             mtime_ns=mtime_ns,
             where=row.where,
             problem=problem,
-            ignore=Places(masks=tuple(_from_windows(folder / path_of(mask)) for mask in self.ignores)),
+            ignore=PixelSet(masks=tuple(_from_windows(folder / path_of(mask)) for mask in self.ignores)),
         )
 
 

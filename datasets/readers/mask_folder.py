@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from evalkit.core.errors import DataError
 from evalkit.datasets.annotations import LeftOut
-from evalkit.datasets.entry import Entry, Places
+from evalkit.datasets.entry import Entry, PixelSet
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.readers.class_folder import read_class_folder
@@ -78,7 +78,7 @@ def _with_mask(photo: Entry, folder: Path, stems: Counter[str], left_out: LeftOu
     if not masks:
         left_out.add("photos, which have no mask", photo.id)
     problem = photo.problem or mask_problem or ignore_problem
-    return replace(photo, masks=masks, ignore=Places(masks=ignored), problem=problem)
+    return replace(photo, masks=masks, ignore=PixelSet(masks=ignored), problem=problem)
 
 
 def _masks_of(folder: Path, photo: str, stems: Counter[str]) -> tuple[tuple[Path, ...], str]:

@@ -18,7 +18,7 @@ from evalkit.datasets.annotations import (
     require_unique,
     to_number,
 )
-from evalkit.datasets.entry import Box, Entry, Places
+from evalkit.datasets.entry import Box, Entry, PixelSet
 from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet, Labels
 from evalkit.datasets.readers.base import Reader, visible_files
@@ -218,7 +218,7 @@ def _entries(photo: _Photo, shared: Counter[str], finder: PhotoFinder, left_out:
             mtime_ns=mtime_ns,
             where=photo.where,
             problem=missing or objects.problem,
-            ignore=Places(boxes=tuple(objects.difficult)),
+            ignore=PixelSet(boxes=tuple(objects.difficult)),
             size=photo.size,
         )
 

@@ -35,12 +35,12 @@ def _polygon(*corners: tuple[float, float]) -> Inside:
     """Return the test by even-odd crossings of a ray to the right."""
 
     def inside(u: Floats, v: Floats) -> NDArray[np.bool_]:
-        found = np.zeros(u.shape, dtype=np.bool_)
+        crossed_odd = np.zeros(u.shape, dtype=np.bool_)
         for (u0, v0), (u1, v1) in zip(corners, (*corners[1:], corners[0]), strict=True):
             if v0 != v1:
                 crossed = (v0 > v) != (v1 > v)
-                found ^= crossed & (u < u0 + (v - v0) * ((u1 - u0) / (v1 - v0)))
-        return found
+                crossed_odd ^= crossed & (u < u0 + (v - v0) * ((u1 - u0) / (v1 - v0)))
+        return crossed_odd
 
     return inside
 

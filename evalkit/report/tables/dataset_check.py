@@ -15,32 +15,32 @@ __all__ = ["render_validation"]
 _SHOWN_CLASSES, _SHOWN_PROBLEMS, _SHOWN_GROUPS, _SHOWN_LABELS = 30, 20, 10, 200
 
 
-def render_validation(found: Validation, form: Literal["table", "json"], *, width: int) -> str:
+def render_validation(validation: Validation, form: Literal["table", "json"], *, width: int) -> str:
     """Return a validation as text.
 
     Args:
-        found: validation to print.
+        validation: validation to print.
         form: ``table`` or ``json``; the latter has every class, problem and duplicate.
         width: width of the terminal in columns; for tables only.
     """
     if form == "json":
-        return json.dumps(_document(found), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    parts = [listing_table(found.data.name, ("fact", "value"), list(_facts(found)))]
-    parts.append(listing_table(*_classes(found.data)))
-    if found.data.problems:
-        parts.append(listing_table(*_problems(found.data)))
-    if found.data.duplicates:
-        parts.append(listing_table(*_duplicates(found.data)))
+        return json.dumps(_document(validation), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    parts = [listing_table(validation.data.name, ("fact", "value"), list(_facts(validation)))]
+    parts.append(listing_table(*_classes(validation.data)))
+    if validation.data.problems:
+        parts.append(listing_table(*_problems(validation.data)))
+    if validation.data.duplicates:
+        parts.append(listing_table(*_duplicates(validation.data)))
     tables = [print_to_text([part], width=width, color=False) for part in parts]
-    return "\n".join([*tables, *(f"{note}\n" for note in _notes(found))])
+    return "\n".join([*tables, *(f"{note}\n" for note in _notes(validation))])
 
 
-def _document(found: Validation) -> dict[str, object]:
-    document = asdict(found)
+def _document(validation: Validation) -> dict[str, object]:
+    document = asdict(validation)
     document["schema_version"] = 1
-    document["could_start"] = not found.blocking
-    if found.model is not None:
-        document["model"]["share_right"] = _share_right(found.model)
+    document["could_start"] = not validation.blocking
+    if validation.model is not None:
+        document["model"]["share_right"] = _share_right(validation.model)
     return document
 
 
@@ -48,8 +48,8 @@ def _share_right(model: ModelReport) -> float | None:
     return model.n_right / model.n_asked if model.n_asked else None
 
 
-def _facts(found: Validation) -> Iterator[tuple[str, str]]:
-    data, model = found.data, found.model
+def _facts(validation: Validation) -> Iterator[tuple[str, str]]:
+    data, model = validation.data, validation.model
     yield "format", data.kind
     yield "images", f"{data.n_images}" + (f" of {data.n_photos} photos" if data.n_photos != data.n_images else "")
     yield "classes", f"{sum(facts.label != '' for facts in data.classes)}"
@@ -68,7 +68,7 @@ def _facts(found: Validation) -> Iterator[tuple[str, str]]:
         yield "classes it lacks", f"{len(model.unknown_labels)}"
         share = _share_right(model)
         yield "model is right", "-" if share is None else f"{model.n_right} of {model.n_asked} ({share:.1%})"
-    yield "a run could start", "no" if found.blocking else "yes"
+    yield "a run could start", "no" if validation.blocking else "yes"
 
 
 def _pixels(spread: Spread | None) -> str:
@@ -112,18 +112,18 @@ def _duplicates(data: DataReport) -> tuple[str, Sequence[str], list[tuple[str]]]
     return title, ("images",), [(", ".join(group),) for group in shown]
 
 
-def _notes(found: Validation) -> Iterator[str]:
-    yield from found.data.notes
-    if found.data.n_whole:
+def _notes(validation: Validation) -> Iterator[str]:
+    yield from validation.data.notes
+    if validation.data.n_whole:
         yield (
-            f"In {found.data.n_whole} images the region is the whole photo, so every map is right. A mask must be zero "
-            "outside the object; a label image (1 object, 2 background) cannot be used as a mask."
+            f"In {validation.data.n_whole} images the region is the whole photo, so every map is right. A mask must be "
+            "zero outside the object; a label image (1 object, 2 background) cannot be used as a mask."
         )
-    if found.model is not None:
-        yield from found.model.notes
-        unknown = found.model.unknown_labels
+    if validation.model is not None:
+        yield from validation.model.notes
+        unknown = validation.model.unknown_labels
         if unknown:
             more = f" and {len(unknown) - _SHOWN_LABELS} more" if len(unknown) > _SHOWN_LABELS else ""
             yield f"Classes that the model lacks: {', '.join(unknown[:_SHOWN_LABELS])}{more}"
-    for reason in found.blocking:
+    for reason in validation.blocking:
         yield f"A run could not start: {reason}"
