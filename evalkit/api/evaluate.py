@@ -35,7 +35,7 @@ class EvaluateOptions(TypedDict, total=False):
     A spec is text; explainers and metrics may also be objects.
     """
 
-    data_format: Literal["folder", "masks", "csv", "coco", "voc", "imagenet"] | None
+    data_format: str | None
     class_map: str | PathLike[str] | None
     preprocess: str | None
     class_names: Sequence[str] | None

@@ -74,8 +74,8 @@ class RunOptions:
         ),
     ] = None
     data_format: Annotated[
-        Literal["folder", "masks", "csv", "coco", "voc", "imagenet"] | None,
-        Option("data", "Format of the data.", default="detected"),
+        str | None,
+        Option("data", "Format of the data, by its name in `list datasets`.", default="detected"),
     ] = None
     class_map: Annotated[
         str | None,

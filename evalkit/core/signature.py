@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-__all__ = ["digest", "line"]
+__all__ = ["digest", "line", "with_digest", "without_digest"]
 
 Value = str | int | float | bool | None
 
@@ -32,6 +32,20 @@ def line(name: str, settings: Mapping[str, Value]) -> str:
     'deletion|v:1|steps:28|layer:none'
     """
     return "|".join([_text(name), *(f"{key}:{_text(value)}" for key, value in settings.items())])
+
+
+def with_digest(word: str, text: str) -> str:
+    """Return a word with eight digits of the digest of what it stands for, e.g. ``label(1f61058f)``."""
+    return f"{word}({digest(text, 8)})"
+
+
+def without_digest(text: str) -> str:
+    """Return the word of ``with_digest``.
+
+    >>> without_digest(with_digest("label", "a class map")), without_digest("predicted")
+    ('label', 'predicted')
+    """
+    return text.partition("(")[0]
 
 
 def digest(text: str, length: int = 64) -> str:

@@ -173,8 +173,12 @@ def test_another_fill_is_not_comparable_and_named(evalkit, kept):
             "is damaged",
         ),
         (lambda text: text.replace('"insertion":', '"unheard_of":'), 2, "has the metric 'unheard_of'"),
-        (lambda text: text.replace("gradcam", "grad\\u001bcam"), 2, "is no name"),
-        (lambda text: re.sub(r'("insertion": \[)[^,]*,', r"\g<1>1e308,", text), 2, "a score of 1e+308 is none"),
+        (lambda text: text.replace("gradcam", "grad\\u001bcam"), 2, "is not a valid name"),
+        (
+            lambda text: re.sub(r'("insertion": \[)[^,]*,', r"\g<1>1e308,", text),
+            2,
+            "score 1e+308 is outside the valid range",
+        ),
         (lambda text: re.sub(r'("targets": \[)[^,]*,', r"\1", text), 2, "is incomplete: 5 targets for 6 images"),
     ],
 )

@@ -17,6 +17,7 @@ from evalkit.analysis.gate.verdict import Floats, Paired, paired_scores, verdict
 from evalkit.analysis.load import RunScores
 from evalkit.core.errors import NotComparableError
 from evalkit.core.settings import DEFAULT_ALPHA
+from evalkit.core.signature import without_digest
 from evalkit.store.baseline import Baseline, Recommendation
 from evalkit.store.identity import image_keys
 from evalkit.store.manifest import Manifest
@@ -39,8 +40,8 @@ def require_comparable(baseline: Baseline, target: str, geometry: str) -> None:
         ("geometry", baseline.geometry, geometry),
     ):
         if before != now:
-            value, _, _ = before.partition("(")  # the target may carry a digest of the class map
-            same_value = value == now.partition("(")[0]
+            value = without_digest(before)  # the target may carry a digest of the class map
+            same_value = value == without_digest(now)
             what_next = "run with the baseline's --class-map" if same_value else f"run with --{setting} {value}"
             raise NotComparableError(
                 f"run and baseline are not comparable: {setting} was {before} and is {now}; {what_next}, or write a "

@@ -95,7 +95,7 @@ class Plan:
         classes = joined_classes(self.images) if self.joined is None else self.joined
         if self.target == "predicted" or not classes:
             return self.target
-        return f"{self.target}({signature.digest(repr(classes), 8)})"
+        return signature.with_digest(self.target, repr(classes))
 
     @cached_property
     def subject(self) -> str:
