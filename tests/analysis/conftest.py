@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evalkit.store.manifest import ExplainerFacts
+from tests.builders import explainer_facts
 
 
 @pytest.fixture
@@ -15,6 +15,8 @@ def facts():
         parameters = {} if patch_size is None else {"patch_size": patch_size, "stride": stride or patch_size}
         finer = f", stride={stride}" if stride not in (None, patch_size) else ""
         text = name if patch_size is None else f"{name}(patch_size={patch_size}{finer})"
-        return ExplainerFacts(text, name, parameters, control, passes, passes, "full pass", 2.0, 4)
+        return explainer_facts(
+            text, parameters=parameters, control=control, positions=passes, forward_passes=passes, seconds=2.0, n_maps=4
+        )
 
     return make

@@ -17,13 +17,16 @@ from evalkit.analysis.load import RunScores
 from evalkit.analysis.statistics.permutation_tests import sign_flips
 from evalkit.core.errors import NotComparableError
 from evalkit.core.randomness import generator
-from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.metrics.spec import DatasetMetric
-from evalkit.store.database import ImageRow
-from evalkit.store.manifest import DataFacts, Manifest, ModelFacts, Settings, Signatures
-from evalkit.store.scores import ScoreTable
+from evalkit.store.manifest import Signatures
+from tests.builders import image_row, manifest, score_table, statistics_size
 
-SIZES = {"max_box_acc_v1": 100, "max_box_acc_v2": 300, "pxap": 512}
+SIZES = {
+    name: statistics_size(METRICS.build(name))
+    for name in DEFAULT_METRICS
+    if issubclass(METRICS.get(name), DatasetMetric)
+}
 
 
 def made_up(name, values, metrics=("deletion",), explainers=None, photos=None, statistics=None, **changes):
@@ -34,29 +37,40 @@ def made_up(name, values, metrics=("deletion",), explainers=None, photos=None, s
     explainers = tuple(f"explainer{at}" for at in range(values.shape[1])) if explainers is None else tuple(explainers)
     photos = range(len(values)) if photos is None else photos
     rows = [
-        ImageRow(f"{photo}.jpg", at, 0, "dog", "", 1, 1, "t", f"sha{photo}", None, 0, 0, 0.9, "here", 0.25)
+        image_row(
+            f"{photo}.jpg",
+            at,
+            class_index=0,
+            label="dog",
+            sha256=f"sha{photo}",
+            target=0,
+            predicted=0,
+            clean_score=0.9,
+            place="here",
+            object_share=0.25,
+        )
         for at, photo in enumerate(photos)
     ]
-    lines = {
-        "explainers": {text: f"{text}|v:1" for text in explainers},
-        "metrics": {text: f"{text}|v:1|steps:28" for text in metrics},
-    }
-    model = ModelFacts("vgg.keras", "f" * 64, "vgg16", (32, 32), 3, "conv", "float32", 0.875, 7, 0.9, 0.2)
-    settings = Settings("label", "squash", 28, 0, 16, None)
-    manifest = Manifest(
-        1,
-        Signatures("run", **{key: {**line, **changes.get("lines", {}).get(key, {})} for key, line in lines.items()}),
-        msgspec.structs.replace(model, **changes.get("model", {})),
-        DataFacts("labels.csv", "csv", len(rows)),
-        msgspec.structs.replace(settings, **changes.get("settings", {})),
-        (),
-        tuple(metrics),
-        changes.get("versions", {"evalkit": "0.1.0", "keras": "3.12"}),
-        "2026-11-23T00:00:00Z",
-        "2026-11-23T00:10:00Z",
+    made = manifest(
+        metrics=metrics,
+        model={
+            "name": "vgg.keras",
+            "input_size": (32, 32),
+            "accuracy": 0.875,
+            "n_right": 7,
+            **changes.get("model", {}),
+        },
+        data={"n_images": len(rows)},
+        settings=changes.get("settings"),
+        versions=changes.get("versions", {"evalkit": "0.1.0", "keras": "3.12"}),
     )
-    table = ScoreTable(tuple(row.image_id for row in rows), explainers, tuple(metrics), values, statistics or {}, {})
-    return RunScores(name, manifest, table, changes.get("rows", lambda rows: rows)(rows))
+    lines = {"explainers": {text: f"{text}|v:1" for text in explainers}, "metrics": made.signature.metrics}
+    lines = {key: {**line, **changes.get("lines", {}).get(key, {})} for key, line in lines.items()}
+    made = msgspec.structs.replace(made, signature=Signatures("run", **lines))
+    table = score_table(
+        values, explainers, metrics, image_ids=tuple(row.image_id for row in rows), statistics=statistics or {}
+    )
+    return RunScores(name, made, table, changes.get("rows", lambda rows: rows)(rows))
 
 
 def sets(name, numbers, metric="max_box_acc_v1", **changes):

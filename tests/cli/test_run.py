@@ -8,6 +8,8 @@ import sqlite3
 
 import pytest
 
+from evalkit.metrics.catalog import DEFAULT_METRICS
+
 QUICK = {
     "--data": "labels.csv",
     "--model": "tiny.keras",
@@ -66,7 +68,7 @@ def test_show_gives_the_whole_document_as_strict_json(evalkit, workplace):
         "explainer", "metric", "direction", "mean", "ci_low", "ci_high", "ci_reason", "n_scored", "n_unscored", "rank",
         "better_than",
     }  # fmt: skip
-    assert len(found["leaderboard"]) == 5 * 13
+    assert len(found["leaderboard"]) == 5 * len(DEFAULT_METRICS)
     assert [(row["patch_size"], row["stride"], row["positions"]) for row in found["patch_sweep"]] == [
         (8, 8, 16),
         (16, 16, 4),

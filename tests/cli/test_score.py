@@ -13,6 +13,7 @@ from PIL import Image
 
 from evalkit.core.errors import ConfigError
 from evalkit.explainers.precomputed import precomputed_maps
+from evalkit.metrics.catalog import DEFAULT_METRICS
 from evalkit.report.rerun import rerun_command
 from evalkit.store.run_folder import RunFolder
 
@@ -50,7 +51,7 @@ def test_maps_from_a_runs_own_folder_give_exactly_the_same_numbers(evalkit, work
     done = evalkit("score", f"ours/maps/{explainer}", *COMMON, "--explainers", "uniform", "--output", "theirs")
     assert done.code == 0, done.err
     first, again = cells(workplace / "ours", explainer), cells(workplace / "theirs", f"maps({explainer})")
-    assert len(first) == 6 * 13
+    assert len(first) == 6 * len(DEFAULT_METRICS)
     assert again == first
     assert "not scored" not in done.err
 

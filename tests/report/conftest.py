@@ -9,17 +9,18 @@ import evalkit as package
 from evalkit.analysis.leaderboard import analyse
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.metrics.spec import DatasetMetric
-from evalkit.store.manifest import DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings, Signatures
-from evalkit.store.scores import ScoreTable
+from tests.builders import explainer_facts, score_table, statistics_size
+from tests.builders import manifest as build_manifest
 
 N_IMAGES = 24
 TRICKY = "pictures/a|b_<i>&50%$#^~\\{}.jpg"
 
 
 def explainer(text, *, passes=1, control=False, **parameters):
-    return ExplainerFacts(
-        text, text.partition("(")[0], parameters, control, passes - 1 or None, passes, "full pass", 12.5, N_IMAGES
-    )
+    return explainer_facts(
+        text, parameters=parameters, control=control, positions=passes - 1 or None, forward_passes=passes,
+        seconds=12.5, n_maps=N_IMAGES,
+    )  # fmt: skip
 
 
 EXPLAINERS = (
@@ -44,25 +45,16 @@ def results(manifest):
 
 def made_up(explainers):
     """Describe a run of these explainers."""
-    texts = DEFAULT_METRICS
-    return Manifest(
-        schema_version=1,
-        signature=Signatures(
-            run="run|target:label|geometry:squash|n:24",
-            metrics={text: f"{text}|v:1|steps:28" for text in texts},
-            explainers={one.text: f"{one.text}|v:1" for one in explainers},
-        ),
-        model=ModelFacts(
-            "vgg16.keras", "f" * 64, "vgg16", (224, 224), 10, "block5_conv3", "float32", 0.875, 21, 0.9, 0.2
-        ),
-        data=DataFacts("labels.csv", "csv", 25, 1, 20, "d" * 64, ((TRICKY, "it cannot be decoded"),)),
-        settings=Settings("label", "squash", 28, 0, 16, 25),
-        explainers=tuple(explainers),
-        metrics=tuple(texts),
-        versions={"evalkit": "0.1.0"},
-        created="2026-11-23T00:00:00Z",
-        finished="2026-11-23T00:10:00Z",
-    )
+    return build_manifest(
+        explainers,
+        DEFAULT_METRICS,
+        model={"accuracy": 0.875, "n_right": 21, "median_clean_score": 0.9, "saturated_share": 0.2},
+        data={
+            "n_images": 25, "n_unreadable": 1, "n_regions": 20, "fingerprint": "d" * 64,
+            "unreadable": ((TRICKY, "it cannot be decoded"),),
+        },
+        settings={"limit": 25},
+    )  # fmt: skip
 
 
 def scored(manifest, object_shares=None):
@@ -76,8 +68,8 @@ def scored(manifest, object_shares=None):
     statistics, reasons = {}, {}
     for index, metric in enumerate(metrics):
         if isinstance(metric, DatasetMetric):
-            size = {"max_box_acc_v1": 100, "max_box_acc_v2": 300, "pxap": 512}[metric.name]
-            statistics[metric.text] = rng.integers(0, 2, (N_IMAGES, len(explainers), size)).astype(float)
+            shape = (N_IMAGES, len(explainers), statistics_size(metric))
+            statistics[metric.text] = rng.integers(0, 2, shape).astype(float)
             values[..., index] = np.nan
         elif metric.spec.binary:
             values[..., index] = values[..., index] > 0.5
@@ -85,14 +77,13 @@ def scored(manifest, object_shares=None):
     values[..., unscored] = np.nan
     for one in explainers:
         reasons[one.text, "relevance_mass_accuracy"] = {"only boxes, no exact mask": N_IMAGES}
-    table = ScoreTable(
-        tuple(f"{number}.jpg" for number in range(N_IMAGES)),
-        tuple(one.text for one in explainers),
-        manifest.metrics,
+    table = score_table(
         values,
-        statistics,
-        reasons,
-        object_shares,
+        [one.text for one in explainers],
+        manifest.metrics,
+        statistics=statistics,
+        reasons=reasons,
+        object_shares=object_shares,
     )
     return analyse(table, metrics, explainers, seed=0, n_resamples=300, n_flips=300)
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from evalkit.metrics.catalog import DEFAULT_METRICS
 from evalkit.report import FORMATS, render
 from evalkit.report.tables.latex import escape as latex_escape
 from evalkit.report.tables.leaderboard import beaten, leaderboards, number, tied_for_best
@@ -108,7 +109,7 @@ def test_color_is_only_an_addition(shown):
 
 def test_json_is_strict_with_null_for_unscored_cells(shown, results):
     found = json.loads(shown("json"), parse_constant=pytest.fail)
-    assert len(found["leaderboard"]) == len(EXPLAINERS) * 13
+    assert len(found["leaderboard"]) == len(EXPLAINERS) * len(DEFAULT_METRICS)
     blank = [one for one in found["leaderboard"] if one["metric"] == "relevance_mass_accuracy"]
     assert {(one["mean"], one["ci_low"], one["ci_reason"], one["n_unscored"]) for one in blank} == {
         (None, None, "nothing was scored", N_IMAGES)

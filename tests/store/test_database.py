@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 
 from evalkit.core.errors import StoreError
-from evalkit.store.database import Database, ImageRow, MapRow, ScoreRow
+from evalkit.store.database import Database, MapRow
 from evalkit.store.run_folder import RunFolder
-
-
-def image(name, position=0):
-    return ImageRow(name, position, 1, "cat", f"/photos/{name}", 10, 20, "truth", "sum", None)
-
-
-def score(name, explainer, metric, value=None, reason=None, statistics=None):
-    return ScoreRow(name, explainer, metric, value, reason, statistics, "key")
+from tests.builders import image_row, score_row
 
 
 @pytest.fixture
@@ -31,17 +24,17 @@ def folder(tmp_path):
 def test_table_holds_values_statistics_and_reasons_of_the_planned_images_only(folder):
     database = folder.database
     with database:
-        database.plan_images([image("old"), image("b", 1)])
-        database.put_scores([score("old", "e", "m", 9.0)])
+        database.plan_images([image_row("old"), image_row("b", 1)])
+        database.put_scores([score_row("old", "e", "m", 9.0)])
     with database:
-        database.plan_images([image("b", 0), image("a", 1)])
+        database.plan_images([image_row("b", 0), image_row("a", 1)])
         database.put_scores(
             [
-                score("a", "e", "m", 0.25),
-                score("b", "e", "m", reason="misclassified"),
-                score("a", "e", "s", statistics=np.array([1.0, 2.0])),
-                score("b", "e", "s", reason="no region"),
-                score("a", "other", "m", 5.0),
+                score_row("a", "e", "m", 0.25),
+                score_row("b", "e", "m", reason="misclassified"),
+                score_row("a", "e", "s", statistics=np.array([1.0, 2.0])),
+                score_row("b", "e", "s", reason="no region"),
+                score_row("a", "other", "m", 5.0),
             ]
         )
     table = database.table(["e"], ["m", "s"])
@@ -53,7 +46,7 @@ def test_table_holds_values_statistics_and_reasons_of_the_planned_images_only(fo
 
 def test_scores_table_is_readable_by_anyone(folder):
     with folder.database as database:
-        database.put_scores([score("a", "e", "m", 0.5), score("a", "e", "n", reason="no region")])
+        database.put_scores([score_row("a", "e", "m", 0.5), score_row("a", "e", "n", reason="no region")])
     with sqlite3.connect(folder.path / "results.sqlite") as plain:
         rows = plain.execute("SELECT image_id, explainer, metric, value, reason FROM scores ORDER BY metric").fetchall()
     plain.close()
@@ -63,7 +56,7 @@ def test_scores_table_is_readable_by_anyone(folder):
 def test_a_transaction_that_fails_leaves_nothing(folder):
     def fail():
         with folder.database as database:
-            database.put_scores([score("a", "e", "m", 0.5)])
+            database.put_scores([score_row("a", "e", "m", 0.5)])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -74,8 +67,8 @@ def test_a_transaction_that_fails_leaves_nothing(folder):
 def test_dropping_an_image_forgets_its_maps_and_scores_alone(folder):
     with folder.database as database:
         for name in ("a", "b"):
-            database.put_images([image(name)])
-            database.put_scores([score(name, "e", "m", 0.5)])
+            database.put_images([image_row(name)])
+            database.put_scores([score_row(name, "e", "m", 0.5)])
             database.put_maps([MapRow(name, "e", "k", "file", "sum", 9, 1.5, None)])
         database.drop_cells("a")
     assert folder.database.maps_of("a") == {}
@@ -84,7 +77,7 @@ def test_dropping_an_image_forgets_its_maps_and_scores_alone(folder):
 
 
 def test_images_come_back_as_they_were_put(folder):
-    rows = [replace(image("a", 1), problem="gone"), replace(image("b", 0), clean_score=0.5, predicted=2)]
+    rows = [replace(image_row("a", 1), problem="gone"), replace(image_row("b", 0), clean_score=0.5, predicted=2)]
     with folder.database as database:
         database.plan_images(rows)
     assert folder.database.planned_images() == rows[::-1]
@@ -123,13 +116,13 @@ def test_curves_are_kept_beside_their_cells_and_go_with_them(folder):
     curve = np.array([[0.0, 0.5, 1.0], [0.9, 0.4, 0.1]])
     database = folder.database
     with database:
-        database.plan_images([image("a"), image("b", 1)])
-        database.put_scores([replace(score(name, "e", "deletion", 0.4), curve=curve) for name in "ab"])
+        database.plan_images([image_row("a"), image_row("b", 1)])
+        database.put_scores([replace(score_row(name, "e", "deletion", 0.4), curve=curve) for name in "ab"])
     assert set(database.curves("e", "deletion")) == {"a", "b"}
     np.testing.assert_array_equal(database.curves("e", "deletion")["a"], curve)
     assert database.curves("e", "insertion") == {}
     with database:
-        database.put_scores([score("a", "e", "deletion", reason="misclassified")])
+        database.put_scores([score_row("a", "e", "deletion", reason="misclassified")])
         database.drop_cells("b")
     assert database.curves("e", "deletion") == {}
 
@@ -142,7 +135,7 @@ def test_what_is_read_in_a_snapshot_is_of_one_moment(tmp_path):
     with reader.snapshot():
         before = reader.revision()
         with folder.database as database:
-            database.put_images([image("a")])
+            database.put_images([image_row("a")])
             database.touch()
         assert (reader.revision(), reader.images()) == (before, {})
     assert reader.revision() != before

@@ -16,31 +16,9 @@ import numpy as np
 import pytest
 
 from evalkit.core.errors import StoreError
-from evalkit.store.database import ScoreRow
-from evalkit.store.manifest import DataFacts, Manifest, ModelFacts, Settings, Signatures
 from evalkit.store.maps import map_path, save_map
 from evalkit.store.run_folder import RunFolder
-
-
-def score(name, explainer, metric, value=None, reason=None, statistics=None):
-    return ScoreRow(name, explainer, metric, value, reason, statistics, "key")
-
-
-def manifest(**changes):
-    one = Manifest(
-        schema_version=1,
-        signature=Signatures(
-            run="protocol|seed:0", metrics={"deletion": "deletion|v:1"}, explainers={"random": "random|v:1"}
-        ),
-        model=ModelFacts("m", "f" * 64, "none", (32, 32), 3, None, "float32"),
-        data=DataFacts("d", "csv", 2),
-        settings=Settings("label", "squash", 28, 0, 16, None),
-        explainers=(),
-        metrics=("deletion",),
-        versions={"evalkit": "0"},
-        created="2026-01-01T00:00:00+00:00",
-    )
-    return msgspec.structs.replace(one, **changes)
+from tests.builders import manifest, score_row
 
 
 @pytest.fixture
@@ -93,7 +71,7 @@ def test_what_is_no_run_folder_is_refused_and_left_alone(tmp_path):
 def test_fresh_forgets_everything_that_evalkit_wrote(tmp_path):
     first = RunFolder.write(tmp_path / "run")
     with first.database as database:
-        database.put_scores([score("a", "e", "m", 1.0)])
+        database.put_scores([score_row("a", "e", "m", 1.0)])
     save_map(first.path, map_path("e", "a"), np.ones((2, 2)))
     first.write_manifest(manifest())
     first.close()

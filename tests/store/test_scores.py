@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from evalkit.store.scores import ScoreTable, first_rows, mean_of_units
+from evalkit.store.scores import first_rows, mean_of_units
+from tests.builders import score_table
 
 
 def test_first_rows_keep_the_order():
@@ -19,13 +20,12 @@ def test_means_are_over_what_is_scored():
 
 
 def test_a_table_by_photo(rng):
-    table = ScoreTable(
+    table = score_table(
+        np.array([0.2, 0.5, 0.4]).reshape(3, 1, 1) * np.array([1.0, np.nan]),
+        ["e"],
+        ["m", "s"],
         image_ids=("a#dog", "b#cat", "a#cat"),
-        explainers=("e",),
-        metrics=("m", "s"),
-        values=np.array([0.2, 0.5, 0.4]).reshape(3, 1, 1) * np.array([1.0, np.nan]),
         statistics={"s": np.arange(6.0).reshape(3, 1, 2)},
-        reasons={},
         object_shares=np.array([0.1, np.nan, 0.3]),
         photos=("a", "b", "a"),
     )
@@ -39,5 +39,5 @@ def test_a_table_by_photo(rng):
 
 
 def test_a_table_without_copies_is_left_as_it_is(rng):
-    table = ScoreTable(("a", "b"), ("e",), ("m",), rng.random((2, 1, 1)), {}, {}, None, ("x", "y"))
+    table = score_table(rng.random((2, 1, 1)), ["e"], ["m"], photos=("x", "y"))
     assert table.by_photo() is table

@@ -45,6 +45,11 @@ class Oracle(Explainer):
         return 0
 
 
+def default_explainers():
+    """Return those of the default run but CAM, which does not fit vgg16-mini."""
+    return expand([name for name in DEFAULT_EXPLAINERS if name != "cam"], SCENES_PATCH_SIZES, 0)
+
+
 ORACLE, INVERTED = Oracle().text, Oracle(inverted=True).text
 
 
@@ -81,8 +86,7 @@ def table(mini, images, tmp_path_factory):
 @pytest.fixture(scope="module")
 def localized(table, mini):
     """Every explainer of the default run, and the oracle, under every localization metric."""
-    explainers = expand([name for name in DEFAULT_EXPLAINERS if name != "cam"], SCENES_PATCH_SIZES, 0)
-    return table([Oracle(), Oracle(inverted=True), *explainers], LOCALIZATION)[0]
+    return table([Oracle(), Oracle(inverted=True), *default_explainers()], LOCALIZATION)[0]
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +99,9 @@ def gains(table):
 
 def test_the_exact_mask_at_least_equals_every_explainer_on_every_localization_metric(localized):
     assert {METRICS.get(name).spec.direction for name in LOCALIZATION} == {"higher"}
-    assert len(LOCALIZATION) == 7
+    assert len(LOCALIZATION) >= 7
     explainers = {explainer for explainer, _ in localized}
-    assert len(explainers) == 2 + 1 + 5 + 2 + 4
+    assert len(explainers) == 2 + len(default_explainers())
     for metric in LOCALIZATION:
         best = max(localized[explainer, metric] for explainer in explainers)
         assert localized[ORACLE, metric] == best, metric
