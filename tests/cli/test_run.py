@@ -37,25 +37,38 @@ def scores(path="out/results.sqlite"):
     return rows
 
 
-def test_run_prints_tables_and_leaves_a_complete_run_folder(evalkit, workplace):
-    done = evalkit(*quick())
-    assert done.code == 0, done.err
-    assert "deletion" in done.out
-    assert "occlusion(patch_size=16)" in done.out.replace("\n", "")
-    assert {one.name for one in (workplace / "out").iterdir()} >= {
+@pytest.fixture
+def finished(evalkit, prepared):
+    """A finished quick run in ``out``, and what it printed in ``printed.txt``."""
+
+    def make(folder):
+        done = evalkit(*quick())
+        assert done.code == 0, done.err
+        (folder / "printed.txt").write_text(done.out, encoding="utf-8")
+
+    return prepared("quick_run", make)
+
+
+def printed_by(finished):
+    return (finished / "printed.txt").read_text(encoding="utf-8")
+
+
+def test_run_prints_tables_and_leaves_a_complete_run_folder(finished):
+    assert "deletion" in printed_by(finished)
+    assert "occlusion(patch_size=16)" in printed_by(finished).replace("\n", "")
+    assert {one.name for one in (finished / "out").iterdir()} >= {
         "manifest.json",
         "results.sqlite",
         "maps",
         "analysis.json",
     }
-    assert len(list((workplace / "out" / "maps").rglob("*.npy"))) == 6 * 5
-    manifest = json.loads((workplace / "out" / "manifest.json").read_text())
+    assert len(list((finished / "out" / "maps").rglob("*.npy"))) == 6 * 5
+    manifest = json.loads((finished / "out" / "manifest.json").read_text())
     assert manifest["finished"]
     assert len(scores()) == 6 * 5 * len(manifest["metrics"])
 
 
-def test_show_gives_the_whole_document_as_strict_json(evalkit, workplace):
-    evalkit(*quick())
+def test_show_gives_the_whole_document_as_strict_json(evalkit, finished):
     done = evalkit("show", "out", "--format", "json")
     found = json.loads(done.out, parse_constant=pytest.fail)
     assert set(found) >= {
@@ -81,8 +94,8 @@ def test_show_gives_the_whole_document_as_strict_json(evalkit, workplace):
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "markdown", "latex"])
-def test_every_format_of_run_show_and_list(evalkit, workplace, form):
-    first = evalkit(*quick(limit="2", format=form))
+def test_every_format_of_run_show_and_list(evalkit, finished, form):
+    first = evalkit(*quick(limit="2", format=form))  # two of the six images that are there
     assert first.code == 0, first.err
     again = evalkit("show", "out", "--format", form)
     assert again.out == first.out
@@ -93,8 +106,7 @@ def test_every_format_of_run_show_and_list(evalkit, workplace, form):
         assert listed.out.strip()
 
 
-def test_repeating_a_command_computes_nothing_and_says_the_same(evalkit, workplace, monkeypatch):
-    first = evalkit(*quick())
+def test_repeating_a_command_computes_nothing_and_says_the_same(evalkit, finished, monkeypatch):
     before = scores()
 
     def forbidden(*_):
@@ -103,7 +115,7 @@ def test_repeating_a_command_computes_nothing_and_says_the_same(evalkit, workpla
     monkeypatch.setattr("evalkit.harness.engine.worker.Worker.do", forbidden)
     again = evalkit(*quick())
     assert again.code == 0, again.err
-    assert again.out == first.out
+    assert again.out == printed_by(finished)
     assert scores() == before
 
 

@@ -16,7 +16,7 @@ from evalkit.models.inference.perturbation import PhotoScores
 
 RUN = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4", "--output", "out",
-    "--explainers", "gradcam,occlusion(patch_size=8)", "--metrics", "deletion,sparseness",
+    "--precision", "float32", "--explainers", "gradcam,occlusion(patch_size=8)", "--metrics", "deletion,sparseness",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Literal
 
 from evalkit.datasets.validation import BOX_OUTSIDE, EMPTY, UNREADABLE, DataReport, ModelReport, Spread, Validation
-from evalkit.report.tables.terminal import listing_table, print_to_text
+from evalkit.report.tables.rich_tables import listing_table, print_to_text
 
 __all__ = ["render_validation"]
 
