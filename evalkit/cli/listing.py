@@ -71,7 +71,7 @@ def _metrics() -> list[Row]:
 
 
 def _models() -> list[Row]:
-    from evalkit.models.zoo.applications import APPLICATIONS, MINI, MINI_FAMILY
+    from evalkit.models.keras.applications import APPLICATIONS, MINI, MINI_FAMILY
 
     named = [
         {"model": name, "preprocess": one.family, "what it is": f"keras.applications.{one.function}, ImageNet weights"}

@@ -42,7 +42,7 @@ def compute_and_print(
     with quiet_native_stderr():
         from evalkit.harness.planning.prepare import default_output, prepare
     from evalkit.api.evaluate import run_plan
-    from evalkit.models.zoo.applications import MINI
+    from evalkit.models.keras.applications import MINI
     from evalkit.report import render
 
     plan = prepare(options, say, maps=maps)

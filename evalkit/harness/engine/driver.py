@@ -16,11 +16,11 @@ from evalkit.explainers.base import Explainer
 from evalkit.harness.engine.commit import commit
 from evalkit.harness.engine.executor import Executor
 from evalkit.harness.engine.failures import Failures
-from evalkit.harness.engine.jobs import Job
+from evalkit.harness.engine.jobs import Job, Spent
 from evalkit.harness.engine.local import LocalExecutor
 from evalkit.harness.engine.progress import RunProgress
 from evalkit.harness.engine.signals import uninterrupted
-from evalkit.harness.planning.manifest import Spent, manifest_of
+from evalkit.harness.planning.manifest import manifest_of
 from evalkit.harness.planning.missing import Missing, accepted, image_rows, missing_cells, new_row
 from evalkit.harness.planning.plan import Plan
 from evalkit.metrics.spec import Metric
@@ -97,7 +97,15 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
         executor = executor or LocalExecutor(plan.work)
         _compute_missing(plan, folder, missing, known, executor, (failures, spent), console, say)
     finished = earlier.finished if earlier and not missing else None
-    manifest = manifest_of(plan, folder, created, finished=finished or _now(), earlier=earlier, spent=spent)
+    manifest = manifest_of(
+        plan,
+        folder,
+        created,
+        finished=finished or _now(),
+        earlier=earlier,
+        batch_size=spent.batch_size,
+        passes=(spent.forward_passes, spent.backward_passes),
+    )
     for image_id, reason in manifest.data.unreadable:
         say(f"not scored: {image_id}: {reason}")
     for line in failures.lines():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.image import UNLABELLED
 
-__all__ = ["Cell", "Job", "MadeMap", "Outcome"]
+__all__ = ["Cell", "Job", "MadeMap", "Outcome", "Spent"]
 
 Cells = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -109,3 +109,24 @@ class Outcome:
     forward_passes: int = 0
     backward_passes: int = 0
     batch_size: int = 1
+
+
+@dataclass
+class Spent:
+    """What the outcomes of this process took.
+
+    Attributes:
+        batch_size: the most images in one pass: it shrinks when memory runs out.
+        forward_passes: images that went through the model.
+        backward_passes: images that went back through it.
+    """
+
+    batch_size: int
+    forward_passes: int = 0
+    backward_passes: int = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more outcome."""
+        self.batch_size = min(self.batch_size, outcome.batch_size)
+        self.forward_passes += outcome.forward_passes
+        self.backward_passes += outcome.backward_passes

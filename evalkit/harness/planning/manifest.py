@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 
 from evalkit.core.provenance import is_built_in, target_of
 from evalkit.explainers.base import Explainer
-from evalkit.harness.engine.jobs import Outcome
 from evalkit.harness.planning.cache_keys import versions
 from evalkit.harness.planning.plan import Plan
 from evalkit.metrics.facts import facts_of_metric
@@ -23,27 +21,6 @@ __all__ = ["manifest_of"]
 _NAMED = 100
 
 
-@dataclass
-class Spent:
-    """What the outcomes of this process took.
-
-    Attributes:
-        batch_size: the most images in one pass: it shrinks when memory runs out.
-        forward_passes: images that went through the model.
-        backward_passes: images that went back through it.
-    """
-
-    batch_size: int
-    forward_passes: int = 0
-    backward_passes: int = 0
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one more outcome."""
-        self.batch_size = min(self.batch_size, outcome.batch_size)
-        self.forward_passes += outcome.forward_passes
-        self.backward_passes += outcome.backward_passes
-
-
 def manifest_of(
     plan: Plan,
     folder: RunFolder,
@@ -51,7 +28,8 @@ def manifest_of(
     finished: str | None,
     *,
     earlier: Manifest | None = None,
-    spent: Spent | None = None,
+    batch_size: int | None = None,
+    passes: tuple[int, int] = (0, 0),
 ) -> Manifest:
     """Return the manifest.
 
@@ -61,9 +39,9 @@ def manifest_of(
         created: ISO 8601, UTC.
         finished: ISO 8601, UTC; None while cells are missing.
         earlier: the manifest that the folder holds, whose passes are counted too.
-        spent: what was computed since; None = nothing yet.
+        batch_size: the most images in one pass, as it is now; None = as planned.
+        passes: forward and backward passes since.
     """
-    spent = spent or Spent(plan.model.batch_size)
     rows = folder.database.planned_images()
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -75,7 +53,7 @@ def manifest_of(
             geometry=plan.geometry,
             steps=plan.steps,
             seed=plan.seed,
-            batch_size=spent.batch_size,
+            batch_size=batch_size or plan.model.batch_size,
             limit=plan.limit,
             criterion=plan.criterion,
             margin=plan.margin,
@@ -86,8 +64,8 @@ def manifest_of(
         metric_facts=tuple(facts_of_metric(metric) for metric in plan.metrics),
         versions=versions([*plan.explainers, *plan.metrics]),
         files=dict(plan.files),
-        forward_passes=spent.forward_passes + (earlier.forward_passes if earlier else 0),
-        backward_passes=spent.backward_passes + (earlier.backward_passes if earlier else 0),
+        forward_passes=passes[0] + (earlier.forward_passes if earlier else 0),
+        backward_passes=passes[1] + (earlier.backward_passes if earlier else 0),
         created=created,
         finished=finished,
     )

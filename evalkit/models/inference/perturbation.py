@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.metrics.requests import Blend, Canvas, Composition, Perturbation
-from evalkit.models.classifier import Classifier
+from evalkit.models.inference.composition import ComposedPass
 from evalkit.models.probabilities import Outputs, score_of, softmax
 
 __all__ = ["MEAN_COLOR", "PhotoScores", "blurred", "rise_kernel"]
@@ -59,6 +59,17 @@ def blurred(image: NDArray[np.floating] | NDArray[np.uint8]) -> Image:
     return np.asarray(smooth + MEAN_COLOR, dtype=np.float32)
 
 
+class PerturbedModel(Protocol):
+    """What the engine needs of a classifier."""
+
+    @property
+    def composed(self) -> ComposedPass:
+        """Scores images that are composed of two others, pixel by pixel."""
+
+    def logits_from(self, count: int, make: Callable[[int], NDArray[np.floating]]) -> NDArray[np.float64]:
+        """Return the logits of images that are made when needed, float64 (N, C)."""
+
+
 class PhotoScores:
     """The softmax scores of one class on one photo and on what is made of it.
 
@@ -67,16 +78,16 @@ class PhotoScores:
         target: the output whose score is asked for, or the outputs whose sum is.
     """
 
-    def __init__(self, classifier: Classifier, pixels: NDArray[Any], target: Outputs, clean: float) -> None:
+    def __init__(self, model: PerturbedModel, pixels: NDArray[Any], target: Outputs, clean: float) -> None:
         """See the class.
 
         Args:
-            classifier: the model.
+            model: the classifier.
             pixels: uint8 or float32 (H, W, 3) RGB, at the classifier's input size.
             target: one output or several.
             clean: its score on the untouched photo, already known.
         """
-        self._classifier = classifier
+        self._model = model
         self.pixels: Image = pixels.astype(np.float32)
         self.target = target
         self._pure: dict[Canvas, float] = {"image": clean}
@@ -119,7 +130,7 @@ class PhotoScores:
             for one, cuts in zip(curves, inside, strict=True)
             for cut in cuts.tolist()
         ]
-        logits = self._classifier.composed.logits(
+        logits = self._model.composed.logits(
             self._all_canvases, np.stack([*ranks.values()]).astype(np.int32), _as_rows(rows), tick
         )
         answers = np.split(self._scores_of(logits), np.cumsum([*map(len, inside)])[:-1])
@@ -138,7 +149,7 @@ class PhotoScores:
             mixed_pixels = weight * self.canvas(one.start) + (1.0 - weight) * self.canvas(one.end)
             return np.asarray(mixed_pixels, dtype=np.float32)
 
-        answers = self._scores_of(self._classifier.logits_from(len(blends), mixed))
+        answers = self._scores_of(self._model.logits_from(len(blends), mixed))
         tick(len(blends))
         return [answers[number : number + 1] for number in range(len(blends))]
 
@@ -148,7 +159,7 @@ class PhotoScores:
             wanted += [one.start] if one.cuts[0] == 0 else []
             wanted += [one.end] if one.cuts[-1] == one.rank.size else []
         missing = [name for name in dict.fromkeys(wanted) if name not in self._pure]
-        logits = self._classifier.logits_from(len(missing), lambda number: self.canvas(missing[number]))
+        logits = self._model.logits_from(len(missing), lambda number: self.canvas(missing[number]))
         self._pure.update(zip(missing, self._scores_of(logits).tolist(), strict=True))
 
     def _scores_of(self, logits: Floats) -> Floats:

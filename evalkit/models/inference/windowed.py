@@ -20,9 +20,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from evalkit.models.inference.chain import Spatial
-from evalkit.models.inference.memory import OUT_OF_MEMORY
 from evalkit.models.inference.route import Pair, Route
 from evalkit.models.inference.windows import Windows
+from evalkit.models.keras.memory import OUT_OF_MEMORY
 from evalkit.models.keras.runner import Runner
 
 __all__ = ["WindowedPass"]

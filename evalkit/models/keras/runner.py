@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError, nearest
 from evalkit.core.names import escaped
-from evalkit.models.inference.memory import OUT_OF_MEMORY, fitting_batch
 from evalkit.models.keras import graph
+from evalkit.models.keras.applications import PREPROCESS_FAMILIES
+from evalkit.models.keras.memory import OUT_OF_MEMORY, fitting_batch
 from evalkit.models.keras.precision import in_bfloat16
 from evalkit.models.probabilities import softmax
-from evalkit.models.zoo.applications import PREPROCESS_FAMILIES
 
 __all__ = ["PassCount", "Pixels", "Runner", "as_tensor"]
 

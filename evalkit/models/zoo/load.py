@@ -18,7 +18,7 @@ from evalkit.core.specs import simplify
 from evalkit.datasets.scenes.scenes import CLASS_NAMES
 from evalkit.models.classifier import Classifier
 from evalkit.models.keras import graph
-from evalkit.models.zoo.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
+from evalkit.models.keras.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
 
 __all__ = ["as_classifier", "load_classifier", "read_class_names", "read_classes"]
 
