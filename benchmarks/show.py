@@ -18,8 +18,8 @@ from time import perf_counter
 
 import numpy as np
 
-from evalkit.metrics.catalog import METRICS
-from evalkit.metrics.spec import DatasetMetric, Metric
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS, needs_scores
+from evalkit.metrics.spec import Metric
 from evalkit.store.database import Database, ImageRow, ScoreRow
 from evalkit.store.files import write_bytes
 from evalkit.store.manifest import (
@@ -67,7 +67,7 @@ def explainers(count: int) -> list[ExplainerFacts]:
     return found[:count]
 
 
-def statistics(metric: DatasetMetric, rng: np.random.Generator, better: float) -> np.ndarray:
+def statistics(metric: Metric, rng: np.random.Generator, better: float) -> np.ndarray:
     """Make up what one image adds to a score of the whole set."""
     if metric.name == "pxap":
         return np.concatenate([rng.poisson(20 + 20 * better, 256), rng.poisson(180, 256)]).astype(np.float64)
@@ -78,7 +78,7 @@ def statistics(metric: DatasetMetric, rng: np.random.Generator, better: float) -
 def fill(folder: Path, n_images: int, n_explainers: int) -> None:
     """Write a finished run of made-up scores."""
     rng = np.random.default_rng(0)
-    metrics: list[Metric] = [METRICS.build(text, steps=28) for text in (*METRICS.names(), *MORE)]
+    metrics: list[Metric] = [METRICS.build(text, steps=28) for text in (*DEFAULT_METRICS, *MORE)]
     described = explainers(n_explainers)
     ids = [f"{index:05d}.jpg" for index in range(n_images)]
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,9 +93,9 @@ def fill(folder: Path, n_images: int, n_explainers: int) -> None:
             for place, explainer in enumerate(described):
                 for metric in metrics:
                     value, reason, numbers = None, None, None
-                    if isinstance(metric, DatasetMetric):
+                    if metric.set_level:
                         numbers = statistics(metric, rng, place / n_explainers)
-                    elif wrong and metric.spec.needs == "perturbation":
+                    elif wrong and needs_scores(metric):
                         reason = "misclassified"
                     else:
                         value = float(rng.beta(2 + place / 10, 2))

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from evalkit.metrics.spec import DatasetMetric, Truth
+from evalkit.metrics.case import Region
+from evalkit.metrics.spec import Metric
 from evalkit.store.manifest import DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings, Signatures
 from evalkit.store.rows import ImageRow, ScoreRow
 from evalkit.store.scores import ScoreTable
@@ -87,8 +88,8 @@ def score_table(values: Any, explainers: Sequence[str], metrics: Sequence[str], 
     return ScoreTable(explainers=tuple(explainers), metrics=tuple(metrics), values=values, **{**fields, **changes})
 
 
-def statistics_size(metric: DatasetMetric) -> int:
-    """Return how many numbers an image adds to a dataset-level metric."""
+def statistics_size(metric: Metric) -> int:
+    """Return how many numbers an image adds to a set-level metric."""
     region = np.zeros((8, 8), dtype=bool)
     region[2:5, 3:6] = True
-    return int(metric.statistics(np.eye(8), Truth(region, np.array([[3.0, 2, 6, 5]]), exact=True)).size)
+    return int(metric.score_region(np.eye(8), Region(region, np.array([[3.0, 2, 6, 5]]), exact=True)).size)

@@ -18,15 +18,10 @@ from evalkit.analysis.statistics.permutation_tests import sign_flips
 from evalkit.core.errors import NotComparableError
 from evalkit.core.randomness import generator
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
-from evalkit.metrics.spec import DatasetMetric
 from evalkit.store.manifest import Signatures
 from tests.builders import image_row, manifest, score_table, statistics_size
 
-SIZES = {
-    name: statistics_size(METRICS.build(name))
-    for name in DEFAULT_METRICS
-    if issubclass(METRICS.get(name), DatasetMetric)
-}
+SIZES = {name: statistics_size(METRICS.build(name)) for name in DEFAULT_METRICS if METRICS.get(name).set_level}
 
 
 def made_up(name, values, metrics=("deletion",), explainers=None, photos=None, statistics=None, **changes):
@@ -497,13 +492,13 @@ def test_thousands_of_images_take_seconds(rng):
 
 
 def test_every_metric_can_be_compared(rng):
-    metrics = tuple(METRICS.names())
+    metrics = DEFAULT_METRICS
     statistics = {name: rng.integers(1, 3, (2, 7, 2, size)).astype(float) for name, size in SIZES.items()}
     runs = []
     for at in (0, 1):
         values = rng.random((7, 2, len(metrics)))
         for place, name in enumerate(metrics):
-            if issubclass(METRICS.get(name), DatasetMetric):
+            if METRICS.get(name).set_level:
                 values[..., place] = np.nan
         runs.append(made_up(str(at), values, metrics, statistics={name: one[at] for name, one in statistics.items()}))
     found = compared(*runs)

@@ -8,7 +8,6 @@ import pytest
 import evalkit as package
 from evalkit.analysis.leaderboard import analyse
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
-from evalkit.metrics.spec import DatasetMetric
 from tests.builders import explainer_facts, score_table, statistics_size
 from tests.builders import manifest as build_manifest
 
@@ -67,7 +66,7 @@ def scored(manifest, object_shares=None):
     values = np.broadcast_to(values, shape) + rng.normal(0, 0.05, shape)
     statistics, reasons = {}, {}
     for index, metric in enumerate(metrics):
-        if isinstance(metric, DatasetMetric):
+        if metric.set_level:
             shape = (N_IMAGES, len(explainers), statistics_size(metric))
             statistics[metric.text] = rng.integers(0, 2, shape).astype(float)
             values[..., index] = np.nan
