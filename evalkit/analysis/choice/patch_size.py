@@ -225,8 +225,8 @@ def _decided_reason(
         return f"{pick.text} has significantly the best {metric} of these sizes, on {n_images} images."
     if chosen == best:
         return (
-            f"{pick.text} has the best mean on {n_images} images and is {loss} any other size; no size within the "
-            f"margin needs fewer than its {pick.facts.forward_passes} passes."
+            f"{pick.text} has the best mean on {n_images} images and is {loss} any other size; no size shown to "
+            f"be within the margin needs fewer than its {pick.facts.forward_passes} passes."
         )
     if pick.facts.forward_passes >= top.facts.forward_passes:
         return (
