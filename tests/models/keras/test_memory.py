@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from evalkit.models.inference import memory
+from evalkit.models.keras import memory
 
 
 @pytest.mark.parametrize(
