@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 PHOTO_SEED = 20261123
+_ROOT = Path(__file__).resolve().parent.parent
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "real"
 
 
@@ -133,3 +135,19 @@ def prepared(_prepared_root, monkeypatch, fill_workplace):
         return folder
 
     return give
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A copy of the sources, links kept, to plant violations in."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True, cwd=_ROOT
+    )
+    for name in tracked.stdout.splitlines():
+        source, target = _ROOT / name, tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_symlink():
+            target.symlink_to(source.readlink())
+        elif source.is_file() and not name.startswith("tests/"):
+            target.write_bytes(source.read_bytes())
+    return tmp_path

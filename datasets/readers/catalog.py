@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from importlib import import_module
 
 from evalkit.core.errors import ConfigError, nearest
+from evalkit.core.imports import import_object
 from evalkit.datasets.readers.base import Reader
 
 __all__ = ["BUILT_IN", "ENTRY_POINTS", "READERS", "ReaderRegistry", "all_readers", "reader_names"]
@@ -53,20 +53,17 @@ class ReaderRegistry:
         return tuple(self._all_targets)
 
     def get(self, name: str) -> Reader:
-        """Return the reader of a name.
+        """Return the reader of a name, or of ``module:RECORD``.
 
         Raises:
             ConfigError: the name is unknown, or its record cannot be imported.
         """
-        if name not in self._all_targets:
-            raise ConfigError(f"--data-format '{name}' is unknown: {nearest(name, self._all_targets)}")
-        target = self._all_targets[name]
-        module, _, record = target.partition(":")
-        try:
-            reader = getattr(import_module(module), record)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"reader '{name}' cannot be loaded from {target}: {error}; repair it") from error
-        if not isinstance(reader, Reader) or reader.name != name:
+        target = self._all_targets.get(name) or (name if ":" in name else "")
+        if not target:
+            allowed = nearest(name, self._all_targets)
+            raise ConfigError(f"--data-format '{name}' is unknown: {allowed}, or module:RECORD")
+        reader = import_object(target, f"reader '{name}'", ConfigError)
+        if not isinstance(reader, Reader) or name not in (reader.name, target):
             raise ConfigError(f"reader '{name}': {target} is not a Reader named '{name}'; repair or remove it")
         return reader
 

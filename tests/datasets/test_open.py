@@ -251,26 +251,14 @@ def test_registering_refuses(registry: ReaderRegistry, name: str, target: str, m
     [
         ("words_reader:BROKEN", "words_reader:BROKEN is not a Reader named 'x'"),
         ("words_reader:READER", "words_reader:READER is not a Reader named 'x'"),
-        ("words_reader:NONE", "reader 'x' cannot be loaded from words_reader:NONE"),
-        ("no_such_module:READER", "cannot be loaded from no_such_module:READER: No module named 'no_such_module'"),
+        ("words_reader:NONE", "reader 'x': module 'words_reader' has no 'NONE'"),
+        ("no_such_module:READER", "module 'no_such_module' cannot be imported: No module named 'no_such_module'"),
     ],
 )
 def test_broken_reader_is_named(registry: ReaderRegistry, target: str, message: str) -> None:
     registry.register("x", target)
     with pytest.raises(ConfigError, match=message):
         registry.get("x")
-
-
-def test_documented_reader_opens_its_format(tmp_path: Path, registry: ReaderRegistry) -> None:
-    code = DOCUMENTATION.read_text(encoding="utf-8").split("```python\nfrom evalkit")[1].split("```")[0]
-    (tmp_path / "documented.py").write_text(f"from evalkit{code}")
-    registry.register("list", "documented:READER")
-    (tmp_path / "x.txt").write_text("cat 1.jpg\ndog 2.jpg\n")
-    images = open_image_set(tmp_path / "x.txt", "list")
-    assert [(entry.id, entry.label, entry.problem) for entry in images.entries] == [
-        ("1.jpg", "cat", "file is missing"),
-        ("2.jpg", "dog", "file is missing"),
-    ]
 
 
 def test_entry_points_add_readers(monkeypatch: pytest.MonkeyPatch) -> None:
