@@ -45,7 +45,8 @@ def test_examples_are_short():
 
 def test_examples_run_by_module_and_class(evalkit, written):
     done = evalkit(
-        "run", "--data", "pets.tabs", "--data-format", "tabs:READER", "--model", "tiny.keras", "--class-names", "names.txt",
+        "run", "--data", "pets.tabs", "--data-format", "tabs:READER", "--model", "tiny.keras",
+        "--class-names", "names.txt",
         "--explainers", "spots:Spots(spots=2),uniform", "--metrics", "flip:Flip,sparseness", "--output", "out",
     )  # fmt: skip
     assert done.code == 0, done.err

@@ -152,3 +152,25 @@ def test_the_pages_show_pictures_that_are_there_and_small():
     }
     assert shown == {path.resolve() for path in (ROOT / "docs" / "images").iterdir()}
     assert sum(path.stat().st_size for path in shown) < 1_000_000
+
+
+def test_architecture_names_every_module():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = text.split("```")[1]
+    rooms = {room: tree[tree.index(f"\n{room}/") :] for room in ("evalkit", "metrics", "datasets")}
+    lines = {room: part[: part.index("\n\n") if "\n\n" in part else None] for room, part in rooms.items()}
+    missing = [
+        str(path.relative_to(ROOT))
+        for room, part in lines.items()
+        for path in (ROOT / room).rglob("*.py")
+        if not path.name.startswith("__") and not re.search(rf"\b{path.stem}\b", part)
+    ]
+    assert missing == []
+
+
+def test_architecture_names_no_module_that_is_gone():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = "core|store|metrics|datasets|models|explainers|harness|analysis|report|api|cli"
+    named = {ROOT / "evalkit" / name for name in re.findall(rf"`((?:{rooms})/[\w/]+)`", text)}
+    assert named
+    assert {path for path in named if not path.exists() and not path.with_suffix(".py").exists()} == set()
