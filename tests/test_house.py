@@ -101,7 +101,7 @@ def wheel(tmp_path_factory):
     return next(out.glob("*.whl"))
 
 
-def test_the_wheel_holds_evalkit_with_both_linked_folders_and_nothing_else(wheel):
+def test_the_wheel_holds_exactly_evalkit(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"evalkit"}

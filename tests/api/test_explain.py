@@ -40,7 +40,7 @@ def test_several_photos_of_any_size_give_one_explanation_each(tiny_model, photos
     assert [one.saliency_map.shape for one in made] == [(32, 32)] * 2
 
 
-def test_a_map_of_ones_own_can_be_drawn_with_and_without_its_photo(photos, tmp_path):
+def test_save_draws_an_array_with_and_without_its_photo(photos, tmp_path):
     own = np.eye(8)
     alone = evalkit.save(own, tmp_path, "alone")
     over = evalkit.save(own, tmp_path, "over", photo=photos[0])
@@ -73,7 +73,7 @@ def test_what_cannot_be_done_is_said(tiny_model, photos, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_whatever_is_an_array_is_a_photo_and_one_explainer_is_taken_a_call(tiny_model, photos):
+def test_explain_takes_an_array_and_one_explainer(tiny_model, photos):
     made = evalkit.explain(tiny_model, Image.fromarray(photos[0]), "gradcam")
     assert np.array_equal(made.saliency_map, evalkit.explain(tiny_model, photos[0], "gradcam").saliency_map)
     for odd in (None, b"cat.jpg", 3):

@@ -58,7 +58,7 @@ def test_a_run_has_a_leaderboard_a_choice_and_every_score(run):
     np.testing.assert_allclose(scores.object_shares, 16 * 18 / 32**2)
 
 
-def test_the_patch_size_can_be_chosen_by_another_metric_and_margin(run):
+def test_best_patch_size_by_another_metric_and_margin(run):
     own = run.best_patch_size()
     assert (own.criterion, own.margin) == ("symmetric_relevance_gain", 0.02)
     other = run.best_patch_size("deletion", margin=0.5)
@@ -101,7 +101,7 @@ def test_without_an_output_nothing_stays(tiny_model, images, monkeypatch, tmp_pa
     assert not path.exists()
 
 
-def test_what_does_not_fit_is_refused_before_anything_is_computed(tiny_model, images, tmp_path):
+def test_evaluate_refuses_bad_input_before_computing(tiny_model, images, tmp_path):
     import keras
 
     bare = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
@@ -116,7 +116,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_computed(tiny_model, im
         evalkit.open_run(tmp_path)
 
 
-def test_importing_evalkit_or_opening_a_run_imports_no_tensorflow(run):
+def test_import_and_open_run_need_no_tensorflow(run):
     code = (
         "import sys, evalkit; assert 'rich' not in sys.modules;"
         f"print(len(evalkit.open_run({str(run.path)!r}).leaderboard())); assert 'tensorflow' not in sys.modules"

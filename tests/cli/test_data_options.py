@@ -44,7 +44,7 @@ def rows():
     return found
 
 
-def test_the_report_knows_what_a_class_map_makes_right(evalkit, coco):
+def test_report_counts_right_by_the_class_map(evalkit, coco):
     assert evalkit("run", "--data", "val.json", "--class-map", "map.json", *COMMON).code == 0
     right = {
         image_id: predicted in ((0, 2) if class_index == 0 else (1,))
@@ -59,7 +59,7 @@ def test_the_report_knows_what_a_class_map_makes_right(evalkit, coco):
         assert ("misclassified" in facts) == (not right[image_id])
 
 
-def test_the_report_says_whose_score_it_is_when_the_prediction_is_explained(evalkit, workplace):
+def test_report_names_the_class_explained(evalkit, workplace):
     run = ("run", "--data", "labels.csv", "--target", "predicted", *COMMON)
     assert evalkit(*run).code == 0
     facts = {image_id: (class_index, target) for image_id, class_index, target, _, _ in rows()}

@@ -16,7 +16,7 @@ def leaderboard(printed):
     return {(cell["explainer"], cell["metric"]): cell["mean"] for cell in json.loads(printed)["leaderboard"]}
 
 
-def test_nothing_given_takes_scenes_their_model_and_their_patch_sizes(evalkit, tmp_path, monkeypatch):
+def test_run_without_options_runs_the_embedded_benchmark(evalkit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = evalkit("run", "--limit", "2", "--steps", "4", "--format", "json")
     assert done.code == 0, done.err

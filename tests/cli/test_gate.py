@@ -75,7 +75,7 @@ def test_run_with_a_baseline_is_run_and_check_in_one(evalkit, kept, monkeypatch)
     assert table.index("Cost of the maps") < table.index("Of 6 comparisons on 6 images")
 
 
-def test_run_takes_the_precision_of_the_baseline_unless_told_otherwise(evalkit, kept):
+def test_run_with_a_baseline_uses_its_precision(evalkit, kept):
     path = kept / "baseline.json"
     path.write_text(path.read_text().replace('"precision": "float32"', '"precision": "bfloat16"'))
     options = ("--explainers", "gradcam", "--metrics", "insertion", "--format", "json", "--baseline", "baseline.json")
@@ -233,7 +233,7 @@ def worsen(run):
 WORSE = ("check", "run", "--baseline", "baseline.json", "--alpha", "0.1")
 
 
-def test_the_verdict_counts_more_than_a_file_that_cannot_be_written(evalkit, kept, monkeypatch):
+def test_verdict_outranks_a_summary_that_cannot_be_written(evalkit, kept, monkeypatch):
     worsen(kept / "run")
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "/nonexistent/summary.md")
@@ -300,7 +300,7 @@ def test_a_metric_that_scored_nothing_is_not_gated(evalkit, workplace):
     assert "energy_pointing_game scored fewer than two images in 'run'" in done.err
 
 
-def test_another_class_explained_is_not_held_against_the_baseline(evalkit, kept, tiny_model):
+def test_images_with_another_target_are_not_compared(evalkit, kept, tiny_model):
     import keras
 
     turned = keras.models.clone_model(tiny_model)

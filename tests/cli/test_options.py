@@ -147,7 +147,7 @@ def test_objects_pass_through_as_explainers():
     assert merge({"explainers": ["gradcam, random", mine]}).explainers == ("gradcam", "random", mine)
 
 
-def test_the_repeated_command_has_every_option_that_changes_a_score(evalkit, workplace):
+def test_repeated_command_has_every_scoring_option(evalkit, workplace):
     """Every option that is not declared as left out is in the command, with the value of the run."""
     given = {
         "--data": "labels.csv", "--data-format": "csv", "--model": "tiny.keras", "--preprocess": "none",

@@ -16,7 +16,7 @@ def text_of(path):
     return path.read_text(encoding="utf-8")
 
 
-def test_photos_are_read_where_the_run_read_them_and_only_if_they_are_the_same(evalkit, workplace):
+def test_report_shows_only_unchanged_photos(evalkit, workplace):
     done = evalkit(
         "run", "--data", "labels.csv", "--model", "tiny.keras", "--target", "predicted", "--output", "out",
         "--explainers", "gradcam,center", "--metrics", "deletion,sparseness",
@@ -80,7 +80,7 @@ def test_runs_with_little_in_them_have_a_report_too(evalkit, workplace, options)
     assert 'id="leaderboard"' in text_of(workplace / "out" / "report.html")
 
 
-def test_a_run_without_deletion_and_insertion_says_that_it_has_no_curves(evalkit, workplace):
+def test_report_without_curves_says_so(evalkit, workplace):
     evalkit("run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "out", "--explainers", "center",
             "--metrics", "sparseness")  # fmt: skip
     assert evalkit("report", "out").code == 0

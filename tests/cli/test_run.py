@@ -137,7 +137,7 @@ def test_a_changed_setting_computes_what_it_touches(evalkit, workplace, monkeypa
     assert set(made) == {"occlusion(patch_size=24)"}
 
 
-def test_a_photo_whose_content_changed_is_scored_again_and_one_only_touched_is_not(evalkit, workplace):
+def test_only_photos_with_changed_content_are_rescored(evalkit, workplace):
     from PIL import Image
 
     evalkit(*quick(metrics="sparseness,deletion"))
@@ -162,7 +162,7 @@ def test_batch_size_does_not_move_the_scores(evalkit, workplace):
         assert first[3] == second[3] or abs(first[3] - second[3]) < 1e-6
 
 
-def test_misclassified_photos_are_not_scored_where_the_model_is_asked_and_counted(evalkit, workplace):
+def test_misclassified_photos_get_no_perturbation_score(evalkit, workplace):
     done = evalkit(*quick(target="label", format="json"))
     found = json.loads(done.out)
     reasons = {row[4] for row in scores() if row[2] == "deletion"}
@@ -173,7 +173,7 @@ def test_misclassified_photos_are_not_scored_where_the_model_is_asked_and_counte
     assert all(row[3] is not None for row in scores() if row[2] == "pointing_game")
 
 
-def test_photos_that_cannot_be_used_are_named_and_do_not_stop_the_run(evalkit, workplace):
+def test_unusable_photos_are_named_and_skipped(evalkit, workplace):
     (workplace / "photo1.png").unlink()
     (workplace / "photo2.png").write_bytes(b"no picture")
     text = (
@@ -222,7 +222,7 @@ def test_default_output_is_named_after_data_model_and_signature(evalkit, workpla
     assert len(list((workplace / "runs").iterdir())) == 2
 
 
-def test_explainers_nobody_asked_for_that_do_not_fit_are_left_out_and_named(evalkit, workplace):
+def test_default_explainers_that_do_not_fit_are_left_out(evalkit, workplace):
     done = evalkit(
         "run",
         "--data",
@@ -320,7 +320,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_sentence_exit_2_and_nothing_left_behind(evalkit, workplace, case):
+def test_bad_input_exits_2_and_leaves_nothing(evalkit, workplace, case):
     import keras
 
     row = "photo0.png,0,8,6,30,28"

@@ -45,7 +45,7 @@ def maps(workplace, rng):
 
 
 @pytest.mark.parametrize("explainer", ["gradcam", "occlusion(patch_size=8)"])
-def test_maps_from_a_runs_own_folder_give_exactly_the_same_numbers(evalkit, workplace, explainer):
+def test_maps_of_a_run_score_exactly_the_same(evalkit, workplace, explainer):
     done = evalkit("run", *COMMON, "--explainers", f"{explainer},uniform", "--output", "ours")
     assert done.code == 0, done.err
     done = evalkit("score", f"ours/maps/{explainer}", *COMMON, "--explainers", "uniform", "--output", "theirs")
@@ -56,7 +56,7 @@ def test_maps_from_a_runs_own_folder_give_exactly_the_same_numbers(evalkit, work
     assert "not scored" not in done.err
 
 
-def test_they_stand_beside_ours_and_nothing_of_ours_is_computed_again(evalkit, workplace, maps):
+def test_maps_join_a_run_without_recomputing_it(evalkit, workplace, maps):
     evalkit("run", *COMMON, "--explainers", "gradcam,uniform", "--output", "out")
     before = cells(workplace / "out", "gradcam")
     done = evalkit("score", "mine", *COMMON, "--explainers", "gradcam,uniform", "--output", "out", "--format", "json")
@@ -190,7 +190,7 @@ def test_two_maps_of_one_image_are_refused(evalkit, workplace, maps):
     assert (done.code, "'photo0.npy' and 'photo0.png' are both maps of image 'photo0.png'" in done.err) == (2, True)
 
 
-def test_score_takes_what_run_takes_and_the_report_says_how_to_score_again(evalkit, workplace):
+def test_score_takes_the_options_of_run_and_can_be_repeated(evalkit, workplace):
     options = ("--data", "labels.csv", "--data-format", "csv", "--model", "tiny.keras", "--target", "predicted")
     few = ("--explainers", "center", "--metrics", "sparseness", "--region-area", "0.01..0.9")
     assert evalkit("run", *options, *few, "--output", "out").code == 0

@@ -73,7 +73,7 @@ def test_without_the_deciding_metric_it_says_so(evalkit, workplace):
         (("--margin", "nan"), "--margin nan is not allowed"),
     ],
 )
-def test_what_cannot_be_swept_is_refused_before_anything_is_computed(evalkit, workplace, options, said):
+def test_bad_sweep_options_are_refused_before_computing(evalkit, workplace, options, said):
     done = evalkit(*SWEEP, *options)
     assert done.code == 2
     assert said in done.err

@@ -150,7 +150,7 @@ def test_what_a_run_would_refuse_is_refused_without_a_model_too(evalkit, workpla
     assert evalkit("validate", "--data", "labels.csv", "--class-map", "no.json").code == 2
 
 
-def test_the_limit_counts_images_whose_class_is_known_as_a_run_does(evalkit, workplace):
+def test_limit_counts_images_of_known_classes(evalkit, workplace):
     lines = (workplace / "labels.csv").read_text().splitlines()
     rows = [f"{line.split(',')[0]},{'nothing' if number < 4 else 'b'}" for number, line in enumerate(lines[1:])]
     (workplace / "words.csv").write_text("\n".join(["image,label", *rows]) + "\n")

@@ -178,7 +178,7 @@ def test_the_scale_of_a_map_means_nothing(name, score, rng):
 
 
 @pytest.mark.parametrize("name", WITH_MODEL)
-def test_metrics_of_the_model_keep_their_range_and_do_not_depend_on_the_batch(name, score, rng):
+def test_model_metrics_keep_their_range_in_any_batch_size(name, score, rng):
     metric = build(name)
     for _ in range(3):
         saliency_map = rng.normal(size=(SIDE, SIDE)).astype(np.float32)

@@ -40,7 +40,7 @@ def build(text, **defaults):
     return Registry("tool", Component, {"brush": f"{Brush.__module__}:Brush"}).build(text, **defaults)
 
 
-def test_text_shows_what_is_always_shown_or_differs_from_the_default():
+def test_text_shows_parameters_that_differ_from_default():
     assert build("brush").text == "brush(size=4)"
     assert build("brush(color=blue, layer=a/b_1, weight=2)").text == "brush(size=4, weight=2, color=blue, layer=a/b_1)"
 
@@ -116,7 +116,7 @@ def test_text_builds_the_same_component_again():
     assert build(one.text) == one
 
 
-def test_run_defaults_apply_only_where_the_spec_is_silent_and_the_parameter_exists():
+def test_run_defaults_fill_only_parameters_left_out():
     assert build("brush", size=8, other=1) == Brush(size=8)
     assert build("brush(size=2)", size=8) == Brush(size=2)
 

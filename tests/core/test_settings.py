@@ -14,7 +14,7 @@ def write(tmp_path, text):
     return path
 
 
-def test_the_command_line_wins_over_the_file_and_the_file_over_defaults(tmp_path):
+def test_command_line_beats_file_beats_defaults(tmp_path):
     path = write(tmp_path, 'data = "a.csv"\nsteps = 14\nexplainers = ["gradcam", "random"]\npatch_sizes = [8, 16]\n')
     merged = merge(read_config(path), {"steps": 7, "seed": 0})
     assert (merged.data, merged.steps, merged.target, merged.seed) == ("a.csv", 7, "label", 0)
@@ -125,7 +125,7 @@ def test_the_file_may_say_strides_criterion_and_margin(tmp_path):
         (" 8 ,", (8,)),
     ],
 )
-def test_strides_are_words_or_pixels_in_their_order_without_duplicates(given, expected):
+def test_strides_keep_order_and_lose_duplicates(given, expected):
     assert merge({"strides": given}).strides == expected
 
 

@@ -31,7 +31,7 @@ def linear():
     return Classifier(model), weights
 
 
-def test_gradcam_of_a_pooled_model_is_the_relu_of_cam_up_to_a_factor(tiny, photos):
+def test_gradcam_of_a_pooled_model_is_relu_of_cam(tiny, photos):
     classes = [0, 1, 2, 1]
     features = tiny.features.activations_and_gradients(photos, classes, "conv_b")[0]
     kernel = np.asarray(tiny.model.get_layer("predictions").kernel)[:, classes]

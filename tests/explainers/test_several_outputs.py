@@ -31,7 +31,7 @@ def test_one_output_in_a_tuple_is_that_output(tiny, photos):
         )
 
 
-def test_gradients_are_those_of_the_log_of_the_summed_probability(tiny, photos):
+def test_gradients_are_of_the_log_summed_probability(tiny, photos):
     single = [tiny.features.activations_and_gradients(photos, [index] * 4, "conv_b")[1] for index in BOTH]
     both = tiny.features.activations_and_gradients(photos, [BOTH] * 4, "conv_b")[1]
     share = softmax(tiny.logits(photos)[:, list(BOTH)])

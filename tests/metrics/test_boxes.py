@@ -55,7 +55,7 @@ def test_the_threshold_is_chosen_over_the_whole_set():
     assert float(metric.aggregate(statistics.mean(axis=0))) == 0.5
 
 
-def test_v2_is_the_mean_over_three_overlaps_each_at_its_best_threshold():
+def test_v2_is_the_mean_of_the_best_at_three_overlaps():
     # The box found has 11 x 11 of the 11 x 21 that the truth counts: an overlap of 0.52, right for 0.3 and 0.5.
     statistics = MaxBoxAccV2().score_region(blob((40, 40), (4, 4, 14, 14)), truth_of((40, 40), (4, 4, 14, 24)))
     assert float(MaxBoxAccV2().aggregate(statistics)) == pytest.approx(2 / 3)
@@ -122,7 +122,7 @@ def test_leaving_out_specks_changes_no_statistic(grain_px, monkeypatch):
     assert shortened > 50
 
 
-def test_a_small_contour_of_more_area_than_a_long_thin_one_is_not_lost():
+def test_a_small_contour_of_larger_area_is_kept():
     """The line has the larger box, the block the most area: V1 must look at the block, whose box is too small."""
     saliency_map = np.zeros((40, 40))
     np.fill_diagonal(saliency_map[:30, :30], 1.0)
@@ -137,7 +137,7 @@ def test_a_small_contour_of_more_area_than_a_long_thin_one_is_not_lost():
             assert len(boxes._contours(mask, 200.0)) == 2
 
 
-def test_ignored_pixels_exceed_no_threshold_and_do_not_scale_the_map():
+def test_ignored_pixels_change_neither_boxes_nor_scale():
     size, crowd, near = (32, 32), (14, 14, 30, 30), (2, 2, 8, 8)
     saliency_map = blob(size, crowd, near, values=[9.0, 1.0])
     plain = truth_of(size, near)
@@ -150,7 +150,7 @@ def test_ignored_pixels_exceed_no_threshold_and_do_not_scale_the_map():
         np.testing.assert_array_equal(found, metric.score_region(blob(size, near), plain))
 
 
-def test_a_map_that_is_constant_where_it_counts_has_the_box_around_that():
+def test_a_map_constant_on_counted_pixels_boxes_them():
     ignore = np.zeros((8, 10), dtype=bool)
     ignore[:, 6:] = True
     ignore[:2] = True

@@ -45,7 +45,7 @@ def test_of_two_with_one_name_the_text_says_which():
         ("", "--criterion '' is not among"),
     ],
 )
-def test_a_criterion_that_the_run_does_not_score_image_by_image_is_refused(given, message):
+def test_a_criterion_without_scores_per_image_is_refused(given, message):
     with pytest.raises(ConfigError, match=message):
         find_criterion(given, built("pxap", "deletion", "insertion"))
 

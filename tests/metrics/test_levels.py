@@ -14,7 +14,7 @@ def test_pixels_of_equal_value_share_a_rank():
     np.testing.assert_array_equal(boundaries, [0, 2, 3, 4])
 
 
-def test_neighbors_within_a_millionth_of_the_largest_magnitude_are_equal():
+def test_values_within_the_tolerance_are_equal():
     assert level_ranks(np.array([[1.0, 1.0 - 0.9e-6]]))[1].tolist() == [0, 2]
     assert level_ranks(np.array([[1.0, 1.0 - 1.1e-6]]))[1].tolist() == [0, 1, 2]
     # The largest magnitude counts, of whichever sign.

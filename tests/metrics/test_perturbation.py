@@ -59,7 +59,7 @@ def test_a_constant_map_jumps_from_one_end_to_the_other(ask):
         assert ask(SymmetricRelevanceGain(), linear, IMAGE, constant, mean=MEAN) == 0.0
 
 
-def test_tied_pixels_turn_together_and_raster_order_is_there_for_parity(ask):
+def test_tied_pixels_turn_together_unless_in_raster_order(ask):
     tied = np.array([[2.0, 2.0], [1.0, 1.0]])
     levels = ask(Deletion(steps=4), linear, IMAGE, tied, mean=MEAN)
     assert levels == pytest.approx(trapezoid(1.0, 0.25, 0.0))  # cuts at 0, 2 and 4 pixels

@@ -49,7 +49,7 @@ def test_a_model_without_softmax_gives_its_own_output_as_logits(rng):
     np.testing.assert_allclose(Classifier(model).logits(images), model(images).numpy(), rtol=1e-5)
 
 
-def test_a_convolution_with_softmax_at_the_end_loses_only_its_softmax(rng):
+def test_a_convolutional_head_loses_only_its_softmax(rng):
     inputs = keras.Input((8, 8, 3))
     hidden = keras.layers.Conv2D(3, 8, activation="softmax")(inputs)
     model = keras.Model(inputs, keras.layers.Flatten()(hidden))
@@ -97,7 +97,7 @@ def test_batch_size_does_not_move_the_logits(tiny_model, photos):
     assert one.logits_from(0, None).shape == (0, 3)
 
 
-def test_the_batch_is_halved_and_tried_again_when_memory_runs_out(tiny_model, photos, monkeypatch):
+def test_out_of_memory_halves_the_batch(tiny_model, photos, monkeypatch):
     classifier, reference = Classifier(tiny_model, batch_size=4), Classifier(tiny_model).logits(photos)
     original, sizes = classifier._logits, []
 

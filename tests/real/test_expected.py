@@ -135,7 +135,7 @@ def test_mean_scores_of_own_maps(text, expected, own_map, vgg16, photos):
         assert abs(difference) < tolerance, metric
 
 
-def test_gradcam_of_the_pooled_vgg16_is_the_relu_of_its_class_weights_on_block5_conv3(vgg16, photos, expected):
+def test_gradcam_of_pooled_vgg16_by_its_class_weights(vgg16, photos, expected):
     import cv2
 
     for number in DEFAULT_PHOTOS:

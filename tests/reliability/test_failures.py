@@ -57,7 +57,7 @@ def failing_once(monkeypatch, owner, name, error, *, at=2):
     ],
 )
 @pytest.mark.parametrize("error", [ZeroDivisionError("no luck"), AttributeError("no luck"), AssertionError("no luck")])
-def test_a_failure_costs_its_own_cells_and_is_mended_by_the_next_run(
+def test_a_failure_costs_its_own_cells_until_the_next_run(
     evalkit, cells, monkeypatch, owner, method, cell, n_lost, error
 ):
     with monkeypatch.context() as patched:
@@ -83,7 +83,7 @@ def test_failures_are_counted_in_the_table(evalkit, cells, monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["explain"])
-def test_fail_on_error_stops_at_the_first_keeps_what_is_computed_and_goes_on(evalkit, cells, monkeypatch, method):
+def test_fail_on_error_stops_and_keeps_what_is_computed(evalkit, cells, monkeypatch, method):
     with monkeypatch.context() as patched:
         failing_once(patched, GradCam, method, ValueError("no luck"), at=3)
         done = evalkit(*RUN, "--fail-on-error")
@@ -124,7 +124,7 @@ class DumbError(Exception):
 @pytest.mark.parametrize(
     "error", [SystemExit(0), GeneratorExit(), BaseException("odd"), ValueError("bad \udcff name"), DumbError()]
 )
-def test_whatever_an_explainer_raises_costs_its_own_cells(evalkit, cells, monkeypatch, error):
+def test_any_exception_of_an_explainer_costs_its_own_cells(evalkit, cells, monkeypatch, error):
     failing_once(monkeypatch, GradCam, "explain", error)
     done = evalkit(*RUN)
     assert done.code == 0, done.err
@@ -135,7 +135,7 @@ def test_whatever_an_explainer_raises_costs_its_own_cells(evalkit, cells, monkey
 @pytest.mark.parametrize(
     "made", [np.ones((32, 32)), np.ones((1, 32, 32, 1)), [None], 3.0, np.full((1, 32, 32), np.nan)]
 )
-def test_whatever_an_explainer_returns_costs_its_own_cells_and_is_made_anew(evalkit, cells, monkeypatch, made):
+def test_a_bad_map_costs_its_own_cells_until_the_next_run(evalkit, cells, monkeypatch, made):
     with monkeypatch.context() as patched:
         whole, calls = GradCam.explain, []
 

@@ -138,7 +138,7 @@ def gradcam(run):
     return {(image, metric): value for image, explainer, metric, value, _ in cells(run) if explainer == "gradcam"}
 
 
-def test_no_image_stops_a_run_and_none_is_scored_as_something_else(evalkit, photos):
+def test_no_image_stops_a_run_or_is_scored_wrongly(evalkit, photos):
     folder, photo = photos
     done = evalkit(*RUN)
     assert done.code == 0, done.err

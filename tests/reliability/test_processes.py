@@ -108,7 +108,7 @@ def require_finished_by_repeating(evalkit, place, run):
         pytest.param(signal.SIGTERM, 143, "terminated", marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_stops_the_run_which_says_how_to_go_on_and_goes_on(evalkit, place, number, code, said):
+def test_a_signal_stops_the_run_which_can_be_repeated(evalkit, place, number, code, said):
     run = place / f"stopped{code}"
     process = begin(place, run)
     wait_for_maps(process, run)
@@ -124,7 +124,7 @@ def test_a_signal_stops_the_run_which_says_how_to_go_on_and_goes_on(evalkit, pla
     require_finished_by_repeating(evalkit, place, run)
 
 
-def test_a_second_process_is_told_who_the_first_is_and_takes_over_when_that_is_killed(evalkit, place):
+def test_a_second_process_is_refused_until_the_first_ends(evalkit, place):
     run = place / "shared"
     first = begin(place, run)
     wait_for_maps(first, run)
@@ -145,7 +145,7 @@ def full(err):
 
 
 @pytest.mark.parametrize("limit_bytes", [50_000, slow(3_000), slow(200_000)])
-def test_a_file_that_may_not_grow_stops_the_run_with_a_sentence_and_nothing_corrupt(evalkit, place, limit_bytes):
+def test_a_file_size_limit_stops_the_run_uncorrupted(evalkit, place, limit_bytes):
     """The system's limit on the size of a file is the full disk that needs no special rights."""
     run = place / f"limited{limit_bytes}"
     done = go(place, run, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes)))
@@ -177,7 +177,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("size_kb", [300, slow(40), slow(900)])
-def test_a_full_disk_stops_the_run_which_goes_on_once_there_is_space(evalkit, place, small_disk, size_kb):
+def test_a_full_disk_stops_the_run_uncorrupted(evalkit, place, small_disk, size_kb):
     disk = small_disk(size_kb)
     done = go(place, disk / "run")
     assert done.returncode == 2, done.stderr
@@ -187,7 +187,7 @@ def test_a_full_disk_stops_the_run_which_goes_on_once_there_is_space(evalkit, pl
 
 
 @pytest.mark.slow
-def test_a_disk_that_is_read_only_is_refused_and_a_finished_run_on_it_still_shown(place, small_disk):
+def test_a_read_only_disk_is_refused_but_shown(place, small_disk):
     disk = small_disk(20_000)
     assert go(place, disk / "run").returncode == 0
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)

@@ -66,9 +66,7 @@ def full_disk(monkeypatch):
         ("explain photo0.png --model tiny.keras --output seen", "'seen/photo0_gradcam.png'"),
     ],
 )
-def test_a_file_that_meets_a_full_disk_is_named_and_what_stood_there_stays(
-    evalkit, workplace, full_disk, command, named
-):
+def test_a_full_disk_is_named_and_keeps_the_old_file(evalkit, workplace, full_disk, command, named):
     assert evalkit(*RUN.replace("random", "gradcam,random").replace("sparseness", "insertion").split()).code == 0
     for file in ("base.json", "page.html", "out/report.html"):
         Path(file).write_text("older")

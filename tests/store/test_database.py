@@ -21,7 +21,7 @@ def folder(tmp_path):
     opened.close()
 
 
-def test_table_holds_values_statistics_and_reasons_of_the_planned_images_only(folder):
+def test_table_holds_only_the_planned_images(folder):
     database = folder.database
     with database:
         database.plan_images([image_row("old"), image_row("b", 1)])
@@ -102,7 +102,7 @@ def test_a_finished_database_stands_alone(tmp_path):
     assert sorted(one.name for one in (tmp_path / "run").iterdir()) == [".lock", "results.sqlite"]
 
 
-def test_a_finished_database_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+def test_a_finished_database_is_read_on_read_only_media(tmp_path, monkeypatch):
     RunFolder.write(tmp_path / "run").close()
     before = sorted(one.name for one in (tmp_path / "run").iterdir())
     monkeypatch.setattr("evalkit.store.connection.os.access", lambda *_: False)

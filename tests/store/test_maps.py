@@ -38,7 +38,7 @@ def test_map_paths_stay_inside_and_differ(image_id):
     assert len(path) < 150
 
 
-def test_explainers_that_look_alike_as_files_have_folders_of_their_own():
+def test_similar_explainers_have_separate_folders():
     texts = ("maps(m a b)", "maps(m_a_b)", "maps(m a+b)", "a, b", "a,_b ", "é" * 90, "é" * 91)
     folders = {map_path(text, "a.jpg").split("/")[1] for text in texts}
     assert len(folders) == len(texts)

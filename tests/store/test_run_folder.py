@@ -84,7 +84,7 @@ def test_fresh_forgets_everything_that_evalkit_wrote(tmp_path):
     fresh.close()
 
 
-def test_a_second_writer_is_told_who_the_first_is_and_a_dead_one_leaves_no_lock(tmp_path):
+def test_lock_names_its_writer_and_ends_with_the_process(tmp_path):
     folder = RunFolder.write(tmp_path / "run")
     code = (
         "import sys; from pathlib import Path; from evalkit.store.run_folder import RunFolder\n"
@@ -100,7 +100,7 @@ def test_a_second_writer_is_told_who_the_first_is_and_a_dead_one_leaves_no_lock(
 
 @pytest.mark.parametrize("fresh", [False, True])
 @pytest.mark.parametrize("what", ["maps/precious.npy", "manifest.json", "results.sqlite", "thesis.tex"])
-def test_somebody_elses_folder_is_refused_and_not_touched(tmp_path, what, fresh):
+def test_a_folder_of_others_is_refused_untouched(tmp_path, what, fresh):
     theirs = tmp_path / "theirs"
     (theirs / what).parent.mkdir(parents=True)
     if what == "results.sqlite":

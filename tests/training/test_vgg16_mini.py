@@ -67,7 +67,7 @@ def test_batches_are_a_function_of_seed_epoch_and_number(training, scenes):
     assert (cells[:48][whole][..., :-1].sum(axis=(1, 2, 3)) > 0).all()
 
 
-def test_the_target_falls_with_the_share_of_the_object_that_is_hidden(training, scenes, monkeypatch):
+def test_target_falls_with_the_hidden_share_of_the_object(training, scenes, monkeypatch):
     batches = training.Batches(scenes, 1)
     monkeypatch.setattr(training, "HOLED", 1.0)
     mask = (scenes.pixels[0] != scenes.without_object[0]).any(axis=-1)

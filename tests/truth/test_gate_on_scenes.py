@@ -111,7 +111,7 @@ def test_gradcam_on_an_early_layer_is_caught_and_named(run, baseline, mini, monk
     assert {one.explainer: one.changed for one in gate.drift} == {GRADCAM: True, OCCLUSION: False}
 
 
-def test_guided_gradients_slipped_in_are_named_at_least_by_their_maps(run, baseline, monkeypatch):
+def test_guided_gradients_are_caught_by_map_drift(run, baseline, monkeypatch):
     def guided(self, classifier, images, targets):
         features, gradients = classifier.features.activations_and_gradients(images, targets, self._layer(classifier))
         weights = (gradients * (gradients > 0) * (features > 0)).astype(np.float64).mean(axis=(1, 2))

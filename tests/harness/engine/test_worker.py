@@ -73,7 +73,7 @@ def cells_of(plan, number=0):
     return {(cell.explainer, cell.metric): cell for cell in outcome_of(plan, number).cells}
 
 
-def test_every_metric_scores_every_map_of_a_photo_with_an_exact_region(make_plan):
+def test_every_metric_scores_every_map_with_an_exact_region(make_plan):
     plan = make_plan(expand("gradcam, cam, occlusion(patch_size=8), uniform, random, center, edges", [], 0))
     cells = cells_of(plan)
     assert len(cells) == len(plan.explainers) * len(plan.metrics)
@@ -117,7 +117,7 @@ def test_misclassified_photos_are_not_asked_about_but_localized(make_plan, tiny,
     assert cells["center", "pointing_game"].reason is None
 
 
-def test_target_predicted_scores_all_but_does_not_hold_a_region_against_another_class(make_plan, tiny, photos):
+def test_region_is_not_scored_for_another_predicted_class(make_plan, tiny, photos):
     wrong = (tiny.probabilities(photos).argmax(axis=1) + 1) % 3
     cells = cells_of(make_plan(expand("center", [], 0), labels=wrong, target="predicted"))
     assert cells["center", "deletion"].value is not None
@@ -144,7 +144,7 @@ def test_uniform_scores_chance_exactly(make_plan):
     assert METRICS.build("pxap").aggregate(statistics) == pytest.approx(share, abs=1e-12)
 
 
-def test_deletion_and_insertion_of_a_linear_model_equal_the_values_on_paper():
+def test_deletion_and_insertion_of_a_linear_model_by_hand():
     """Four pixels, logit = sum of red / 100; the curves can be worked out by hand."""
     kernel = np.zeros((12, 2), dtype=np.float32)
     kernel[0::3, 1] = 0.01
@@ -265,7 +265,7 @@ def test_peak_memory_does_not_grow_with_the_number_of_photos(tmp_path):
     assert peaks[40] < 1.1 * peaks[10], peaks
 
 
-def test_localization_leaves_ignored_pixels_out_and_nothing_else_does(make_plan, tiny, photos):
+def test_only_localization_leaves_out_ignored_pixels(make_plan, tiny, photos):
     region, ignore = np.zeros((2, 32, 32), dtype=bool)
     region[8:20, 10:24] = ignore[20:, :] = True
     names = tiny.probabilities(photos).argmax(axis=1)
@@ -286,7 +286,7 @@ def test_localization_leaves_ignored_pixels_out_and_nothing_else_does(make_plan,
     }  # fmt: skip
 
 
-def test_a_class_of_several_outputs_is_scored_by_their_summed_probability(make_plan, tiny, photos):
+def test_several_outputs_are_scored_by_summed_probability(make_plan, tiny, photos):
     first = tiny.probabilities(photos).argmax(axis=1)
     other = (first + 1) % 3
     plan = make_plan(expand("center", [], 0), metrics=["deletion", "average_drop"], labels=other)

@@ -49,7 +49,7 @@ def deletion_of(photo, cuts=(0, 5, 20)):
     return Perturbation("image", "mean", rank, np.array(cuts))
 
 
-def test_each_composition_shows_end_where_the_rank_is_below_the_cut(photo):
+def test_compositions_show_end_below_the_cut(photo):
     recorder = Recorder()
     fractions, scores = PhotoScores(recorder, photo, 1, clean=0.25).scores([deletion_of(photo)])[0]
     expected = photo.astype(np.float32)
@@ -95,7 +95,7 @@ def test_rise_kernel_is_nearly_a_box_as_its_code_makes_it():
     np.testing.assert_allclose(kernel, gaussian_filter(impulse, 5))
 
 
-def test_blur_equals_a_slow_convolution_padded_with_the_mean_color(rng):
+def test_blur_equals_a_slow_padded_convolution(rng):
     photo = rng.integers(0, 256, (13, 9, 3), dtype=np.uint8)
     kernel, slow = rise_kernel(), np.zeros((13, 9, 3))
     padded = np.empty((23, 19, 3))

@@ -170,7 +170,7 @@ def test_chunks_and_passes(vgg_like, monkeypatch):
     np.testing.assert_allclose(in_chunks, at_once, atol=1e-5)
 
 
-def test_chunks_are_halved_when_memory_runs_out_and_windows_given_up_when_one_is_too_many(vgg_like, monkeypatch):
+def test_out_of_memory_halves_chunks_then_disables_windows(vgg_like, monkeypatch):
     rng = np.random.default_rng(0)
     image, filled = rng.uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
     place = (*grid((224, 224), 60, 60), 60)

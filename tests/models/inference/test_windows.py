@@ -26,7 +26,7 @@ def reads(axis, output):
 
 
 @given(axes(), st.data())
-def test_every_output_that_reads_a_changed_pixel_is_in_the_window_and_every_window_has_one_size(axis, data):
+def test_windows_hold_every_changed_output_in_one_size(axis, data):
     length = data.draw(st.integers(1, axis.size_in))
     starts = np.array(data.draw(st.lists(st.integers(0, axis.size_in - length), min_size=1, max_size=6)))
     found = axis.changed(Windows(starts, length))
@@ -43,7 +43,7 @@ def test_every_output_that_reads_a_changed_pixel_is_in_the_window_and_every_wind
 
 
 @given(axes(), st.data())
-def test_what_is_read_is_all_that_the_outputs_are_made_from_and_no_more(axis, data):
+def test_outputs_read_exactly_their_receptive_field(axis, data):
     length = data.draw(st.integers(1, axis.size_out))
     starts = np.array(data.draw(st.lists(st.integers(-3, axis.size_out - length + 3), min_size=1, max_size=4)))
     found = axis.read(Windows(starts, length))

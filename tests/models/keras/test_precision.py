@@ -27,7 +27,7 @@ def test_units_are_found_by_the_processors_flags(flags, expected, tmp_path, monk
     assert has_bfloat16_units.__wrapped__() is False
 
 
-def test_the_copy_computes_in_bfloat16_all_but_the_scores_and_the_model_is_left_alone(tiny_model, photos):
+def test_the_copy_uses_bfloat16_for_all_but_the_scores(tiny_model, photos):
     before = [weight.copy() for weight in tiny_model.get_weights()]
     exact, fast = Classifier(tiny_model), Classifier(tiny_model, precision="bfloat16")
     assert (exact.precision, fast.precision) == ("float32", "bfloat16")
@@ -146,7 +146,7 @@ def test_a_score_that_is_no_number_is_never_close_enough(tiny_model, photos, mon
         assert not agreement(exact, fast, list(order)).close_enough
 
 
-def test_what_makes_the_scores_stays_in_float32_and_operators_are_copied():
+def test_the_head_stays_float32_and_operators_are_copied():
     images = keras.Input((8, 8, 3))
     features = keras.layers.Conv2D(4, 3, activation="relu", name="early")(images / 255.0)
     scores = keras.layers.Dense(3, name="scores")(keras.layers.GlobalAveragePooling2D()(features))
