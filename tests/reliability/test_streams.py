@@ -45,6 +45,16 @@ def test_a_reader_of_the_result_may_go_before_its_end(workplace):
 
 
 @pytest.fixture
+def finished(evalkit, prepared):
+    """A finished run of Grad-CAM and a control in ``out``."""
+
+    def make(_):
+        assert evalkit(*RUN.replace("random", "gradcam,random").replace("sparseness", "insertion").split()).code == 0
+
+    return prepared("streams", make)
+
+
+@pytest.fixture
 def full_disk(monkeypatch):
     """Have every file that is to be kept meet a full disk."""
 
@@ -66,8 +76,7 @@ def full_disk(monkeypatch):
         ("explain photo0.png --model tiny.keras --output seen", "'seen/photo0_gradcam.png'"),
     ],
 )
-def test_a_full_disk_is_named_and_keeps_the_old_file(evalkit, workplace, full_disk, command, named):
-    assert evalkit(*RUN.replace("random", "gradcam,random").replace("sparseness", "insertion").split()).code == 0
+def test_a_full_disk_is_named_and_keeps_the_old_file(evalkit, finished, full_disk, command, named):
     for file in ("base.json", "page.html", "out/report.html"):
         Path(file).write_text("older")
     full_disk()
@@ -75,11 +84,10 @@ def test_a_full_disk_is_named_and_keeps_the_old_file(evalkit, workplace, full_di
     assert done.code == 2
     assert f"{named} cannot be written: No space left on device; free some space and repeat the command" in done.err
     assert {Path(file).read_text() for file in ("base.json", "page.html", "out/report.html")} == {"older"}
-    assert not list(workplace.rglob(".*.*"))
+    assert not list(finished.rglob(".*.*"))
 
 
-def test_junit_is_written_whole_or_not_at_all(evalkit, workplace, full_disk):
-    assert evalkit(*RUN.replace("random", "gradcam,random").replace("sparseness", "insertion").split()).code == 0
+def test_junit_is_written_whole_or_not_at_all(evalkit, finished, full_disk):
     assert evalkit("baseline", "out", "--output", "base.json").code == 0
     check = ("check", "out", "--baseline", "base.json", "--junit", "gate.xml")
     assert evalkit(*check).code == 0
