@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import shutil
 import sys
@@ -92,8 +93,12 @@ def print_result(text: str) -> None:
 
 @contextmanager
 def quiet_native_stderr() -> Iterator[None]:
-    """Discard what TensorFlow's native code writes to stderr while it is imported."""
+    """Discard what TensorFlow's native code writes to stderr while it is imported, and its advice on retracing.
+
+    Each changed model that a metric uses is compiled anew, on purpose.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").addFilter(_not_on_retracing)
     sys.stderr.flush()
     kept = os.dup(2)
     silent = os.open(os.devnull, os.O_WRONLY)
@@ -104,3 +109,7 @@ def quiet_native_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(silent)
         os.close(kept)
+
+
+def _not_on_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()
