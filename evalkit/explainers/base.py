@@ -143,9 +143,10 @@ class Explainer(Component, ABC):
         """
         lacking = sorted(self.needs - classifier.offers)
         if lacking:
+            fitting = "edges, which needs no model" if "scores" in lacking else "occlusion, which needs only scores"
             raise ModelError(
                 f"{self.text} needs {' and '.join(lacking)}, which model '{classifier.name}' does not offer; "
-                "use occlusion, which needs only scores"
+                f"use {fitting}"
             )
 
 

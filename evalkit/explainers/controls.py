@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evalkit.core.randomness import generator
 from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
@@ -61,10 +62,19 @@ class Random(Control):
         """Return noise, float64 (B, H, W) in 0..1."""
         return np.stack(
             [
-                generator(self.seed, sha256(image.tobytes()).digest(), "random").random(image.shape[:2])
+                generator(self.seed, sha256(_whole(image).tobytes()).digest(), "random").random(image.shape[:2])
                 for image in images
             ]
         )
+
+
+def _whole(image: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Return whole pixel values as uint8, so that equal pixels have equal bytes; fractions as they are."""
+    if image.dtype == np.uint8:
+        return image
+    with np.errstate(invalid="ignore"):  # NaN, which equals no whole number
+        whole = image.clip(0, 255).astype(np.uint8)
+    return whole if np.array_equal(whole, image) else image
 
 
 @dataclass(frozen=True)

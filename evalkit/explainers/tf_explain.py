@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from evalkit.core.errors import ConfigError, ModelError
+from evalkit.core.errors import ConfigError, ModelError, nearest
 from evalkit.explainers.base import Explainer, Maps, Need, Outputs, Photos, enlarge
 from evalkit.models.probabilities import outputs_of
 
@@ -73,17 +73,44 @@ class TfExplainGradCam(Explainer):
         return 1
 
     def check(self, classifier: Classifier) -> None:
-        """Raise ModelError if the model's own layers have no 4-D output of that name."""
+        """Raise ModelError if the layer is not the model's own, has no 4-D output, or is a model of its own graph."""
         super().check(classifier)
-        layer = self._layer(classifier)
-        if layer not in {one.name for one in classifier.model.layers}:
-            raise ModelError(f"{self.name}: tf-explain sees only the model's own layers, and '{layer}' is not one")
+        layer, model = self._layer(classifier), classifier.model
+        dimensions = {own.name: len(getattr(getattr(own, "output", None), "shape", ())) for own in model.layers}
+        spatial = [name for name, count in dimensions.items() if count == 4]
+        if layer not in spatial:
+            problem = "has no single 4-D output" if layer in dimensions else "is not one of the model's own layers"
+            advice = nearest(layer, spatial) if spatial else "no layer has; use occlusion, which needs only scores"
+            raise ModelError(f"{self.text}: layer '{layer}' of model '{classifier.name}' {problem}: {advice}")
+        if not _is_connected(model, layer):
+            raise ModelError(
+                f"{self.text}: tf-explain cannot read the output of layer '{layer}', a model of its own; "
+                "use gradcam, which reads the layers inside it"
+            )
 
     def _layer(self, classifier: Classifier) -> str:
         layer = self.layer or classifier.last_4d_layer()
         if layer is None:
-            raise ModelError(f"{self.name}: model '{classifier.name}' has no layer with a 4-D output")
+            raise ModelError(
+                f"{self.text}: model '{classifier.name}' has no layer with a 4-D output; "
+                "use occlusion, which needs only scores"
+            )
         return layer
+
+
+def _is_connected(model: Any, layer: str) -> bool:  # noqa: ANN401 - a keras.Model
+    """Return whether Keras can compute a layer's output from the model's input, as the library wants it to.
+
+    The output of a functional model used as a layer belongs to that model's graph.
+    """
+    import keras
+
+    outputs = {own.name: own.output for own in model.layers if own.name == layer}
+    try:
+        keras.Model(model.inputs, outputs, name=model.name)
+    except ValueError:
+        return False
+    return True
 
 
 def _summed(model: Any, outputs: Sequence[int]) -> tuple[Any, int]:  # noqa: ANN401 - a keras.Model
@@ -157,7 +184,15 @@ class TfExplainOcclusion(Explainer):
         return -(-height // self.patch_size) * -(-width // self.patch_size)
 
     def check(self, classifier: Classifier) -> None:
-        """Raise ConfigError if the patch does not fit the model's input."""
+        """Raise ConfigError if the patch does not fit the model's input, ModelError if that input is not square."""
         super().check(classifier)
-        if self.patch_size > min(classifier.input_size):
-            raise ConfigError(f"{self.name}: patch_size={self.patch_size} is larger than the model's input")
+        height, width = classifier.input_size
+        if self.patch_size > min(height, width):
+            raise ConfigError(
+                f"{self.name}: patch_size={self.patch_size} is larger than the model's input, {height} x {width}"
+            )
+        if height != width:
+            raise ModelError(
+                f"{self.text}: tf-explain swaps the height and width of its map, so it needs a square input, "
+                f"and model '{classifier.name}' takes {height} x {width}; use occlusion"
+            )

@@ -148,7 +148,8 @@ class Classifier(Runner):
         if len(paths) != 1:
             spatial = [path for path, shape in self.shapes.items() if len(shape) == 4]
             problem = "has no layer" if not paths else f"has {len(paths)} layers called"
-            raise ModelError(f"model '{self.name}' {problem} '{layer}': {nearest(layer, spatial)}")
+            advice = nearest(layer, spatial) if spatial else "no layer puts out a feature map (N, h, w, K)"
+            raise ModelError(f"model '{self.name}' {problem} '{layer}': {advice}")
         if len(self.shapes[paths[0]]) != 4:
             shape = self.shapes[paths[0]]
             raise ModelError(
