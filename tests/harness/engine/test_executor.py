@@ -6,6 +6,7 @@ import io
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from evalkit.core.errors import ModelError
 from evalkit.core.settings import merge
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.catalog import expand
+from evalkit.harness.engine import driver
 from evalkit.harness.engine.driver import compute
 from evalkit.harness.engine.jobs import Job
 from evalkit.harness.engine.local import LocalExecutor
@@ -142,3 +144,16 @@ def test_changed_photo_is_computed_whole(array_plan):
     (kept,) = executor.outcomes([Job(entry, (("random", ("sparseness",)),), stored)], lambda *_: None)
     assert not kept.changed
     assert (len(kept.cells), kept.maps, kept.cells[0].value) == (1, (), 0.0)
+
+
+def test_expected_work_is_an_upper_bound(array_plan):
+    work = sum(driver._work(array_plan, explainer, array_plan.metrics) for explainer in array_plan.explainers)
+    texts = tuple(metric.text for metric in array_plan.metrics)
+    cells = tuple((explainer.text, texts) for explainer in array_plan.explainers)
+    jobs = [Job(entry, cells) for entry in array_plan.images.entries[:2]]
+    before = replace(array_plan.classifier.count)
+    outcomes = list(LocalExecutor(array_plan.work).outcomes(jobs, lambda *_: None))
+    counted = array_plan.classifier.count
+    assert sum(one.forward_passes for one in outcomes) == counted.forward - before.forward
+    assert sum(one.backward_passes for one in outcomes) == counted.backward - before.backward
+    assert all(0.5 * work < one.forward_passes + one.backward_passes <= work for one in outcomes)
