@@ -124,8 +124,9 @@ class RunOptions:
         tuple[Any, ...] | None,
         Option(
             "run",
-            "Explainers with their parameters, for example gradcam,occlusion(stride=half),random.",
-            default="those of `list explainers` that fit the model",
+            "Explainers with their parameters, for example gradcam,occlusion(stride=half),random. The words default "
+            "and all stand for sets: default,my_module:MyExplainer adds one of your own.",
+            default="default: the set that fits the model",
             read=read_specs,
         ),
     ] = None
@@ -154,8 +155,9 @@ class RunOptions:
         tuple[Any, ...] | None,
         Option(
             "run",
-            "Metrics with their parameters, for example deletion,insertion(steps=56).",
-            default="those of `list metrics`",
+            "Metrics with their parameters, for example deletion,insertion(steps=56). The words default and all stand "
+            "for sets: default,max_sensitivity adds one.",
+            default="default: all but those that need further maps",
             read=read_specs,
         ),
     ] = None
