@@ -99,9 +99,8 @@ def find_criterion(given: str, metrics: Sequence[Metric]) -> Metric:
     metric = find_metric(given, metrics, "--criterion")
     if metric.spec.descriptive:
         usable = [one.text for one in metrics if not one.set_level and not one.spec.descriptive]
-        raise ConfigError(
-            f"--criterion '{given}' describes maps and has no better end, so it cannot decide; {nearest(given, usable)}"
-        )
+        advice = nearest(given, usable) if usable else "add a metric that can, for example symmetric_relevance_gain"
+        raise ConfigError(f"--criterion '{given}' describes maps and has no better end, so it cannot decide; {advice}")
     return metric
 
 
