@@ -338,3 +338,81 @@ def pxap(maps: Sequence[Floats], regions: Sequence[Bools], ignores: Sequence[Boo
             area += precision * (recall - recall_before)
             recall_before = recall
     return area
+
+
+def length(values: Sequence[float]) -> float:
+    """L2 norm."""
+    return math.sqrt(sum(value * value for value in values))
+
+
+def max_sensitivity(saliency_map: Floats, noisy_maps: Sequence[Floats]) -> float:
+    """Largest L2 distance of a map of a noisy image to the map, over the map's L2 norm; NaN for a zero map."""
+    if not is_finite(saliency_map) or not all(is_finite(noisy_map) for noisy_map in noisy_maps):
+        return math.nan
+    norm = length([float(saliency_map[pixel]) for pixel in counted_pixels(saliency_map)])
+    if norm == 0:
+        return math.nan
+    ratios = []
+    for noisy_map in noisy_maps:
+        changes = [float(noisy_map[pixel]) - float(saliency_map[pixel]) for pixel in counted_pixels(saliency_map)]
+        ratios.append(length(changes) / norm)
+    return max(ratios)
+
+
+def structural_similarity(a: Floats, b: Floats) -> float:
+    """SSIM with a uniform window of 7 x 7, data range 1 and sample covariance; mean over windows inside the image."""
+    c1, c2 = (0.01 * 1) ** 2, (0.03 * 1) ** 2
+    height, width = a.shape
+    similarities = []
+    for row in range(3, height - 3):
+        for column in range(3, width - 3):
+            window = [(r, c) for r in range(row - 3, row + 4) for c in range(column - 3, column + 4)]
+            n = len(window)
+            mean_a = sum(float(a[pixel]) for pixel in window) / n
+            mean_b = sum(float(b[pixel]) for pixel in window) / n
+            variance_a = sum((float(a[pixel]) - mean_a) ** 2 for pixel in window) / (n - 1)
+            variance_b = sum((float(b[pixel]) - mean_b) ** 2 for pixel in window) / (n - 1)
+            covariance = sum((float(a[pixel]) - mean_a) * (float(b[pixel]) - mean_b) for pixel in window) / (n - 1)
+            luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+            similarities.append(luminance * (2 * covariance + c2) / (variance_a + variance_b + c2))
+    return sum(similarities) / len(similarities)
+
+
+def random_logit(saliency_map: Floats, other_map: Floats) -> float:
+    """SSIM of the min-max scaled maps of two classes; NaN where one of them is constant."""
+    if not is_finite(saliency_map) or not is_finite(other_map):
+        return math.nan
+    if is_constant(saliency_map) or is_constant(other_map):
+        return math.nan
+    return structural_similarity(min_max_scaled(saliency_map), min_max_scaled(other_map))
+
+
+def mean_ranks(saliency_map: Floats) -> list[float]:
+    """Rank of each pixel, 1 for the highest; pixels of one level share the mean of their ranks."""
+    rank = {}
+    ranked = 0
+    for group in levels(saliency_map):
+        ranks_of_group = range(ranked + 1, ranked + len(group) + 1)
+        for pixel in group:
+            rank[pixel] = sum(ranks_of_group) / len(group)
+        ranked += len(group)
+    return [rank[pixel] for pixel in counted_pixels(saliency_map)]
+
+
+def rank_correlation(a: Floats, b: Floats) -> float:
+    """Spearman's rank correlation: Pearson's of the mean ranks; NaN where one map is constant."""
+    if not is_finite(a) or not is_finite(b) or is_constant(a) or is_constant(b):
+        return math.nan
+    ranks_a, ranks_b = mean_ranks(a), mean_ranks(b)
+    n = len(ranks_a)
+    mean = (n + 1) / 2
+    product = sum((rank_a - mean) * (rank_b - mean) for rank_a, rank_b in zip(ranks_a, ranks_b, strict=True))
+    spread_a = sum((rank_a - mean) ** 2 for rank_a in ranks_a)
+    spread_b = sum((rank_b - mean) ** 2 for rank_b in ranks_b)
+    return product / math.sqrt(spread_a * spread_b)
+
+
+def mprt(saliency_map: Floats, maps_of_new_weights: Sequence[Floats]) -> float:
+    """Mean rank correlation of the map with those of models with new weights; NaN where one map is constant."""
+    correlations = [rank_correlation(saliency_map, other_map) for other_map in maps_of_new_weights]
+    return sum(correlations) / len(correlations)
