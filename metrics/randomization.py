@@ -1,7 +1,7 @@
 """Randomization: does the map change when the explained class or the model's weights change?
 
-A map that stays the same explains neither. Maps of noise pass these tests best, so they are descriptive, and to be
-read beside the controls.
+A map that stays the same explains neither. A map of fresh noise would pass these tests best, so they are descriptive,
+and to be read beside the controls, which depend on neither.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from evalkit.core.errors import ConfigError
 from evalkit.core.randomness import generator
 from evalkit.metrics.case import Case
-from evalkit.metrics.levels import is_constant, scaled
+from evalkit.metrics.levels import is_constant, level_ranks, scaled
 from evalkit.metrics.requests import Cost, Explain, ExplainWith, Request, Variant
 from evalkit.metrics.spec import Answer, Metric, MetricSpec
 
@@ -49,7 +49,7 @@ def structural_similarity(first: Map, second: Map) -> float:
 
 
 def rank_correlation(first: Map, second: Map) -> float:
-    """Return Spearman's rank correlation of two maps, ties by their mean rank.
+    """Return Spearman's rank correlation of two maps; the pixels of one level share their mean rank.
 
     Args:
         first: float (H, W).
@@ -62,7 +62,7 @@ def rank_correlation(first: Map, second: Map) -> float:
         return np.nan
     from scipy.stats import spearmanr
 
-    return float(spearmanr(np.ravel(first), np.ravel(second)).statistic)
+    return float(spearmanr(level_ranks(first)[0].ravel(), level_ranks(second)[0].ravel()).statistic)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class RandomLogit(Metric):
         family="other",
         summary="structural similarity of the maps of the target and of another class: 1 = the class does not matter",
         reference="Sixt et al., ICML 2020, section 4; Wang et al., IEEE TIP 2004 (SSIM)",
-        nan_reason="a map is constant or under 7 px",
+        nan_reason="a map is constant, not finite or under 7 px",
         descriptive=True,
     )
     other: Literal["random", "runner_up"] = "random"
@@ -138,7 +138,7 @@ class Mprt(Metric):
         family="other",
         summary="rank correlation of the maps before and after the output layer is re-initialized",
         reference="Adebayo et al., NeurIPS 2018, section 3",
-        nan_reason="a map is constant",
+        nan_reason="a map is constant or not finite",
         descriptive=True,
     )
     layers: Literal["output"] = "output"
@@ -163,5 +163,5 @@ class Mprt(Metric):
         return [int(seed) for seed in rng.integers(0, 2**31, self.draws_per_map)]
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
-        """Return the mean ``rank_correlation``; NaN if any map is constant."""
+        """Return the mean ``rank_correlation``; NaN if any map is constant or not finite."""
         return float(np.mean([rank_correlation(saliency_map, changed) for changed in answers]))

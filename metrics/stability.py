@@ -61,7 +61,7 @@ class MaxSensitivity(Metric):
         family="other",
         summary="largest relative change of the map under small noise on the image: how unstable it is",
         reference="Yeh et al., NeurIPS 2019, definition 3",
-        nan_reason="the map is zero everywhere",
+        nan_reason="the map is zero everywhere, or another one is not finite",
         descriptive=True,
     )
     samples: int = 10
@@ -85,7 +85,7 @@ class MaxSensitivity(Metric):
         return _changed_images(rng_key, pixels.tobytes(), pixels.shape, self.samples, self.radius)
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
-        """Return the largest ``relative_change``; NaN if the map is zero everywhere."""
+        """Return the largest ``relative_change``; NaN if the map is zero everywhere, or another is not finite."""
         return float(np.max([relative_change(changed, saliency_map) for changed in answers]))
 
 
@@ -95,6 +95,7 @@ def _changed_images(
 ) -> tuple[Explain, ...]:
     pixels = np.frombuffer(data, dtype=np.float32).reshape(shape)
     rng = generator(*rng_key, "max_sensitivity")
-    return tuple(
-        Explain(pixels=pixels + rng.uniform(-radius, radius, shape).astype(np.float32)) for _ in range(samples)
-    )
+    changed = [pixels + rng.uniform(-radius, radius, shape).astype(np.float32) for _ in range(samples)]
+    for image in changed:
+        image.setflags(write=False)  # no explainer may change what the next one sees
+    return tuple(Explain(pixels=image) for image in changed)
