@@ -105,7 +105,7 @@ class Classifier(Runner):
                 class_ids=self.class_ids,
                 target_layer=self.target_layer,
                 batch_size=self.batch_size,
-                precision="bfloat16" if self.precision == "bfloat16" else "float32",
+                precision="float32" if self.computed is self.model else "bfloat16",
                 count=self.count,
             )
         return self._variants[variant]

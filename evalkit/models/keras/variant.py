@@ -21,7 +21,7 @@ def with_new_weights(model: keras.Model, seed: int) -> keras.Model:
 
     Raises:
         ModelError: the model cannot be copied, has no single output layer, or its layer does not say how its weights
-            are initialized.
+            are initialized, or at random.
     """
     try:
         copy = keras.models.clone_model(model, clone_function=_copied, recursive=True)
@@ -31,12 +31,13 @@ def with_new_weights(model: keras.Model, seed: int) -> keras.Model:
     layer = graph.scoring_operations(copy)[-1]
     if not getattr(layer, "weights", None):
         raise ModelError(f"model '{model.name}' has no single output layer with weights; leave out mprt")
-    for position, weight in enumerate(layer.weights):
-        initializer = getattr(layer, f"{weight.name}_initializer", None)
-        if initializer is None:
-            raise ModelError(
-                f"layer '{layer.name}' of model '{model.name}' has no {weight.name}_initializer; leave out mprt"
-            )
+    initializers = [_initializer(model, layer, weight.name) for weight in layer.weights]
+    if not any("seed" in initializer.get_config() for initializer in initializers):
+        raise ModelError(
+            f"layer '{layer.name}' of model '{model.name}' has initializers that draw nothing, so its weights would "
+            "not be random; leave out mprt"
+        )
+    for position, (weight, initializer) in enumerate(zip(layer.weights, initializers, strict=True)):
         weight.assign(_seeded(initializer, seed + position)(weight.shape, dtype=weight.dtype))
     return copy
 
@@ -50,6 +51,15 @@ def assign_weights(copy: keras.Model, model: keras.Model) -> None:
 def _copied(layer: Any) -> Any:  # noqa: ANN401 - a layer or an operator
     # An operator such as x / 255 has no weights.
     return type(layer).from_config(layer.get_config()) if isinstance(layer, keras.layers.Layer) else layer
+
+
+def _initializer(model: keras.Model, layer: Any, name: str) -> Any:  # noqa: ANN401 - a layer, a Keras initializer
+    initializer = getattr(layer, f"{name}_initializer", None)
+    if not isinstance(initializer, keras.initializers.Initializer):
+        raise ModelError(
+            f"layer '{layer.name}' of model '{model.name}' has no {name}_initializer of Keras; leave out mprt"
+        )
+    return initializer
 
 
 def _seeded(initializer: Any, seed: int) -> Any:  # noqa: ANN401 - a Keras initializer
