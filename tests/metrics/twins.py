@@ -249,25 +249,29 @@ def gray_values(saliency_map: Floats, ignore: Bools | None = None) -> npt.NDArra
     return (min_max_scaled(saliency_map, ignore) * 255).astype(np.uint8)
 
 
-def contour_boxes(saliency_map: Floats, threshold: float, largest_only: bool, ignore: Bools | None = None) -> list[Box]:
-    """Boxes of the contours of the map binarized at the threshold, both ends counted; ignored pixels stay below."""
+def contour_boxes(saliency_map: Floats, largest_only: bool, ignore: Bools | None = None) -> list[list[Box]]:
+    """For each threshold the boxes of the binarized map's contours, both ends counted; ignored pixels stay below."""
     height, width = saliency_map.shape
     if is_constant(saliency_map, ignore):
         rows = [row for row, _ in counted_pixels(saliency_map, ignore)]
         columns = [column for _, column in counted_pixels(saliency_map, ignore)]
-        return [(min(columns), min(rows), min(max(columns) + 1, width - 1), min(max(rows) + 1, height - 1))]
+        whole = (min(columns), min(rows), min(max(columns) + 1, width - 1), min(max(rows) + 1, height - 1))
+        return [[whole] for _ in THRESHOLDS]
     gray = gray_values(saliency_map, ignore)
-    binary = np.zeros((height, width), dtype=np.uint8)
-    binary[gray > int(threshold * int(gray.max()))] = 255
-    contours, _ = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
-    contours = list(contours)
-    if largest_only and contours:
-        contours = [max(contours, key=cv2.contourArea)]
-    boxes = []
-    for contour in contours:
-        x, y, w, h = cv2.boundingRect(contour)
-        boxes.append((x, y, min(x + w, width - 1), min(y + h, height - 1)))
-    return boxes
+    found = []
+    for threshold in THRESHOLDS:
+        binary = np.zeros((height, width), dtype=np.uint8)
+        binary[gray > int(threshold * int(gray.max()))] = 255
+        contours, _ = cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+        contours = list(contours)
+        if largest_only and contours:
+            contours = [max(contours, key=cv2.contourArea)]
+        boxes = []
+        for contour in contours:
+            x, y, w, h = cv2.boundingRect(contour)
+            boxes.append((x, y, min(x + w, width - 1), min(y + h, height - 1)))
+        found.append(boxes)
+    return found
 
 
 def box_iou(a: Box, b: Box) -> float:
@@ -299,14 +303,11 @@ def best_share_right(
     scored = [(m, t, i) for m, t, i in zip(maps, truths, ignores, strict=True) if is_finite(m, i) and len(t) > 0]
     if not scored:
         return math.nan
-    shares = []
-    for threshold in THRESHOLDS:
-        right = 0
-        for saliency_map, truth, ignore in scored:
-            if best_iou(contour_boxes(saliency_map, threshold, largest_only, ignore), truth) >= least_iou:
-                right += 1
-        shares.append(right / len(scored))
-    return max(shares)
+    right = [0] * len(THRESHOLDS)
+    for saliency_map, truth, ignore in scored:
+        for at, boxes in enumerate(contour_boxes(saliency_map, largest_only, ignore)):
+            right[at] += best_iou(boxes, truth) >= least_iou
+    return max(right) / len(scored)
 
 
 def max_box_acc_v1(maps: Sequence[Floats], truths: Sequence[Floats], ignores: Sequence[Bools | None]) -> float:
