@@ -39,7 +39,7 @@ def test_the_same_leaderboard_in_two_runs_and_two_batch_sizes(evalkit, tmp_path,
     boards = []
     for number, batch_size in enumerate(("16", "16", "7")):
         done = evalkit(
-            "run", "--limit", "3", "--explainers", "gradcam,occlusion(patch_size=56),edges", "--steps", "7",
+            "run", "--limit", "2", "--explainers", "gradcam,occlusion(patch_size=56),edges", "--steps", "7",
             "--batch-size", batch_size, "--output", str(number), "--format", "json",
         )  # fmt: skip
         assert done.code == 0, done.err

@@ -21,7 +21,7 @@ RUN = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4", "--explainers",
     "gradcam,occlusion(patch_size=8,stride=half),random", "--metrics", "deletion,sparseness", "--output",
 )  # fmt: skip
-N_PHOTOS = 100
+N_PHOTOS = 60
 
 
 @pytest.fixture
