@@ -19,6 +19,14 @@ _ROOT = Path(__file__).resolve().parent.parent
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "real"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk():
+    """Write files without waiting for the disk: no test in this process could see what survives a power failure."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real() -> Path:
     """The folder with the real VGG16 and photos, which is not part of the project."""
