@@ -15,7 +15,7 @@ from PIL import Image
 
 from evalkit.analysis import service as stored
 from evalkit.core.errors import ImageError
-from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.image_set import ImageSource
 from evalkit.explainers.cam import GradCam
 from evalkit.store.database import Database
 
@@ -56,7 +56,7 @@ def test_a_map_with_a_flipped_byte_is_made_again(evalkit, kept, rng, explainer):
     done = evalkit(*RUN, *MORE)
     assert done.code == 0
     for path, data in whole.items():
-        assert f"{path.name}' is damaged; the map is made again" in done.err
+        assert f"{path.name}' is damaged; the map is computed again" in done.err
         assert path.read_bytes() == data
     assert scores(kept / "out") == scores(kept / "both")
 
@@ -70,7 +70,7 @@ def test_a_map_gone_or_cut_short_is_made_again(evalkit, kept, how):
         path.unlink()
     done = evalkit(*RUN, *FIRST)
     assert done.code == 0
-    assert "1 maps are gone or cut short (first: gradcam of photo2.png); they are made again" in done.err
+    assert "1 maps are gone or cut short (first: gradcam of photo2.png); they are computed again" in done.err
     assert path.read_bytes() == whole
     assert scores(kept / "out") == scores(kept / "whole")
 
@@ -268,7 +268,7 @@ def test_a_missing_photo_loses_its_scores_until_it_is_back(evalkit, kept):
 
 
 def test_a_photo_gone_during_the_run_loses_all_scores(evalkit, kept, monkeypatch):
-    whole = ImageSet.read
+    whole = ImageSource.read
 
     def vanishing(self, entry):
         if entry.id == "photo4.png" and len(asked) > 0:
@@ -278,7 +278,7 @@ def test_a_photo_gone_during_the_run_loses_all_scores(evalkit, kept, monkeypatch
 
     asked = []
     with monkeypatch.context() as patched:
-        patched.setattr(ImageSet, "read", vanishing)
+        patched.setattr(ImageSource, "read", vanishing)
         done = evalkit(*RUN, *MORE, "--format", "json")
     assert done.code == 0, done.err
     assert {row[3:] for row in scores(kept / "out") if row[0] == "photo4.png"} == {(None, "file is missing")}
