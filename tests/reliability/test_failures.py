@@ -50,8 +50,8 @@ def failing_once(monkeypatch, owner, name, error, *, at=2):
     ("owner", "method", "cell", "n_lost"),
     [
         (GradCam, "explain", ("gradcam", None), 2),
-        (Deletion, "plan", (None, "deletion"), 1),
-        (Deletion, "integrate", (None, "deletion"), 1),
+        (Deletion, "requests", (None, "deletion"), 1),
+        (Deletion, "score", (None, "deletion"), 1),
         (Sparseness, "score", (None, "sparseness"), 1),
         (PhotoScores, "scores", (None, None), 4),
     ],
