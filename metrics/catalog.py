@@ -138,8 +138,10 @@ def needs_of(metric: Metric) -> tuple[str, ...]:
     case = Case("probe", np.zeros((side, side, 3), np.uint8), (0,), np.array([0.75, 0.25]), 0.75, seed=0)
     needs = [] if metric.unscored_reason(case) is None else ["region"]
     probe = np.arange(side * side, dtype=np.float64).reshape(side, side)
-    requests = metric.requests(probe, replace(case, region=region))
-    needs += [_NEEDS[request.kind] for request in requests]
+    try:
+        needs += [_NEEDS[request.kind] for request in metric.requests(probe, replace(case, region=region))]
+    except Exception:  # a defect of the metric costs its own cells when an image is scored, not the run
+        needs.append("unknown")
     return tuple(dict.fromkeys(needs))
 
 
@@ -152,10 +154,16 @@ def needs_text(metric: Metric) -> str:
     return "+".join(_WORDS[need] for need in needs_of(metric)) or "map"
 
 
-_WORDS = {"region": "map+region", "scores": "perturbation", "maps": "other maps", "models": "changed models"}
+_WORDS = {
+    "region": "map+region",
+    "scores": "perturbation",
+    "maps": "other maps",
+    "models": "changed models",
+    "unknown": "unknown",
+}
 _NEEDS = {"perturbation": "scores", "blend": "scores", "explain": "maps", "explain with": "models"}
 
 
 def needs_scores(metric: Metric) -> bool:
-    """Tell whether a metric's numbers depend on how the model scores perturbed images."""
-    return "scores" in needs_of(metric)
+    """Tell whether a metric's numbers may depend on how the model scores perturbed images."""
+    return not {"scores", "unknown"}.isdisjoint(needs_of(metric))
