@@ -131,14 +131,15 @@ def needs_of(metric: Metric) -> tuple[str, ...]:
     """Return what a metric needs beside the map, as its requests for a small probe show.
 
     ``region``; ``scores`` of perturbed images; ``maps``: others of the same explainer; ``models``: its maps on changed
-    models.
+    models; ``unknown`` where the metric fails on the probe.
     """
     side = _PROBE_SIDE
     region = Region(np.eye(side, dtype=np.bool_), np.array([[0.0, 0.0, side, side]]), exact=True)
     case = Case("probe", np.zeros((side, side, 3), np.uint8), (0,), np.array([0.75, 0.25]), 0.75, seed=0)
-    needs = [] if metric.unscored_reason(case) is None else ["region"]
+    needs: list[str] = []
     probe = np.arange(side * side, dtype=np.float64).reshape(side, side)
     try:
+        needs += [] if metric.unscored_reason(case) is None else ["region"]
         needs += [_NEEDS[request.kind] for request in metric.requests(probe, replace(case, region=region))]
     except Exception:  # a defect of the metric costs its own cells when an image is scored, not the run
         needs.append("unknown")

@@ -34,10 +34,12 @@ def cells(workplace):
 
 
 def failing_once(monkeypatch, owner, name, error, *, at=2):
-    """Let a method raise at its n-th call."""
+    """Let a method raise at its n-th call on an image of the run."""
     whole, calls = getattr(owner, name), []
 
     def broken(*arguments, **named):
+        if any(getattr(argument, "image_id", "") == "probe" for argument in arguments):
+            return whole(*arguments, **named)
         calls.append(1)
         if len(calls) == at:
             raise error
@@ -161,3 +163,17 @@ def test_a_failing_engine_leaves_what_is_known_of_a_photo(evalkit, cells, monkey
         failing_once(patched, PhotoScores, "scores", RuntimeError("no luck"), at=1)
         assert evalkit(*RUN[:-1], "deletion,sparseness,insertion").code == 0
     assert json.loads(path.read_text())["model"] == before
+
+
+def test_a_metric_that_fails_on_everything_costs_its_own_scores(evalkit, cells, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("no luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Deletion, "requests", broken)
+        done = evalkit(*RUN)
+    assert done.code == 0, done.err
+    lost = {key for key, (value, reason) in cells().items() if value is None and "no luck" in (reason or "")}
+    assert {metric for _, _, metric in lost} == {"deletion"}
+    assert evalkit(*RUN).code == 0  # mended: the keys of what was scored did not change
+    assert not any("no luck" in (reason or "") for _, reason in cells().values())

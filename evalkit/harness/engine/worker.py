@@ -226,10 +226,11 @@ class _Photo:
             case = cases[metric.text]
             if problem == _NOT_NUMBERS and case.not_finite:
                 problem = case.not_finite  # the cause, not its consequence
-            if saliency_map is None or problem or metric.unscored_reason(case):
+            if saliency_map is None or problem:
                 continue
             try:
-                requests[metric.text] = tuple(metric.requests(saliency_map, case))
+                if metric.unscored_reason(case) is None:
+                    requests[metric.text] = tuple(metric.requests(saliency_map, case))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:

@@ -119,15 +119,16 @@ class Plan:
             }
         )
 
-    def metric_signature(self, metric: Metric) -> str:
-        """Return a metric's line; one that uses the model's scores also names the score and the target."""
-        return cache_keys.metric_line(metric, self.target_text, self.seed)
+    @cached_property
+    def metric_lines(self) -> dict[str, str]:
+        """Every metric's line by its text; one that uses the model's scores also names the score and the target."""
+        return {metric.text: cache_keys.metric_line(metric, self.target_text, self.seed) for metric in self.metrics}
 
     def signatures(self) -> Signatures:
         """Return every line of the run."""
         return Signatures(
             run=f"{self.protocol} || {self.subject}",
-            metrics={metric.text: self.metric_signature(metric) for metric in self.metrics},
+            metrics=self.metric_lines,
             explainers={explainer.text: explainer.signature for explainer in self.explainers},
         )
 
@@ -157,7 +158,7 @@ class Plan:
     @cached_property
     def score_keys(self) -> dict[tuple[str, str], str]:
         """The keys of all cells of an image, by the texts of explainer and metric: the same for every image."""
-        lines = {metric.text: self.metric_signature(metric) + self._once(metric) for metric in self.metrics}
+        lines = {metric.text: self.metric_lines[metric.text] + self._once(metric) for metric in self.metrics}
         return {
             (explainer, metric): signature.digest(f"{map_key}|{line}", 32)
             for explainer, map_key in self.map_keys.items()

@@ -298,5 +298,5 @@ def test_several_outputs_are_scored_by_summed_probability(make_plan, tiny, photo
     assert result.clean_score == tiny.probabilities(photos[:1])[0][list(outputs)].sum()
     assert [cell.reason for cell in result.cells] == [None, None]  # the first choice is one of the two
     assert plan.target_text.startswith("label(")
-    assert f"|target:{plan.target_text}" in plan.metric_signature(plan.metrics[0])
+    assert f"|target:{plan.target_text}" in plan.metric_lines[plan.metrics[0].text]
     assert replace(plan, target="predicted").target_text == "predicted"
