@@ -359,7 +359,7 @@ def test_fresh_noise_scores_about_0(score_photos):
         assert cells["ByModel", "mprt"] == pytest.approx(0.0, abs=0.1)
 
 
-def test_scores_depend_on_seed_and_content_but_not_on_the_rest_of_the_run(score_photos, tiny_model, photos):
+def test_scores_depend_on_seed_and_content_alone(score_photos, tiny_model, photos):
     plain = score_photos("gradcam", BOTH)
 
     def same(found):
@@ -387,7 +387,7 @@ def test_scores_depend_on_seed_and_content_but_not_on_the_rest_of_the_run(score_
         ("mprt, random_logit, max_sensitivity(samples=2)", 6),
     ],
 )
-def test_passes_are_counted_and_equal_requests_explained_once(metrics, maps, run_photos, photos, counting):
+def test_equal_requests_are_explained_once(metrics, maps, run_photos, photos, counting):
     outcome = run_photos("gradcam, edges", metrics, classifier=counting.classifier, pixels=photos[:1])[0]
     # One clean pass, Grad-CAM's own map, the maps requested; changed models count as the model.
     assert outcome.forward_passes == counting.counts["forward"].numpy() == 1 + 1 + maps

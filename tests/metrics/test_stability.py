@@ -164,7 +164,7 @@ def test_an_explainer_cannot_change_the_noisy_images():
         request.pixels += 1
 
 
-def test_linear_explainer_has_the_sensitivity_worked_out_by_hand(score_photos, photos):
+def test_linear_explainer_by_hand(score_photos, photos):
     Linear.seen.clear()
     found = score_photos([Linear()], "max_sensitivity", pixels=photos[:1], seed=6)[0]["Linear", "max_sensitivity"]
     clean, *noisy = Linear.seen
@@ -188,7 +188,7 @@ def test_all_explainers_get_the_same_noisy_images(score_photos, photos):
     assert cells["Linear", "max_sensitivity"] == cells["Other", "max_sensitivity"]
 
 
-def test_score_depends_on_seed_and_content_but_not_on_the_rest_of_the_run(score_photos, tiny_model, photos):
+def test_score_depends_on_seed_and_content_alone(score_photos, tiny_model, photos):
     explainers, key = "gradcam, edges, random(seed=5)", "max_sensitivity"
     plain = score_photos(explainers, key)
 
@@ -209,7 +209,7 @@ def test_score_depends_on_seed_and_content_but_not_on_the_rest_of_the_run(score_
     assert len({cells["edges", key] for cells in plain}) == 4
 
 
-def test_batch_size_of_occlusion_moves_nothing_but_the_last_digits(score_photos, tiny_model, photos):
+def test_batch_size_of_occlusion_moves_the_last_digits_at_most(score_photos, tiny_model, photos):
     found = [
         score_photos(
             "occlusion(patch_size=8)",
@@ -243,7 +243,7 @@ def test_extremes_by_the_engine(answer, expected, score_photos, photos):
     assert found == (expected if isinstance(expected, str) else pytest.approx(expected, abs=1e-6))
 
 
-def test_explainer_that_fails_on_noise_costs_this_cell_alone(run_photos, photos):
+def test_explainer_that_fails_on_noise_costs_one_cell(run_photos, photos):
     def fail(saliency):
         raise RuntimeError("no luck")
 
@@ -314,7 +314,7 @@ def test_descriptive_metrics_decide_nothing(name):
         find_criterion(name, [METRICS.build("deletion"), METRICS.build(name)])
 
 
-def test_content_of_a_case_is_the_digest_of_the_fitted_pixels(score_photos, photos):
+def test_noise_is_drawn_by_the_digest_of_the_fitted_pixels(score_photos, photos):
     Linear.seen.clear()
     score_photos([Linear()], "max_sensitivity(samples=2)", pixels=photos[:1], seed=9)
     case = case_of(photos[0], seed=9, content=sha256(photos[0].tobytes()).digest())

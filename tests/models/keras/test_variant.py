@@ -167,7 +167,7 @@ def test_bfloat16_variant_sees_the_same_features(make, images):
     )
 
 
-def test_variant_of_a_model_in_mixed_precision_sees_the_same_features(images):
+def test_mixed_precision_variant_sees_the_same_features(images):
     from evalkit.models.keras.graph import TensorAt
 
     policy = keras.config.dtype_policy()
