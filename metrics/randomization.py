@@ -124,7 +124,8 @@ class Mprt(Metric):
 
     Attributes:
         layers: which layers are re-initialized: ``output``.
-        draws_per_map: changed models, 1 to 100; each costs one map. The score is the mean over them.
+        draws_per_map: changed models, 1 to 10; each costs one map, and a copy of the model in memory. The score is the
+            mean over them.
 
     Reference: Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, section 3.
     """
@@ -146,8 +147,8 @@ class Mprt(Metric):
 
     def __post_init__(self) -> None:
         """Check the range."""
-        if not 1 <= self.draws_per_map <= 100:
-            raise ConfigError(f"mprt: draws_per_map={self.draws_per_map} is not allowed; 1 to 100")
+        if not 1 <= self.draws_per_map <= 10:
+            raise ConfigError(f"mprt: draws_per_map={self.draws_per_map} is not allowed; 1 to 10")
 
     def cost(self) -> Cost:
         """Return one map a changed model."""

@@ -407,8 +407,8 @@ def test_passes_are_those_that_the_explainer_declares(explainer, run_photos, pho
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("mprt(draws_per_map=0)", r"mprt: draws_per_map=0 is not allowed; 1 to 100"),
-        ("mprt(draws_per_map=101)", r"mprt: draws_per_map=101 is not allowed; 1 to 100"),
+        ("mprt(draws_per_map=0)", r"mprt: draws_per_map=0 is not allowed; 1 to 10"),
+        ("mprt(draws_per_map=11)", r"mprt: draws_per_map=11 is not allowed; 1 to 10"),
         ("mprt(layers=all)", "layers"),
         ("random_logit(other=best)", "other"),
     ],
