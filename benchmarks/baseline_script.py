@@ -1,4 +1,4 @@
-"""The same job done plainly: tf-explain's maps and RISE's loop, as one would write it in an afternoon."""
+"""A simple script for the same job: tf-explain's maps and RISE's loop, without any optimization."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def curve(
     order: NDArray[np.intp],
     class_index: int,
 ) -> float:
-    """RISE's causal metric: turn pixels in order, ask after each step, integrate."""
+    """RISE's causal metric: change pixels in order, predict after each step, integrate."""
     side = start.shape[0]
     images = [start.copy()]
     for first in range(0, order.size, _STEP_PIXELS):
-        turned = images[-1].copy()
+        changed = images[-1].copy()
         rows, columns = np.unravel_index(order[first : first + _STEP_PIXELS], (side, side))
-        turned[rows, columns] = end[rows, columns]
-        images.append(turned)
+        changed[rows, columns] = end[rows, columns]
+        images.append(changed)
     scores = Quiet(model).predict(np.stack(images), batch_size=16)[:, class_index]
     return float(np.trapezoid(scores) / (len(scores) - 1))
 

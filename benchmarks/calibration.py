@@ -1,8 +1,8 @@
-"""Whether intervals, tests and the patch-size choice err as often as they say: ``python benchmarks/calibration.py``.
+"""Error rates of intervals, tests and the patch-size choice, by simulation: ``python benchmarks/calibration.py``.
 
-Scores are made up, but shaped like ours: bounded, skewed, an image's scores alike under all explainers. For each shape
-the share of the image is set so that the difference of two explainers has the standard deviation seen on real photos.
-What is simulated is the code that runs: ``evalkit.analysis``, with fewer resamples and flips.
+Scores are simulated with the shapes of real ones: bounded, skewed, correlated between explainers on an image. The
+correlation is set so that the difference of two explainers has the standard deviation observed on real photos. The
+tested code is ``evalkit.analysis``, with fewer resamples and flips.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ MARGIN = 0.02
 
 @dataclass(frozen=True)
 class Shape:
-    """How the scores of one metric are distributed.
+    """The distribution of one metric's scores.
 
     Attributes:
-        name: of the metric.
-        spread: standard deviation of the difference of two explainers on one image.
-        quantile: turns uniform numbers into scores.
+        name: the name of the metric.
+        spread: the standard deviation of the difference of two explainers on one image.
+        quantile: the function from uniform numbers to scores.
     """
 
     name: str
@@ -54,13 +54,13 @@ class Shape:
 
     @cached_property
     def likeness(self) -> float:
-        """The share of an image's normal score that all explainers have in common, found by bisection."""
+        """The fraction of an image's normal score that all explainers have in common, by bisection."""
         rng = np.random.default_rng(0)
-        image, one, other = rng.normal(size=(3, 200_000))
+        image, first, second = rng.normal(size=(3, 200_000))
         low, high = 0.0, 1.0
         for _ in range(30):
             middle = (low + high) / 2
-            gap = self._scores(image, one, middle) - self._scores(image, other, middle)
+            gap = self._scores(image, first, middle) - self._scores(image, second, middle)
             low, high = (middle, high) if gap.std() > self.spread else (low, middle)
         return low
 
@@ -80,7 +80,7 @@ class Shape:
 
 
 def _pointing(uniform: Floats) -> Floats:
-    """Return misses and hits, and between them shares of the tied maxima that hit."""
+    """Return misses, hits, and in between the fraction of the tied maxima that hit."""
     between = np.clip((uniform - 0.12) / 0.18, 0.0, 1.0)
     return np.round(between * 4) / 4
 
@@ -100,25 +100,25 @@ def rate(errors: int, trials: int) -> dict[str, float]:
 
 
 def coverage(trials: int, seed: int) -> Iterator[dict[str, object]]:
-    """Yield how often the interval of a mean holds the true mean."""
+    """Yield how often the interval of a mean contains the true mean."""
     for shape in SHAPES:
         for n_images in COVERAGE_AT:
-            held = said = 0
+            covered = bounded = 0
             widths = []
             for block in range(-(-trials // 100)):
                 rng = generator(seed, "coverage", shape.name, n_images, block)
-                # Every column is a set of photos of its own.
+                # Each column is an independent set of photos.
                 values = np.stack([shape.draw(rng, n_images, 1)[:, 0] for _ in range(100)], axis=1)
-                for found in bca_means(values, resample_counts(rng, n_images, RESAMPLES)):
-                    if found.low is not None and found.high is not None:
-                        said += 1
-                        held += found.low <= shape.mean <= found.high
-                        widths.append(found.high - found.low)
+                for result in bca_means(values, resample_counts(rng, n_images, RESAMPLES)):
+                    if result.low is not None and result.high is not None:
+                        bounded += 1
+                        covered += result.low <= shape.mean <= result.high
+                        widths.append(result.high - result.low)
             yield {
                 "metric": shape.name,
                 "n": n_images,
-                **rate(held, said),
-                "blank": 1 - said / (100 * -(-trials // 100)),
+                **rate(covered, bounded),
+                "blank": 1 - bounded / (100 * -(-trials // 100)),
                 "width": float(np.mean(widths)),
             }
 
@@ -131,8 +131,8 @@ def family_wise(trials: int, seed: int, n_explainers: int) -> Iterator[dict[str,
             for trial in range(trials):
                 rng = generator(seed, "family", shape.name, n_images, trial)
                 flips, exact = sign_flips(rng, n_images, FLIPS)
-                found = compare_means(shape.draw(rng, n_images, n_explainers), flips, exact=exact)
-                wrong += bool((found.p_values < ALPHA).any())
+                result = compare_means(shape.draw(rng, n_images, n_explainers), flips, exact=exact)
+                wrong += bool((result.p_values < ALPHA).any())
             yield {"metric": shape.name, "n": n_images, "explainers": n_explainers, **rate(wrong, trials)}
 
 
@@ -148,21 +148,30 @@ def power(trials: int, seed: int, n_explainers: int) -> Iterator[dict[str, objec
                     loss = np.zeros(n_explainers)
                     loss[1] = difference
                     scores = shape.worsen(rng, shape.draw(rng, n_images, n_explainers), loss)
-                    found = compare_means(scores, flips, exact=exact)
-                    seen += found.p_values[0] < ALPHA and found.differences[0] > 0  # the pair (0, 1)
+                    result = compare_means(scores, flips, exact=exact)
+                    seen += result.p_values[0] < ALPHA and result.differences[0] > 0  # the pair (0, 1)
                 yield {"metric": shape.name, "n": n_images, "difference": difference, **rate(seen, trials)}
 
 
 def _sweep(passes: tuple[int, ...]) -> list[ExplainerFacts]:
     return [
         ExplainerFacts(
-            f"occlusion(patch_size={at})", "occlusion", {"patch_size": at, "stride": at}, False, one, one, "", 1.0, 1
+            f"occlusion(patch_size={size})",
+            "occlusion",
+            {"patch_size": size, "stride": size},
+            False,
+            n_passes,
+            n_passes,
+            "",
+            1.0,
+            1,
         )
-        for at, one in enumerate(passes, start=1)
+        for size, n_passes in enumerate(passes, start=1)
     ]
 
 
-# True losses to the best, the dearest size first. The cheap ones lose a little more than the margin: the hardest case.
+# True losses to the best, the most expensive size first; cheap sizes lose a little more than the margin: the hardest
+# case.
 LOSSES = {
     "one best, five just too bad": (0.0, *(MARGIN + 0.001,) * 5),
     "a ladder": (0.0, 0.005, 0.012, 0.021, 0.03, 0.06),
@@ -182,12 +191,12 @@ def choices(trials: int, seed: int) -> Iterator[dict[str, object]]:
                 for trial in range(trials):
                     rng = generator(seed, "choice", scenario, shape.name, n_images, trial)
                     scores = shape.worsen(rng, shape.draw(rng, n_images, len(passes)), np.array(losses))
-                    found = choose_patch_size(
+                    result = choose_patch_size(
                         sweep, scores, Criterion(shape.name, "higher", 1.0, MARGIN), seed=trial, n_resamples=RESAMPLES
                     )
-                    if found is not None and found.decided:
+                    if result is not None and result.decided:
                         decided += 1
-                        wrong += losses[found.patch_size - 1] > MARGIN
+                        wrong += losses[result.patch_size - 1] > MARGIN
                 yield {
                     "scenario": scenario,
                     "metric": shape.name,
@@ -203,16 +212,16 @@ def show(title: str, rows: list[dict[str, object]], console: Console) -> None:
     for key in rows[0]:
         table.add_column(key, justify="left" if key in ("metric", "scenario") else "right")
     for row in rows:
-        table.add_row(*(f"{one:.3f}" if isinstance(one, float) else str(one) for one in row.values()))
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
     console.print(table)
 
 
 def main() -> None:
-    """Simulate, print, and say whether every bar holds."""
+    """Simulate, print, and report which limits are not met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=500, help="simulated runs a cell (default: 500)")
+    parser.add_argument("--trials", type=int, default=500, help="simulated runs per cell (default: 500)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--explainers", type=int, default=8, help="in a family (default: 8)")
+    parser.add_argument("--explainers", type=int, default=8, help="explainers in a family (default: 8)")
     parser.add_argument("--only", choices=("coverage", "family", "power", "choice"))
     parser.add_argument("--json", help="write every row to this file")
     given = parser.parse_args()
@@ -223,32 +232,32 @@ def main() -> None:
         "power": ("Power: a true difference is marked, all pairs corrected", power),
         "choice": ("Patch size: decided, and truly losing more than the margin (at most 5 % wanted)", choices),
     }
-    found: dict[str, list[dict[str, object]]] = {}
+    result: dict[str, list[dict[str, object]]] = {}
     for key, (title, simulate) in parts.items():
         if given.only in (None, key):
             extra = (given.explainers,) if key in ("family", "power") else ()
-            found[key] = list(simulate(given.trials, given.seed, *extra))  # type: ignore[operator]
-            show(title, found[key], console)
+            result[key] = list(simulate(given.trials, given.seed, *extra))  # type: ignore[operator]
+            show(title, result[key], console)
     if given.json:
         with open(given.json, "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump(found, file, indent=1)
-    failures = list(missed(found))
+            json.dump(result, file, indent=1)
+    failures = list(missed(result))
     for line in failures:
         print(line)
     sys.exit(1 if failures else 0)
 
 
-def missed(found: dict[str, list[dict[str, object]]]) -> Iterator[str]:
-    """Yield what does not hold."""
-    for row in found.get("coverage", []):
+def missed(result: dict[str, list[dict[str, object]]]) -> Iterator[str]:
+    """Yield a line for each limit that is not met."""
+    for row in result.get("coverage", []):
         if row["n"] == 50 and row["rate"] < 0.92:  # type: ignore[operator]
             yield f"coverage below 92 %: {row}"
-    for row in found.get("family", []):
-        # Scores of few values cannot reach 5 % with few photos: there the test is on the safe side.
+    for row in result.get("family", []):
+        # Scores with few distinct values cannot reach 5 % with few photos: the test is conservative there.
         too_few = row["high"] < 0.05 and row["metric"] != "pointing"  # type: ignore[operator]
         if row["low"] > 0.05 or too_few:  # type: ignore[operator]
             yield f"family-wise error is not consistent with 5 %: {row}"
-    for row in found.get("choice", []):
+    for row in result.get("choice", []):
         if row["low"] > 0.05:  # type: ignore[operator]
             yield f"decided choices are wrong too often: {row}"
 

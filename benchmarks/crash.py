@@ -1,9 +1,8 @@
-"""Kill a run again and again and see whether anything is lost: ``python benchmarks/crash.py``.
+"""Kill a run many times and check that nothing is lost: ``python benchmarks/crash.py``.
 
-A run over small photos is killed (SIGKILL) at random moments after it began to compute, and begun again each time,
-until it has been killed often enough; then it is let finish. Its scores and maps must be those of a run that nobody
-touched, bit for bit, and no photo may have been computed twice but the one in hand when a process was killed. Exits
-with 1 otherwise.
+A run over small photos is killed (SIGKILL) at random moments after it began to compute, and repeated each time; after
+the last kill it finishes. Its scores and maps must equal those of an uninterrupted run bit for bit, and only the photos
+in progress at a kill may be computed twice. Exits with 1 otherwise.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def make_photos(folder: Path, count: int) -> None:
 
 
 def begin(folder: Path, output: str) -> subprocess.Popen[bytes]:
-    """Begin, or go on with, the run into one folder."""
+    """Start or resume the run in one folder."""
     return subprocess.Popen(
         [sys.executable, "-c", CHILD, *ARGUMENTS, "--output", output],
         cwd=folder,
@@ -78,14 +77,14 @@ def begin(folder: Path, output: str) -> subprocess.Popen[bytes]:
 
 
 def starts(folder: Path, output: str) -> list[tuple[str, str]]:
-    """Return which process began which photo, in order."""
+    """Return the pairs of process and photo that it began, in order."""
     log = folder / f"{output}.log"
     lines = log.read_text().splitlines() if log.exists() else []
     return [(process, photo) for process, _, photo in (line.partition(" ") for line in lines)]
 
 
 def kill_once(folder: Path, output: str, delay_s: float) -> bool:
-    """Go on with a run and kill it so long after its first photo; False if it finished before."""
+    """Resume a run and kill it ``delay_s`` after its first photo; False if it finished before."""
     before, child = len(starts(folder, output)), begin(folder, output)
     while child.poll() is None and len(starts(folder, output)) == before:
         time.sleep(0.01)
@@ -98,7 +97,7 @@ def kill_once(folder: Path, output: str, delay_s: float) -> bool:
 
 
 def contents(run: Path) -> dict[str, object]:
-    """Return every score and every map's sum."""
+    """Return all scores, and the checksums of all maps."""
     database = sqlite3.connect(run / "results.sqlite")
     columns = "image_id, explainer, metric, value, reason, hex(statistics), key"
     scores = database.execute(f"SELECT {columns} FROM scores ORDER BY 1, 2, 3").fetchall()  # noqa: S608 - ours
@@ -108,19 +107,19 @@ def contents(run: Path) -> dict[str, object]:
 
 
 def computed_twice(begun: list[tuple[str, str]]) -> tuple[int, int]:
-    """Return how many photos were begun again, and how many of these no process had in hand when it was killed."""
+    """Return how many photos were computed again, and how many of these were not in progress at a kill."""
     last = {process: photo for process, photo in begun}  # noqa: C416 - the last one of each process stays
-    in_hand = Counter(last.values())
+    in_progress = Counter(last.values())
     again = {photo: count - 1 for photo, count in Counter(photo for _, photo in begun).items() if count > 1}
-    return sum(again.values()), sum(max(count - in_hand[photo], 0) for photo, count in again.items())
+    return sum(again.values()), sum(max(count - in_progress[photo], 0) for photo, count in again.items())
 
 
 def main() -> None:
-    """Kill, go on, compare."""
+    """Kill, resume, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--photos", type=int, default=1200)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the moments")
     given = parser.parse_args()
     moments = generator(given.seed, "kills").uniform(0, LONGEST_S, given.kills)
     with tempfile.TemporaryDirectory() as name:
@@ -139,7 +138,8 @@ def main() -> None:
         left = sorted(str(path.relative_to(folder)) for path in folder.glob("killed/.partial*"))
         finished = json.loads((folder / "killed" / "manifest.json").read_text())["finished"] is not None
     print(
-        f"{kills} kills over {given.photos} photos; {again} photos computed twice, {needlessly} of them not in hand; "
+        f"{kills} kills over {given.photos} photos; {again} photos computed twice, "
+        f"{needlessly} of them not in progress; "
         f"{n_scores} scores and their maps {'identical' if same else 'DIFFERENT'}; left behind: {left or 'nothing'}"
     )
     sys.exit(0 if same and finished and not needlessly and not left and kills == given.kills else 1)

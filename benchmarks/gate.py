@@ -1,7 +1,7 @@
-"""How often the gate cries wolf, and how often it misses: ``python benchmarks/gate.py``.
+"""How often the gate raises false alarms, and how often it misses: ``python benchmarks/gate.py``.
 
 Simulated baselines and runs: a family of 24 (8 explainers, 3 metrics), the paired differences of each image normal with
-a given standard deviation. What is simulated is the gate that runs, with fewer flips.
+a given standard deviation. The tested code is the gate itself, with fewer flips.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def simulated(rng: np.random.Generator, n_images: int, spread: float, worse: flo
     changes[:, 0] -= worse
     before = np.full(n_images, 0.5)
     family = [
-        paired_scores((f"explainer{at}", "gain"), "higher", before, before + changes[:, at], TOLERANCE)
-        for at in range(CELLS)
+        paired_scores((f"explainer{index}", "gain"), "higher", before, before + changes[:, index], TOLERANCE)
+        for index in range(CELLS)
     ]
     return verdicts(family, 0.05, DRAWS)
 
@@ -46,7 +46,7 @@ def rate(hits: int, trials: int) -> str:
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=200, help="simulated checks a row (default: 200)")
+    parser.add_argument("--trials", type=int, default=200, help="simulated checks per row (default: 200)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write every row to this file")
     given = parser.parse_args()
@@ -54,7 +54,7 @@ def main() -> None:
     for spread in SPREADS:
         alarms = caught = 0
         reached = {0.0: 0, WORSE: 0}
-        asked = {0.0: 0, WORSE: 0}
+        inconclusive = {0.0: 0, WORSE: 0}
         for trial in range(given.trials):
             rng = generator(given.seed, "gate", str(spread), trial)
             alarms += any(cell.verdict == "regressed" for cell in simulated(rng, 100, spread, 0.0))
@@ -62,16 +62,19 @@ def main() -> None:
             for worse in reached:
                 first = simulated(rng, 30, spread, worse)[0]
                 if first.verdict == "inconclusive" and first.n_wanted:
-                    asked[worse] += 1
+                    inconclusive[worse] += 1
                     reached[worse] += simulated(rng, first.n_wanted, spread, worse)[0].verdict != "inconclusive"
-        without, with_one = (rate(reached[worse], asked[worse]) if asked[worse] else "never asked" for worse in reached)
+        without, with_one = (
+            rate(reached[worse], inconclusive[worse]) if inconclusive[worse] else "never inconclusive"
+            for worse in reached
+        )
         rows.append(
             {
                 "spread": f"{spread:.2f}",
                 "false alarms, n = 100": rate(alarms, given.trials),
                 f"worse by {WORSE}, n = 100: caught": rate(caught, given.trials),
-                "asked for n: reached, no difference": without,
-                f"asked for n: reached, {WORSE} worse": with_one,
+                "decided at the n wanted, no difference": without,
+                f"decided at the n wanted, {WORSE} worse": with_one,
             }
         )
     table = Table(title=f"the gate, {CELLS} cells, tolerance {TOLERANCE.amount}, percent [95 %]", box=None)

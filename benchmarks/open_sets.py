@@ -1,7 +1,7 @@
-"""How long opening a large COCO JSON or CSV manifest takes, in how much memory: ``python benchmarks/open_sets.py``.
+"""Time and memory to open a large COCO JSON or CSV manifest: ``python benchmarks/open_sets.py``.
 
-Writes both with 50,000 entries (photos that do not exist: none may be read), and opens each in a process of its own.
-The processor's own seconds are printed too: on a machine that is shared, they say more than the clock.
+Writes both with 50,000 entries, whose photos do not exist because none may be read, and opens each in a separate
+process. CPU seconds are printed too; on a shared machine they are more reliable than wall time.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from time import perf_counter, process_time
 
 from evalkit.datasets.open import open_image_set
 
-CORNERS = 30  # of each outline, as COCO has on average
+CORNERS = 30  # per outline, COCO's average
 
 
 def write_coco(path: Path, count: int) -> None:
-    """Write as many photos, each with one outlined object."""
+    """Write ``count`` photos, each with one outlined object."""
     outline = [round(100.5 + 3.37 * (corner % 17), 2) for corner in range(2 * CORNERS)]
     document = {
         "images": [
@@ -52,13 +52,13 @@ def write_coco(path: Path, count: int) -> None:
 
 
 def write_csv(path: Path, count: int) -> None:
-    """Write as many photos, each with one box."""
+    """Write ``count`` photos, each with one box."""
     rows = [f"photos/{number:012d}.jpg,{number % 1000},class {number % 1000},10,20,300,400" for number in range(count)]
     path.write_text("\n".join(["image,class_index,label,x0,y0,x1,y1", *rows]) + "\n", encoding="utf-8")
 
 
 def opened(path: Path) -> dict[str, float]:
-    """Open a set in this process; return entries, seconds by the clock and of the processor, and the most MB."""
+    """Open a set in this process; return entries, wall seconds, CPU seconds and peak memory in MB."""
     start, start_busy = perf_counter(), process_time()
     images = open_image_set(path)
     return {
@@ -70,16 +70,16 @@ def opened(path: Path) -> dict[str, float]:
 
 
 def measure(count: int) -> dict[str, dict[str, float]]:
-    """Write and open both kinds; return what each took."""
-    found = {}
+    """Write and open both kinds; return the measurements."""
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, write in (("large.json", write_coco), ("large.csv", write_csv)):
             path = Path(folder) / name
             write(path, count)
             command = [sys.executable, __file__, "--open", str(path)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found[name] = json.loads(done.stdout)
-    return found
+            results[name] = json.loads(done.stdout)
+    return results
 
 
 def main() -> None:
@@ -93,8 +93,8 @@ def main() -> None:
         return
     for name, facts in measure(arguments.count).items():
         print(
-            f"{name}: {facts['entries']:.0f} entries in {facts['seconds']:.1f} s ({facts['busy']:.1f} s of the "
-            f"processor), {facts['megabytes']:.0f} MB at most"
+            f"{name}: {facts['entries']:.0f} entries in {facts['seconds']:.1f} s ({facts['busy']:.1f} s of "
+            f"CPU time), {facts['megabytes']:.0f} MB at most"
         )
 
 

@@ -1,8 +1,8 @@
-"""Two run folders cell by cell: ``python benchmarks/same_numbers.py BEFORE AFTER``.
+"""Comparison of two run folders, cell by cell: ``python benchmarks/same_numbers.py BEFORE AFTER``.
 
 Compares every score, statistic, reason and curve bit for bit, matched by image, explainer and metric, and every map's
-array; prints what differs, and exits with 1 if anything does. Keys, times and signatures may differ. Run both with one
-machine, precision, batch size and number of threads.
+array; prints the differences, and exits with 1 if there are any. Keys, times and signatures may differ. Run both on
+one machine, with one precision, batch size and number of threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Texts of explainers, metrics and reasons of older versions that read differently now; older to newer.
+# Older texts of explainers, metrics and reasons, and their present ones.
 RENAMES: dict[str, str] = {}
 _SHOWN = 20
 
@@ -44,7 +44,8 @@ def differences(before: Path, after: Path, renames: dict[str, str]) -> Iterator[
             elif old[cell] != new[cell]:
                 yield f"{table}: {cell}: {_shown(old[cell])} before, {_shown(new[cell])} after"
     old, new = (
-        cells_of(one, "maps", "image_id, explainer, file", table) for one, table in ((before, renames), (after, {}))
+        cells_of(folder, "maps", "image_id, explainer, file", table)
+        for folder, table in ((before, renames), (after, {}))
     )
     for cell in sorted(old.keys() | new.keys()):
         if cell not in old or cell not in new:
@@ -60,15 +61,15 @@ def _shown(values: tuple[object, ...]) -> str:
 
 
 def main() -> None:
-    """Print what differs."""
+    """Print the differences."""
     parser = argparse.ArgumentParser(prog="python benchmarks/same_numbers.py", description=__doc__)
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--rename", action="append", default=[], metavar="OLD=>NEW", help="one more renamed text")
     given = parser.parse_args()
-    renames = RENAMES | dict(one.split("=>", 1) for one in given.rename)
-    found = list(differences(given.before, given.after, renames))
-    for line in found[:_SHOWN]:
+    renames = RENAMES | dict(pair.split("=>", 1) for pair in given.rename)
+    lines = list(differences(given.before, given.after, renames))
+    for line in lines[:_SHOWN]:
         print(line)
     counts = {
         table: len(cells_of(given.after, table, columns, {}))
@@ -78,8 +79,8 @@ def main() -> None:
             ("maps", "image_id, explainer, file"),
         )
     }
-    print(f"{len(found)} differences in {', '.join(f'{count} {table}' for table, count in counts.items())}")
-    sys.exit(1 if found else 0)
+    print(f"{len(lines)} differences in {', '.join(f'{count} {table}' for table, count in counts.items())}")
+    sys.exit(1 if lines else 0)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Plan, run and resume over very many photos: ``python benchmarks/scaling.py``.
 
-Tiny photos, controls only, so that what is measured is the harness: seconds until the first photo is computed, memory
-as photos go by, and seconds to find out that a finished run lacks nothing. Each command is a process of its own;
-importing TensorFlow is measured apart.
+Tiny photos and controls only, so that the harness is measured: seconds to the first computed photo, memory during the
+run, and seconds to repeat a finished run. Each command is a separate process; importing TensorFlow is measured
+separately.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ def make_photos(folder: Path, count: int) -> None:
     """Write a model and labelled photos of noise, each with a box."""
     lines = ["image,class_index,label,x0,y0,x1,y1"]
     for number in range(count):
-        place = folder / "photos" / f"{number // 1000:03d}"
-        place.mkdir(parents=True, exist_ok=True)
+        subfolder = folder / "photos" / f"{number // 1000:03d}"
+        subfolder.mkdir(parents=True, exist_ok=True)
         pixels = generator(0, "many", number).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(place / f"{number}.png")
+        Image.fromarray(pixels).save(subfolder / f"{number}.png")
         lines.append(f"photos/{number // 1000:03d}/{number}.png,{number % 3},class{number % 3},3,3,10,12")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     subprocess.run([sys.executable, "-c", MODEL], cwd=folder, check=True, capture_output=True)
 
 
 def go(folder: Path) -> dict[str, object]:
-    """Run the command once, in a process of its own."""
+    """Run the command once, in a separate process."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [sys.executable, "-c", CHILD], cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
@@ -96,10 +96,10 @@ def main() -> None:
     for header in ("what", "measured"):
         table.add_column(header)
     table.add_row("importing TensorFlow", f"{first['imported']:.1f} s")
-    table.add_row("from then to the first photo computed", f"{first['first_photo']:.1f} s")
+    table.add_row("from import to the first photo computed", f"{first['first_photo']:.1f} s")
     table.add_row("whole run and its analysis", f"{first['whole']:.0f} s")
     table.add_row("memory at the first photo, halfway, at the end", " / ".join(
-        f"{one:.0f}" for one in (memory[0], memory[len(memory) // 2], memory[-1])) + " MB")  # fmt: skip
+        f"{size:.0f}" for size in (memory[0], memory[len(memory) // 2], memory[-1])) + " MB")  # fmt: skip
     table.add_row("repeating the finished run", f"{again['whole']:.1f} s, {again['photos']} photos computed")
     Console(width=100).print(table)
 

@@ -1,7 +1,7 @@
-"""How long the first and the next ``show`` of a large run take: ``python benchmarks/show.py``.
+"""Time of the first and of later ``show`` commands of a large run: ``python benchmarks/show.py``.
 
-Writes a run folder of made-up scores, 2,000 images x 30 explainers x 15 metrics (every metric of ``list metrics``, and
-more steps of some), and asks ``python -m evalkit show`` for it twice, each in a process of its own.
+Writes a run folder of simulated scores, 2,000 images x 30 explainers x all metrics of ``list metrics`` and two more,
+and runs ``python -m evalkit show`` on it three times, each in a separate process.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ UNSCORED_SHARE = 0.05
 
 
 def explainers(count: int) -> list[ExplainerFacts]:
-    """Describe occlusions of all sizes at two strides, four controls, and as many others as are wanted."""
-    found = [
+    """Return the facts of occlusion at all sizes and two strides, of four controls, and of Grad-CAM on other layers."""
+    facts = [
         ExplainerFacts(
             f"occlusion(patch_size={size}, stride={stride})",
             "occlusion",
@@ -54,21 +54,21 @@ def explainers(count: int) -> list[ExplainerFacts]:
         for size in SIZES
         for stride in (size, size // 2)
     ]
-    found += [
+    facts += [
         ExplainerFacts(name, name, {}, True, None, 0, "no pass", 1.0, 1)
         for name in ("uniform", "random", "center", "edges")
     ]
-    found += [
+    facts += [
         ExplainerFacts(
             f"gradcam(layer=block{index})", "gradcam", {"layer": f"block{index}"}, False, None, 1, "full pass"
         )
-        for index in range(count - len(found))
+        for index in range(count - len(facts))
     ]
-    return found[:count]
+    return facts[:count]
 
 
 def statistics(metric: Metric, rng: np.random.Generator, better: float) -> np.ndarray:
-    """Make up what one image adds to a score of the whole set."""
+    """Simulate the statistics of one image for a set-level metric."""
     if metric.name == "pxap":
         return np.concatenate([rng.poisson(20 + 20 * better, 256), rng.poisson(180, 256)]).astype(np.float64)
     length = {"max_box_acc_v1": 100, "max_box_acc_v2": 300}[metric.name]
@@ -76,7 +76,7 @@ def statistics(metric: Metric, rng: np.random.Generator, better: float) -> np.nd
 
 
 def fill(folder: Path, n_images: int, n_explainers: int) -> None:
-    """Write a finished run of made-up scores."""
+    """Write a finished run of simulated scores."""
     rng = np.random.default_rng(0)
     metrics: list[Metric] = [METRICS.build(text, steps=28) for text in (*DEFAULT_METRICS, *MORE)]
     described = explainers(n_explainers)
@@ -85,20 +85,25 @@ def fill(folder: Path, n_images: int, n_explainers: int) -> None:
     database = Database(folder / "results.sqlite", create=True)
     with database:
         database.plan_images(
-            [ImageRow(one, at, at % 10, "", 1, 1, "", f"{at}", None, 0, 0, 0.9, "", 0.2) for at, one in enumerate(ids)]
+            [
+                ImageRow(
+                    image_id, position, position % 10, "", "", 1, 1, "", f"{position}", None, 0, 0, 0.9, 1, "", 0.2
+                )
+                for position, image_id in enumerate(ids)
+            ]
         )
         for image_id in ids:
             wrong = rng.random() < UNSCORED_SHARE
             rows = []
-            for place, explainer in enumerate(described):
+            for number, explainer in enumerate(described):
                 for metric in metrics:
                     value, reason, numbers = None, None, None
                     if metric.set_level:
-                        numbers = statistics(metric, rng, place / n_explainers)
+                        numbers = statistics(metric, rng, number / n_explainers)
                     elif wrong and needs_scores(metric):
                         reason = "misclassified"
                     else:
-                        value = float(rng.beta(2 + place / 10, 2))
+                        value = float(rng.beta(2 + number / 10, 2))
                     rows.append(ScoreRow(image_id, explainer.text, metric.text, value, reason, numbers, "k"))
             database.put_scores(rows)
         database.touch()
@@ -108,14 +113,14 @@ def fill(folder: Path, n_images: int, n_explainers: int) -> None:
         schema_version=SCHEMA_VERSION,
         signature=Signatures(
             run="made up",
-            metrics={one.text: one.signature for one in metrics},
-            explainers={one.text: one.text for one in described},
+            metrics={metric.text: metric.signature for metric in metrics},
+            explainers={explainer.text: explainer.text for explainer in described},
         ),
         model=ModelFacts("made-up", "0" * 64, "none", (224, 224), 10, None, "float32", 0.95, int(0.95 * n_images)),
         data=DataFacts("made-up", "arrays", n_images, n_regions=n_images, fingerprint="0" * 64),
         settings=Settings(target="label", geometry="squash", steps=28, seed=0, batch_size=32, limit=None),
         explainers=tuple(described),
-        metrics=tuple(one.text for one in metrics),
+        metrics=tuple(metric.text for metric in metrics),
         versions={},
         created=now,
         finished=now,
@@ -131,28 +136,28 @@ def show(folder: Path) -> dict[str, float]:
     process = subprocess.Popen(
         [sys.executable, "-m", "evalkit", "show", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    said = process.stdout.read() if process.stdout else b""
+    output = process.stdout.read() if process.stdout else b""
     _, status, usage = os_wait(process)
     if status:
-        raise SystemExit(said.decode())
-    return {"seconds": perf_counter() - before, "peak_mb": usage.ru_maxrss / 1024, "lines": said.count(b"\n")}
+        raise SystemExit(output.decode())
+    return {"seconds": perf_counter() - before, "peak_mb": usage.ru_maxrss / 1024, "lines": output.count(b"\n")}
 
 
 def os_wait(process: subprocess.Popen[bytes]) -> tuple[int, int, resource.struct_rusage]:
-    """Wait for a process and return what it used."""
+    """Wait for a process and return its resource usage."""
     import os
 
     return os.wait4(process.pid, 0)
 
 
 def main() -> None:
-    """Fill a folder, show it twice, print both."""
+    """Write a run folder, show it three times, and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--explainers", type=int, default=30)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "run"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "run"
         fill(folder, given.images, given.explainers)
         size = (folder / "results.sqlite").stat().st_size / 1e6
         n_metrics = len(METRICS.names()) + len(MORE)

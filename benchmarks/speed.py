@@ -1,7 +1,7 @@
-"""How many times faster evalkit is than other ways of doing the same: ``python benchmarks/speed.py --json FILE``.
+"""Speed of evalkit as ratios to other ways of doing the same job: ``python benchmarks/speed.py --json FILE``.
 
-VGG16 with its full top and random weights: times do not depend on what the weights are. About half an hour on two
-cores. Every figure is a ratio of medians of runs in turns in this one process; nothing else should be running.
+VGG16 with its full top and random weights, because times do not depend on the weights. About half an hour on two cores.
+Every figure is a ratio of medians; the two ways run in turns in this process. Nothing else should be running.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SIZES = (16, 32, 40, 56)
 
 
 def vgg16() -> keras.Model:
-    """Full VGG16, the same random weights each time."""
+    """Return the full VGG16 with fixed random weights."""
     keras.utils.set_random_seed(0)
     return keras.applications.VGG16(weights=None)
 
@@ -61,19 +61,19 @@ def windowed(classifier: Classifier, repeats: int) -> Iterator[Ratio]:
         places = list(product(rows.tolist(), columns.tolist()))
         by_full = lambda: full.in_full(photo, black, places, patch_size)  # noqa: B023, E731
         by_windows = lambda: full.logits(photo, black, rows, columns, patch_size)  # noqa: B023, E731
-        expected, found = by_full(), by_windows()
-        apart = float(np.abs(found - expected).max() / np.ptp(expected))
+        expected, result = by_full(), by_windows()
+        difference = float(np.abs(result - expected).max() / np.ptp(expected))
         yield ratio(
             f"occlusion {patch_size}/{stride}, {len(places)} positions",
             (f"full pass, {classifier.precision}", by_full),
             ("windowed", by_windows),
             repeats,
-            f"logits apart by {apart:.0e} of their range",
+            f"logits differ by {difference:.0e} of their range",
         )
 
 
 def against_tf_explain(classifier: Classifier, repeats: int) -> Ratio:
-    """The same 196 positions by the library, which runs the model as the user has it."""
+    """The same 196 positions by tf-explain, which runs the user's model."""
     photo = make_scene(0, 0).pixels
     explainer, prepared = EXPLAINERS.build("occlusion(patch_size=16)"), classifier.preprocessed(photo[None])[0]
     return ratio(
@@ -85,7 +85,7 @@ def against_tf_explain(classifier: Classifier, repeats: int) -> Ratio:
 
 
 def against_bare_model(classifier: Classifier, repeats: int) -> Ratio:
-    """Deletion, insertion and gain of eight maps against the compiled model on as many images that lie ready."""
+    """Deletion, insertion and gain of eight maps against the compiled model on as many prepared images."""
     photo, rng = make_scene(0, 0).pixels, np.random.default_rng(0)
     metrics = [METRICS.build(name) for name in ("deletion", "insertion", "symmetric_relevance_gain")]
     maps = [rng.random((SIDE, SIDE)).astype(np.float32) for _ in range(8)]
@@ -93,31 +93,35 @@ def against_bare_model(classifier: Classifier, repeats: int) -> Ratio:
     case = Case("scene", photo, (0,), scores, float(scores[0]))
 
     def score() -> None:
-        requests = [request for one in maps for metric in metrics for request in metric.requests(one, case)]
+        requests = [
+            request for saliency_map in maps for metric in metrics for request in metric.requests(saliency_map, case)
+        ]
         PhotoScores(classifier, photo, 0, case.clean_score).scores(requests)
 
     before = classifier.passes
     score()
-    asked = classifier.passes - before
+    n_images = classifier.passes - before
     batch = tf.constant(np.stack([photo] * classifier.batch_size).astype(np.float32))
 
     def bare() -> None:
-        for _ in range(asked // classifier.batch_size):
+        for _ in range(n_images // classifier.batch_size):
             classifier._logits(batch).numpy()
-        if asked % classifier.batch_size:
-            classifier._logits(batch[: asked % classifier.batch_size]).numpy()
+        if n_images % classifier.batch_size:
+            classifier._logits(batch[: n_images % classifier.batch_size]).numpy()
 
-    found = ratio(
-        f"deletion, insertion and gain of 8 maps, {asked} images",
+    result = ratio(
+        f"deletion, insertion and gain of 8 maps, {n_images} images",
         (f"bare compiled model, {classifier.precision}", bare),
         ("evalkit", score),
         repeats,
     )
-    return Ratio(**{**vars(found), "note": f"{found.fast_seconds / found.slow_seconds - 1:+.1%} over the bare model"})
+    return Ratio(
+        **{**vars(result), "note": f"{result.fast_seconds / result.slow_seconds - 1:+.1%} over the bare model"}
+    )
 
 
 def whole_job(classifier: Classifier, n_photos: int) -> Ratio:
-    """All explainers and metrics on a few photos, against the plain script; one run each."""
+    """All explainers and metrics on a few photos, against the simple script; one run each."""
     photos = np.stack([make_scene(0, index).pixels for index in range(n_photos)])
     targets = classifier.probabilities(photos).argmax(axis=1)
     texts = [
@@ -139,8 +143,8 @@ def whole_job(classifier: Classifier, n_photos: int) -> Ratio:
         plan = Plan(
             images, ModelRecipe.live(classifier), explainers, metrics, "label", "squash", steps=28, seed=0, limit=None
         )
-        with tempfile.TemporaryDirectory() as place:
-            folder = RunFolder.write(Path(place) / "run", fresh=False)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = RunFolder.write(Path(temporary) / "run", fresh=False)
             compute(plan, folder, Console(quiet=True))
             folder.close()
 
@@ -150,7 +154,7 @@ def whole_job(classifier: Classifier, n_photos: int) -> Ratio:
             prepared = classifier.preprocessed(photo[None])[0]
             maps = [baseline_script.gradcam(model, prepared, target, "block5_pool") for _ in range(2)]
             maps += [baseline_script.occlusion(model, prepared, target, size) for size in (*SIZES, 40)]
-            maps += [one.explain(classifier, photo[None], [target])[0] for one in explainers if one.control]
+            maps += [control.explain(classifier, photo[None], [target])[0] for control in explainers if control.control]
             for saliency_map in maps:
                 baseline_script.scored(model, photo, saliency_map, target)
 
@@ -163,7 +167,7 @@ def whole_job(classifier: Classifier, n_photos: int) -> Ratio:
 
 
 def peak_memory(precision: str, n_photos: int) -> float:
-    """Return the peak of a run in a process of its own, GB."""
+    """Return the peak memory of a run in a separate process, in GB."""
     done = subprocess.run(
         [sys.executable, __file__, "--memory-of", precision, str(n_photos)], check=True, capture_output=True, text=True
     )
@@ -180,15 +184,15 @@ def _memory_of(precision: str, n_photos: int) -> None:
     plan = Plan(
         images, ModelRecipe.live(classifier), explainers, metrics, "label", "squash", steps=28, seed=0, limit=None
     )
-    with tempfile.TemporaryDirectory() as place:
-        folder = RunFolder.write(Path(place) / "run", fresh=False)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = RunFolder.write(Path(temporary) / "run", fresh=False)
         compute(plan, folder, Console(quiet=True))
         folder.close()
     print(_own_peak_gb())
 
 
 def _own_peak_gb() -> float:
-    """Return this process's peak; Linux' ``ru_maxrss`` would begin at the peak of the process that started it."""
+    """Return this process's peak memory; on Linux ``ru_maxrss`` includes the peak of the parent process."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -197,10 +201,10 @@ def _own_peak_gb() -> float:
 
 
 def embedded_run() -> tuple[float, float]:
-    """Return wall seconds and GB of ``python -m evalkit run`` into a new folder, the second time."""
-    with tempfile.TemporaryDirectory() as place:
+    """Return wall seconds and GB of ``python -m evalkit run`` in a new folder; the second of two runs."""
+    with tempfile.TemporaryDirectory() as temporary:
         for turn in range(2):
-            command = [sys.executable, "-m", "evalkit", "run", "--output", f"{place}/{turn}"]
+            command = [sys.executable, "-m", "evalkit", "run", "--output", f"{temporary}/{turn}"]
             start = tf.timestamp().numpy()
             subprocess.run(command, check=True, capture_output=True)
             seconds = float(tf.timestamp().numpy() - start)
@@ -211,17 +215,17 @@ def measure(repeats: int, n_photos: int, say: Callable[[str], None]) -> tuple[li
     """Measure everything."""
     ratios: list[Ratio] = []
 
-    def keep(found: Ratio) -> None:
-        ratios.append(found)
-        say(f"{found.what}: {found.fast} {found.times:.2f} times as fast as {found.slow} {found.note}")
+    def keep(result: Ratio) -> None:
+        ratios.append(result)
+        say(f"{result.what}: {result.fast} {result.times:.2f} times as fast as {result.slow} {result.note}")
 
     facts: dict[str, float] = {}
     facts["embedded run, seconds"], facts["embedded run, peak GB"] = embedded_run()
     say(str(facts))
     for precision in ("float32", "bfloat16") if has_bfloat16_units() else ("float32",):
         classifier = Classifier(vgg16(), preprocess="vgg16", precision=precision)  # type: ignore[arg-type]
-        for found in windowed(classifier, repeats):
-            keep(found)
+        for result in windowed(classifier, repeats):
+            keep(result)
         keep(against_tf_explain(classifier, repeats))
         keep(against_bare_model(classifier, repeats))
         keep(whole_job(classifier, n_photos))
@@ -236,9 +240,9 @@ def shown(ratios: Sequence[Ratio], facts: dict[str, float], about: dict[str, str
     table = Table(title="evalkit against other ways", title_justify="left", box=None)
     for heading in ("what", "against", "with", "times faster", "seconds", "note"):
         table.add_column(heading, justify="right" if heading in ("times faster", "seconds") else "left")
-    for one in ratios:
-        seconds = f"{one.slow_seconds:.2f} / {one.fast_seconds:.2f}"
-        table.add_row(one.what, one.slow, one.fast, f"{one.times:.2f}", seconds, one.note)
+    for row in ratios:
+        seconds = f"{row.slow_seconds:.2f} / {row.fast_seconds:.2f}"
+        table.add_row(row.what, row.slow, row.fast, f"{row.times:.2f}", seconds, row.note)
     console = Console(width=180)
     console.print(table)
     for name, value in facts.items():
@@ -247,10 +251,10 @@ def shown(ratios: Sequence[Ratio], facts: dict[str, float], about: dict[str, str
 
 
 def main() -> None:
-    """Measure, print, and write JSON if asked to."""
+    """Measure, print, and write JSON with ``--json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, help="turns of each comparison (default: 3)")
-    parser.add_argument("--photos", type=int, default=1, help="of the whole job (default: 1)")
+    parser.add_argument("--photos", type=int, default=1, help="photos of the whole job (default: 1)")
     parser.add_argument("--json", type=Path, help="also write the result here")
     parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -260,7 +264,7 @@ def main() -> None:
     ratios, facts = measure(given.repeats, given.photos, lambda text: print(text, file=sys.stderr, flush=True))
     shown(ratios, facts, machine())
     if given.json:
-        document = {"machine": machine(), "ratios": [one.as_dict() for one in ratios], "facts": facts}
+        document = {"machine": machine(), "ratios": [row.as_dict() for row in ratios], "facts": facts}
         given.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Ratios of times: two ways of doing one thing, in turns, in one process."""
+"""Ratios of times of two ways of doing one thing, run in turns in one process."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 
+from evalkit.core.provenance import DISTRIBUTION
+
 __all__ = ["Ratio", "machine", "ratio"]
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times faster one way is than another.
+    """The ratio of the times of two ways.
 
     Attributes:
-        what: what is done.
-        slow: the way compared against.
-        fast: our way.
-        slow_seconds: median.
-        fast_seconds: median.
-        repeats: turns taken.
-        note: what else was seen.
+        what: the job.
+        slow: the reference way.
+        fast: evalkit's way.
+        slow_seconds: the median of the reference, in seconds.
+        fast_seconds: the median of evalkit, in seconds.
+        repeats: the number of turns.
+        note: another observation.
     """
 
     what: str
@@ -42,7 +44,7 @@ class Ratio:
         return self.slow_seconds / self.fast_seconds
 
     def as_dict(self) -> dict[str, object]:
-        """Everything, for JSON."""
+        """Return all fields and the ratio, for JSON."""
         return {**asdict(self), "times": self.times}
 
 
@@ -65,20 +67,21 @@ def ratio(
 
 
 def machine() -> dict[str, str]:
-    """Say on what, with what and when."""
+    """Return the date, the processor and the versions."""
     import os
 
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    found = dict(line.split(":", 1) for line in lines if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in found.items()}
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    facts = {key.strip(): value.strip() for key, value in pairs}
     flags = facts.get("flags", "").split()
     return {
         "date": date.today().isoformat(),  # noqa: DTZ011 - the day where it was run
         "processor": facts.get("model name", platform.processor()),
         "cores": str(os.cpu_count()),
         "bfloat16 units": " ".join(flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags) or "none",
-        **{name: version(name) for name in ("evalkit", "tensorflow", "keras", "numpy", "tf-explain")},
+        "evalkit": version(DISTRIBUTION),
+        **{name: version(name) for name in ("tensorflow", "keras", "numpy", "tf-explain")},
     }

@@ -75,11 +75,11 @@ def test_edited_example_is_computed_anew(evalkit, written):
     )  # fmt: skip
     assert evalkit(*command).code == 0
     before = scores()
-    assert "6 of 6 images are taken" in evalkit(*command).err
+    assert "6 of 6 images are already in the run folder" in evalkit(*command).err
     sys.modules.pop("spots")
     (written / "spots.py").write_text(EXAMPLES["spots"].replace("clean - score", "(clean - score) ** 2"))
     done = evalkit(*command)
-    assert "images are taken" not in done.err
+    assert "images are already in the run folder" not in done.err
     after = scores()
     assert [row for row in after if row[0] == "uniform"] == [row for row in before if row[0] == "uniform"]
     assert after != before

@@ -1,4 +1,4 @@
-"""Is the object the evidence? Three figures of a model on scenes, by interventions whose effect is known.
+"""Checks that a model's evidence is the object: three figures on scenes, by interventions with a known effect.
 
 ``python training/scene_checks.py`` prints them for ``vgg16-mini``.
 """
@@ -16,7 +16,7 @@ from evalkit.models.classifier import Classifier
 
 __all__ = ["GONE", "Evidence", "evidence"]
 
-GONE = 0.2  # below this a class counts as no longer seen; chance is 0.1
+GONE = 0.2  # below this score a class counts as not recognized; chance is 0.1
 _CHUNK = 50
 
 Flags = NDArray[np.bool_]
@@ -24,13 +24,13 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What was seen in each scene; every array is (N,).
+    """The results of the checks, one value per scene; every array is (N,).
 
     Attributes:
         class_index: the object's class.
-        right: the model's first choice is the object's class.
-        gone: without the object, the class's probability is below ``GONE``.
-        kept: under a new background with other distractors, the first choice stays what it was.
+        right: True if the predicted class is the object's class.
+        gone: True if the class's probability without the object is below ``GONE``.
+        kept: True if the predicted class is the same on a new background with other distractors.
     """
 
     class_index: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Evidence:
     kept: Flags
 
     def by_class(self, flags: Flags) -> NDArray[np.float64]:
-        """Return the share of true flags in each class, float64 (10,); NaN for a class without a scene."""
+        """Return the fraction of true flags in each class, float64 (10,); NaN for a class without a scene."""
         shares = np.full(len(CLASS_NAMES), np.nan)
         for index in np.unique(self.class_index):
             shares[index] = flags[self.class_index == index].mean()
@@ -47,20 +47,20 @@ class Evidence:
 
 
 def evidence(classifier: Classifier, n_scenes: int, seed: int) -> Evidence:
-    """Ask a model about scenes, about each without its object, and about each on another background.
+    """Classify scenes, the same scenes without their objects, and on another background.
 
     Args:
-        classifier: with ten outputs, in the order of the classes of scenes.
-        n_scenes: how many, 1 or more.
-        seed: of the scenes.
+        classifier: the model, with ten outputs in the order of the classes of scenes.
+        n_scenes: the number of scenes, 1 or more.
+        seed: the random seed of the scenes.
     """
     indices, right, gone, kept = [], [], [], []
     for start in range(0, n_scenes, _CHUNK):
         numbers = range(start, min(start + _CHUNK, n_scenes))
-        made = [make_scene(seed, number) for number in numbers]
-        index = np.array([scene.class_index for scene in made])
-        predicted = classifier.probabilities(np.stack([scene.pixels for scene in made])).argmax(axis=1)
-        without = classifier.probabilities(np.stack([scene.without_object for scene in made]))
+        originals = [make_scene(seed, number) for number in numbers]
+        index = np.array([scene.class_index for scene in originals])
+        predicted = classifier.probabilities(np.stack([scene.pixels for scene in originals])).argmax(axis=1)
+        without = classifier.probabilities(np.stack([scene.without_object for scene in originals]))
         elsewhere = np.stack([make_scene(seed, number, background=1).pixels for number in numbers])
         indices.append(index)
         right.append(predicted == index)
@@ -78,14 +78,14 @@ def _main() -> None:
     parser = argparse.ArgumentParser(prog="python training/scene_checks.py", description=__doc__)
     parser.add_argument("--model", default="vgg16-mini", help="as in `evalkit run`; ten outputs (default: vgg16-mini)")
     parser.add_argument("--preprocess", help="as in `evalkit run`")
-    parser.add_argument("--scenes", type=int, default=1000, help="how many (default: 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the scenes; the training used seed 1000 (default: 0)")
+    parser.add_argument("--scenes", type=int, default=1000, help="number of scenes (default: 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed; the training used 1000 (default: 0)")
     given = parser.parse_args()
-    found = evidence(load_classifier(given.model, preprocess=given.preprocess), given.scenes, given.seed)
+    checks = evidence(load_classifier(given.model, preprocess=given.preprocess), given.scenes, given.seed)
     table = Table(title=f"{given.model} on {given.scenes} scenes of seed {given.seed}", title_justify="left", box=None)
     for heading in ("class", "right", f"without its object below {GONE}", "kept on a new background"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
-    shares = [(flags.mean(), found.by_class(flags)) for flags in (found.right, found.gone, found.kept)]
+    shares = [(flags.mean(), checks.by_class(flags)) for flags in (checks.right, checks.gone, checks.kept)]
     for index, name in enumerate(CLASS_NAMES):
         table.add_row(name, *(f"{by_class[index]:.1%}" for _, by_class in shares))
     table.add_row("all", *(f"{mean:.1%}" for mean, _ in shares), style="bold")

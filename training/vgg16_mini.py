@@ -1,18 +1,18 @@
 """Trains ``vgg16-mini`` on scenes: ``python training/vgg16_mini.py --output FILE.npz``.
 
-Under an hour on two cores; 6 GB of memory. ``vgg16_mini.log`` beside this file is what the shipped weights printed.
+It takes under an hour on two cores, and 6 GB of memory. ``vgg16_mini.log`` is the output of the training of the shipped
+weights.
 
-What it does, and why:
+The choices, and their reasons:
 
-* A quarter of every batch are scenes without their object, whose target is uniform: the background is no evidence.
-* Three in ten images get holes of a flat color, and the target moves toward uniform with the share of the object
-  that is hidden. Perturbation metrics and occlusion show the model such images; without this, a flat hole in the shape
-  of a heart would still be a heart, and a black square patch would be a square.
-* Shapes are slow to learn from labels alone (no progress in 1,000 batches). So the exact masks help: while training, a
-  second output at ``block5_conv3`` tells the class of each 16 x 16 cell. It is dropped at the end.
-* Convolutions learn at half the resolution first, where a pass costs a quarter.
-* Batch normalization while training; it is folded into kernels and biases at the end, so that what is left is VGG16's
-  graph.
+* A quarter of every batch are scenes without their object, with a uniform target: the background is no evidence.
+* Three in ten images get holes of a flat color; the target moves toward uniform by the hidden fraction of the object.
+  Perturbation metrics and occlusion produce such images; without this, a flat hole in the shape of a heart would be
+  classified as a heart, and a black square patch as a square.
+* Shapes are slow to learn from labels alone (no progress in 1,000 batches), so the exact masks are used: in training,
+  a second output at ``block5_conv3`` predicts the class of each 16 x 16 cell. It is removed at the end.
+* Convolutions are first trained at half the resolution, where a pass costs a quarter.
+* Batch normalization is used in training and folded into kernels and biases at the end, so that the graph is VGG16's.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ Images = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 N_SCENES, SCENES_SEED = 12_000, 1000
-N_CHECKED, CHECKED_SEED = 1000, 2000  # looked at after every epoch; the figures that count use seeds not seen here
+N_CHECKED, CHECKED_SEED = 1000, 2000  # checked after every epoch; the published figures use other seeds
 BATCH, WITHOUT = 64, 16  # images in a batch, and those of them without their object
-HOLED = 0.3  # share of images with holes
+HOLED = 0.3  # fraction of images with holes
 SCALE = 1 / 60  # of preprocessed pixels, so that the first layer sees values about 1
 FILLS = (MEAN_COLOR, MEAN_COLOR, (0, 0, 0), (127.5, 127.5, 127.5))
 CELL = 16  # pixels of a cell of the second output
@@ -74,7 +74,7 @@ class Scenes:
     class_index: NDArray[np.int64]
 
     def at(self, side: int) -> Scenes:
-        """Return the same scenes, boxes of pixels averaged."""
+        """Return the same scenes at this side length, by averaging blocks of pixels."""
         return self if side == SIZE_PX else Scenes(_shrunk(self.pixels), _shrunk(self.without_object), self.class_index)
 
 
@@ -86,7 +86,7 @@ def _shrunk(images: Images) -> Images:
     return small
 
 
-def _one(task: tuple[int, int]) -> tuple[Images, Images, int]:
+def _make_scene(task: tuple[int, int]) -> tuple[Images, Images, int]:
     scene = make_scene(*task)
     return scene.pixels, scene.without_object, scene.class_index
 
@@ -94,16 +94,17 @@ def _one(task: tuple[int, int]) -> tuple[Images, Images, int]:
 def make_scenes(seed: int, count: int) -> Scenes:
     """Make scenes on all cores."""
     shape = (count, SIZE_PX, SIZE_PX, 3)
-    made = Scenes(np.empty(shape, np.uint8), np.empty(shape, np.uint8), np.empty(count, np.int64))
+    scenes = Scenes(np.empty(shape, np.uint8), np.empty(shape, np.uint8), np.empty(count, np.int64))
     with get_context("spawn").Pool(os.cpu_count()) as pool:
         tasks = [(seed, index) for index in range(count)]
-        for index, (pixels, without, class_index) in enumerate(pool.imap(_one, tasks, chunksize=32)):
-            made.pixels[index], made.without_object[index], made.class_index[index] = pixels, without, class_index
-    return made
+        for index, (pixels, without, class_index) in enumerate(pool.imap(_make_scene, tasks, chunksize=32)):
+            scenes.pixels[index], scenes.without_object[index] = pixels, without
+            scenes.class_index[index] = class_index
+    return scenes
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of a stage; a function of (seed, stage, epoch, number) alone."""
+    """The batches of a stage; they depend only on (seed, stage, epoch, number)."""
 
     def __init__(self, scenes: Scenes, seed: int) -> None:
         super().__init__(workers=1)
@@ -143,7 +144,7 @@ class Batches(keras.utils.PyDataset):
         return keras.applications.vgg16.preprocess_input(colors), (scores, cells)
 
     def _example(self, rng: np.random.Generator, index: int, *, with_object: bool) -> tuple[NDArray[Any], Mask, float]:
-        """Return one image, the object's visible pixels, and their share of the object."""
+        """Return one image, the object's visible pixels, and the visible fraction of the object."""
         pixels, without = self._scenes.pixels[index], self._scenes.without_object[index]
         mask = (pixels != without).any(axis=-1)
         image: NDArray[Any] = pixels if with_object else without
@@ -155,7 +156,7 @@ class Batches(keras.utils.PyDataset):
         return image, seen, float(seen.sum() / mask.sum())
 
     def _holes(self, rng: np.random.Generator, mask: Mask) -> Mask:
-        """Return rectangles, blobs, the object itself or scattered cells; or all but those."""
+        """Return a mask of rectangles, blobs, the object itself or scattered cells, or its inverse."""
         side, kind = self._side, rng.integers(4)
         holes = np.zeros((side, side), dtype=bool)
         if kind == 0:
@@ -175,7 +176,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def _turned(rng: np.random.Generator, image: NDArray[Any], seen: Mask) -> tuple[NDArray[Any], Mask]:
-    """Turn and mirror at random."""
+    """Transpose and mirror at random."""
     if rng.random() < 0.5:
         image, seen = image.transpose(1, 0, 2), seen.T
     down, across = rng.choice((1, -1), 2)
@@ -206,14 +207,14 @@ def build_for_training(side: int) -> keras.Model:
 
 
 def _hand_over(earlier: keras.Model, later: keras.Model) -> None:
-    """Copy what does not depend on the resolution."""
+    """Copy the weights that do not depend on the resolution."""
     for layer in later.layers:
         if layer.weights and layer.name.startswith(("block", "cells")):
             layer.set_weights(earlier.get_layer(layer.name).get_weights())
 
 
 def train(stage: Stage, scenes: Scenes, checked: Scenes, seed: int, earlier: keras.Model | None) -> keras.Model:
-    """Train through one stage, printing a line an epoch."""
+    """Train one stage, and print a line per epoch."""
     model, batches = build_for_training(stage.side), Batches(scenes.at(stage.side), seed)
     if earlier is not None:
         _hand_over(earlier, model)
@@ -256,7 +257,7 @@ class Report(keras.callbacks.Callback):
 
 
 def folded(trained: keras.Model) -> keras.Model:
-    """Return the plain network: each normalization folded into the kernel and bias before it."""
+    """Return the network with each normalization folded into the kernel and bias before it."""
     model = mini.build_vgg16_mini()
     for layer in model.layers:
         if layer.weights:
@@ -280,16 +281,16 @@ _START = time.perf_counter()
 
 
 def say(text: str) -> None:
-    """Print with the time passed."""
+    """Print a text with the elapsed time."""
     print(f"{(time.perf_counter() - _START) / 60:5.1f} min  {text}", flush=True)
 
 
 def main() -> None:
-    """Train, fold, write, and look at the result."""
+    """Train, fold, write, and check the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="the .npz file to write")
-    parser.add_argument("--seed", type=int, default=1, help="of the training (default: 1)")
-    parser.add_argument("--scenes", type=int, default=N_SCENES, help=f"to train on (default: {N_SCENES})")
+    parser.add_argument("--seed", type=int, default=1, help="random seed of the training (default: 1)")
+    parser.add_argument("--scenes", type=int, default=N_SCENES, help=f"number of training scenes (default: {N_SCENES})")
     given = parser.parse_args()
     keras.utils.set_random_seed(given.seed)
     say(f"keras {keras.__version__}, {os.cpu_count()} cores, seed {given.seed}, {given.scenes} scenes")
@@ -300,10 +301,10 @@ def main() -> None:
         model = train(stage, scenes, checked, given.seed, model)
     mini.save_weights(folded(model), given.output)
     say(f"wrote {given.output}, {given.output.stat().st_size:,} bytes")
-    found = evidence(Classifier(mini.load_vgg16_mini(given.output), preprocess="vgg16"), N_CHECKED, CHECKED_SEED)
+    checks = evidence(Classifier(mini.load_vgg16_mini(given.output), preprocess="vgg16"), N_CHECKED, CHECKED_SEED)
     say(
-        f"as float16, {N_CHECKED} scenes of seed {CHECKED_SEED}: right {found.right.mean():.3f}, without object below "
-        f"0.2 {found.gone.mean():.3f}, kept on a new background {found.kept.mean():.3f}"
+        f"as float16, {N_CHECKED} scenes of seed {CHECKED_SEED}: right {checks.right.mean():.3f}, without object below "
+        f"0.2 {checks.gone.mean():.3f}, kept on a new background {checks.kept.mean():.3f}"
     )
 
 

@@ -1,1 +1,1 @@
-"""The command line: one file per command. Each parses its options, calls the other rooms and prints."""
+"""The command line: one file per command. Each parses its options, calls the other packages and prints."""

@@ -1,4 +1,4 @@
-"""``python -m evalkit``: run a command, and turn errors into one sentence and an exit code."""
+"""``python -m evalkit``: runs a command, and turns errors into one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["build_app", "main"]
 
 _BAD_INPUT, _INTERNAL, _INTERRUPTED, _TERMINATED = 2, 4, 130, 143
 
-_VERBS: dict[str, Callable[..., None]] = {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "explain": explain,
     "score": score,
@@ -56,8 +56,8 @@ def build_app() -> cyclopts.App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    for name, verb in _VERBS.items():
-        app.command(verb, name=name)
+    for name, command in _COMMANDS.items():
+        app.command(command, name=name)
     return app
 
 
@@ -70,13 +70,13 @@ def _exit_code(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     signal.signal(signal.SIGTERM, _terminate)
-    _never_fail_to_encode()
+    _replace_unencodable()
     try:
         build_app()(arguments, exit_on_error=False, print_error=False)
     except _Terminated:
-        return _say("terminated; repeat the command to go on from here", _TERMINATED)
+        return _print_error("terminated; repeat the command to resume", _TERMINATED)
     except KeyboardInterrupt:
-        return _say("interrupted; repeat the command to go on from here", _INTERRUPTED)
+        return _print_error("interrupted; repeat the command to resume", _INTERRUPTED)
     except BrokenPipeError:
         # The reader of stdout has closed the pipe; the rest of the output must not be flushed into it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -86,38 +86,39 @@ def _exit_code(arguments: list[str]) -> int:
     except BaseException as error:  # any other error: exit code 1 is reserved for explanations that got worse
         if debug and not isinstance(error, cyclopts.CycloptsError):
             raise
-        return _say(*_explained(error, arguments))
+        return _print_error(*_message_and_code(error, arguments))
     return 0
 
 
-def _explained(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
+def _message_and_code(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the message for an error, and the exit code."""
     if isinstance(error, EvalkitError):
         return str(error), error.exit_code
     if isinstance(error, cyclopts.CycloptsError):
-        return f"{' '.join(str(error).split())} See: python -m evalkit {_verb(arguments)}--help", _BAD_INPUT
+        return f"{' '.join(str(error).split())} See: python -m evalkit {_command_name(arguments)}--help", _BAD_INPUT
     if isinstance(error, OSError):
         return f"{error.filename or 'the output'}: {error.strerror or error}", _BAD_INPUT
     if isinstance(error, UnicodeEncodeError) and error.encoding == "ascii":
         return f"{error.object!a} cannot be written in ASCII, this system's encoding; set PYTHONUTF8=1", _BAD_INPUT
     if isinstance(error, MemoryError):
-        said = f": {error}" if str(error) else ""
-        return f"there is not enough memory{said}; free some, or take less at once (--batch-size, --limit)", _BAD_INPUT
+        detail = f": {error}" if str(error) else ""
+        advice = "free some, or use smaller batches or fewer images (--batch-size, --limit)"
+        return f"there is not enough memory{detail}; {advice}", _BAD_INPUT
     return f"internal error: {type(error).__name__}: {error}; repeat with --debug and report it", _INTERNAL
 
 
-def _never_fail_to_encode() -> None:
+def _replace_unencodable() -> None:
     """Replace characters that the terminal's encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
-def _verb(arguments: Sequence[str]) -> str:
-    return f"{arguments[0]} " if arguments and arguments[0] in _VERBS else ""
+def _command_name(arguments: Sequence[str]) -> str:
+    return f"{arguments[0]} " if arguments and arguments[0] in _COMMANDS else ""
 
 
-def _say(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     print(f"evalkit: {escaped(message)}", file=sys.stderr)  # noqa: T201 - what the command line is for
     return code
 

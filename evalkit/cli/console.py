@@ -30,7 +30,7 @@ __all__ = [
 _DEFAULT_WIDTH, _WIDEST = 80, 1000
 
 
-class _Unheard(io.FileIO):
+class _LossyStream(io.FileIO):
     """A stream that drops output which cannot be written."""
 
     def write(self, data: ReadableBuffer, /) -> int:
@@ -54,7 +54,7 @@ def prepare_streams() -> None:
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the process ends
     encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
-    raw = _Unheard(2, "w", closefd=False)
+    raw = _LossyStream(2, "w", closefd=False)
     sys.stderr = io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors="replace", line_buffering=True)
 
 
@@ -88,14 +88,14 @@ def print_result(text: str) -> None:
         # The rest must not be flushed again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            raise StoreError(f"stdout cannot be written: {error.strerror}; repeat the command, it goes on") from error
+            raise StoreError(f"stdout cannot be written: {error.strerror}; repeat the command to resume") from error
 
 
 @contextmanager
 def quiet_native_stderr() -> Iterator[None]:
     """Discard what TensorFlow's native code writes to stderr while it is imported, and its advice on retracing.
 
-    Each changed model that a metric uses is compiled anew, on purpose.
+    Every changed model of a metric is compiled on purpose.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").addFilter(_not_on_retracing)

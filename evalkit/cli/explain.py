@@ -92,10 +92,10 @@ def explain(
     several = len(photos) * len(explainers) > 1
     rows: list[Explained] = []
     failed: list[str] = []
-    for one in _each(product(photos, explainers), failed, explained):
-        file = _unused(_file_name(name, Path(one.image).stem, one.explainer, several=several), taken)
-        saved = save(one, output, file)
-        rows.append(_row(one, saved))
+    for explanation in _explanations(product(photos, explainers), failed, explained):
+        file = _file_name(name, Path(explanation.image).stem, explanation.explainer, several=several)
+        saved = save(explanation, output, _unused(file, taken))
+        rows.append(_row(explanation, saved))
         console.print(f"{saved.picture}", markup=False, highlight=False, soft_wrap=True)
     if rows:
         print_result(render_explained(rows, format, width=terminal_width(), color=color_wanted()))
@@ -105,19 +105,19 @@ def explain(
         raise ModelError(f"{failed[0]}{more}{kept}")
 
 
-def _each(
+def _explanations(
     pairs: Iterable[tuple[LabelledImage, Explainer]],
     failed: list[str],
     explained: Callable[[Sequence[LabelledImage], Sequence[Explainer]], Iterator[Explanation]],
 ) -> Iterator[Explanation]:
-    """Yield the explanation of every photo by every explainer; the messages of those that fail go into ``failed``."""
+    """Yield the explanation of each photo by each explainer; append the messages of failures to ``failed``."""
     for photo, explainer in pairs:
         try:
-            made = next(explained([photo], [explainer]))
+            explanation = next(explained([photo], [explainer]))
         except ModelError as error:
             failed.append(str(error))
         else:
-            yield made
+            yield explanation
 
 
 def _with_unique_ids(given: Sequence[str], photos: Sequence[LabelledImage]) -> list[LabelledImage]:
@@ -138,34 +138,35 @@ def _file_name(name: str | None, stem: str, explainer: str, *, several: bool) ->
 
 def _unused(file: str, taken: set[str]) -> str:
     """Return the name, with a number if it is taken."""
-    number, found = 1, file
-    while found in taken:
+    number, unused = 1, file
+    while unused in taken:
         number += 1
-        found = f"{file}-{number}"
-    taken.add(found)
-    return found
+        unused = f"{file}-{number}"
+    taken.add(unused)
+    return unused
 
 
-def _row(one: Explanation, saved: Sequence[Path]) -> Explained:
+def _row(explanation: Explanation, saved: Sequence[Path]) -> Explained:
     from evalkit.report.images.colormap import peak_of, scale_of
     from evalkit.report.images.overlay import point_in_photo
     from evalkit.report.tables.explanations import Explained, TopClass
 
-    peak = peak_of(one.saliency_map)
-    place = None
+    peak = peak_of(explanation.saliency_map)
+    maximum = None
     if peak is not None:
-        place = point_in_photo(peak, one.saliency_map.shape, one.photo.shape[:2], one.geometry)
+        size = explanation.photo.shape[:2]
+        maximum = point_in_photo(peak, explanation.saliency_map.shape, size, explanation.geometry)
     return Explained(
-        image=one.image,
-        explainer=one.explainer,
-        class_index=one.class_index,
-        class_name=one.class_name,
-        probability=one.probability,
-        maximum=place,
-        note=scale_of(one.saliency_map).note,
-        seconds=one.seconds,
+        image=explanation.image,
+        explainer=explanation.explainer,
+        class_index=explanation.class_index,
+        class_name=explanation.class_name,
+        probability=explanation.probability,
+        maximum=maximum,
+        note=scale_of(explanation.saliency_map).note,
+        seconds=explanation.seconds,
         picture=str(saved[0]),
         values=str(saved[1]),
-        chosen=one.chosen,
-        top=tuple(TopClass(top.class_index, top.name, top.probability) for top in one.top),
+        chosen=explanation.chosen,
+        top=tuple(TopClass(top.class_index, top.name, top.probability) for top in explanation.top),
     )

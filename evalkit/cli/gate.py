@@ -28,10 +28,10 @@ def baseline(run_folder: Path, /, *, output: Path, metrics: str | None = None) -
     from evalkit.store.run_folder import require_outside_runs
 
     require_outside_runs(output)
-    made = baseline_of(run_folder, metrics)
-    write_baseline(output, made)
+    saved = baseline_of(run_folder, metrics)
+    write_baseline(output, saved)
     stderr_console().print(
-        f"{output}: {len(made.images)} images, {len(made.explainers)} explainers, {', '.join(made.metrics)}",
+        f"{output}: {len(saved.images)} images, {len(saved.explainers)} explainers, {', '.join(saved.metrics)}",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -49,7 +49,7 @@ def check(
 ) -> None:
     """Compare a run with a baseline: exit 0 if explanations did not get worse, 1 if they did, 3 if not comparable.
 
-    Explainers whose maps changed are always named. Inside a GitHub workflow it also writes annotations and the step's
+    Explainers whose maps changed are always listed. Inside a GitHub workflow it also writes annotations and the step's
     summary.
 
     Args:

@@ -23,7 +23,7 @@ __all__ = ["Gating", "gating_of"]
 
 @dataclass(frozen=True, eq=False)
 class Gating:
-    """A baseline, and how runs are compared with it.
+    """A baseline and the settings of the comparison with it.
 
     Attributes:
         file: the path of the baseline.
@@ -166,8 +166,8 @@ def _require_writable(junit: Path) -> None:
 
     require_outside_runs(junit)
     folder = Path(os.path.realpath(junit)).parent
-    wanted = junit if junit.exists() and not junit.is_file() else folder  # a file is replaced, not written into
-    if junit.is_dir() or not folder.is_dir() or not os.access(wanted, os.W_OK):
+    written = junit if junit.exists() and not junit.is_file() else folder  # a file is replaced, not written into
+    if junit.is_dir() or not folder.is_dir() or not os.access(written, os.W_OK):
         raise ConfigError(f"--junit '{junit}' cannot be written: name a file in a folder that exists")
 
 

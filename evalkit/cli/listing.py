@@ -74,8 +74,12 @@ def _models() -> list[Row]:
     from evalkit.models.keras.applications import APPLICATIONS, MINI, MINI_FAMILY
 
     named = [
-        {"model": name, "preprocess": one.family, "what it is": f"keras.applications.{one.function}, ImageNet weights"}
-        for name, one in APPLICATIONS.items()
+        {
+            "model": name,
+            "preprocess": model.family,
+            "what it is": f"keras.applications.{model.function}, ImageNet weights",
+        }
+        for name, model in APPLICATIONS.items()
     ]
     return [
         {

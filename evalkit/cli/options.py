@@ -1,4 +1,4 @@
-"""Commands get the options of ``core/settings.py`` as parameters: their flags, types and help texts."""
+"""The options of ``core/settings.py`` as parameters of commands: flags, types and help texts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evalkit.core.settings import OPTIONS
 
 __all__ = ["DATA", "GATE", "MODEL", "RUN", "Flag", "takes"]
 
-Verb = TypeVar("Verb", bound=Callable[..., None])
+Command = TypeVar("Command", bound=Callable[..., None])
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 DATA, MODEL, RUN, GATE = (
@@ -25,20 +25,21 @@ DATA, MODEL, RUN, GATE = (
 
 def takes(
     *names: str, required: Collection[str] = (), defaults: Mapping[str, str] = MappingProxyType({})
-) -> Callable[[Verb], Verb]:
+) -> Callable[[Command], Command]:
     """Return a decorator that adds options to a command, before its own.
 
     The command gets them as ``**options``: those that were given, by name.
 
     Args:
-        names: the options.
-        required: those that must be given.
-        defaults: the default in words, where it is another than in ``run``.
+        names: the names of the options.
+        required: the options that must be given.
+        defaults: the default in words, where it differs from that of ``run``.
     """
 
-    def add(verb: Verb) -> Verb:
-        signature = inspect.signature(verb, eval_str=True)
-        own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    def add(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        given = signature.parameters.values()
+        own = [parameter for parameter in given if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
         added = []
         for name in names:
             option = OPTIONS[name]
@@ -46,9 +47,9 @@ def takes(
             if option.needs in names:
                 text = f"With --{option.needs}: {text[0].lower()}{text[1:]}"
             added.append(_parameter(option, text, required=name in required))
-        first = [one for one in own if one.kind is not inspect.Parameter.KEYWORD_ONLY]
-        verb.__signature__ = signature.replace(parameters=[*first, *added, *own[len(first) :]])  # type: ignore[attr-defined]
-        return verb
+        first = [parameter for parameter in own if parameter.kind is not inspect.Parameter.KEYWORD_ONLY]
+        command.__signature__ = signature.replace(parameters=[*first, *added, *own[len(first) :]])  # type: ignore[attr-defined]
+        return command
 
     return add
 

@@ -1,4 +1,4 @@
-"""``run``: explain, score, compare."""
+"""``run``: explain and score a labelled set, and compare the explainers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(
     a command continues the run where it stopped, or prints what is already computed.
 
     Args:
-        config: TOML file with these options, with underscores instead of dashes; the command line wins.
+        config: TOML file with these options, with underscores instead of dashes; the command line takes precedence.
         format: Output format.
         wide: Print intervals even if the terminal is narrow.
     """

@@ -14,8 +14,8 @@ from evalkit.report.formats import OutputFormat
 
 __all__ = ["compute_and_print"]
 
-_GO_ON = """
-These were scenes and a small model made for them. With your own photos, one folder per class, and ImageNet's VGG16:
+_NEXT_STEPS = """
+This run used scenes and a small model trained on them. With your photos, one folder per class, and ImageNet's VGG16:
   python -m evalkit run --model vgg16 --data photos/
 With your own model, and boxes or masks (python -m evalkit list datasets):
   python -m evalkit run --model my_model.keras --preprocess vgg16 --data labels.csv"""
@@ -37,7 +37,7 @@ def compute_and_print(
     console = stderr_console()
 
     def say(text: str) -> None:
-        console.print(text if text == _GO_ON else escaped(text), markup=False, highlight=False, soft_wrap=True)
+        console.print(text if text == _NEXT_STEPS else escaped(text), markup=False, highlight=False, soft_wrap=True)
 
     with quiet_native_stderr():
         from evalkit.harness.planning.prepare import default_output, prepare
@@ -58,4 +58,4 @@ def compute_and_print(
         say(gate.summary)
         sys.exit(gate.exit_code)
     if (plan.images.kind, plan.classifier.name) == ("scenes", MINI) and not maps:
-        say(_GO_ON)
+        say(_NEXT_STEPS)

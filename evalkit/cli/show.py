@@ -1,4 +1,4 @@
-"""``show``: print a run again, in any format, without computing anything."""
+"""``show``: prints a finished run in any format; nothing is computed."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ def validate(
 ) -> None:
     """Check labelled images without explaining any; exit code 0 if a run could start, 2 if not.
 
-    Says how many images, classes and regions there are, of what sizes and how evenly; which files have the same
-    content, cannot be read, have boxes outside or empty masks; and with --model which classes it lacks and how many
-    photos it gets right. Without --model no model is loaded. With --target predicted, images need no label.
+    Reports the numbers and sizes of images, classes and regions; files that have the same content, cannot be read, or
+    have boxes outside the image or empty masks; and with --model the classes that it lacks and how many photos it gets
+    right. Without --model no model is loaded. With --target predicted, images need no label.
 
     Args:
         format: How to print the report; json has every class, problem and duplicate.
@@ -39,10 +39,10 @@ def validate(
     settings = merge(options)
     if settings.model is not None:
         with quiet_native_stderr():
-            import evalkit.models.zoo.load  # noqa: F401 - later imports find it there, and say nothing
-    found = validate_data(settings, _with_progress)
-    print_result(render_validation(found, format, width=terminal_width()))
-    if found.blocking:
+            import evalkit.models.zoo.load  # noqa: F401 - loaded here, where its messages are discarded
+    validation = validate_data(settings, _with_progress)
+    print_result(render_validation(validation, format, width=terminal_width()))
+    if validation.blocking:
         sys.exit(_COULD_NOT_START)
 
 

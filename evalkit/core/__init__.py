@@ -1,1 +1,1 @@
-"""What every room uses: options, specs and registries, signatures, named random numbers, names, errors."""
+"""Shared by all packages: options, specs, registries, signatures, random generators, names, errors."""

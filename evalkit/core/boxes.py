@@ -1,4 +1,4 @@
-"""From boxes to the pixels inside them."""
+"""Rasterization of boxes: the pixels inside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What explainers and metrics have in common: a name, a version, parameters, a signature."""
+"""The base class of explainers and metrics: name, version, parameters and signature."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Component"]
 
 @dataclasses.dataclass(frozen=True)
 class Component:
-    """Something named, versioned and parameterized: an explainer or a metric.
+    """An explainer or a metric: it has a name, a version and parameters.
 
     Subclasses are frozen dataclasses whose fields are their parameters; ``version`` grows whenever the meaning of the
-    numbers changes. ``always_signed`` holds what is fixed and yet distinguishes the component from others' versions of
-    it, e.g. the substrate. A class outside evalkit needs no ``name``: its spec is ``module:Class``.
+    numbers changes. ``always_signed`` holds fixed settings that distinguish the component from other implementations,
+    e.g. the substrate. A class outside evalkit needs no ``name``: its spec is ``module:Class``.
 
     Attributes:
         run_defaults: the run's own defaults (``--steps``, ``--seed``) that this component took; not a parameter.
@@ -58,7 +58,7 @@ class Component:
     def text(self) -> str:
         """The short spec: the name, and the parameters that are always shown or differ from their default.
 
-        A default of the run (``--steps``, ``--seed``) is one too; the signature distinguishes the runs.
+        A default of the run (``--steps``, ``--seed``) counts as a default; the signature distinguishes the runs.
         """
         defaults = {field.name: field.default for field in self.parameter_fields()} | dict(self.run_defaults)
         shown = [
@@ -81,5 +81,5 @@ class Component:
 
     @property
     def can_be_cached(self) -> bool:
-        """Whether what the component computes can be recognized later: not without the source of its class."""
+        """Whether stored results can be recognized later: not without the source of the component's class."""
         return is_built_in(type(self)) or self.source is not None

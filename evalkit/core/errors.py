@@ -29,7 +29,7 @@ class EvalkitError(Exception):
 
 
 class ConfigError(EvalkitError, ValueError):
-    """An option, a spec or a configuration file says something that cannot be done."""
+    """An option, a spec or a configuration file is not valid."""
 
 
 class DataError(EvalkitError, ValueError):
@@ -41,7 +41,7 @@ class ImageError(EvalkitError, ValueError):
 
 
 class ModelError(EvalkitError, ValueError):
-    """The model cannot be loaded, or cannot be explained in the way asked for."""
+    """The model cannot be loaded, or cannot be explained in this way."""
 
 
 class StoreError(EvalkitError, RuntimeError):
@@ -59,7 +59,7 @@ class NotComparableError(EvalkitError, ValueError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return the tail of an error message: the nearest allowed name, if one is near, and all of them.
+    """Return the end of an error message: the nearest allowed name, if any is close, and all allowed names.
 
     >>> nearest("occulsion", ["gradcam", "occlusion"])
     "did you mean 'occlusion'? Allowed: gradcam, occlusion"

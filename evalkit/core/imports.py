@@ -1,4 +1,4 @@
-"""Objects by ``module:attribute``, with every way to fail said in one sentence."""
+"""Import of objects by ``module:attribute``, with one-sentence error messages."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def import_object(target: str, what: str, error_type: type[EvalkitError]) -> obj
     """
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
-        raise error_type(f"{what} is no object of a module; write MODULE:NAME, for example my_module:build")
+        raise error_type(f"{what} is not an object of a module; write MODULE:NAME, for example my_module:build")
     if "" not in sys.path:
-        sys.path.insert(0, "")  # the user's module lies where the command is run
+        sys.path.insert(0, "")  # the user's module may be in the current folder
     try:
-        found: object = importlib.import_module(module_name)
+        imported: object = importlib.import_module(module_name)
     except ImportError as error:
         raise error_type(f"{what}: module '{module_name}' cannot be imported: {error}") from error
     except KeyboardInterrupt:
@@ -37,13 +37,13 @@ def import_object(target: str, what: str, error_type: type[EvalkitError]) -> obj
             f"{what}: importing '{module_name}' failed: {type(error).__name__}: {first_line(error)}"
         ) from error
     for part in attribute.split("."):
-        if not part or not hasattr(found, part):
+        if not part or not hasattr(imported, part):
             raise error_type(f"{what}: module '{module_name}' has no '{attribute}'")
-        found = getattr(found, part)
-    return found
+        imported = getattr(imported, part)
+    return imported
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, at most 300 characters; its type where it says nothing."""
+    """Return the first line of an error's message, at most 300 characters; its type if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

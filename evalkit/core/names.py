@@ -1,4 +1,4 @@
-"""Names of files and classes, which come from anyone and are printed on terminals."""
+"""Names of files and classes, made safe to print on a terminal."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from pathlib import Path
 
 __all__ = ["escaped", "is_text", "path_of", "shown"]
 
-# Control characters move a terminal's cursor or break its lines; surrogates cannot be written at all. What joins
-# letters or marks their direction belongs to many scripts, and to emoji.
+# Control characters move a terminal's cursor or break its lines; surrogates cannot be encoded. Format characters
+# (joiners, direction marks) are allowed: many scripts and emoji need them.
 _NOT_TEXT = ("Cc", "Cs", "Zl", "Zp")
 
 
 def is_text(name: str) -> bool:
-    """Tell whether a name can be shown on a line: no control characters, no line breaks, no halves of characters."""
+    """Return whether a name can be printed on one line: no control characters, line breaks or lone surrogates."""
     return name.isprintable() or not any(unicodedata.category(character) in _NOT_TEXT for character in name)
 
 
 def escaped(name: str) -> str:
-    r"""Return a name with what is no text written as Python writes it.
+    r"""Escape non-printable characters in a name.
 
     >>> escaped("a\x1bb.jpg")
     'a\\x1bb.jpg'
     """
     if is_text(name):
         return name
-    return "".join(one if is_text(one) else one.encode("unicode_escape").decode() for one in name)
+    return "".join(part if is_text(part) else part.encode("unicode_escape").decode() for part in name)
 
 
 def shown(value: object, most: int = 40) -> str:
-    """Return any value as text for a message: escaped, and its first letters only."""
+    """Return a value as text for a message: escaped, at most ``most`` characters."""
     return escaped(str(value)[:most])
 
 
 def path_of(text: str | os.PathLike[str]) -> Path:
-    """Return a path as somebody wrote it: ``~`` is the home folder; one that is nobody's stays as it is."""
+    """Return a path with ``~`` replaced by the home folder; ``~name`` of an unknown user stays unchanged."""
     return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises

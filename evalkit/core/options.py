@@ -1,4 +1,4 @@
-"""What an option says of itself: how it is read and checked, its help text, and how it is written on a command line.
+"""The description of an option: reader, checks, help text, and its form on a command line.
 
 ``core/settings.py`` declares the options. The command line, CONFIG.toml, ``evalkit.evaluate`` and the command that
 repeats a run are all derived from that declaration.
@@ -55,12 +55,12 @@ class Option:
     """One option. The field that is annotated with it gives ``name``, ``kind`` and ``value``.
 
     Attributes:
-        group: what the option is about; verbs take options by group or by name.
+        group: the topic; commands take options by group or by name.
         help: the help text, without the default.
         default: the default in words, where it depends on the run.
-        read: turns what was written into the typed value; called with the option's flag, for error messages.
-        at_least: the smallest value allowed.
-        above: values must be greater than this, and finite.
+        read: the function from the flag (for error messages) and the written value to the typed value.
+        at_least: the smallest allowed value.
+        above: the number that values must exceed; they must be finite.
         needs: the option without which this one has no effect.
         in_python: the help text in Python, with its default, where it differs.
         not_in_python: why ``evaluate`` has no such keyword; empty if it has.
@@ -96,7 +96,7 @@ class Option:
         return get_args(self.kind) if get_origin(self.kind) is Literal else ()
 
     def parsed(self, written: object) -> Any:  # noqa: ANN401 - the option's own type
-        """Return the typed value of what was written on the command line, in TOML or in Python.
+        """Return the typed value of an option from the command line, TOML or Python.
 
         A value that is typed already is returned unchanged.
 
@@ -105,7 +105,7 @@ class Option:
         """
         written = os.fspath(written) if isinstance(written, os.PathLike) else written
         if isinstance(written, str) and "\0" in written:
-            raise ConfigError(f"{self.flag} {written!r} holds a zero character; leave it out")
+            raise ConfigError(f"{self.flag} {written!r} contains a null character; remove it")
         if self.read is not None:
             return self.read(self.flag, written)
         if self.choices:
@@ -130,8 +130,8 @@ class Option:
         """Return the help text with the default.
 
         Args:
-            default: instead of the declared one; empty = none is named.
-            python: the text for Python users.
+            default: the default to show instead of the declared one; empty = none.
+            python: True = the text for Python users.
         """
         if python and self.in_python:
             return self.in_python

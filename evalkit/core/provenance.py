@@ -1,4 +1,4 @@
-"""Where a class comes from: evalkit itself, a registered plug-in, or a module of the user's."""
+"""The origin of a class: evalkit itself, a registered plug-in, or a module of the user's."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = [
 ]
 
 DISTRIBUTION = "evalkit-saliency"
-"""The name of evalkit's distribution on the package index, where ``evalkit`` is another project's."""
+"""The name of evalkit's distribution; on the package index, ``evalkit`` is another project."""
 
 GROUPS = ("evalkit.explainers", "evalkit.metrics")
-"""The entry points under which an installed package offers explainers and metrics."""
+"""The entry point groups for explainers and metrics of installed packages."""
 
 _ROOT = "evalkit"
 _REGISTERED: dict[str, str] = {}
@@ -36,38 +36,38 @@ def target_of(kind: type) -> str:
 
 
 def is_built_in(kind: type) -> bool:
-    """Tell whether a class is evalkit's own."""
+    """Return whether a class is part of evalkit."""
     return kind.__module__ == _ROOT or kind.__module__.startswith(f"{_ROOT}.")
 
 
 def register_name(name: str, target: str) -> None:
-    """Let the class ``module:Class`` be shown under a name, as its registry knows it."""
+    """Set the name under which the class ``module:Class`` is shown."""
     _REGISTERED[target] = name
 
 
 def registered_name(kind: type) -> str | None:
-    """Return the name that a registry or an entry point gives a class; None where none does."""
+    """Return the name of a class in a registry or an entry point; None if it has none."""
     target = target_of(kind)
-    return _REGISTERED.get(target) or _offered().get(target)
+    return _REGISTERED.get(target) or _entry_point_names().get(target)
 
 
 @cache
-def _offered() -> dict[str, str]:
-    return {one.value.replace(" ", ""): one.name for group in GROUPS for one in entry_points(group=group)}
+def _entry_point_names() -> dict[str, str]:
+    return {point.value.replace(" ", ""): point.name for group in GROUPS for point in entry_points(group=group)}
 
 
 def source_digest(kind: type) -> str | None:
-    """Return the sha256 of the file that defines a class; of several files, if it inherits from others outside evalkit.
+    """Return the sha256 of the file that defines a class, and of the files of its bases outside evalkit.
 
     Returns:
         64 hexadecimal digits; None if a file cannot be found, as for a class typed into an interpreter.
     """
     digests = []
-    for one in kind.__mro__:
-        if is_built_in(one) or one.__module__ in sys.stdlib_module_names or one.__module__ == "builtins":
+    for base in kind.__mro__:
+        if is_built_in(base) or base.__module__ in sys.stdlib_module_names or base.__module__ == "builtins":
             continue
         try:
-            file = inspect.getsourcefile(one)
+            file = inspect.getsourcefile(base)
             digest = hashlib.sha256(Path(file or "").read_bytes()).hexdigest()
         except (OSError, TypeError):
             return None
@@ -79,5 +79,5 @@ def source_digest(kind: type) -> str | None:
 
 def distribution_of(kind: type) -> tuple[str, str] | None:
     """Return name and version of the installed distribution that a class belongs to; None if it belongs to none."""
-    found = packages_distributions().get(kind.__module__.partition(".")[0])
-    return (found[0], version(found[0])) if found else None
+    names = packages_distributions().get(kind.__module__.partition(".")[0])
+    return (names[0], version(names[0])) if names else None

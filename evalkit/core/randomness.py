@@ -1,4 +1,4 @@
-"""Random generators that depend on what they are for, and on nothing else."""
+"""Random generators that depend only on the seed and on the names of what they are for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def generator(seed: int, *what: str | int | bytes) -> np.random.Generator:
 
     Args:
         seed: the run's seed.
-        what: the image, the purpose, the replicate ... in a fixed order.
+        what: the names, in a fixed order: the image, the purpose, the replicate ...
     """
     digest = hashlib.sha256()
     for part in (seed, *what):

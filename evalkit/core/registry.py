@@ -27,9 +27,9 @@ class Registry(Generic[C]):
     """The components of one kind.
 
     Args:
-        kind: what the components are called in messages, e.g. ``"explainer"``.
+        kind: the word for a component in messages, e.g. ``"explainer"``.
         base: the class that every component of this kind inherits from.
-        targets: name to ``"module:Class"``.
+        targets: the built-in names and their ``"module:Class"``.
         group: the entry point group that installed packages add components to; None = no such group.
     """
 
@@ -46,10 +46,10 @@ class Registry(Generic[C]):
         return list(dict.fromkeys([*self._targets, *self._entry_points()]))
 
     def register(self, name: str, component: str | type[C]) -> None:
-        """Let a component be known by a name, for as long as the process lives.
+        """Register a component under a name, until the process ends.
 
         Args:
-            name: as it will be written in specs.
+            name: the name in specs.
             component: the class, or ``"module:Class"``, which is imported when it is first needed.
 
         Raises:
@@ -65,27 +65,27 @@ class Registry(Generic[C]):
         """Return the class of that name, or of ``module:Class``.
 
         Raises:
-            ConfigError: there is none, it cannot be imported, or it is of another kind.
+            ConfigError: an unknown name, or a class that cannot be imported or is of another kind.
         """
         target = self._targets.get(name) or (name if ":" in name else "")
         if not target and name in self._entry_points():
             target = self._entry_points()[name].value.replace(" ", "")
         if not target:
             raise ConfigError(f"unknown {self.kind} '{name}': {nearest(name, self.names())}, or module:Class")
-        found = import_object(target, f"{self.kind} '{name}'", ConfigError)
-        if not (isinstance(found, type) and issubclass(found, self.base)):
+        imported = import_object(target, f"{self.kind} '{name}'", ConfigError)
+        if not (isinstance(imported, type) and issubclass(imported, self.base)):
             raise ConfigError(
-                f"{self.kind} '{name}' is no subclass of {self.base.__module__}.{self.base.__name__}; "
+                f"{self.kind} '{name}' is not a subclass of {self.base.__module__}.{self.base.__name__}; "
                 "docs/extending.md has an example"
             )
-        return found
+        return imported
 
     def build(self, spec: str | Spec, **defaults: Literals) -> C:
         """Build a component from its spec.
 
         Args:
-            spec: e.g. ``"occlusion(patch_size=40)"`` or ``"my_module:MyExplainer(strength=3)"``.
-            defaults: the run's own defaults, taken where the spec is silent and the component has the parameter.
+            spec: the spec, e.g. ``"occlusion(patch_size=40)"`` or ``"my_module:MyExplainer(strength=3)"``.
+            defaults: the run's defaults, for parameters that the component has and the spec does not set.
 
         Raises:
             ConfigError: an unknown name or parameter, or a value out of range.
@@ -100,7 +100,7 @@ class Registry(Generic[C]):
                 raise ConfigError(f"{self.kind} '{parsed.name}' has no parameter '{key}': {known}")
             if not _fits(value, allowed[key]):
                 raise ConfigError(
-                    f"{self.kind} '{parsed.name}': {key}={value} is not allowed; it takes {_say(allowed[key])}"
+                    f"{self.kind} '{parsed.name}': {key}={value} is not allowed; it takes {_type_text(allowed[key])}"
                 )
         usable = {key: value for key, value in defaults.items() if key in allowed}
         needed = [field.name for field in component.parameter_fields() if _is_required(field)]
@@ -134,11 +134,11 @@ class Registry(Generic[C]):
         return [part for item in items for part in (split_specs(item) if isinstance(item, str) else [item])]
 
     def expand_sets(self, items: Sequence[object], default: Sequence[str]) -> list[object]:
-        """Replace the words ``default`` and ``all`` by the names they stand for; what is named itself comes once.
+        """Replace the words ``default`` and ``all`` by names; a name that is also written itself is not repeated.
 
         Args:
-            items: specs and components, as ``all_of`` returns them.
-            default: what ``default`` stands for.
+            items: the specs and components, as ``all_of`` returns them.
+            default: the names that replace ``default``.
         """
         sets = {"default": default, "all": self.names()}
         written = {item for item in items if isinstance(item, str)}
@@ -152,7 +152,7 @@ class Registry(Generic[C]):
         return expanded
 
     def _entry_points(self) -> dict[str, EntryPoint]:
-        return {} if self._group is None else {one.name: one for one in entry_points(group=self._group)}
+        return {} if self._group is None else {point.name: point for point in entry_points(group=self._group)}
 
 
 def _article(noun: str) -> str:
@@ -175,9 +175,9 @@ def _fits(value: Literals, hint: Any) -> bool:  # noqa: ANN401 - a type hint has
     return isinstance(value, hint)
 
 
-def _say(hint: Any) -> str:  # noqa: ANN401 - a type hint has no narrower type
+def _type_text(hint: Any) -> str:  # noqa: ANN401 - a type hint has no narrower type
     if get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_say(option) for option in get_args(hint))
+        return " or ".join(_type_text(option) for option in get_args(hint))
     if get_origin(hint) is Literal:
         return " or ".join(str(option) for option in get_args(hint))
     names = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", type(None): "none"}

@@ -58,8 +58,7 @@ _with_baseline = partial(_gate, needs="baseline")
 class RunOptions:
     """The options of a run, read and checked; ``merge`` makes one.
 
-    ``evalkit.core.options.Option`` says what each annotation means. None: not given, and the default depends on the
-    run.
+    The annotations are described in ``evalkit.core.options.Option``. None: not given; the default depends on the run.
     """
 
     data: Annotated[
@@ -125,8 +124,8 @@ class RunOptions:
         Option(
             "run",
             "Explainers with their parameters, for example gradcam,occlusion(stride=half),random. The words default "
-            "and all stand for sets: default,my_module:MyExplainer adds one of your own.",
-            default="default: the set that fits the model",
+            "and all select sets of them: default,my_module:MyExplainer adds your own explainer.",
+            default="the set default, without those that do not fit the model",
             read=read_specs,
         ),
     ] = None
@@ -155,9 +154,9 @@ class RunOptions:
         tuple[Any, ...] | None,
         Option(
             "run",
-            "Metrics with their parameters, for example deletion,insertion(steps=56). The words default and all stand "
-            "for sets: default,max_sensitivity adds one.",
-            default="default: all but those that need further maps",
+            "Metrics with their parameters, for example deletion,insertion(steps=56). The words default and all select "
+            "sets of them: default,max_sensitivity adds one metric.",
+            default="the set default: all that need no further maps",
             read=read_specs,
         ),
     ] = None
@@ -274,7 +273,7 @@ def parsed(written: Mapping[str, object]) -> dict[str, Any]:
     """Return the typed values of the options that are given.
 
     Args:
-        written: option names to values, as they are written anywhere; None = not given.
+        written: the values by option name, typed or as text; None = not given.
 
     Raises:
         ConfigError: a value that is not allowed; the option is named as on the command line.
@@ -316,7 +315,7 @@ def merge(*layers: Mapping[str, object]) -> RunOptions:
 
 
 def completed(options: RunOptions) -> RunOptions:
-    """Fill in the embedded benchmark: scenes need no model and no limit, and its model, or nothing at all, no data."""
+    """Fill in the embedded benchmark: data without a model or for vgg16-mini, model and limit for scenes."""
     if options.data is None and simplify(options.model or _MINI) == simplify(_MINI):
         options = replace(options, data=_SCENES)
     if options.data != _SCENES:

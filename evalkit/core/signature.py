@@ -35,7 +35,7 @@ def line(name: str, settings: Mapping[str, Value]) -> str:
 
 
 def with_digest(word: str, text: str) -> str:
-    """Return a word with eight digits of the digest of what it stands for, e.g. ``label(1f61058f)``."""
+    """Return a word and the first eight digits of a text's digest, e.g. ``label(1f61058f)``."""
     return f"{word}({digest(text, 8)})"
 
 

@@ -1,4 +1,4 @@
-"""Specs as text: ``occlusion(patch_size=40, stride=half)`` or ``my_module:MyExplainer(strength=3)``."""
+"""Parsing of specs: ``occlusion(patch_size=40, stride=half)`` or ``my_module:MyExplainer(strength=3)``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Literals = int | float | bool | str | None
 
 
 def simplify(name: str) -> str:
-    """Return the form under which a model is looked up: ``"ResNet50-V2"`` and ``"resnet50v2"`` are one.
+    """Return the normalized name of a model: ``"ResNet50-V2"`` and ``"resnet50v2"`` are the same.
 
     >>> simplify("MobileNet_V2")
     'mobilenetv2'
@@ -22,7 +22,7 @@ def simplify(name: str) -> str:
 
 
 class Spec(typing.NamedTuple):
-    """A component as it was written: its name (or ``module:Class``) and its parameters as literals."""
+    """A parsed spec: the name (or ``module:Class``) and the parameters as literals."""
 
     name: str
     parameters: dict[str, Literals]
@@ -64,7 +64,7 @@ def parse_spec(text: str) -> Spec:
         ConfigError: the text is not ``name`` or ``name(key=value, ...)``.
     """
     match = _SPEC.match(text)
-    split_specs(text)  # complains of parentheses that do not match
+    split_specs(text)  # raises if the parentheses do not match
     if match is None:
         raise ConfigError(f"'{text}' is not a spec; write name or name(key=value, key=value)")
     parameters: dict[str, Literals] = {}

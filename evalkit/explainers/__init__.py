@@ -1,1 +1,1 @@
-"""(classifier, images, classes) -> saliency maps. Nothing here imports TensorFlow: the classifier does."""
+"""Explainers: saliency maps from a classifier, images and targets. Nothing here imports TensorFlow itself."""

@@ -1,4 +1,4 @@
-"""What an explainer is: frozen parameters, and a function from images and targets to maps."""
+"""The base class of explainers: frozen parameters, and a function from images and targets to maps."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class SweepOptions:
     """The run's options that specs without these parameters are expanded over.
 
     Attributes:
-        patch_sizes: pixels.
-        strides: ``patch``, ``half`` or pixels.
+        patch_sizes: the patch sizes in pixels.
+        strides: the strides: ``patch``, ``half`` or pixels.
     """
 
     patch_sizes: tuple[int, ...]
@@ -41,18 +41,18 @@ class SweepOptions:
 
 @dataclass(frozen=True)
 class Explainer(Component, ABC):
-    """Makes saliency maps: raw values, higher = more important, never a picture. Its fields are its parameters.
+    """Computes saliency maps: raw values, higher = more important. Its fields are its parameters.
 
     Attributes:
-        needs: what it needs of a classifier: ``scores``, ``gradients``, ``features``; nothing for a control.
-        draws: it draws random numbers; its signature holds their seed.
-        control: it does not depend on the model; it is in the leaderboard as a floor.
-        origin: ``precomputed`` where maps come from files; empty where the explainer computes them.
-        swept_by: the parameters that a sweep compares; a spec that leaves the first of them open stands for one
-            explainer for each value of the run's options.
-        method: how its passes are made, unless ``method_on`` says otherwise.
-        summary: one line for ``list explainers``.
-        reference: where the definition comes from.
+        needs: the required parts of a classifier: ``scores``, ``gradients``, ``features``; empty for a control.
+        draws: True if it draws random numbers; its signature then contains their seed.
+        control: True if its maps do not depend on the model; other explainers should beat it.
+        origin: ``precomputed`` if the maps come from files; empty if the explainer computes them.
+        swept_by: the parameters that a sweep compares; a spec without the first of them is expanded to one explainer
+            for each value of the run's options.
+        method: the kind of its passes, as ``method_on`` returns it by default.
+        summary: the line for ``list explainers``.
+        reference: the source of the definition.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
@@ -66,25 +66,24 @@ class Explainer(Component, ABC):
 
     @abstractmethod
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
-        """Return one map an image.
+        """Return one map for each image.
 
         Args:
             classifier: the model under explanation.
             images: uint8 or float32 (B, H, W, 3) RGB in 0..255, at the classifier's input size.
-            targets: (B,), the output of the model to explain in each image, or the outputs that stand for one class
-                together.
+            targets: (B,), the output of the model to explain in each image, or the several outputs of one class.
 
         Returns:
             float (B, H, W), higher = more important.
         """
 
     def explain_photo(self, classifier: Classifier, image: LabelledImage, target: Outputs) -> Maps:
-        """Return the map of one photo of a set, float (1, H, W): for those that know a photo by its name.
+        """Return the map of one photo of a set, float (1, H, W), for explainers that need the photo's name.
 
         Args:
             classifier: the model under explanation.
-            image: fitted to the classifier's input.
-            target: the class to explain, or the several that stand for it.
+            image: the photo, fitted to the classifier's input.
+            target: the output to explain, or the several outputs of one class.
         """
         return self.explain(classifier, image.pixels[None], [target])
 
@@ -92,15 +91,15 @@ class Explainer(Component, ABC):
     def variants(
         cls, parameters: Mapping[str, Literals], sweep: SweepOptions, say: Callable[[str], None]
     ) -> Iterable[dict[str, Literals]]:
-        """Return the parameters of every explainer that a spec stands for: mostly the one that is written.
+        """Return the parameters of every explainer that a spec is expanded to; by default the spec's own.
 
         Args:
-            parameters: those of the spec.
+            parameters: the parameters of the spec.
             sweep: the run's options.
-            say: called with a sentence for each variant that is left out.
+            say: a function that prints a sentence for each variant that is left out.
 
         Raises:
-            ConfigError: an option holds nothing that fits.
+            ConfigError: no value of an option fits.
         """
         return [dict(parameters)]
 
@@ -110,32 +109,32 @@ class Explainer(Component, ABC):
         return frozenset()
 
     def resolved_parameters(self) -> dict[str, Literals]:
-        """Return the parameters for tables: words that stand for a number, e.g. ``stride=half``, as that number."""
+        """Return the parameters for tables: words for a number, e.g. ``stride=half``, as that number."""
         return self.parameters()
 
     @property
     def contents(self) -> str:
-        """What beside the signature a stored map depends on; nothing, unless maps come from files."""
+        """What a stored map depends on besides the signature; empty unless maps come from files."""
         return ""
 
     @abstractmethod
     def forward_passes(self, input_size: tuple[int, int]) -> int:
-        """Return how many images go through the model for one map."""
+        """Return the number of forward passes, in images, for one map."""
 
     def backward_passes(self, input_size: tuple[int, int]) -> int:
-        """Return how many images go back through the model for one map; 0 without gradients."""
+        """Return the number of backward passes, in images, for one map; 0 without gradients."""
         return 0
 
     def positions(self, input_size: tuple[int, int]) -> int | None:
-        """Return how many patches are placed on one image; None if the method has no patches."""
+        """Return the number of patch positions on one image; None if the method has no patches."""
         return None
 
     def method_on(self, classifier: Classifier) -> str:
-        """Say how the passes are made on this model, for the cost table."""
+        """Return the kind of the passes on this model, for the cost table."""
         return self.method
 
     def check(self, classifier: Classifier) -> None:
-        """Raise where this model cannot be explained in this way.
+        """Raise an error if this explainer cannot explain this model.
 
         Raises:
             ConfigError: a parameter does not fit the model.
@@ -154,8 +153,8 @@ def enlarge(coarse: NDArray[np.floating], size: tuple[int, int]) -> Maps:
     """Resize maps bilinearly, pixel centers aligned.
 
     Args:
-        coarse: float (B, h, w).
-        size: (height, width) wanted.
+        coarse: the maps, float (B, h, w).
+        size: (height, width) of the result.
 
     Returns:
         float64 (B, height, width).
@@ -164,5 +163,5 @@ def enlarge(coarse: NDArray[np.floating], size: tuple[int, int]) -> Maps:
 
     height, width = size
     return np.stack(
-        [cv2.resize(one.astype(np.float64), (width, height), interpolation=cv2.INTER_LINEAR) for one in coarse]
+        [cv2.resize(values.astype(np.float64), (width, height), interpolation=cv2.INTER_LINEAR) for values in coarse]
     )

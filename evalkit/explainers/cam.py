@@ -22,10 +22,11 @@ __all__ = ["Cam", "GradCam"]
 
 @dataclass(frozen=True)
 class GradCam(Explainer):
-    """Grad-CAM as the paper has it: gradient of the logit, no guided gradients, ReLU, bilinear.
+    """Grad-CAM as in the paper: gradient of the logit, no guided gradients, ReLU, bilinear.
 
     Attributes:
-        layer: the layer looked at; default: the model's last feature map that is not pooling, dropout or padding.
+        layer: the layer of the feature maps; default: the model's last one that is not pooling, dropout or
+            padding.
 
     Reference: Selvaraju et al., "Grad-CAM", ICCV 2017, section 3, equations 1 and 2.
     """
@@ -62,7 +63,7 @@ class GradCam(Explainer):
             return classifier.resolve_layer(self.layer)
         if classifier.target_layer is None:
             raise ModelError(
-                f"{self.name}: model '{classifier.name}' has no convolution larger than 1 x 1 to look at; "
+                f"{self.name}: model '{classifier.name}' has no convolution larger than 1 x 1; "
                 "use occlusion, which needs none"
             )
         return classifier.target_layer
@@ -110,6 +111,6 @@ class Cam(Explainer):
 
 
 def _weights(kernel: NDArray[np.float64], logits: NDArray[np.float64], target: Outputs) -> NDArray[np.float64]:
-    """Return the class weights; of several outputs their mean, each by its share of the summed probability."""
+    """Return the class weights; for several outputs, their mean weighted by probability."""
     outputs = outputs_of(target)
     return np.asarray(kernel[:, outputs] @ softmax(logits[outputs]))

@@ -1,4 +1,4 @@
-"""Every explainer by name, the default set, and how the list of a run becomes explainers."""
+"""The explainers by name, the default set, and the expansion of specs to explainers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DEFAULT_EXPLAINERS: tuple[str, ...] = (
     "center",
     "edges",
 )
-"""What a run explains with unless told otherwise. The word ``default`` in ``--explainers`` stands for these."""
+"""The explainers of a run by default, and the meaning of the word ``default`` in ``--explainers``."""
 
 DEFAULT_PATCH_SIZES: tuple[int, ...] = (16, 24, 32, 40, 56, 64)
 SCENES_PATCH_SIZES: tuple[int, ...] = (16, 24, 32, 40, 56)
@@ -62,16 +62,16 @@ def expand(
 ) -> list[Explainer]:
     """Build the explainers of a run, in the order written.
 
-    A bare ``occlusion`` (one without ``patch_size``) stands for one explainer per patch size and, if it names no
-    stride either, per stride. A stride in pixels is left out where it is larger than the patch.
+    ``occlusion`` without ``patch_size`` is expanded to one explainer per patch size and, without ``stride``, per
+    stride. A stride in pixels is left out where it is larger than the patch.
 
     Args:
-        given: ``"gradcam, occlusion(stride=half)"``, or specs and ``Explainer`` objects one by one. None
-            or the word ``default`` stands for ``DEFAULT_EXPLAINERS``, ``all`` for every explainer in the catalog.
-        patch_sizes: pixels; used by bare ``occlusion`` only.
-        seed: the run's seed, for explainers that draw random numbers and name no seed of their own.
-        strides: ``patch``, ``half`` or pixels; used by bare ``occlusion`` only.
-        say: called with a sentence for each variant that is left out.
+        given: ``"gradcam, occlusion(stride=half)"``, or a sequence of specs and ``Explainer`` objects. None or the word
+            ``default`` means ``DEFAULT_EXPLAINERS``, ``all`` every explainer in the catalog.
+        patch_sizes: the patch sizes in pixels, for ``occlusion`` without ``patch_size``.
+        seed: the run's seed, for explainers that draw random numbers and have no seed of their own.
+        strides: the strides, ``patch``, ``half`` or pixels, for ``occlusion`` without ``patch_size``.
+        say: a function that prints a sentence for each variant that is left out.
 
     Raises:
         ConfigError: nothing listed, an unknown name or parameter, a value out of range, or one listed twice.
@@ -86,19 +86,19 @@ def expand(
             spec = parse_spec(item)
             variants = EXPLAINERS.get(spec.name).variants(spec.parameters, sweep, say)
             built = [EXPLAINERS.build(Spec(spec.name, parameters), seed=seed) for parameters in variants]
-            explainers += dict.fromkeys(built)  # half of 32 is 16: two variants may be one
+            explainers += dict.fromkeys(built)  # half of 32 is 16: two variants may be equal
         else:
             explainers.append(EXPLAINERS.accept(item, seed=seed))
     seen: set[str] = set()
     for explainer in explainers:
         if explainer.text in seen:
-            raise ConfigError(f"--explainers: {explainer.text} is listed twice; drop one")
+            raise ConfigError(f"--explainers: {explainer.text} is listed twice; remove one")
         seen.add(explainer.text)
     return explainers
 
 
 def names_in(given: object) -> set[str]:
-    """Return the names of the explainers that are written or given themselves, not by the name of a set."""
+    """Return the names of the explainers that are listed themselves, not as members of a set."""
     if given is None:
         return set()
     items = [item for item in EXPLAINERS.all_of(given) if item not in ("default", "all")]
@@ -106,12 +106,12 @@ def names_in(given: object) -> set[str]:
 
 
 def unused_by(given: object, *, sizes: bool, strides: bool) -> list[str]:
-    """Return the options among ``--patch-sizes`` and ``--strides`` that were given and mean nothing for these specs.
+    """Return the options among ``--patch-sizes`` and ``--strides`` that are given but have no effect on these specs.
 
     Args:
-        given: as for ``expand``; None = the default set.
-        sizes: ``--patch-sizes`` was given.
-        strides: ``--strides`` was given.
+        given: the explainers, as for ``expand``; None = the default set.
+        sizes: True if ``--patch-sizes`` is given.
+        strides: True if ``--strides`` is given.
     """
     if given is None:
         return []

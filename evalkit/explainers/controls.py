@@ -1,4 +1,4 @@
-"""Controls: maps that do not depend on the model. An explainer that does not beat them says nothing of it."""
+"""Controls: maps that do not depend on the model. An explainer should beat them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Center", "Control", "Edges", "Random", "Uniform"]
 
 @dataclass(frozen=True)
 class Control(Explainer):
-    """Base of the controls: no pass through the model."""
+    """Base class of the controls, which need no pass through the model."""
 
     control: ClassVar[bool] = True
     method: ClassVar[str] = "no model"
@@ -33,10 +33,10 @@ class Control(Explainer):
 
 @dataclass(frozen=True)
 class Uniform(Control):
-    """Every pixel alike: since ties share alike, it prints every metric's chance level."""
+    """A constant map: because of the rule of ties, its scores are the metrics' chance levels."""
 
     name: ClassVar[str] = "uniform"
-    summary: ClassVar[str] = "control: a constant map; prints every metric's chance level"
+    summary: ClassVar[str] = "control: a constant map; its scores are the metrics' chance levels"
     reference: ClassVar[str] = "the tie rule in docs/metrics.md"
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
@@ -46,10 +46,10 @@ class Uniform(Control):
 
 @dataclass(frozen=True)
 class Random(Control):
-    """Uniform pixel noise in 0..1, the same for one photo and seed wherever it is drawn.
+    """Uniform pixel noise in 0..1; it depends only on the photo's content and the seed.
 
     Attributes:
-        seed: of the noise; the run's seed if not given.
+        seed: Random seed; the run's seed if not given.
     """
 
     name: ClassVar[str] = "random"
@@ -69,7 +69,7 @@ class Random(Control):
 
 
 def _whole(image: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """Return whole pixel values as uint8, so that equal pixels have equal bytes; fractions as they are."""
+    """Return whole pixel values as uint8, so that equal pixels have equal bytes; fractions unchanged."""
     if image.dtype == np.uint8:
         return image
     with np.errstate(invalid="ignore"):  # NaN, which equals no whole number
@@ -79,10 +79,10 @@ def _whole(image: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8] 
 
 @dataclass(frozen=True)
 class Center(Control):
-    """A Gaussian about the middle, sigma a quarter of each side: photographers center their objects."""
+    """A Gaussian at the center, sigma a quarter of each side: objects are often at the center of photos."""
 
     name: ClassVar[str] = "center"
-    summary: ClassVar[str] = "control: a Gaussian about the middle, sigma a quarter of the side"
+    summary: ClassVar[str] = "control: a Gaussian at the center, sigma a quarter of the side"
     reference: ClassVar[str] = "Choe et al., CVPR 2020 (center baseline); TorchRay's center"
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:

@@ -23,15 +23,15 @@ Fill = Literal["black", "mean", "gray", "blur"]
 
 
 def corners(side: int, patch_size: int, stride: int) -> NDArray[np.int64]:
-    """Return where patches begin along one side: all inside, evenly spread, the first at 0 and the last at the end.
+    """Return the first pixel of each patch along one side: evenly spread from 0 to the last position inside.
 
     >>> corners(224, 40, 40).tolist()
     [0, 37, 74, 110, 147, 184]
 
     Args:
-        side: pixels.
-        patch_size: pixels, at most ``side``.
-        stride: the largest distance between neighbors, pixels.
+        side: the length of the side in pixels.
+        patch_size: the patch size in pixels, at most ``side``.
+        stride: the largest distance between neighbors, in pixels.
     """
     free = side - patch_size
     return np.rint(np.linspace(0, free, -(-free // stride) + 1)).astype(np.int64)
@@ -44,17 +44,17 @@ def paint(
     patch_size: int,
     size: tuple[int, int],
 ) -> NDArray[np.float64]:
-    """Draw each drop where its patch was; a pixel's value is the mean of the drops that cover it.
+    """Return a map of the drops: a pixel's value is the mean over the patches that cover it.
 
     Args:
-        drops: float64 (len(rows) * len(columns),), rows outermost.
-        rows: first row of each patch.
-        columns: first column of each patch.
-        patch_size: pixels.
+        drops: the drops, float64 (len(rows) * len(columns),), rows outermost.
+        rows: the first row of each patch.
+        columns: the first column of each patch.
+        patch_size: the patch size in pixels.
         size: (height, width) of the map.
 
     Returns:
-        float64 (height, width); NaN where no patch was (only if the stride exceeds the patch size).
+        float64 (height, width); NaN at pixels without a patch (only if the stride exceeds the patch size).
     """
     total, cover = np.zeros(size), np.zeros(size)
     for drop, (row, column) in zip(drops, product(rows, columns), strict=True):
@@ -75,9 +75,9 @@ class Occlusion(Explainer):
         patch_size: side of the square patch, pixels.
         stride: the largest step between neighboring patches: ``patch`` (as tf-explain), ``half``, or pixels, at most
             ``patch_size`` so that every pixel is covered. Patches are spread evenly and all lie inside.
-        fill: what the patch shows: black, mean (ImageNet's mean color), gray (127.5), or blur (RISE's).
+        fill: the content of the patch: black, mean (ImageNet's mean color), gray (127.5), or blur (RISE's).
 
-    Reference: Zeiler & Fergus, ECCV 2014, section 4.2; patches drawn where they were, unlike tf-explain.
+    Reference: Zeiler & Fergus, ECCV 2014, section 4.2; drops are drawn at the patches' positions, unlike in tf-explain.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -91,7 +91,7 @@ class Occlusion(Explainer):
     fill: Fill = "black"
 
     def __post_init__(self) -> None:
-        """Check the ranges, and let one stride have one spelling."""
+        """Check the ranges, and store equal strides in the same form."""
         if self.patch_size < 1:
             raise ConfigError(f"occlusion: patch_size={self.patch_size} is not allowed; at least 1 pixel")
         if not isinstance(self.stride, str) and not 1 <= self.stride <= self.patch_size:
@@ -116,16 +116,16 @@ class Occlusion(Explainer):
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return the mean drop over each pixel, float64 (B, H, W) in -1..1."""
-        return np.stack([self._one(classifier, image, index) for image, index in zip(images, targets, strict=True)])
+        return np.stack([self._map_of(classifier, image, index) for image, index in zip(images, targets, strict=True)])
 
-    def _one(self, classifier: Classifier, image: NDArray[np.uint8], target: Outputs) -> NDArray[np.float64]:
+    def _map_of(self, classifier: Classifier, image: NDArray[np.uint8], target: Outputs) -> NDArray[np.float64]:
         from evalkit.models.probabilities import log_complement
 
         size, clean = image.shape[:2], image.astype(np.float32)
         rows, columns = self._grid(size)
         logits = classifier.occluded.logits(clean, self._filled(clean), rows, columns, self.patch_size)
         complement = np.exp(log_complement(logits, target))
-        # The untouched photo comes first.
+        # Row 0 is the clean photo.
         return paint(complement[1:] - complement[0], rows, columns, self.patch_size, size)
 
     def _filled(self, clean: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -166,7 +166,7 @@ class Occlusion(Explainer):
 
     @classmethod
     def sweep_options(cls, parameters: Mapping[str, Literals]) -> frozenset[str]:
-        """Return ``--patch-sizes`` and ``--strides``, as far as the spec leaves these open."""
+        """Return those of ``--patch-sizes`` and ``--strides`` that the spec does not set."""
         if "patch_size" in parameters:
             return frozenset()
         return frozenset({"--patch-sizes"} if "stride" in parameters else {"--patch-sizes", "--strides"})
@@ -176,7 +176,7 @@ class Occlusion(Explainer):
         return {**self.parameters(), "stride": self.stride_px}
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
-        """Return the number of patches, and one for the untouched photo."""
+        """Return the number of patches, plus one for the clean photo."""
         return self.positions(input_size) + 1
 
     def positions(self, input_size: tuple[int, int]) -> int:
@@ -185,7 +185,7 @@ class Occlusion(Explainer):
         return len(rows) * len(columns)
 
     def method_on(self, classifier: Classifier) -> str:
-        """Say whether this model is asked by windows or in full passes."""
+        """Return whether this model runs by windows or in full passes."""
         return classifier.occluded.method(*self._grid(classifier.input_size), self.patch_size)
 
     def check(self, classifier: Classifier) -> None:

@@ -1,4 +1,4 @@
-"""Maps made elsewhere: a folder of files, matched to the images by name, scored as if an explainer had made them."""
+"""Maps from files: a folder of maps, matched to the images by name and scored like an explainer's."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ NO_MAP, NOT_FINITE = "no map was given", "the map has NaN or infinite values"
 
 @dataclass(frozen=True, eq=False)
 class PrecomputedMaps(Explainer):
-    """A folder of maps as an entrant of the leaderboard.
+    """A folder of maps as an explainer in the leaderboard.
 
     Attributes:
-        folder: where the maps stand; its name is the entrant's.
-        files: image id to map file.
-        digest: of all files' contents: when a map changes, its scores are made anew.
-        problems: image id to why its map cannot be scored.
-        unused: files that match no image.
+        folder: the folder of the maps; tables show its name.
+        files: the map files by image id.
+        digest: the digest of all files' contents: when a map changes, all are scored again.
+        problems: the reasons why maps cannot be scored, by image id.
+        unused: the files that match no image.
     """
 
     name: ClassVar[str] = "maps"
     origin: ClassVar[Literal["", "precomputed"]] = "precomputed"
     method: ClassVar[str] = "made elsewhere"
-    summary: ClassVar[str] = "maps made elsewhere, with `score`"
-    reference: ClassVar[str] = "README.md, Maps of your own"
+    summary: ClassVar[str] = "maps from files, with `score`"
+    reference: ClassVar[str] = "README.md, Maps from files"
     folder: Path
     files: Mapping[str, Path] = field(repr=False)
     digest: str
@@ -65,55 +65,55 @@ class PrecomputedMaps(Explainer):
 
     @property
     def signature(self) -> str:
-        """The name, and how maps of another size are brought to the model's."""
+        """The name, and how maps of another size are resized."""
         return signature.line(self.name, {"v": self.version, "folder": escaped(self.folder.name), "resize": "bilinear"})
 
     @property
     def contents(self) -> str:
-        """What a stored score must have been made of."""
+        """The digest of the files."""
         return self.digest
 
     def parameters(self) -> dict[str, Literals]:
-        """Return where the maps stand."""
+        """Return the folder of the maps."""
         return {"folder": escaped(str(self.folder))}
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
-        """Raise ConfigError: a map is found by its photo's name."""
-        raise ConfigError(f"{self.text} holds the maps of named photos; it cannot explain others")
+        """Raise ConfigError: maps from files need the photo's name."""
+        raise ConfigError(f"{self.text} contains the maps of named photos; it cannot explain other images")
 
     def explain_photo(self, classifier: Classifier, image: LabelledImage, target: Outputs) -> Maps:
         """Return the photo's map at the model's input size, float64 (1, H, W).
 
         Raises:
-            ImageError: there is none, or it cannot be read; the message is the reason stored with its cells.
+            ImageError: the map is missing or cannot be read; the message is the reason stored with its cells.
         """
         if image.id not in self.files:
             raise ImageError(NO_MAP)
-        found = read_map_file(_contents(self.files[image.id]), self.files[image.id].suffix)
-        return _resized(found, classifier.input_size)[None].astype(np.float64)
+        values = read_map_file(_contents(self.files[image.id]), self.files[image.id].suffix)
+        return _resized(values, classifier.input_size)[None].astype(np.float64)
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
-        """Return 0: nobody knows what they took."""
+        """Return 0: the real number is unknown."""
         return 0
 
 
 def precomputed_maps(folders: Sequence[Path], image_ids: Sequence[str]) -> list[PrecomputedMaps]:
     """Find the maps of images in folders.
 
-    The map of ``cats/1.jpg`` is ``cats/1.npy`` or, if no other image is called so, ``1.npy``, as ``.npy`` or ``.png``;
-    or what a run folder calls it.
+    The map of ``cats/1.jpg`` is ``cats/1.npy`` or, if no other image has this name, ``1.npy``, as ``.npy`` or ``.png``;
+    or the file name that a run folder uses.
 
     Args:
-        folders: one an entrant.
-        image_ids: of the whole set.
+        folders: the folders of maps.
+        image_ids: the ids of all images of the set.
 
     Raises:
-        ConfigError: a folder that is none, two of one name, two maps of one image, or not one map that matches.
+        ConfigError: not a folder, two folders of one name, two maps of one image, or no map that matches.
     """
     roots = [Path(os.path.abspath(path_of(folder))) for folder in folders]  # noqa: PTH100 - "." and ".." have names
     twice = [name for name, count in Counter(root.name for root in roots).items() if count > 1]
     if twice:
-        raise ConfigError(f"MAPS_DIR: two folders are called '{twice[0]}'; rename one, the name stands in the tables")
+        raise ConfigError(f"MAPS_DIR: two folders have the name '{twice[0]}', which tables show; rename one")
     return [_maps_in(folder, root, image_ids) for folder, root in zip(folders, roots, strict=True)]
 
 
@@ -121,16 +121,16 @@ def report_missing(made: PrecomputedMaps, image_ids: Sequence[str], say: Callabl
     """Name the images whose map is missing or cannot be scored, and the files that match none.
 
     Args:
-        made: from ``precomputed_maps``.
-        image_ids: to be scored.
-        say: prints one sentence on stderr.
+        made: the maps, from ``precomputed_maps``.
+        image_ids: the ids of the images to score.
+        say: a function that prints one sentence on stderr.
     """
     by_reason: dict[str, list[str]] = {}
     for image_id in image_ids:
         reason = made.problems.get(image_id, "") if image_id in made.files else NO_MAP
         if reason:
             by_reason.setdefault(reason, []).append(image_id)
-    for reason, names in {**by_reason, "no image is called so": made.unused}.items():
+    for reason, names in {**by_reason, "no image has this name": made.unused}.items():
         if names:
             more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             say(f"{made.text}: {len(names)} not scored, {reason}: {', '.join(names[:_NAMED])}{more}")
@@ -147,20 +147,20 @@ def _maps_in(folder: Path, root: Path, image_ids: Sequence[str]) -> PrecomputedM
             name = _composed(path.relative_to(root).with_suffix(path.suffix.lower()).as_posix())
             _require_one(folder, files.get(name, path), path, name)
             files[name] = path
-    found = _matched(folder, files, image_ids)
-    if not found:
+    matched = _matched(folder, files, image_ids)
+    if not matched:
         example = PurePosixPath(image_ids[0]).with_suffix(".npy").name if image_ids else "<image's name>.npy"
         raise ConfigError(
-            f"MAPS_DIR '{folder}': none of its {len(files)} .npy and .png files is called like an image; the first "
+            f"MAPS_DIR '{folder}': none of its {len(files)} .npy and .png files has the name of an image; the first "
             f"image's map would be '{example}'"
         )
-    used = set(found.values())
+    used = set(matched.values())
     unused = [name for name, path in files.items() if path not in used]
-    return PrecomputedMaps(root, found, *_looked_at(found), unused)
+    return PrecomputedMaps(root, matched, *_checked(matched), unused)
 
 
 def _composed(name: str) -> str:
-    """Return a name in the one of its spellings that counts: some systems take letters and their accents apart."""
+    """Return a name in Unicode's composed form: some systems store letters and accents separately."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -172,20 +172,20 @@ def _matched(folder: Path, files: Mapping[str, Path], image_ids: Sequence[str]) 
     stems = Counter(PurePosixPath(image_id).stem for image_id in image_ids)
     paths = Counter(PurePosixPath(image_id).with_suffix("").as_posix() for image_id in image_ids)
     ids = set(image_ids)
-    found = {}
+    matched = {}
     for image_id in image_ids:
         own = PurePosixPath(image_id)
         names = [image_id, PurePosixPath(map_path("x", image_id)).stem]
-        # A shorter name is only an image's own if no other image is called so: cat.jpg and cat.png share no map.
+        # A shorter name must belong to one image only: cat.jpg and cat.png share no map.
         short = own.with_suffix("").as_posix()
         names += [short] if paths[short] == 1 and short not in ids else []
         names += [own.stem] if stems[own.stem] == 1 and own.stem not in ids else []
         wanted = dict.fromkeys(name + ending for name in names for ending in _ENDINGS)
-        there = [files[name] for name in map(_composed, wanted) if name in files]
-        if there:
-            _require_one(folder, there[0], there[-1], image_id)
-            found[image_id] = there[0]
-    return found
+        candidates = [files[name] for name in map(_composed, wanted) if name in files]
+        if candidates:
+            _require_one(folder, candidates[0], candidates[-1], image_id)
+            matched[image_id] = candidates[0]
+    return matched
 
 
 def _require_one(folder: Path, first: Path, last: Path, image_id: str) -> None:
@@ -195,11 +195,11 @@ def _require_one(folder: Path, first: Path, last: Path, image_id: str) -> None:
         )
 
 
-def _looked_at(found: Mapping[str, Path]) -> tuple[str, dict[str, str]]:
-    """Return the digest of all files, and for images whose map cannot be scored the reason."""
+def _checked(matched: Mapping[str, Path]) -> tuple[str, dict[str, str]]:
+    """Return the digest of all files, and the reasons why maps cannot be scored, by image id."""
     digest = hashlib.sha256()
     problems = {}
-    for image_id, path in found.items():
+    for image_id, path in matched.items():
         try:
             data = _contents(path)
             digest.update(f"{image_id}:{hashlib.sha256(data).hexdigest()}\n".encode())
@@ -223,14 +223,14 @@ def read_map_file(data: bytes, ending: str) -> NDArray[np.float32]:
 
     Args:
         data: the contents of a ``.npy`` file of numbers (H, W), also (1, H, W) or (H, W, 1); or of a gray PNG of 8 or
-            16 bits, whose values are taken as they are.
-        ending: ``.npy`` or ``.png``.
+            16 bits, whose values are not scaled.
+        ending: the ending of the file's name, ``.npy`` or ``.png``.
 
     Returns:
         float32 (H, W), higher = more important, see ``as_float32``; may hold NaN.
 
     Raises:
-        ImageError: something else; the message is fit to be stored.
+        ImageError: the file is not a map; the message is the reason stored with its cells.
     """
     values = _from_png(data) if ending.lower() == ".png" else _from_npy(data)
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):
@@ -264,10 +264,10 @@ def _from_png(data: bytes) -> NDArray[np.generic]:
 
 
 def _resized(values: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring a map to the model's input as photos are: bilinear, antialiased where it shrinks."""
+    """Resize a map to the model's input as photos are resized: bilinear, antialiased if it shrinks."""
     from PIL import Image
 
     if values.shape == size or not np.isfinite(values).all():
         return values if values.shape == size else np.full(size, np.nan, dtype=np.float32)
-    made = Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(made, dtype=np.float32)
+    resized = Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32)

@@ -1,9 +1,9 @@
 """tf-explain's own classes, called for raw maps, with the library's defaults.
 
-They are entrants: people have them in production and want to know what those defaults cost. So their known defects
-are kept: guided gradients of the softmax score and no ReLU in Grad-CAM; in occlusion a patch of 127.5 in the model's
-own input space, and a grid that is stretched over the photo, so that cells are drawn up to 20 px off. They are given
-the model as the user has it, in its own precision: the library's arithmetic mixes in float32.
+They are compared as they are in production, so their known defects are kept: guided gradients of the softmax score
+and no ReLU in Grad-CAM; in occlusion a patch of 127.5 in the model's own input space, and a grid that is stretched over
+the photo, so that cells are drawn up to 20 px off. They run the user's model in its own precision, because the library
+computes in float32.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["TfExplainGradCam", "TfExplainOcclusion"]
 
 @dataclass(frozen=True)
 class TfExplainGradCam(Explainer):
-    """``tf_explain.core.grad_cam.GradCAM``: raw maps before it draws them.
+    """The raw maps of ``tf_explain.core.grad_cam.GradCAM``.
 
     Attributes:
-        layer: the layer looked at; default: the last with a 4-D output, pooling included, which is the library's own
-            rule (its search itself fails on Keras 3).
-        guided: guided gradients, as the library's default.
+        layer: the layer of the feature maps; default: the last with a 4-D output, pooling included, which is
+            the library's own rule (its search itself fails on Keras 3).
+        guided: True = guided gradients, the library's default.
 
     Reference: tf-explain 0.3.1, ``get_gradients_and_filters`` and ``generate_ponderated_output``.
     """
@@ -73,7 +73,7 @@ class TfExplainGradCam(Explainer):
         return 1
 
     def check(self, classifier: Classifier) -> None:
-        """Raise ModelError if the layer is not the model's own, has no 4-D output, or is a model of its own graph."""
+        """Raise ModelError if the layer is not the model's own, has no single 4-D output, or is itself a model."""
         super().check(classifier)
         layer, model = self._layer(classifier), classifier.model
         dimensions = {own.name: len(getattr(getattr(own, "output", None), "shape", ())) for own in model.layers}
@@ -84,7 +84,7 @@ class TfExplainGradCam(Explainer):
             raise ModelError(f"{self.text}: layer '{layer}' of model '{classifier.name}' {problem}: {advice}")
         if not _is_connected(model, layer):
             raise ModelError(
-                f"{self.text}: tf-explain cannot read the output of layer '{layer}', a model of its own; "
+                f"{self.text}: tf-explain cannot read the output of layer '{layer}', which is itself a model; "
                 "use gradcam, which reads the layers inside it"
             )
 
@@ -99,7 +99,7 @@ class TfExplainGradCam(Explainer):
 
 
 def _is_connected(model: Any, layer: str) -> bool:  # noqa: ANN401 - a keras.Model
-    """Return whether Keras can compute a layer's output from the model's input, as the library wants it to.
+    """Return whether Keras can compute a layer's output from the model's input, which the library requires.
 
     The output of a functional model used as a layer belongs to that model's graph.
     """
@@ -114,7 +114,7 @@ def _is_connected(model: Any, layer: str) -> bool:  # noqa: ANN401 - a keras.Mod
 
 
 def _summed(model: Any, outputs: Sequence[int]) -> tuple[Any, int]:  # noqa: ANN401 - a keras.Model
-    """Return the model and the output that the library explains; several are summed in a layer of their own."""
+    """Return the model and the output that the library explains; several outputs are summed in an added layer."""
     if len(outputs) == 1:
         return model, outputs[0]
     import keras
@@ -124,7 +124,7 @@ def _summed(model: Any, outputs: Sequence[int]) -> tuple[Any, int]:  # noqa: ANN
 
 
 class _Quiet:
-    """Lends the library a model with one output, a target's score, whose ``predict`` prints no progress."""
+    """A model with one output, the target's score, whose ``predict`` prints no progress."""
 
     def __init__(self, classifier: Classifier, target: Outputs) -> None:
         self._classifier = classifier
@@ -138,7 +138,7 @@ class _Quiet:
 
 @dataclass(frozen=True)
 class TfExplainOcclusion(Explainer):
-    """``tf_explain.core.occlusion_sensitivity.OcclusionSensitivity``: its sensitivity map before it draws it.
+    """The raw map of ``tf_explain.core.occlusion_sensitivity.OcclusionSensitivity``.
 
     Attributes:
         patch_size: side of the square patch, pixels; its stride is the same.
@@ -175,7 +175,7 @@ class TfExplainOcclusion(Explainer):
         )
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
-        """Return the number of patches: the library does not ask about the untouched photo."""
+        """Return the number of patches: the library makes no pass of the clean photo."""
         return self.positions(input_size)
 
     def positions(self, input_size: tuple[int, int]) -> int:

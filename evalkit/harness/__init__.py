@@ -1,1 +1,1 @@
-"""From a question to stored scores: plan what is missing, compute it, show progress."""
+"""Plans a run, computes what is missing, stores the scores and shows progress."""

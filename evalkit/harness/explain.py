@@ -1,4 +1,4 @@
-"""One photo, one explanation: what ``explain`` computes, without a labelled set and without scores."""
+"""Explanations of single photos for ``explain``, without a labelled set and without metrics."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ class ClassScore:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """A map, and everything needed to draw it and to say what it explains.
+    """A map, and everything needed to draw and describe it.
 
     Attributes:
         image: the photo's file name or id.
-        photo: uint8 (H, W, 3) RGB, at its own size.
-        region: bool (H, W), where the object is; None = not known.
-        saliency_map: float32 (h, w) of the model's input, raw values, higher = more important; may hold NaN.
-        explainer: its short spec, e.g. ``occlusion(patch_size=40)``.
+        photo: the photo at its own size, uint8 (H, W, 3) RGB.
+        region: the object's pixels, bool (H, W); None = unknown.
+        saliency_map: the raw values at the model's input size, float32 (h, w), higher = more important; may hold NaN.
+        explainer: the explainer's short spec, e.g. ``occlusion(patch_size=40)``.
         class_index: the class explained.
-        class_name: its name; its index in words where the model's classes have no names.
-        probability: the model's softmax score for it, 0..1.
-        chosen: the model chose the class; else it was asked for.
-        top: the five likeliest classes.
+        class_name: the class's name; ``class 3`` if the model's classes have no names.
+        probability: the class's softmax score, 0..1.
+        chosen: True if the class is the model's prediction, False if the caller named it.
+        top: the five most probable classes.
         geometry: how the photo was fitted to the model's input.
-        seconds: that the map took.
+        seconds: the time to compute the map.
     """
 
     image: str
@@ -83,19 +83,19 @@ class Explanation:
 
 
 def is_scene(text: str) -> bool:
-    """Tell whether ``scene-00003`` and the like is meant: no file, but one of the embedded scenes."""
+    """Return whether a text is the id of an embedded scene, such as ``scene-00003``, and not a file."""
     return text.startswith(_SCENE) and text.removeprefix(_SCENE).isdecimal() and not Path(text).exists()
 
 
 def read_photo(source: str | Path | NDArray[np.uint8], name: str = "image") -> LabelledImage:
-    """Read a photo from its file, or take it as it is.
+    """Read a photo from its file, or return an array as a photo.
 
     Args:
         source: a file, the id of an embedded scene, or uint8 (H, W, 3) RGB.
-        name: of an array, as shown.
+        name: the displayed name of an array.
 
     Raises:
-        DataError: there is no such photo, it cannot be decoded, or the array is something else.
+        DataError: the photo does not exist or cannot be decoded, or the array has another shape or type.
     """
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
@@ -111,21 +111,21 @@ def read_photo(source: str | Path | NDArray[np.uint8], name: str = "image") -> L
 
 
 def _scene(name: str) -> LabelledImage:
-    made = scenes()
-    for entry in made.entries:
+    images = scenes()
+    for entry in images.entries:
         if entry.id == name:
-            return made.read(entry)
-    raise DataError(f"IMAGE '{name}' does not exist; the embedded scenes are scene-00000 to {made.entries[-1].id}")
+            return images.read(entry)
+    raise DataError(f"IMAGE '{name}' does not exist; the embedded scenes are scene-00000 to {images.entries[-1].id}")
 
 
 def build_explainers(specs: str | Sequence[str], classifier: Classifier, seed: int = 0) -> list[Explainer]:
     """Build explainers and check that they fit the model.
 
     Raises:
-        ConfigError: none, an unknown one, or a parameter that is not allowed.
-        ModelError: the model lacks what one looks at.
+        ConfigError: no explainer, an unknown one, or a parameter that is not allowed.
+        ModelError: the model lacks what an explainer needs.
     """
-    texts = split_specs(specs) if isinstance(specs, str) else [one for spec in specs for one in split_specs(spec)]
+    texts = [text for spec in ([specs] if isinstance(specs, str) else specs) for text in split_specs(spec)]
     if not texts:
         raise ConfigError(f"--explainer is empty; name one of: {', '.join(EXPLAINERS.names())}")
     explainers = list(dict.fromkeys(EXPLAINERS.build(text, seed=seed) for text in texts))
@@ -135,7 +135,7 @@ def build_explainers(specs: str | Sequence[str], classifier: Classifier, seed: i
 
 
 def class_index_of(classifier: Classifier, given: int | str | None) -> int | None:
-    """Return the index of a class given by number or name; None = the model is to choose.
+    """Return the index of a class given by number or name; None = the predicted class.
 
     Raises:
         ConfigError: the model has no such class, or several of that name.
@@ -171,9 +171,9 @@ def explain_photos(
 
     Args:
         classifier: the model.
-        photos: at their own size.
-        explainers: checked against the model.
-        class_index: the class to explain; None = the model's first choice, photo by photo.
+        photos: the photos, at their own size.
+        explainers: the explainers, from ``build_explainers``.
+        class_index: the class to explain; None = each photo's predicted class.
         geometry: how photos are fitted to the model's input.
 
     Raises:
@@ -187,7 +187,7 @@ def explain_photos(
         order = np.argsort(-scores, kind="stable")[:_TOP].tolist()
         target = order[0] if class_index is None else class_index
         for explainer in explainers:
-            saliency_map, seconds = _made(classifier, explainer, fitted, target)
+            saliency_map, seconds = _timed_map(classifier, explainer, fitted, target)
             yield Explanation(
                 image=photo.id,
                 photo=photo.pixels,
@@ -195,16 +195,16 @@ def explain_photos(
                 saliency_map=saliency_map,
                 explainer=explainer.text,
                 class_index=target,
-                class_name=_named(classifier, target),
+                class_name=_class_name(classifier, target),
                 probability=float(scores[target]),
                 chosen=class_index is None,
-                top=tuple(ClassScore(index, _named(classifier, index), float(scores[index])) for index in order),
+                top=tuple(ClassScore(index, _class_name(classifier, index), float(scores[index])) for index in order),
                 geometry=geometry,
                 seconds=seconds,
             )
 
 
-def _made(
+def _timed_map(
     classifier: Classifier, explainer: Explainer, fitted: LabelledImage, target: int
 ) -> tuple[NDArray[np.float32], float]:
     start = perf_counter()
@@ -213,10 +213,10 @@ def _made(
     except EvalkitError:
         raise
     except Exception as error:
-        said = str(error).strip().partition("\n")[0][:200]
-        raise ModelError(f"{explainer.text} failed on '{fitted.id}': {type(error).__name__}: {said}") from error
+        message = str(error).strip().partition("\n")[0][:200]
+        raise ModelError(f"{explainer.text} failed on '{fitted.id}': {type(error).__name__}: {message}") from error
     return as_float32(np.asarray(maps[0])), perf_counter() - start
 
 
-def _named(classifier: Classifier, class_index: int) -> str:
+def _class_name(classifier: Classifier, class_index: int) -> str:
     return classifier.class_names[class_index] if classifier.class_names else f"class {class_index}"

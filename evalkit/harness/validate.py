@@ -29,11 +29,11 @@ Watch = Callable[[Iterable[Entry]], Iterable[Entry]]
 
 
 def validate_data(options: RunOptions, watch: Watch = lambda entries: entries) -> Validation:
-    """Check the data, and with a model how it classifies them; nothing is explained or written.
+    """Check the data and, if there is a model, how it classifies them; nothing is explained or written.
 
     Args:
         options: the options of ``run`` for data and model. Without ``model``, none is loaded.
-        watch: function that passes the entries on, e.g. to show progress.
+        watch: a function that passes the entries on, e.g. to show progress.
 
     Raises:
         EvalkitError: the data cannot be opened or the model cannot be loaded.

@@ -1,4 +1,4 @@
-"""A Keras model made explainable: preprocessing inside, honest scores, activations and gradients.
+"""Keras models as explainable classifiers: preprocessing inside, exact scores, activations and gradients.
 
-Importing this package does not import TensorFlow; ``classifier``, ``graph`` and ``sources`` do.
+Importing this package does not import TensorFlow; ``classifier``, ``keras``, ``inference`` and ``zoo.load`` do.
 """

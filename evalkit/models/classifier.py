@@ -25,25 +25,25 @@ __all__ = ["Classifier"]
 class Classifier(Runner):
     """A Keras image classifier that takes RGB pixels in 0..255.
 
-    Preprocessing is inside, so a color is a color. Logits leave the model in its own precision, go to float64, and
-    only then through the softmax. The user's model is never changed.
+    It includes the preprocessing. Logits are converted from the model's precision to float64 before the softmax. The
+    user's model is never changed.
 
     Attributes:
-        offers: what an explainer may need of a classifier and finds here.
-        model: the Keras model as given.
-        name: what the model is called in tables.
+        offers: the parts of a classifier that explainers may need and that exist here.
+        model: the given Keras model.
+        name: the model's name in tables.
         input_size: (height, width) in pixels.
-        n_classes: number of outputs.
-        class_names: names in output order, or None if unknown.
-        class_ids: WordNet ids in output order, or None if unknown.
-        target_layer: the layer that CAM methods look at by default; None without a convolution.
+        n_classes: the number of outputs.
+        class_names: the names of the outputs, or None if unknown.
+        class_ids: the WordNet ids of the outputs, or None if unknown.
+        target_layer: the default layer of CAM methods; None without a convolution.
         preprocess: the ``keras.applications`` family whose ``preprocess_input`` is applied, or ``none``.
-        precision: the dtype that the model computes in; ``bfloat16`` is a copy of the model.
-        computed: the Keras model that computes: ``model`` itself, or its copy in bfloat16.
-        batch_size: the most images in one pass; halved when memory runs out.
-        passes: images sent through the model so far, backward passes not counted.
-        work: multiplications of one pass, from the shapes of kernels and outputs.
-        fingerprint: sha256 of architecture, weights and preprocessing; the same in every precision.
+        precision: the dtype of the computation; ``bfloat16`` uses a copy of the model.
+        computed: the Keras model of the passes: ``model`` itself, or its copy in bfloat16.
+        batch_size: the largest number of images in one pass; halved when memory runs out.
+        passes: the number of forward passes so far, in images.
+        work: the multiplications of one pass, from the shapes of kernels and outputs.
+        fingerprint: the sha256 of architecture, weights and preprocessing; the same in every precision.
     """
 
     offers: ClassVar[frozenset[str]] = frozenset({"scores", "gradients", "features"})
@@ -61,7 +61,7 @@ class Classifier(Runner):
         precision: Literal["float32", "bfloat16"] = "float32",
         count: PassCount | None = None,
     ) -> None:
-        """See the class. With ``float32`` a model of another dtype computes in its own.
+        """See the class. With ``float32`` a model of another dtype keeps its own dtype.
 
         Raises:
             ModelError: not a functional or Sequential model over (H, W, 3) images with one row of class scores, a
@@ -80,7 +80,7 @@ class Classifier(Runner):
 
     @property
     def doubt(self) -> str:
-        """What may be wrong with the preprocessing asked for, in a sentence; empty if nothing is."""
+        """A sentence on what may be wrong with the preprocessing; empty if nothing is."""
         probe = np.linspace(0, 255, 12).reshape(1, 2, 2, 3)
         changed = not np.array_equal(self._preprocess(as_tensor(probe)), probe.astype(np.float32))
         if not (changed and graph.has_own_preprocessing(self.model)):
@@ -91,7 +91,7 @@ class Classifier(Runner):
         )
 
     def variant(self, variant: Variant) -> Classifier:
-        """Return a classifier of a changed copy of the model; its passes count as this one's. Copies are kept.
+        """Return a classifier of a changed copy of the model; its passes are counted here. Copies are cached.
 
         Raises:
             ModelError: the model cannot be changed in this way.
@@ -125,21 +125,21 @@ class Classifier(Runner):
 
     @cached_property
     def features(self) -> FeaturePass:
-        """Looks at tensors inside the model, and at their gradients."""
+        """Tensors inside the model, and their gradients."""
         return FeaturePass(self)
 
     @cached_property
     def composed(self) -> ComposedPass:
-        """Asks about images composed of two others, pixel by pixel."""
+        """Logits of images composed of two others, pixel by pixel."""
         return ComposedPass(self)
 
     @cached_property
     def occluded(self) -> OccludedPass:
-        """Asks about an image under many patches."""
+        """Logits of an image under many patches."""
         return OccludedPass(self)
 
     def resolve_layer(self, layer: str) -> str:
-        """Return the full path of a layer given by path, or by name where only one has it.
+        """Return the full path of a layer given by its path or by a unique name.
 
         Raises:
             ModelError: no such layer, several of that name, or one whose output is not (N, h, w, K).
@@ -148,22 +148,23 @@ class Classifier(Runner):
         if len(paths) != 1:
             spatial = [path for path, shape in self.shapes.items() if len(shape) == 4]
             problem = "has no layer" if not paths else f"has {len(paths)} layers called"
-            advice = nearest(layer, spatial) if spatial else "no layer puts out a feature map (N, h, w, K)"
+            advice = nearest(layer, spatial) if spatial else "no layer returns a feature map (N, h, w, K)"
             raise ModelError(f"model '{self.name}' {problem} '{layer}': {advice}")
         if len(self.shapes[paths[0]]) != 4:
             shape = self.shapes[paths[0]]
             raise ModelError(
-                f"layer '{layer}' of model '{self.name}' puts out {shape}; a feature map (N, h, w, K) is needed"
+                f"layer '{layer}' of model '{self.name}' has outputs of shape {shape}; "
+                "a feature map (N, h, w, K) is needed"
             )
         return paths[0]
 
     def pooled_end(self) -> graph.Pooled | None:
-        """Return what CAM needs, or None if the model does not end in global average pooling and one dense layer."""
+        """Return the end of the model for CAM; None unless it is global average pooling and one dense layer."""
         return graph.pooled_end(self.model)
 
     @cached_property
     def functional(self) -> keras.Model:
-        """The model as given, but a plain functional one: a Sequential keeps its graph to itself, so a copy is made."""
+        """The model as a plain functional one; a Sequential is copied, because its graph is not accessible."""
         if not isinstance(self.model, keras.Sequential):
             return self.model
         images = keras.Input((*self.input_size, 3))

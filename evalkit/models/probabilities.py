@@ -1,7 +1,7 @@
-"""Logits to scores in float64, without cancellation.
+"""Scores from logits, in float64 and without cancellation.
 
-In float32 a confident model's drops vanish: with p = 1 - 1e-9 before and after, p - p' is 0 and a whole occlusion
-map comes out flat. Everything here starts from float64 logits.
+In float32 the drops of a confident model vanish: with p = 1 - 1e-9 before and after, p - p' is 0 and an occlusion map
+is constant. All functions here take float64 logits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Outputs", "log_complement", "outputs_of", "score_of", "softmax"]
 
 Floats = NDArray[np.float64]
 Outputs = int | Sequence[int]
-"""What is explained and scored: one output of the model, or several that stand for one class together."""
+"""A target: one output of the model, or the several outputs of one class."""
 
 
 def _log_sum_exp(values: Floats) -> Floats:
@@ -27,7 +27,7 @@ def softmax(logits: Floats) -> Floats:
     """Return probabilities, float64 (..., C), each row summing to 1.
 
     Args:
-        logits: float64 (..., C).
+        logits: the logits, float64 (..., C).
     """
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
@@ -35,15 +35,15 @@ def softmax(logits: Floats) -> Floats:
 
 def outputs_of(target: Outputs) -> list[int]:
     """Return the outputs of a target as a list."""
-    return [int(target)] if isinstance(target, int | np.integer) else [int(one) for one in target]
+    return [int(target)] if isinstance(target, int | np.integer) else [int(output) for output in target]
 
 
 def score_of(probabilities: Floats, target: Outputs) -> Floats:
     """Return a target's score: the probability of its output, or the sum over its outputs.
 
     Args:
-        probabilities: float64 (..., C).
-        target: outputs, 0..C-1.
+        probabilities: the probabilities, float64 (..., C).
+        target: the output or outputs, 0..C-1.
 
     Returns:
         float64 (...).
@@ -55,8 +55,8 @@ def log_complement(logits: Floats, target: Outputs) -> Floats:
     """Return log(1 - p) of a target: log-sum-exp over the other outputs minus log-sum-exp over all.
 
     Args:
-        logits: float64 (..., C), C >= 2.
-        target: outputs, 0..C-1, not all of them.
+        logits: the logits, float64 (..., C), C >= 2.
+        target: the output or outputs, 0..C-1, not all of them.
 
     Returns:
         float64 (...), at most 0; exact where ``1 - p`` itself would round to 0.

@@ -112,7 +112,7 @@ def read_baseline(path: Path) -> Baseline:
     again = "write it again: python -m evalkit baseline RUN --output FILE"
     try:
         data = path.read_bytes()
-    except (OSError, ValueError) as error:  # a path with a zero byte is a ValueError
+    except (OSError, ValueError) as error:  # a path with a null byte raises a ValueError
         reason = error.strerror if isinstance(error, OSError) else error
         raise StoreError(f"--baseline '{path}' cannot be read: {reason}; {again}") from error
     try:
@@ -131,7 +131,7 @@ def read_baseline(path: Path) -> Baseline:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; raise ValueError if a key is there twice, as after a merge by hand."""
+    """Return a JSON object; raise ValueError if a key occurs twice, as after a manual merge."""
     by_key = dict(pairs)
     if len(by_key) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -140,7 +140,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _problem(baseline: Baseline) -> str | None:
-    """Return why a baseline that was decoded cannot be used; None if it can."""
+    """Return why a decoded baseline cannot be used; None if it can."""
     n_images = len(baseline.images)
     for noun in ("metrics", "explainers", "images"):
         if not getattr(baseline, noun):

@@ -112,15 +112,15 @@ class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One explainer of the run.
 
     Attributes:
-        text: the short spec, as shown.
-        name: e.g. ``occlusion``.
-        parameters: all of them.
-        control: a baseline map that does not depend on the model, e.g. pixel noise.
-        positions: patch positions an image, for occlusion; else None.
-        forward_passes: forward passes an image.
+        text: short spec, as shown.
+        name: name of the explainer, e.g. ``occlusion``.
+        parameters: all parameters and their values.
+        control: whether its maps do not depend on the model, e.g. pixel noise.
+        positions: number of patch positions per image, for occlusion; else None.
+        forward_passes: number of forward passes per image.
         method: how the forward passes are made, e.g. ``full pass``.
-        seconds: spent on its maps, over all images.
-        n_maps: maps made.
+        seconds: time to compute its maps, over all images.
+        n_maps: number of its maps.
         swept_by: parameters that a sweep compares, e.g. ``("patch_size", "stride")``; empty = none.
         origin: ``built-in``, ``precomputed``, or the module that the explainer comes from.
     """
@@ -142,21 +142,21 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One metric of the run.
 
     Attributes:
-        text: the short spec, as shown.
-        name: e.g. ``deletion``.
+        text: short spec, as shown.
+        name: name of the metric, e.g. ``deletion``.
         direction: ``higher`` or ``lower`` is better.
         bounds: smallest and largest possible value; None = unbounded.
-        family: the leaderboard that shows it.
-        parameters: all of them.
-        summary: one line on what it measures.
-        criterion: it may decide the choice of a parameter.
-        gated: a baseline holds it by default.
+        family: leaderboard that shows it.
+        parameters: all parameters and their values.
+        summary: one line that describes it.
+        criterion: whether it may decide the choice of a parameter.
+        gated: whether a baseline contains it by default.
         draws_curve: ``removal`` or ``insertion`` if the score is the area under a curve; empty otherwise.
-        sweep_column: position among the columns of the patch-size table; 0 = none of the first.
-        binary: every value is 0 or 1.
-        exact_region: it needs the object's own pixels, not boxes.
-        set_level: it scores the image set as a whole.
-        descriptive: it has no better end.
+        sweep_column: position among the columns of the patch-size table; 0 = not among the first columns.
+        binary: whether every value is 0 or 1.
+        exact_region: whether it needs an exact mask instead of boxes.
+        set_level: whether it scores the image set as a whole.
+        descriptive: whether neither higher nor lower is better.
     """
 
     text: str
@@ -180,15 +180,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The contents of ``manifest.json``.
 
     Attributes:
-        metrics: the metrics' texts, in the order asked for.
-        explainers: in the order asked for.
-        versions: package name to version.
-        created: ISO 8601, UTC.
-        finished: ISO 8601, UTC; None while cells are missing.
-        forward_passes: images that went through the model, over all processes that worked on the run.
-        backward_passes: images that went back through it.
-        files: what was read besides the images, by option, as absolute paths: what makes the run again.
-        metric_facts: in the order of ``metrics``; empty in the manifests of older runs.
+        metrics: specs of the metrics, in the order of the options.
+        explainers: facts of the explainers, in the order of the options.
+        versions: versions by package name.
+        created: time when the run was created, ISO 8601, UTC.
+        finished: time when the run was finished, ISO 8601, UTC; None while cells are missing.
+        forward_passes: number of forward passes, in images, over all processes of the run.
+        backward_passes: number of backward passes, in images, over all processes of the run.
+        files: absolute paths of the other files that were read, by option; the command that repeats the run uses them.
+        metric_facts: facts of the metrics, in the order of ``metrics``; empty in the manifests of older runs.
     """
 
     schema_version: int

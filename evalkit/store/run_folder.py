@@ -51,7 +51,7 @@ class RunFolder:
         """Open an existing run to read.
 
         Raises:
-            StoreError: the folder holds no run, or it cannot be read.
+            StoreError: the folder is not a run folder, or cannot be read.
         """
         if not (path / _MANIFEST).is_file() or not (path / _DATABASE).is_file():
             raise StoreError(
@@ -62,18 +62,18 @@ class RunFolder:
 
     @classmethod
     def check_writable(cls, path: Path) -> None:
-        """Raise StoreError if ``path`` holds other files than a run, or cannot be written; creates nothing."""
+        """Raise StoreError if ``path`` contains other files than a run, or cannot be written; creates nothing."""
         if path.is_dir():
             own = (_LOCK, PARTIAL) if _only_partial_files(path / PARTIAL) else (_LOCK,)
             others = sorted(entry.name for entry in path.iterdir() if entry.name not in own)
             if others and not _is_run(path):
                 raise StoreError(
-                    f"--output '{path}' holds '{others[0]}' and is no run folder; name a new or empty folder"
+                    f"--output '{path}' contains '{others[0]}' and is not a run folder; name a new or empty folder"
                 )
         elif path.exists():
             raise StoreError(f"--output '{path}' is a file; name a folder")
         elif path.is_symlink():
-            raise StoreError(f"--output '{path}' is a link that leads nowhere; remove it, or name a folder")
+            raise StoreError(f"--output '{path}' is a broken link; remove it, or name a folder")
         parent = path if path.exists() else next(up for up in path.absolute().parents if up.exists())
         if not parent.is_dir():
             raise StoreError(f"--output '{path}' cannot be created: '{parent}' is a file; name a folder")
@@ -122,7 +122,7 @@ class RunFolder:
 
     @staticmethod
     def manifest_at(path: Path) -> Manifest | None:
-        """Return the manifest in any folder; None if there is none that can be read."""
+        """Return the manifest in a folder; None if it is missing or cannot be read."""
         try:
             return _decode(path / _MANIFEST, Manifest)
         except StoreError:
@@ -138,7 +138,7 @@ class RunFolder:
             write_bytes(self.path / _MANIFEST, _pretty(manifest), by_way_of=self.path / PARTIAL)
 
     def read_analysis(self, kind: type[R], version: int) -> R | None:
-        """Return the stored analysis if it is of the present scores and of this version; else None."""
+        """Return the stored analysis if it belongs to the present scores and this version; else None."""
         try:
             raw = msgspec.json.decode((self.path / _ANALYSIS).read_bytes(), type=dict[str, msgspec.Raw])
             if msgspec.json.decode(raw["key"], type=str) != self.analysis_key(version):
@@ -148,12 +148,12 @@ class RunFolder:
             return None
 
     def write_analysis(self, results: msgspec.Struct, key: str) -> None:
-        """Store an analysis with the key that its scores had when they were read."""
+        """Store an analysis with the key of the scores that it was computed from."""
         data = msgspec.json.encode({"key": key, "results": results})
         write_bytes(self.path / _ANALYSIS, data, by_way_of=self.path / PARTIAL)
 
     def analysis_key(self, version: int) -> str:
-        """Return the key of an analysis of the present scores: everything that it depends on."""
+        """Return the key of the present scores: everything that an analysis depends on."""
         manifest = self.read_manifest()
         return "|".join(
             [
@@ -172,7 +172,7 @@ def writing(path: Path) -> Iterator[None]:
     """Turn a system error while writing a run folder into a StoreError.
 
     Raises:
-        StoreError: the disk is full, read-only, gone, or there is no permission.
+        StoreError: the disk is full, read-only or missing, or there is no permission.
     """
     try:
         yield

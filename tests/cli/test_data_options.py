@@ -120,7 +120,7 @@ def test_region_area_takes_objects_of_that_size(evalkit, coco):
     assert done.code == 0, done.err
     # 10, 14, 18, 22 and 26 of 48 columns by 20 of 40 rows: shares of 0.10, 0.15, 0.19, 0.23, 0.27.
     assert [row[0] for row in rows()] == ["photo2.png#cat"]
-    assert "--region-area 0.15..0.2: 4 of 5 images looked at are left out" in done.err
+    assert "--region-area 0.15..0.2: 4 of 5 examined images are left out" in done.err
     assert "region_area:0.15..0.2" in json.loads(done.out)["signature"]["run"]
     assert evalkit(*common, "--region-area", "0.9..").code == 2
     assert "and none is left" in evalkit(*common, "--region-area", "0.9..", "--limit", "2").err
@@ -133,7 +133,7 @@ def test_only_correct_takes_what_the_model_gets_right(evalkit, workplace):
     assert done.code == 0, done.err
     assert [row[0] for row in rows()] == right
     assert json.loads(done.out)["n_images"] == first == len(right)
-    assert f"--only-correct: {6 - first} of 6 images looked at are left out" in done.err
+    assert f"--only-correct: {6 - first} of 6 examined images are left out" in done.err
     limited = evalkit("run", "--data", "labels.csv", "--only-correct", "--limit", "1", *COMMON)
     assert json.loads(limited.out)["n_images"] == 1
 

@@ -316,7 +316,7 @@ def test_images_with_another_target_are_not_compared(evalkit, kept, tiny_model):
 def test_what_the_folder_holds_already_is_said(evalkit, kept):
     done = evalkit(*RUN, *EXPLAINED, *METRICS, "--output", "run", "--baseline", "baseline.json")
     assert done.code == 0
-    assert "6 of 6 images are taken as the run folder has them; --fresh computes them again" in done.err
+    assert "6 of 6 images are already in the run folder; --fresh computes them again" in done.err
 
 
 def test_another_version_of_any_library_is_computed_again(evalkit, kept, monkeypatch):
@@ -328,5 +328,5 @@ def test_another_version_of_any_library_is_computed_again(evalkit, kept, monkeyp
     )
     done = evalkit(*RUN, *EXPLAINED, *METRICS, "--output", "run", "--baseline", "baseline.json")
     assert done.code == 0
-    assert "are taken as the run folder has them" not in done.err
+    assert "are already in the run folder" not in done.err
     assert "Differs: pillow" in done.out

@@ -255,7 +255,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(evalkit, workplace, mo
     monkeypatch.setattr(Worker, "do", interrupted)
     done = evalkit(*quick(metrics="sparseness"))
     assert done.code == 130
-    assert "interrupted; repeat the command to go on from here" in done.err
+    assert "interrupted; repeat the command to resume" in done.err
     monkeypatch.setattr(Worker, "do", lambda *given: calls.append(given) or original(*given))
     assert evalkit(*quick(metrics="sparseness")).code == 0
     assert len(calls) == 3 + 4

@@ -136,7 +136,7 @@ def test_what_is_missing_or_broken_is_listed_and_not_scored(evalkit, workplace, 
         "1 not scored, the map file has shape (4, 32, 32); (height, width) is needed: photo2.png",
         "1 not scored, the map file holds <U1; numbers are needed: photo3.png",
         "1 not scored, the map file is no NumPy array of numbers: photo4.png",
-        "1 not scored, no image is called so: stranger.npy",
+        "1 not scored, no image has this name: stranger.npy",
     ):
         assert f"maps(mine): {line}" in done.err
     reasons = {one["reason"] for one in json.loads(done.out)["unscored"] if one["explainer"] == "maps(mine)"}
@@ -171,8 +171,8 @@ def test_images_of_one_name_in_two_folders_need_the_folder(evalkit, workplace, t
     [
         ([], "MAPS_DIR is missing"),
         (["nowhere"], "MAPS_DIR 'nowhere' is not a folder"),
-        (["empty"], "none of its 0 .npy and .png files is called like an image; the first image's map would be"),
-        (["mine", "x/mine"], "two folders are called 'mine'"),
+        (["empty"], "none of its 0 .npy and .png files has the name of an image; the first image's map would be"),
+        (["mine", "x/mine"], "two folders have the name 'mine'"),
         (["mine", "--explainers", "nothing"], "unknown explainer 'nothing'"),
     ],
 )
@@ -212,7 +212,7 @@ def test_one_map_is_never_two_images(tmp_path, ids):
     path = tmp_path / f"{stem}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, np.ones((4, 4)))
-    with pytest.raises(ConfigError, match="is called like an image"):
+    with pytest.raises(ConfigError, match="has the name of an image"):
         precomputed_maps([tmp_path], ids)
     np.save(tmp_path / f"{ids[0]}.npy", np.ones((4, 4)))
     assert list(precomputed_maps([tmp_path], ids)[0].files) == [ids[0]]
@@ -252,7 +252,7 @@ def test_folders_are_called_by_their_own_names(evalkit, workplace, maps, monkeyp
     assert "maps(mine)" in done.out
     done = evalkit("score", ".", "../other/mine", *common)
     assert done.code == 2
-    assert "MAPS_DIR: two folders are called 'mine'" in done.err
+    assert "MAPS_DIR: two folders have the name 'mine'" in done.err
 
 
 def test_a_map_that_cannot_be_read_costs_its_own_photo(evalkit, workplace, maps):

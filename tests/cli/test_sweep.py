@@ -92,5 +92,5 @@ def test_bad_sweep_options_are_refused_before_computing(evalkit, workplace, opti
 def test_options_of_the_sweep_that_mean_nothing_are_said(evalkit, workplace, explainers, unused):
     done = evalkit(*RUN, "--explainers", explainers, "--patch-sizes", "8,16", "--strides", "8")
     assert done.code == 0, done.err
-    said = [option for option in ("--patch-sizes", "--strides") if f"{option} is not used" in done.err]
+    said = [option for option in ("--patch-sizes", "--strides") if f"{option} has no effect" in done.err]
     assert said == unused

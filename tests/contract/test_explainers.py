@@ -30,9 +30,12 @@ CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 
 REFUSED = {
     ("cam", "residual"): "does not end in global average pooling and one dense layer; use gradcam",
-    ("tf_explain.gradcam", "nested"): "cannot read the output of layer 'backbone', a model of its own; use gradcam",
+    (
+        "tf_explain.gradcam",
+        "nested",
+    ): "the output of layer 'backbone', which is itself a model; use gradcam",
     ("tf_explain.occlusion", "residual"): "needs a square input, and model 'residual' takes 24 x 32; use occlusion",
-    ("gradcam", "dense"): "has no convolution larger than 1 x 1 to look at; use occlusion",
+    ("gradcam", "dense"): "has no convolution larger than 1 x 1; use occlusion",
     ("cam", "dense"): "does not end in global average pooling and one dense layer; use gradcam",
     ("tf_explain.gradcam", "dense"): "has no layer with a 4-D output; use occlusion",
 }

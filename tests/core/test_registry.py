@@ -72,7 +72,7 @@ def test_module_and_class_are_a_spec(tmp_path, monkeypatch):
     assert (tools.names(), saw.text) == (["brush", "saw"], "saw(teeth=7)")
     for text, message in {
         "my_tools:Saw": "tool 'my_tools:Saw' needs the parameter teeth; write my_tools:Saw",
-        "my_tools:Stone": "is no subclass of evalkit.core.component.Component",
+        "my_tools:Stone": "is not a subclass of evalkit.core.component.Component",
         "my_tools:Axe": "module 'my_tools' has no 'Axe'",
         "my_wood:Saw": "module 'my_wood' cannot be imported",
     }.items():

@@ -80,7 +80,7 @@ def test_a_missing_file_is_named(tmp_path):
         ({"seed": -5}, "--seed -5 is not allowed"),
         ({"target": "guess"}, "--target 'guess' is unknown"),
         ({"geometry": "stretch"}, "--geometry 'stretch' is unknown"),
-        ({"output": "a\0b"}, r"--output 'a\\x00b' holds a zero character; leave it out"),
+        ({"output": "a\0b"}, r"--output 'a\\x00b' contains a null character; remove it"),
         ({"margin": 0.0}, "--margin 0 is not allowed; it must be above 0, for example 0.02"),
         ({"margin": -0.5}, "--margin -0.5 is not allowed"),
         ({"margin": float("nan")}, "--margin nan is not allowed"),

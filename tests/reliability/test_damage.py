@@ -70,7 +70,7 @@ def test_a_map_gone_or_cut_short_is_made_again(evalkit, kept, how):
         path.unlink()
     done = evalkit(*RUN, *FIRST)
     assert done.code == 0
-    assert "1 maps are gone or cut short (first: gradcam of photo2.png); they are computed again" in done.err
+    assert "1 maps are missing or truncated (first: gradcam of photo2.png); they are computed again" in done.err
     assert path.read_bytes() == whole
     assert scores(kept / "out") == scores(kept / "whole")
 
@@ -95,7 +95,7 @@ def test_an_emptied_database_is_said_and_computed_again(evalkit, kept):
     assert evalkit("show", "out").code == 2
     done = evalkit(*RUN, *FIRST)
     assert done.code == 0
-    assert "holds nothing although the run was finished; everything is computed again" in " ".join(done.err.split())
+    assert "is empty although the run was finished; everything is computed again" in " ".join(done.err.split())
     assert scores(kept / "out") == scores(kept / "whole")
 
 
@@ -188,11 +188,11 @@ def test_photos_are_identified_by_content(evalkit, kept, monkeypatch):
     assert (sizes[0].st_size, sizes[0].st_mtime_ns) == (sizes[1].st_size, sizes[1].st_mtime_ns)
     monkeypatch.chdir(other)
     done = evalkit(*RUN[:-1], "../out", *FIRST)
-    assert "5 of 6 images are taken as the run folder has them" in done.err
+    assert "5 of 6 images are already in the run folder" in done.err
     assert evalkit(*RUN, *FIRST).code == 0
     assert scores(kept / "out") == scores(other / "out")
     again = evalkit(*RUN[:-1], "../out", *FIRST)
-    assert "6 of 6 images are taken as the run folder has them" in again.err
+    assert "6 of 6 images are already in the run folder" in again.err
 
 
 def _stored_png(pixels):
@@ -322,8 +322,9 @@ def test_a_mask_changed_in_place_mixes_with_no_older_scores(evalkit, workplace):
 def test_replaced_scores_and_outdated_reports_are_named(evalkit, kept):
     assert evalkit("report", "out").code == 0
     done = evalkit(*RUN, *FIRST, "--seed", "7")
-    assert "the run folder held a run of other settings (now seed:7); what depends on them is replaced" in done.err
-    assert "report.html' is of earlier scores; make it anew: python -m evalkit report out" in done.err
+    assert "the run folder holds a run with other settings (now seed:7); " in done.err
+    assert "; results that depend on them are replaced" in done.err
+    assert "report.html' shows earlier scores; to update it: python -m evalkit report out" in done.err
     done = evalkit(*RUN, *FIRST, "--seed", "7")
     assert "other settings" not in done.err
     assert "earlier scores" not in done.err

@@ -91,7 +91,7 @@ def test_fail_on_error_stops_and_keeps_what_is_computed(evalkit, cells, monkeypa
         done = evalkit(*RUN, "--fail-on-error")
     assert done.code == 2
     assert "--fail-on-error: gradcam on photo 'photo2.png': gradcam failed: ValueError: no luck" in done.err
-    assert "repeat the command to go on" in done.err
+    assert "repeat the command to resume" in done.err
     assert len({image for image, _, _ in cells()}) == 3
     assert evalkit(*RUN, "--fail-on-error").code == 0
     assert len(cells()) == 6 * 4

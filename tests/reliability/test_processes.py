@@ -115,7 +115,7 @@ def test_a_signal_stops_the_run_which_can_be_repeated(evalkit, place, number, co
     process.send_signal(number)
     _, err = process.communicate(timeout=20)
     assert process.returncode == code
-    assert f"{said}; repeat the command to go on from here" in err
+    assert f"{said}; repeat the command to resume" in err
     assert "Traceback" not in err
     assert not (run / ".partial").exists()
     n_before = len(scores(run))

@@ -37,7 +37,7 @@ def test_an_error_keeps_its_code(workplace, redirected):
 def test_a_result_that_cannot_be_written_is_said(workplace):
     done = shell(">/dev/full", "list metrics")
     assert done.returncode == 2
-    assert done.stderr == "evalkit: stdout cannot be written: No space left on device; repeat the command, it goes on\n"
+    assert done.stderr == "evalkit: stdout cannot be written: No space left on device; repeat the command to resume\n"
 
 
 def test_a_reader_of_the_result_may_go_before_its_end(workplace):

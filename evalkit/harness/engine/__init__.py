@@ -1,1 +1,1 @@
-"""From a plan to stored scores: jobs, executors, the worker, the driver and what it commits."""
+"""Executes a plan: jobs, executors, the worker, the driver and its commits."""

@@ -1,4 +1,4 @@
-"""The engine that answers what metrics request: perturbed images, other maps, maps on a changed model.
+"""The engine that answers the requests of metrics: perturbed images, other maps, maps on a changed model.
 
 Equal requests are computed once, whichever metrics and maps they come from; perturbed images of many maps share
 batches.
@@ -32,8 +32,8 @@ class Refusal:
     """An answer that could not be computed.
 
     Attributes:
-        reason: why, in words.
-        failed: something went wrong, so that the next run tries it again; else it never will be different.
+        reason: the reason, in words.
+        failed: True = an error, which the next run tries again; False = the reason is permanent.
     """
 
     reason: str
@@ -41,14 +41,14 @@ class Refusal:
 
 
 class Answers:
-    """Answers requests about one image.
+    """The answers to requests about one image.
 
     Args:
         classifier: the model.
-        image: fitted to the model's input.
+        image: the image, fitted to the model's input.
         targets: the outputs that are explained and scored together.
-        clean_score: their score on the clean image.
-        tick: called with the number of images that passed through the model since.
+        clean_score: the score of the targets on the clean image.
+        tick: a function of the number of images in the latest passes through the model.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class Answers:
         self._maps: dict[Hashable, NDArray[np.float32] | Refusal] = {}
 
     def answer(self, requests: Sequence[tuple[Explainer, Request]]) -> list[NDArray[Any] | Refusal]:
-        """Return one answer for each request, in order; see the request's class for what it is.
+        """Return one answer for each request, in order; the request's class describes it.
 
         Args:
-            requests: each with the explainer whose map is being scored.
+            requests: the requests, each with the explainer whose map is scored.
         """
         compositions = [request for _, request in requests if request.kind in _COMPOSITIONS]
         scores = iter(self._scores.scores(compositions, self._tick))  # type: ignore[arg-type]
@@ -80,10 +80,10 @@ class Answers:
     def _map(self, explainer: Explainer, request: Any) -> NDArray[np.float32] | Refusal:  # noqa: ANN401 - by its kind
         key = (explainer.text, request.key)
         if key not in self._maps:
-            self._maps[key] = self._explained(explainer, request)
+            self._maps[key] = self._compute_map(explainer, request)
         return self._maps[key]
 
-    def _explained(self, explainer: Explainer, request: Any) -> NDArray[np.float32] | Refusal:  # noqa: ANN401
+    def _compute_map(self, explainer: Explainer, request: Any) -> NDArray[np.float32] | Refusal:  # noqa: ANN401
         before = self._classifier.count.forward
         pixels, target, classifier = self._image.pixels, self._targets, self._classifier
         try:

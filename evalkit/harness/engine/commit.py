@@ -1,4 +1,4 @@
-"""An outcome into the run folder: maps first, then everything else in one transaction."""
+"""Commits an outcome to the run folder: maps first, then everything else in one transaction."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ __all__ = ["commit"]
 
 
 def commit(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> None:
-    """Write what a worker found out about one image.
+    """Write the outcome of one image.
 
     Args:
         plan: the run.
-        folder: open for writing.
-        outcome: of one image.
-        row: what was known of the image.
+        folder: the run folder, open for writing.
+        outcome: the outcome of one image.
+        row: the image's row before this outcome.
 
     Raises:
-        StoreError: the folder or its database cannot be written, or is no longer there.
+        StoreError: the folder or its database cannot be written, or no longer exists.
     """
     with uninterrupted(), writing(folder.path):
         if outcome.problem:
@@ -36,8 +36,8 @@ def commit(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> No
 
 
 def _commit_problem(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> None:
-    """Write that a photo cannot be used, and why: nothing that was known of it is valid any more."""
-    # The key of no plan: the next run tries it again.
+    """Write why a photo cannot be used, and delete all its earlier results."""
+    # An empty key matches no plan, so the next run tries the cells again.
     cells = [
         ScoreRow(row.image_id, explainer.text, metric.text, None, outcome.problem, None, "")
         for explainer in plan.explainers
@@ -52,10 +52,10 @@ def _commit_problem(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageR
 
 def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> None:
     maps = []
-    for one in outcome.maps:
-        saved = save_map(folder.path, map_path(one.explainer, row.image_id), one.saliency_map)
-        key = plan.map_keys[one.explainer]
-        maps.append(MapRow(row.image_id, one.explainer, key, *saved, one.seconds, rank_hash(one.saliency_map)))
+    for made in outcome.maps:
+        saved = save_map(folder.path, map_path(made.explainer, row.image_id), made.saliency_map)
+        key = plan.map_keys[made.explainer]
+        maps.append(MapRow(row.image_id, made.explainer, key, *saved, made.seconds, rank_hash(made.saliency_map)))
     cells = [
         ScoreRow(
             row.image_id,
@@ -64,7 +64,7 @@ def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRo
             cell.value,
             cell.reason,
             cell.statistics,
-            # What failed is tried again by the next run: its key is that of no plan.
+            # An empty key matches no plan, so the next run tries a failed cell again.
             "" if cell.failed else plan.score_keys[cell.explainer, cell.metric],
             cell.curve,
         )
@@ -79,7 +79,7 @@ def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRo
             database.drop_map(row.image_id, explainer)
         for map_row in maps:
             if map_row.explainer in before and before[map_row.explainer].key != map_row.key:
-                database.drop_map(row.image_id, map_row.explainer)  # with what was scored of the other map
+                database.drop_map(row.image_id, map_row.explainer)  # together with the scores of the old map
         database.put_maps(maps)
         database.put_scores(cells)
         database.put_images([_row_of(plan, outcome, row)])
@@ -87,11 +87,11 @@ def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRo
 
 
 def _row_of(plan: Plan, outcome: Outcome, row: ImageRow) -> ImageRow:
-    seen = replace(row, sha256=outcome.sha256, problem=None, place=outcome.region_digest)
-    if not outcome.is_scored:  # what was known of the model's choice is still valid
-        return seen
+    read = replace(row, sha256=outcome.sha256, problem=None, place=outcome.region_digest)
+    if not outcome.is_scored:  # the stored prediction is still valid
+        return read
     return replace(
-        seen,
+        read,
         target=outcome.targets[0],
         predicted=outcome.predicted,
         clean_score=outcome.clean_score,
@@ -102,7 +102,7 @@ def _row_of(plan: Plan, outcome: Outcome, row: ImageRow) -> ImageRow:
 
 
 def _of_lost_maps(plan: Plan, outcome: Outcome, image_id: str) -> list[ScoreRow]:
-    """Return the reasons of cells that were scored of a map that is no longer there, and are not part of the job."""
+    """Return unscored cells for the lost maps, for the metrics that are not part of the job."""
     included = {(cell.explainer, cell.metric) for cell in outcome.cells}
     reasons = {cell.explainer: cell.reason for cell in outcome.cells}
     return [

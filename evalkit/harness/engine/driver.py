@@ -1,4 +1,4 @@
-"""The driver: makes a job of what each image lacks, and commits every outcome. It alone writes the run folder."""
+"""The driver: makes jobs for images with missing cells, and commits the outcomes. Only it writes the run folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from evalkit.store.run_folder import REPORT, RunFolder
 
 __all__ = ["compute", "require_readable"]
 
-_MAPS_WORK = 1.0  # the work of scoring a map, in passes: it is never free
+_MAPS_WORK = 1.0  # the work of scoring a map without the model, in passes
 
 Say = Callable[[str], None]
 
@@ -57,14 +57,14 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
     """Compute every missing cell of the plan and return the finished manifest.
 
     Args:
-        plan: the run. It takes the batch size of the run that the folder holds.
-        folder: open for writing; each image's cells are committed in one transaction.
-        console: on stderr, for progress and the names of photos that cannot be used.
-        executor: does the jobs; None = in this process, one after another.
+        plan: the run; a run that the folder holds sets its batch size.
+        folder: the run folder, open for writing; each image's cells are committed in one transaction.
+        console: the console on stderr, for progress and the names of photos that cannot be used.
+        executor: the executor of the jobs; None = in this process, one after another.
 
     Raises:
-        StoreError: the folder cannot be written any more; what was committed is kept.
-        RunError: something failed, and the plan says that this is fatal.
+        StoreError: the folder can no longer be written; committed results are kept.
+        RunError: something failed, and the plan makes failures fatal.
     """
 
     def say(text: str) -> None:
@@ -72,11 +72,11 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
 
     earlier = folder.manifest_at(folder.path)
     if earlier is not None:
-        plan = _go_on(plan, earlier, folder, say)
+        plan = _resumed(plan, earlier, folder, say)
     created = earlier.created if earlier else _now()
     database = folder.database
     rows, changed = image_rows(plan, database.images())
-    # Before anything is forgotten: whoever opens what a killed process leaves sees that it is not finished.
+    # Written before anything is deleted, so that the folder of a killed process is marked as unfinished.
     folder.write_manifest(manifest_of(plan, folder, created, finished=None, earlier=earlier))
     if rows != database.planned_images():
         with database:
@@ -84,14 +84,14 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
             database.touch()
     known = {row.image_id: row for row in rows}
     for entry in changed:
-        known[entry.id] = _checked_again(plan, folder, entry, known[entry.id])
-    _forget_lost_maps(folder, say)
+        known[entry.id] = _recheck(plan, folder, entry, known[entry.id])
+    _delete_lost_maps(folder, say)
     planned = (missing_cells(plan, entry, database) for entry in plan.images.entries)
-    # A run of another model into the same folder leaves its own facts of an image.
-    missing = [one for one in planned if one.cells or known[one.entry.id].facts_key != plan.facts_key]
+    # A run of another model in the same folder has stored that model's facts of an image.
+    missing = [image for image in planned if image.cells or known[image.entry.id].facts_key != plan.facts_key]
     n_kept = len(plan.images) - len(missing)
     if n_kept:
-        say(f"{n_kept} of {len(plan.images)} images are taken as the run folder has them; --fresh computes them again")
+        say(f"{n_kept} of {len(plan.images)} images are already in the run folder; --fresh computes them again")
     failures, spent = Failures(fatal=plan.fail_on_error), Spent(batch_size=plan.model.batch_size)
     if missing:
         executor = executor or LocalExecutor(plan.work)
@@ -114,7 +114,7 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
         database.require_there()
         folder.write_manifest(manifest)
     if missing and (folder.path / REPORT).is_file():
-        say(f"'{folder.path / REPORT}' is of earlier scores; make it anew: python -m evalkit report {folder.path}")
+        say(f"'{folder.path / REPORT}' shows earlier scores; to update it: python -m evalkit report {folder.path}")
     return manifest
 
 
@@ -130,13 +130,15 @@ def _compute_missing(
 ) -> None:
     """Give the executor a job for each image, and commit every outcome."""
     failures, spent = log
-    works = {one.entry.id: sum(_work(plan, explainer, metrics) for explainer, metrics in one.cells) for one in missing}
+    works = {
+        image.entry.id: sum(_work(plan, explainer, metrics) for explainer, metrics in image.cells) for image in missing
+    }
     with RunProgress(console, len(missing), sum(works.values()), executor.passes) as progress:
 
         def jobs() -> Iterator[Job]:
-            for one in missing:
-                progress.begin_photo(works[one.entry.id])
-                yield _job_of(plan, folder, one, known[one.entry.id], say)
+            for image in missing:
+                progress.begin_photo(works[image.entry.id])
+                yield _job_of(plan, folder, image, known[image.entry.id], say)
 
         for outcome in executor.outcomes(jobs(), progress.advance):
             commit(plan, folder, outcome, known[outcome.image_id])
@@ -170,27 +172,31 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _go_on(plan: Plan, earlier: Manifest, folder: RunFolder, say: Say) -> Plan:
-    """Return the plan with what must stay as it was in the run that the folder holds; say what differs."""
+def _resumed(plan: Plan, earlier: Manifest, folder: RunFolder, say: Say) -> Plan:
+    """Return the plan with the batch size of the run that the folder holds; report other settings."""
     if plan.batch_size is None and earlier.model.fingerprint == plan.model.fingerprint:
         plan = plan.with_batch_size(earlier.settings.batch_size)
     if earlier.finished and not folder.database.images():
-        say(f"'{folder.database.path}' holds nothing although the run was finished; everything is computed again")
+        say(f"'{folder.database.path}' is empty although the run was finished; everything is computed again")
     other = _other_settings(earlier.signature.run, plan.signatures().run)
     if other:
-        say(f"the run folder held a run of other settings (now {', '.join(other)}); what depends on them is replaced")
+        say(
+            f"the run folder holds a run with other settings (now {', '.join(other)}); "
+            "results that depend on them are replaced"
+        )
     return plan
 
 
 def _other_settings(earlier: str, now: str) -> list[str]:
     """Return the settings of a signature line that differ from those of an earlier one, e.g. ``seed:5``."""
     known = {*re.split(r" ?\| ?", earlier), ""}
-    # More or fewer images move no score of the others.
-    return [one for one in re.split(r" ?\| ?", now) if one not in known and not one.startswith(("images:", "limit:"))]
+    # The number of images changes no score of an image.
+    ignored = ("images:", "limit:")
+    return [setting for setting in re.split(r" ?\| ?", now) if setting not in known and not setting.startswith(ignored)]
 
 
-def _checked_again(plan: Plan, folder: RunFolder, entry: Entry, row: ImageRow) -> ImageRow:
-    """Keep the cells of a photo whose file has another time if its content is the same; else forget them."""
+def _recheck(plan: Plan, folder: RunFolder, entry: Entry, row: ImageRow) -> ImageRow:
+    """Keep the cells of a photo whose content is unchanged; delete them otherwise."""
     try:
         kept = accepted(row, entry, plan.images.read(entry).sha256)
     except ImageError:
@@ -204,8 +210,8 @@ def _checked_again(plan: Plan, folder: RunFolder, entry: Entry, row: ImageRow) -
     return now
 
 
-def _forget_lost_maps(folder: RunFolder, say: Say) -> None:
-    """Have maps computed and scored again whose files are gone or cut short."""
+def _delete_lost_maps(folder: RunFolder, say: Say) -> None:
+    """Delete the rows of maps whose files are missing or truncated, so that they are computed and scored again."""
     lost = [
         (image_id, explainer)
         for image_id, explainer, file, size_bytes in folder.database.map_files()
@@ -216,11 +222,11 @@ def _forget_lost_maps(folder: RunFolder, say: Say) -> None:
             for image_id, explainer in lost:
                 database.drop_map(image_id, explainer)
             database.touch()
-        say(f"{len(lost)} maps are gone or cut short (first: {lost[0][1]} of {lost[0][0]}); they are computed again")
+        say(f"{len(lost)} maps are missing or truncated (first: {lost[0][1]} of {lost[0][0]}); they are computed again")
 
 
 def _work(plan: Plan, explainer: Explainer, metrics: Sequence[Metric]) -> float:
-    """Return the most model passes that one explainer and its metrics take on one image, forward and backward."""
+    """Return the largest number of passes, forward and backward, of one explainer and its metrics on one image."""
     size, costs = plan.classifier.input_size, [metric.cost() for metric in metrics]
     per_map = explainer.forward_passes(size) + explainer.backward_passes(size)
     images, maps = sum(cost.images for cost in costs), sum(cost.maps for cost in costs)

@@ -1,4 +1,4 @@
-"""What an executor is: something that does jobs, here or elsewhere, in any order."""
+"""The protocol of executors, which do jobs in this process or elsewhere, in any order."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ __all__ = ["Executor"]
 
 
 class Executor(Protocol):
-    """Does jobs; the driver commits what comes back."""
+    """Does jobs; the driver commits the outcomes."""
 
     def outcomes(self, jobs: Iterable[Job], advance: Advance) -> Iterator[Outcome]:
         """Yield an outcome for every job, in any order.
 
         Args:
-            jobs: taken one by one, so that stored maps are loaded only when their job begins.
-            advance: called with what is being done and how many passes more it took, as far as this is known before a
-                job ends.
+            jobs: the jobs, consumed one by one, so that stored maps are loaded only when their job begins.
+            advance: a function of the current step and its number of passes, as far as known before a job ends.
 
         Raises:
-            EvalkitError: the jobs as a whole cannot go on.
+            EvalkitError: an error that prevents all further jobs.
         """
 
     def passes(self) -> int:
-        """Return how many forward passes were made so far, for the progress bar."""
+        """Return the number of forward passes so far, for the progress bar."""

@@ -1,4 +1,4 @@
-"""What failed in a run: kept apart from what merely cannot be scored, listed at the end."""
+"""The failures of a run, listed at its end. Cells that cannot be scored by definition are not failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Failures:
     """Collects failures over the photos of a run.
 
     Args:
-        fatal: raise at the first.
+        fatal: True = raise at the first failure.
     """
 
     def __init__(self, *, fatal: bool) -> None:
@@ -29,18 +29,18 @@ class Failures:
         self._photos: dict[tuple[str, str], list[str]] = {}
 
     def add_photo(self, image_id: str, reason: str) -> None:
-        """Note a photo that cannot be used.
+        """Record a photo that cannot be used.
 
         Raises:
-            RunError: it is fatal.
+            RunError: failures are fatal.
         """
         self._require_none_fatal(f"photo '{image_id}' cannot be used: {reason}")
 
     def add_cells(self, image_id: str, cells: Iterable[Cell]) -> None:
-        """Note the failed cells of one photo.
+        """Record the failed cells of one photo.
 
         Raises:
-            RunError: there is one, and it is fatal.
+            RunError: a cell failed, and failures are fatal.
         """
         for cell in cells:
             if cell.failed:
@@ -62,18 +62,18 @@ class Failures:
 
     def _require_none_fatal(self, sentence: str) -> None:
         if self._fatal:
-            raise RunError(f"--fail-on-error: {sentence}; what is computed is kept, repeat the command to go on")
+            raise RunError(f"--fail-on-error: {sentence}; computed results are kept; repeat the command to resume")
 
 
 def why_failed(name: str, error: BaseException) -> str:
-    """Return the reason of a cell: what raised, and what it said.
+    """Return the reason of a failed cell: the component, and the error's type and message.
 
     Args:
         name: the explainer, metric or model that raised.
-        error: what it raised.
+        error: the error.
     """
     try:
         message = str(error).strip().partition("\n")[0][:200].encode("utf-8", "replace").decode()
-    except Exception:  # an error may fail to say what it is
+    except Exception:  # an error's own __str__ may raise
         message = ""
     return f"{name} failed: {type(error).__name__}" + (f": {message}" if message else "")

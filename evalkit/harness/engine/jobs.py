@@ -1,4 +1,4 @@
-"""A job says what one image still needs; an outcome says what a worker found. Both are plain data."""
+"""Jobs (the missing cells of one image) and outcomes (the results of a worker), as plain data."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Cells = tuple[tuple[str, tuple[str, ...]], ...]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What one image still needs.
+    """The missing cells of one image.
 
     Attributes:
         entry: the image.
-        cells: for each explainer, by its text, the texts of the metrics without a valid score.
-        stored: maps that need not be made again, by the explainer's text.
-        sha256: of the photo's content as it was scored earlier; empty = not scored yet.
-        region_digest: of where the object was then; None = not known. Where either differs now, everything is
-            computed again.
+        cells: the texts of explainers, each with the texts of the metrics that have no valid score.
+        stored: the maps that need not be computed again, by the explainer's text.
+        sha256: the digest of the photo when it was scored; empty = not scored yet.
+        region_digest: the digest of its region then; None = unknown. If either differs now, everything is computed
+            again.
     """
 
     entry: Entry
@@ -43,11 +43,11 @@ class Cell:
     Attributes:
         explainer: the explainer's text.
         metric: the metric's text.
-        value: the score; None of a set-level metric, or if not scored.
-        statistics: of a set-level metric, float64 (K,).
-        reason: why it is not scored; None if it is.
-        failed: something went wrong, so that the next run tries it again.
-        curve: float64 (2, S), fractions of the pixels and scores there, for plots.
+        value: the score; None for a set-level metric, or if not scored.
+        statistics: the statistics for a set-level metric, float64 (K,).
+        reason: the reason why it is not scored; None if it is scored.
+        failed: True = an error, which the next run tries again.
+        curve: the fractions of pixels and the scores at them, float64 (2, S), for plots.
     """
 
     explainer: str
@@ -61,7 +61,7 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class MadeMap:
-    """A map computed by this job: the explainer's text, float32 (H, W), and the seconds it took."""
+    """A map computed by this job: the explainer's text, the map, float32 (H, W), and its seconds."""
 
     explainer: str
     saliency_map: NDArray[np.float32]
@@ -70,26 +70,26 @@ class MadeMap:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Everything that a worker found out about one image.
+    """The results of a worker for one image.
 
     Attributes:
-        image_id: which.
-        problem: why the photo cannot be used; empty if it can. Nothing else is known then.
-        changed: photo or region are not what was scored earlier; what is stored of the image is void.
-        sha256: of the photo's content.
-        region_digest: of where the object is.
-        object_share: share of the image that its largest box takes, 0..1; None without a region.
-        is_scored: the model's scores of the clean image are known.
-        predicted: the model's first choice; -1 if its scores are not finite.
+        image_id: the id of the image.
+        problem: the reason why the photo cannot be used; empty if it can. If it is set, no other field is.
+        changed: True if photo or region changed since they were scored; stored results are then invalid.
+        sha256: the digest of the photo's content.
+        region_digest: the digest of the region.
+        object_share: the fraction of the image that the largest box covers, 0..1; None without a region.
+        is_scored: True if the model's scores of the clean image are known.
+        predicted: the predicted class; -1 if the scores are not finite.
         targets: the outputs that were explained and scored together; mostly one.
-        clean_score: their score on the clean image.
-        is_correct: the model's first choice is the label; None without a label.
-        cells: every explainer and metric of the job.
-        maps: computed by this job.
-        lost: explainers of the job that have no map, neither stored nor computed.
-        forward_passes: images that went through the model for this job.
-        backward_passes: images that went back through it.
-        batch_size: the most images in one pass, after the job.
+        clean_score: the score of the targets on the clean image.
+        is_correct: True if the predicted class is the label; None without a label.
+        cells: the cells of the job, one for each explainer and metric.
+        maps: the maps that this job computed.
+        lost: the explainers of the job that have no map, neither stored nor computed.
+        forward_passes: the number of forward passes of this job, in images.
+        backward_passes: the number of its backward passes, in images.
+        batch_size: the largest number of images in one pass, after the job.
     """
 
     image_id: str
@@ -113,12 +113,12 @@ class Outcome:
 
 @dataclass
 class Spent:
-    """What the outcomes of this process took.
+    """The passes and the batch size of the outcomes in this process.
 
     Attributes:
-        batch_size: the most images in one pass: it shrinks when memory runs out.
-        forward_passes: images that went through the model.
-        backward_passes: images that went back through it.
+        batch_size: the largest number of images in one pass; it shrinks when memory runs out.
+        forward_passes: the number of forward passes, in images.
+        backward_passes: the number of backward passes, in images.
     """
 
     batch_size: int
@@ -126,7 +126,7 @@ class Spent:
     backward_passes: int = 0
 
     def add(self, outcome: Outcome) -> None:
-        """Count one more outcome."""
+        """Add one outcome."""
         self.batch_size = min(self.batch_size, outcome.batch_size)
         self.forward_passes += outcome.forward_passes
         self.backward_passes += outcome.backward_passes

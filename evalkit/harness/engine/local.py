@@ -15,7 +15,7 @@ class LocalExecutor:
     """Does jobs in this process, in their order.
 
     Args:
-        recipe: what the jobs are about.
+        recipe: the model, images, explainers and metrics of the jobs.
     """
 
     def __init__(self, recipe: WorkRecipe) -> None:
@@ -28,5 +28,5 @@ class LocalExecutor:
             yield self._worker.do(job, advance)
 
     def passes(self) -> int:
-        """Return how many forward passes the classifier made so far."""
+        """Return the number of forward passes so far."""
         return self._worker.classifier.count.forward

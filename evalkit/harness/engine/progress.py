@@ -22,13 +22,13 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class RunProgress:
-    """Counts photos for the eye and model passes for the clock.
+    """Shows the number of photos, and estimates the time left from model passes.
 
     Args:
-        console: on stderr.
-        n_photos: photos to do.
-        work: total work, in model passes.
-        passes: returns the number of passes made so far.
+        console: the console on stderr.
+        n_photos: the number of photos.
+        work: the total work, in model passes.
+        passes: a function that returns the number of passes so far.
     """
 
     def __init__(self, console: Console, n_photos: int, work: float, passes: Callable[[], int]) -> None:
@@ -64,14 +64,14 @@ class RunProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()
 
     def begin_photo(self, work: float) -> None:
-        """Count one more photo as begun, and the one before as done, whatever it really took.
+        """Begin a photo; the one before counts as finished, whatever its real number of passes.
 
         Args:
-            work: what this photo is expected to take, in model passes.
+            work: the expected work of this photo, in model passes.
         """
         self._photos += 1
         self._done, self._until = self._until, self._until + work
@@ -81,8 +81,8 @@ class RunProgress:
         """Add finished work.
 
         Args:
-            what: the explainer just done, or the scoring.
-            work: model passes.
+            what: the name of the finished step: an explainer, or the scoring.
+            work: the number of model passes.
         """
         self._done = min(self._done + work, self._until)
         self._bar.update(self._task, description=what[:32], completed=self._done, rate=self._rate())

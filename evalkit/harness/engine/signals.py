@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM wait while something is written."""
+"""Delays Ctrl-C and SIGTERM while something is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let a signal that arrives inside act only when the block is done."""
+    """Delay a signal that arrives in the block until the block ends."""
     if threading.current_thread() is not threading.main_thread():  # no other thread is ever interrupted
         yield
         return

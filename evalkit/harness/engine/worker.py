@@ -1,4 +1,4 @@
-"""The worker: computes one image's maps and scores. It reads the photo, and never touches the run folder."""
+"""The worker: computes one image's maps and scores. It reads the photo, but not the run folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Worker:
     """Does jobs with one classifier.
 
     Args:
-        recipe: what the jobs are about; the classifier is built from it.
+        recipe: the model, images, explainers and metrics of the jobs; the classifier is built from it.
 
     Raises:
         ModelError: the classifier cannot be built.
@@ -57,11 +57,11 @@ class Worker:
         """Do one job.
 
         Args:
-            job: what the image needs.
-            advance: called with what is being done and how many passes more it took.
+            job: the missing cells of the image.
+            advance: a function of the current step and its number of passes.
 
         Raises:
-            EvalkitError: the model as a whole cannot go on, e.g. for lack of memory.
+            EvalkitError: an error that prevents all further jobs, e.g. too little memory.
         """
         count = replace(self.classifier.count)
         outcome = self._outcome(job, advance)
@@ -90,9 +90,9 @@ class Worker:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # An image on which the model fails costs its own cells, not the run.
+            # If the model fails on one image, only that image's cells are lost.
             return replace(known, **_nothing_scored(work, stored, why_failed("the model", error)))
-        made = {one.explainer for one in photo.maps}
+        computed = {made.explainer for made in photo.maps}
         return replace(
             known,
             object_share=fitted.object_share,
@@ -103,7 +103,7 @@ class Worker:
             is_correct=None if image.class_index == UNLABELLED else photo.predicted in image.targets,
             cells=tuple(photo.cells),
             maps=tuple(photo.maps),
-            lost=tuple(explainer.text for explainer, _ in work if explainer.text not in {*stored, *made}),
+            lost=tuple(explainer.text for explainer, _ in work if explainer.text not in {*stored, *computed}),
         )
 
     def _work_of(self, job: Job) -> Work:
@@ -119,12 +119,15 @@ def _nothing_scored(work: Work, stored: Mapping[str, object], reason: str) -> di
         for explainer, metrics in work
         for metric in metrics
     ]
-    return {"cells": tuple(cells), "lost": tuple(one.text for one, _ in work if one.text not in stored)}
+    return {
+        "cells": tuple(cells),
+        "lost": tuple(explainer.text for explainer, _ in work if explainer.text not in stored),
+    }
 
 
 @dataclass(frozen=True, eq=False)
 class _Requested:
-    """One map, and what its metrics request."""
+    """One map, and the requests of its metrics."""
 
     explainer: Explainer
     metrics: Sequence[Metric]
@@ -141,7 +144,7 @@ class _Requested:
 
 @dataclass(eq=False)
 class _Photo:
-    """One fitted image on its way through explainers and metrics."""
+    """One fitted image, with its maps and cells as they are computed."""
 
     recipe: WorkRecipe
     classifier: Classifier
@@ -154,7 +157,7 @@ class _Photo:
     maps: list[MadeMap] = field(default_factory=list)
 
     def run(self, work: Work, stored: Mapping[str, NDArray[np.float32]]) -> None:
-        """Explain and score: afterwards ``cells`` and ``maps`` are complete."""
+        """Explain and score; fills ``cells`` and ``maps``."""
         clean = self.classifier.probabilities(self.image.pixels[None])[0]
         finite = bool(np.isfinite(clean).all())
         self.predicted = int(clean.argmax()) if finite else UNLABELLED
@@ -175,11 +178,12 @@ class _Photo:
                 self._requested(explainer, metrics, stored.get(explainer.text), cases)
                 for explainer, metrics in work[start : start + _TOGETHER]
             ]
-            found = iter(answers.answer([pair for one in together for pair in one]))
-            for one in together:
-                answered = {text: [next(found) for _ in requests] for text, requests in one.requests.items()}
+            answered = iter(answers.answer([pair for requested in together for pair in requested]))
+            for requested in together:
+                own = {text: [next(answered) for _ in requests] for text, requests in requested.requests.items()}
                 self.cells += [
-                    self._cell(one, metric, cases[metric.text], answered.get(metric.text, [])) for metric in one.metrics
+                    self._cell(requested, metric, cases[metric.text], own.get(metric.text, []))
+                    for metric in requested.metrics
                 ]
 
     def _case(self, clean: NDArray[np.float64]) -> Case:
@@ -248,30 +252,30 @@ class _Photo:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # One explainer that fails on one image costs its own cells, not the run.
+            # If an explainer fails on one image, only its cells of that image are lost.
             return None, why_failed(explainer.name, error)
         problem = _map_problem(saliency_map, self.image.pixels.shape[:2])
-        if problem:  # not kept: the next run computes it anew
+        if problem:  # not stored, so the next run computes it again
             return None, problem
         self.maps.append(MadeMap(explainer.text, saliency_map, perf_counter() - start))
         return saliency_map, None
 
-    def _cell(self, one: _Requested, metric: Metric, case: Case, answers: Sequence[Any]) -> Cell:
-        cell = Cell(one.explainer.text, metric.text)
-        broken = one.problem or one.broken.get(metric.text)
+    def _cell(self, requested: _Requested, metric: Metric, case: Case, answers: Sequence[Any]) -> Cell:
+        cell = Cell(requested.explainer.text, metric.text)
+        broken = requested.problem or requested.broken.get(metric.text)
         reason = broken or metric.unscored_reason(case)
-        if reason is not None or one.saliency_map is None:
+        if reason is not None or requested.saliency_map is None:
             return replace(cell, reason=reason, failed=bool(broken) or reason == case.not_finite)
         refusal = next((answer for answer in answers if isinstance(answer, Refusal)), None)
         if refusal is not None:
             return replace(cell, reason=refusal.reason, failed=refusal.failed)
         try:
-            score = metric.score(one.saliency_map, case, answers)
+            score = metric.score(requested.saliency_map, case, answers)
             curve = metric.curve(answers)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            # One metric that fails on one map costs its own cell, not the run.
+            # If a metric fails on one map, only that cell is lost.
             return replace(cell, reason=why_failed(metric.name, error), failed=True)
         if not np.isfinite(score).all():
             return replace(cell, reason=metric.spec.nan_reason or "the score is not finite", curve=curve)

@@ -1,1 +1,1 @@
-"""From options to a plan: images, model, explainers, metrics, cache keys, the manifest."""
+"""Turns options into a plan: images, model, explainers, metrics, cache keys, the manifest."""

@@ -1,4 +1,4 @@
-"""The lines that make the keys of cells: model, libraries, protocol, metrics."""
+"""The text lines that cell keys are made of: model, libraries, protocol, metrics."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _VERSIONED = {"evalkit": DISTRIBUTION} | {
 
 
 def versions(components: Iterable[Component] = ()) -> dict[str, str]:
-    """Return the version of every package that can move a number.
+    """Return the version of every package that can change a number.
 
     Args:
-        components: those of the run; the distributions of classes outside evalkit are added.
+        components: the explainers and metrics of the run; the distributions of classes outside evalkit are added.
     """
-    foreign = {type(one) for one in components if not is_built_in(type(one))}
+    foreign = {type(component) for component in components if not is_built_in(type(component))}
     return dict(_versions()) | dict(filter(None, map(distribution_of, foreign)))
 
 
-@cache  # every cell's key needs them, and reading a package's metadata takes a millisecond
+@cache  # used by every cell's key; reading a package's metadata takes a millisecond
 def _versions() -> tuple[tuple[str, str], ...]:
     return tuple((name, version(distribution)) for name, distribution in _VERSIONED.items())
 
@@ -69,7 +69,7 @@ def subject(model: Classifier) -> str:
 
 
 def protocol(settings: Mapping[str, str | int | None]) -> str:
-    """Return the line of what must match between comparable runs."""
+    """Return the line of the settings that must match between comparable runs."""
     return signature.line("protocol", {"evalkit": versions()["evalkit"], **settings})
 
 

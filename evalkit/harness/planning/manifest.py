@@ -1,4 +1,4 @@
-"""What the manifest says of a run: the plan, and what the store holds of it so far."""
+"""Builds the manifest of a run from its plan and the stored results."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def manifest_of(
     Args:
         plan: the run.
         folder: the run's folder.
-        created: ISO 8601, UTC.
-        finished: ISO 8601, UTC; None while cells are missing.
-        earlier: the manifest that the folder holds, whose passes are counted too.
-        batch_size: the most images in one pass, as it is now; None = as planned.
-        passes: forward and backward passes since.
+        created: the time when the run was created, ISO 8601, UTC.
+        finished: the time when it was finished, ISO 8601, UTC; None while cells are missing.
+        earlier: the manifest that the folder holds; its passes are added.
+        batch_size: the largest number of images in one pass now; None = as planned.
+        passes: the forward and backward passes of this process, in images.
     """
     rows = folder.database.planned_images()
     return Manifest(
@@ -73,10 +73,10 @@ def manifest_of(
 
 def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
     model = plan.classifier
-    seen = [row for row in rows if row.predicted is not None]
-    labelled = [row.correct for row in seen if row.correct is not None]
+    scored = [row for row in rows if row.predicted is not None]
+    labelled = [row.correct for row in scored if row.correct is not None]
     right = sum(labelled)
-    clean = np.array([row.clean_score for row in seen if row.clean_score is not None])
+    clean = np.array([row.clean_score for row in scored if row.clean_score is not None])
     return ModelFacts(
         name=model.name,
         fingerprint=model.fingerprint,
@@ -94,7 +94,7 @@ def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
 
 def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
     problems = [(row.image_id, row.problem) for row in rows if row.problem is not None]
-    # What was read, not where from: the same images have the same fingerprint on every machine.
+    # Contents, not paths: the same images have the same fingerprint on every machine.
     contents = [repr((row.image_id, row.sha256, row.label, row.class_index, row.place)) for row in rows if row.sha256]
     complete = len(contents) + len(problems) == len(rows)
     return DataFacts(

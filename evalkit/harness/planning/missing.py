@@ -15,10 +15,10 @@ __all__ = ["Missing", "accepted", "forgotten", "image_rows", "missing_cells", "n
 
 
 def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], list[Entry]]:
-    """Return a row for each planned image, keeping what is known of it.
+    """Return a row for each planned image, with what is already known of it.
 
     Returns:
-        The rows in the set's order, and the images whose file or label is not the one that their cells were made of.
+        The rows in the set's order, and the images whose file or label changed since their cells were computed.
     """
     rows, changed = [], []
     for position, entry in enumerate(plan.images.entries):
@@ -33,7 +33,7 @@ def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], 
 
 
 def new_row(entry: Entry, position: int) -> ImageRow:
-    """Return the row of an image with what is known without reading it."""
+    """Return the row of an image that has not been read."""
     class_index = -1 if entry.class_index is None else entry.class_index
     return ImageRow(
         image_id=entry.id,
@@ -50,19 +50,19 @@ def new_row(entry: Entry, position: int) -> ImageRow:
 
 
 def _looks(row: ImageRow) -> tuple[str, int, int, str]:
-    """Return what is known of a photo and its truth without reading them."""
+    """Return the properties of a photo and its region that are known without reading them."""
     return row.photo_file, row.size_bytes, row.mtime_ns, row.truth
 
 
 def accepted(row: ImageRow, entry: Entry, sha256: str) -> ImageRow | None:
-    """Return the row with the file's new place and time, if photo and truth are what was scored; else None."""
+    """Return the row with the file's new path and time if photo and region are unchanged; else None."""
     if row.truth != entry.truth_digest or row.sha256 != sha256:
         return None
     return replace(row, photo_file=entry.file, size_bytes=entry.size_bytes, mtime_ns=entry.mtime_ns)
 
 
 def forgotten(row: ImageRow) -> ImageRow:
-    """Return the row of an image with what is known without reading it: nothing else is valid any more."""
+    """Return the row of an image as if it had not been read."""
     return ImageRow(
         image_id=row.image_id,
         position=row.position or 0,
@@ -79,11 +79,11 @@ def forgotten(row: ImageRow) -> ImageRow:
 
 @dataclass(frozen=True)
 class Missing:
-    """What one image still needs.
+    """The missing cells of one image.
 
     Attributes:
         entry: the image.
-        cells: for each explainer, the metrics without a valid cell; empty = up to date.
+        cells: the explainers, each with its metrics that have no valid cell; empty = up to date.
     """
 
     entry: Entry
@@ -91,9 +91,9 @@ class Missing:
 
 
 def missing_cells(plan: Plan, entry: Entry, database: Database) -> Missing:
-    """Compare the plan with what the store holds of one image."""
+    """Return the cells of the plan that the store lacks for one image."""
     keys = database.score_keys_of(entry.id)
-    if keys == plan.score_keys:  # nearly always: for many photos the rest is slow
+    if keys == plan.score_keys:  # the usual case; the loop below is slow for many photos
         return Missing(entry, ())
     cells: list[tuple[Explainer, Sequence[Metric]]] = []
     for explainer in plan.explainers:

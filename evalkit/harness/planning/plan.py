@@ -1,4 +1,4 @@
-"""A run as data: everything that its numbers depend on, and the keys that recognize them."""
+"""A run as data: everything that its numbers depend on, and the keys of its cells."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class Plan:
 
     Attributes:
         images: the labelled images, limited and with their class indices.
-        model: how to build the classifier.
-        explainers: in the order asked for.
-        metrics: in the order asked for.
-        target: ``label`` explains and scores the labelled class, ``predicted`` the model's own choice.
+        model: the recipe of the classifier.
+        explainers: the explainers, in the order of the options.
+        metrics: the metrics, in the order of the options.
+        target: ``label`` explains and scores the labelled class, ``predicted`` the predicted class.
         geometry: how photos are fitted to the model's input.
-        steps: of the perturbation metrics, where their spec names no other.
-        seed: of everything random.
-        limit: images asked for, or None for all.
-        criterion: the metric that decides the patch size, by its text. It moves no score, so no key holds it.
-        margin: the loss of it that is accepted.
-        batch_size: the most images in one pass, as asked for; None = that of the run folder, if it holds a run already.
+        steps: the number of steps of perturbation metrics whose spec has none.
+        seed: Random seed.
+        limit: the largest number of images; None = all.
+        criterion: the text of the metric that decides the patch size. It changes no score, so it is in no key.
+        margin: the largest accepted loss of the criterion.
+        batch_size: the largest number of images in one pass, from the options; None = that of a run in the run folder,
+            if any.
         fail_on_error: stop at the first photo, explainer or metric that fails.
-        chosen: options that chose among the images besides the limit, and their values.
-        joined: the classes that stand for several outputs, of all images that there were to choose from; None = those
-            of ``images``.
-        files: what was read besides the images, by option (``model``, ``weights``, ...), as absolute paths.
-        token: stands for this plan in the keys of what cannot be recognized later, see ``Component.can_be_cached``.
-        source: where the images can be read again, ``scenes`` or an absolute path; empty where they cannot.
+        chosen: the options besides the limit that select images, and their values.
+        joined: the classes with several outputs, of all images before the selection; None = those of ``images``.
+        files: the absolute paths of other files that were read, by option (``model``, ``weights``, ...).
+        token: a unique text for the keys of results that cannot be recognized later, see ``Component.can_be_cached``.
+        source: where the images can be read again, ``scenes`` or an absolute path; empty if they cannot.
     """
 
     images: ImageSet
@@ -73,12 +73,12 @@ class Plan:
         return self.model.build()
 
     def with_batch_size(self, batch_size: int) -> Plan:
-        """Return the same run with another batch size, which moves no number."""
+        """Return the same run with another batch size, which changes no number."""
         return replace(self, model=self.model.with_batch_size(batch_size))
 
     @property
     def work(self) -> WorkRecipe:
-        """What a worker needs beside its jobs."""
+        """The recipe for workers: all that they need besides jobs."""
         return WorkRecipe(
             self.model,
             self.images.source,
@@ -91,7 +91,7 @@ class Plan:
 
     @cached_property
     def target_text(self) -> str:
-        """What is explained and scored; with the digest of the classes that stand for several outputs, if any do."""
+        """The target; with a digest of the classes that have several outputs, if any."""
         classes = joined_classes(self.images) if self.joined is None else self.joined
         if self.target == "predicted" or not classes:
             return self.target
@@ -133,26 +133,28 @@ class Plan:
         )
 
     def digest(self) -> str:
-        """Return eight digits that stand for the whole command: the default output folder ends in them."""
+        """Return eight digits of a digest of all signatures: the default output folder ends in them."""
         lines = self.signatures()
         return signature.digest("\n".join([lines.run, *lines.metrics.values(), *lines.explainers.values()]), 8)
 
     @cached_property
     def facts_line(self) -> str:
-        """The model, the libraries, geometry and target: all that what is known of an image depends on."""
+        """Model, libraries, geometry and target: all that an image's stored facts depend on."""
         return f"{self.subject}|{cache_keys.libraries()}|{self.geometry}|{self.target_text}"
 
     @cached_property
     def facts_key(self) -> str:
-        """What an image's stored facts (class explained, clean score) must match to be used again."""
+        """The key that an image's stored facts (target, clean score) must have to be used again."""
         return signature.digest(self.facts_line, 32)
 
     @cached_property
     def map_keys(self) -> dict[str, str]:
-        """What a stored map must match to be used again, by the explainer's text."""
+        """The keys that stored maps must have to be used again, by the explainer's text."""
         return {
-            one.text: signature.digest(f"{self.facts_line}|{one.signature}{one.contents}{self._once(one)}", 32)
-            for one in self.explainers
+            explainer.text: signature.digest(
+                f"{self.facts_line}|{explainer.signature}{explainer.contents}{self._once(explainer)}", 32
+            )
+            for explainer in self.explainers
         }
 
     @cached_property
@@ -170,5 +172,5 @@ class Plan:
 
 
 def joined_classes(images: ImageSet) -> list[tuple[str, tuple[int, ...]]]:
-    """Return the classes that stand for several outputs, with these."""
+    """Return the classes that have several outputs, with these outputs."""
     return sorted({(entry.label, entry.outputs) for entry in images.entries if entry.outputs})

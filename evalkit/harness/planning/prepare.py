@@ -1,4 +1,4 @@
-"""Options to a plan: everything is opened and checked here, before anything is computed or written."""
+"""Turns options into a plan: opens and checks everything before anything is computed or written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from evalkit.store.run_folder import RunFolder
 __all__ = ["default_output", "prepare"]
 
 Say = Callable[[str], None]
-_LOOKED_AT = 3  # photos on which two precisions are compared
+_N_COMPARED = 3  # photos on which two precisions are compared
 
 
 def prepare(
@@ -51,20 +51,20 @@ def prepare(
     """Open the images and the model, build explainers and metrics, and check that they fit each other.
 
     Args:
-        options: merged, with defaults; its explainers and metrics are specs or objects.
-        say: prints one sentence on stderr, for what was decided on the user's behalf.
-        model: instead of ``options.model``.
-        images: instead of ``options.data``.
-        class_names: instead of the file of ``options.class_names``.
-        maps: folders of maps made elsewhere, entered before the explainers.
+        options: the merged options; their explainers and metrics are specs or objects.
+        say: a function that prints one sentence on stderr, for automatic decisions.
+        model: the model, instead of ``options.model``.
+        images: the images, instead of ``options.data``.
+        class_names: the names, instead of the file of ``options.class_names``.
+        maps: the folders of maps from files, listed before the explainers.
 
     Raises:
-        EvalkitError: whatever does not fit, in one sentence.
+        EvalkitError: an option, the data or the model is not valid, or they do not fit each other.
     """
     if model is None and images is None:
         options = completed(options)
     _require_data_and_model(options, model, images)
-    # What needs no model comes first: a typo should not cost the time it takes to load one.
+    # Checks that need no model come first, so that a typo is reported before a model is loaded.
     metrics = build_metrics(options.metrics, steps=options.steps)
     explainers = _explainers(options, say)
     criterion = find_criterion(options.criterion, metrics).text if options.criterion else DEFAULT_CRITERION
@@ -86,10 +86,10 @@ def prepare(
         say(note)
     precision = _precision(options, classifier)
     classifier = _in_precision(classifier, precision, _checked(images), options.geometry, say)
-    joined = joined_classes(images)  # before any is left out: a limit moves no score of those that stay
-    images = _checked(select(images, options, classifier, options.geometry, say))  # the model chooses as in the run
+    joined = joined_classes(images)  # before the selection: a limit changes no score of the images that stay
+    images = _checked(select(images, options, classifier, options.geometry, say))  # with the precision of the run
     fitting = _fitting(explainers, classifier, options, say)
-    _say_last([entry.id for entry in images.entries], precomputed, [*fitting, *metrics], options, classifier, say)
+    _report_notes([entry.id for entry in images.entries], precomputed, [*fitting, *metrics], options, classifier, say)
     return Plan(
         images=images,
         model=ModelRecipe.of(classifier, source),
@@ -133,7 +133,7 @@ def _explainers(options: RunOptions, say: Say) -> list[Explainer]:
     )
 
 
-def _say_last(
+def _report_notes(
     image_ids: Sequence[str],
     precomputed: Sequence[PrecomputedMaps],
     components: Sequence[Component],
@@ -141,32 +141,32 @@ def _say_last(
     classifier: Classifier,
     say: Say,
 ) -> None:
-    """Say what the run can go on with: only when nothing can fail any more."""
+    """Report what does not stop the run; called after all checks that can fail."""
     for maps in precomputed:
         report_missing(maps, image_ids, say)
     for option in unused_by(
         options.explainers, sizes=options.patch_sizes is not None, strides=options.strides is not None
     ):
-        say(f"{option} is not used: --explainers names no occlusion that leaves it open")
-    _say_uncached(components, say)
+        say(f"{option} has no effect: no occlusion in --explainers takes its value")
+    _report_uncached(components, say)
     if classifier.doubt:
         say(classifier.doubt)
 
 
-def _say_uncached(components: Sequence[Component], say: Say) -> None:
+def _report_uncached(components: Sequence[Component], say: Say) -> None:
     for component in components:
         if not component.can_be_cached:
-            say(f"{component.text}: its class has no source file, so its results are computed anew in each run")
+            say(f"{component.text}: its class has no source file, so its results are computed again in each run")
 
 
 def _source(data: str) -> str:
-    """Return where the images can be read again; nothing where that cannot be written down."""
-    place = data if data == "scenes" else str(path_of(data).absolute())
-    return place if is_text(place) else ""
+    """Return where the images can be read again; empty if the path is not printable."""
+    source = data if data == "scenes" else str(path_of(data).absolute())
+    return source if is_text(source) else ""
 
 
 def _files(options: RunOptions) -> dict[str, str]:
-    """Return the files that were read besides the images, by option: what makes the run again."""
+    """Return the files that were read besides the images, by option, for the command that repeats the run."""
     given = {key: getattr(options, key) for key in ("model", "weights", "class_names", "class_map")}
     paths = {key: Path(text).absolute() for key, text in given.items() if text}
     files = {key: str(path) for key, path in paths.items() if path.is_file() and is_text(str(path))}
@@ -179,13 +179,13 @@ def _named(options: RunOptions, class_names: Sequence[str] | None) -> NamedModel
 
 
 def default_output(plan: Plan) -> Path:
-    """Return ``runs/<data>-<model>-<signature>``: the same command always means the same folder."""
+    """Return ``runs/<data>-<model>-<signature>``: the same command always has the same folder."""
     data, model = Path(plan.images.name).stem, Path(plan.classifier.name.replace(":", "-")).stem
     return Path("runs") / f"{data}-{model}-{plan.digest()}"
 
 
 def _fitting(explainers: Sequence[Explainer], classifier: Classifier, options: RunOptions, say: Say) -> list[Explainer]:
-    """Check every explainer against the model; members of a set that do not fit are left out, and it is said."""
+    """Check every explainer against the model; members of a set that do not fit are left out with a note."""
     named, sized = names_in(options.explainers), options.patch_sizes is not None
     fitting: list[Explainer] = []
     for explainer in explainers:
@@ -201,51 +201,54 @@ def _fitting(explainers: Sequence[Explainer], classifier: Classifier, options: R
 
 
 def _precision(options: RunOptions, classifier: Classifier) -> str:
-    """Return the precision asked for; what ``auto`` has chosen stays when a run is gone on with."""
-    asked = options.precision
-    if asked != "auto" or options.output is None or options.fresh:
-        return asked
+    """Return the precision of the options; a resumed run keeps what ``auto`` chose before."""
+    precision = options.precision
+    if precision != "auto" or options.output is None or options.fresh:
+        return precision
     earlier = RunFolder.manifest_at(Path(options.output))
     if earlier is None or earlier.model.fingerprint != classifier.fingerprint:
-        return asked
-    return earlier.model.precision if earlier.model.precision in ("float32", "bfloat16") else asked
+        return precision
+    return earlier.model.precision if earlier.model.precision in ("float32", "bfloat16") else precision
 
 
 def _in_precision(classifier: Classifier, precision: str, images: ImageSet, geometry: Geometry, say: Say) -> Classifier:
-    """Return the classifier in the precision asked for; ``auto`` takes bfloat16 where it is fast and close enough."""
+    """Return the classifier in this precision; ``auto`` uses bfloat16 where it is fast and close enough."""
     if classifier.precision != "float32":
-        return classifier  # the model was built for another precision; it is not ours to change
+        return classifier  # the model was built for another precision, which is kept
     if precision == "float32":
         return classifier
     if precision == "bfloat16":
         if not has_bfloat16_units():
-            say("this processor has no bfloat16 units: --precision bfloat16 will be slow; auto takes float32 here")
+            say("this processor has no bfloat16 units: --precision bfloat16 will be slow; auto uses float32 here")
         return classifier.in_precision("bfloat16")
-    looked_at = _first_photos(images, classifier.input_size, geometry) if has_bfloat16_units() else []
-    if not looked_at:
+    photos = _first_photos(images, classifier.input_size, geometry) if has_bfloat16_units() else []
+    if not photos:
         return classifier
     try:
         fast = classifier.in_precision("bfloat16")
     except ModelError as error:
         say(f"float32 is used: {error}")
         return classifier
-    seen = agreement(classifier, fast, looked_at)
-    if seen.close_enough:
+    comparison = agreement(classifier, fast, photos)
+    if comparison.close_enough:
         return fast
-    say(f"float32 is used: on {seen.n_images} of these photos bfloat16 gives {seen}; --precision bfloat16 takes it")
+    say(
+        f"float32 is used: on {comparison.n_images} of these photos bfloat16 gives {comparison}; "
+        "--precision bfloat16 uses it anyway"
+    )
     return classifier
 
 
 def _first_photos(images: ImageSet, size: tuple[int, int], geometry: Geometry) -> list[NDArray[np.uint8]]:
-    found: list[NDArray[np.uint8]] = []
+    photos: list[NDArray[np.uint8]] = []
     for entry in images.entries:
         try:
-            found.append(fit(images.read(entry), size, geometry).pixels)
+            photos.append(fit(images.read(entry), size, geometry).pixels)
         except ImageError:
             continue
-        if len(found) == _LOOKED_AT:
+        if len(photos) == _N_COMPARED:
             break
-    return found
+    return photos
 
 
 def _checked(images: ImageSet) -> ImageSet:

@@ -1,4 +1,4 @@
-"""How to build what a run works with, as data that another process can use: the model, the images, the components."""
+"""Recipes for the model, images, explainers and metrics of a run, as data that another process can use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Target = str  # "label" or "predicted"
 
 
 class ModelSource(Protocol):
-    """Where a classifier comes from."""
+    """The source of a classifier."""
 
     def load(self, batch_size: int | None) -> Classifier:
         """Build the classifier in its own precision.
@@ -32,13 +32,13 @@ class ModelSource(Protocol):
 
 @dataclass(frozen=True)
 class NamedModel:
-    """A model that is found by what ``--model`` says.
+    """A model given by the value of ``--model``.
 
     Attributes:
         source: a file, a name, or ``module:function``.
         weights: a weights file, or None.
-        preprocess: the preprocessing family, or None where the model begins with its own.
-        class_names: the file that names the outputs, or the names themselves.
+        preprocess: the preprocessing family; None if the model begins with its own.
+        class_names: the file with the names of the outputs, or the names themselves.
     """
 
     source: str
@@ -62,15 +62,15 @@ class NamedModel:
 
 @dataclass(frozen=True, eq=False)
 class LiveModel:
-    """A Keras model handed over from Python; pickled as Keras saves it.
+    """A Keras model given from Python; pickled as Keras saves it.
 
     Attributes:
         model: the Keras model.
-        name: what it is called in tables.
+        name: the model's name in tables.
         preprocess: the preprocessing family.
-        class_names: names in output order, or None.
-        class_ids: WordNet ids in output order, or None.
-        target_layer: the layer that CAM methods use by default.
+        class_names: the names of the outputs, or None.
+        class_ids: the WordNet ids of the outputs, or None.
+        target_layer: the default layer of CAM methods.
     """
 
     model: Any
@@ -82,7 +82,7 @@ class LiveModel:
 
     @classmethod
     def of(cls, classifier: Classifier) -> LiveModel:
-        """Return the source of a classifier that exists already."""
+        """Return the source of an existing classifier."""
         return cls(
             classifier.model,
             classifier.name,
@@ -93,7 +93,7 @@ class LiveModel:
         )
 
     def load(self, batch_size: int | None) -> Classifier:
-        """Make the model a classifier."""
+        """Return a classifier of the model."""
         return Classifier(
             self.model,
             name=self.name,
@@ -107,13 +107,13 @@ class LiveModel:
 
 @dataclass(frozen=True, eq=False)
 class ModelRecipe:
-    """How to build the classifier, and what it must then be.
+    """The source of a classifier, and its expected properties.
 
     Attributes:
-        source: where the model comes from.
-        fingerprint: sha256 of architecture, weights and preprocessing.
-        precision: the dtype that it computes in.
-        batch_size: the most images in one pass.
+        source: the source of the model.
+        fingerprint: the sha256 of architecture, weights and preprocessing.
+        precision: the dtype of the computation.
+        batch_size: the largest number of images in one pass.
     """
 
     source: ModelSource
@@ -124,16 +124,16 @@ class ModelRecipe:
 
     @classmethod
     def of(cls, classifier: Classifier, source: ModelSource) -> ModelRecipe:
-        """Return the recipe of a classifier that exists already; in this process it is used as it is."""
+        """Return the recipe of an existing classifier, which this process uses unchanged."""
         return cls(source, classifier.fingerprint, classifier.precision, classifier.batch_size, classifier)
 
     @classmethod
     def live(cls, classifier: Classifier) -> ModelRecipe:
-        """Return the recipe of a classifier that was handed over from Python."""
+        """Return the recipe of a classifier given from Python."""
         return cls.of(classifier, LiveModel.of(classifier))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the built classifier behind: another process builds its own."""
+        """Return the state without the built classifier: another process builds its own."""
         return {**self.__dict__, "_built": None}
 
     def with_batch_size(self, batch_size: int) -> ModelRecipe:
@@ -164,11 +164,11 @@ class ModelRecipe:
 
 @dataclass(frozen=True, eq=False)
 class WorkRecipe:
-    """Everything that a worker needs beside its jobs.
+    """Everything that a worker needs besides jobs.
 
     Attributes:
-        model: how to build the classifier.
-        images: how to read an image.
+        model: the recipe of the classifier.
+        images: the reader of images.
         explainers: the explainers of the run.
         metrics: the metrics of the run.
         target: ``label`` or ``predicted``.

@@ -1,4 +1,4 @@
-"""Which images a run takes: those that are wanted, evenly over the classes."""
+"""Selection of the images of a run: by the options, and evenly over the classes."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ Wanted = Callable[[Entry], bool]
 
 
 def chosen_by(options: RunOptions) -> dict[str, str]:
-    """Return the options besides the limit that choose among the images, for the signature."""
-    found = {}
+    """Return the options besides the limit that select images, for the signature."""
+    chosen = {}
     if options.region_area is not None:
-        found["region_area"] = str(options.region_area)
+        chosen["region_area"] = str(options.region_area)
     if options.only_correct:
-        found["only_correct"] = "yes"
-    return found
+        chosen["only_correct"] = "yes"
+    return chosen
 
 
 def select(images: ImageSet, options: RunOptions, classifier: Classifier, geometry: Geometry, say: Say) -> ImageSet:
-    """Return the images that the options want: by the object's area, by the model's being right, by the limit.
+    """Select images by the object's area, by whether the model is right, and by the limit.
 
-    Photos are looked at in the order in which the limit draws them, and no more of them than it takes. One that cannot
-    be read is taken, so that it is named with its reason.
+    Photos are examined in the order in which the limit draws them, and only as many as needed. A photo that cannot be
+    read is selected, so that the run reports it with its reason.
 
     Args:
-        images: with class indices.
-        options: ``region_area``, ``only_correct``, ``limit`` and ``seed``.
-        classifier: asked about each photo with ``only_correct``.
+        images: the images, with class indices.
+        options: the options; ``region_area``, ``only_correct``, ``limit`` and ``seed`` are used.
+        classifier: the model, for ``only_correct``.
         geometry: how photos are fitted to its input.
-        say: told how many were left out.
+        say: a function that prints how many images are left out.
 
     Raises:
-        DataError: none is left.
+        DataError: no image is left.
     """
     tests: dict[str, Wanted] = {}
     area = options.region_area
@@ -52,11 +52,11 @@ def select(images: ImageSet, options: RunOptions, classifier: Classifier, geomet
         tests[f"--region-area {area}"] = lambda entry: _within(images, entry, area)
     if options.only_correct:
         tests["--only-correct"] = lambda entry: is_correct(images, entry, classifier, geometry) is not False
-    asked, refused = dict.fromkeys(tests, 0), dict.fromkeys(tests, 0)
+    examined, refused = dict.fromkeys(tests, 0), dict.fromkeys(tests, 0)
 
     def wanted(entry: Entry) -> bool:
         for option, test in tests.items():
-            asked[option] += 1
+            examined[option] += 1
             if not test(entry):
                 refused[option] += 1
                 return False
@@ -64,13 +64,13 @@ def select(images: ImageSet, options: RunOptions, classifier: Classifier, geomet
 
     if options.limit is None and not tests:
         return images
-    found = images.draw(options.limit, options.seed or 0, wanted)
+    selected = images.draw(options.limit, options.seed or 0, wanted)
     for option in tests:
-        said = f"{option}: {refused[option]} of {asked[option]} images looked at are left out"
-        if not len(found):
-            raise DataError(f"{images.name}: {said}, and none is left")
-        say(said)
-    return found
+        note = f"{option}: {refused[option]} of {examined[option]} examined images are left out"
+        if not len(selected):
+            raise DataError(f"{images.name}: {note}, and none is left")
+        say(note)
+    return selected
 
 
 def _within(images: ImageSet, entry: Entry, area: tuple[float, float]) -> bool:
@@ -82,7 +82,7 @@ def _within(images: ImageSet, entry: Entry, area: tuple[float, float]) -> bool:
 
 
 def is_correct(images: ImageSet, entry: Entry, classifier: Classifier, geometry: Geometry) -> bool | None:
-    """Tell whether the model's first choice is what the label stands for; None if the photo cannot be read."""
+    """Return whether the predicted class is the label; None if the photo cannot be read."""
     try:
         image = fit(images.read(entry), classifier.input_size, geometry)
     except ImageError:

@@ -1,1 +1,1 @@
-"""Fast exact passes: composed images, occlusion windows, perturbations, memory."""
+"""Fast and exact passes: composed images, occlusion windows, perturbations; and the memory they need."""

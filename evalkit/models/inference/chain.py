@@ -1,4 +1,4 @@
-"""The part of a model that windowed inference can run: layers that each read a small neighborhood, one after another.
+"""The part of a model that windowed inference can run: a chain of layers that each read a small neighborhood.
 
 Convolution, pooling and zero padding read a neighborhood; activation, batch normalization and rescaling read one pixel.
 """
@@ -44,18 +44,18 @@ _ACTIVATIONS = (
 
 @dataclass(frozen=True, eq=False)
 class Spatial:
-    """One layer that reads a neighborhood, and the pixelwise layers behind it.
+    """One layer that reads a neighborhood, and the pixelwise layers after it.
 
     Attributes:
-        operations: the Keras operations that this stands for, in order.
-        rows: what it does along the height.
-        columns: and along the width.
-        channels_in: of its input.
-        channels_out: of its output.
-        pad_value: what it reads beyond the border.
-        work: multiplications an output pixel.
-        valid: computes it on windows that hold all that it reads.
-        full: computes it on a whole image's activation.
+        operations: the Keras operations, in order.
+        rows: the mapping of the height.
+        columns: the mapping of the width.
+        channels_in: the number of input channels.
+        channels_out: the number of output channels.
+        pad_value: the value beyond the border.
+        work: the multiplications for one output pixel.
+        valid: the function from windows, which include all pixels read, to windows.
+        full: the function from the activation of a whole image to the next.
     """
 
     operations: tuple[Any, ...]
@@ -72,22 +72,22 @@ class Spatial:
 def spatial_layers(
     model: keras.Model, size: tuple[int, int], replaced: Collection[int] = ()
 ) -> tuple[Callable[[Tensor], Tensor], list[Spatial]]:
-    """Return what comes before the first spatial layer, as a function of the image, and the spatial layers in a chain.
+    """Return the function before the first spatial layer, and the chain of spatial layers.
 
-    The chain ends where the graph forks, where a layer of another kind comes, or one that is run in another way. A
-    subclass of a known layer is of another kind: it may do anything.
+    The chain ends where the graph forks, or at a layer of another kind or a replaced one. A subclass of a known layer
+    is of another kind, because its behavior is unknown.
 
     Args:
-        model: functional or Sequential, channels last.
+        model: the model, functional or Sequential, channels last.
         size: (height, width) of its input.
-        replaced: ``id`` of operations in whose place something else runs.
+        replaced: the ``id`` of the operations that are replaced.
     """
     first: list[Any] = []
     groups: list[tuple[Any, list[Any]]] = []
     for operation in graph.straight_operations(model):
         if id(operation) in replaced or not _has_known_activation(operation):
             break
-        # Before any window is cut, a layer may treat pixels by their place.
+        # Before the first window, a layer may depend on a pixel's position.
         if type(operation) in _PIXELWISE and (not groups or _is_alike_everywhere(operation)):
             (groups[-1][1] if groups else first).append(operation)
         elif type(operation) in _SPATIAL and _is_channels_last(operation):
@@ -106,13 +106,13 @@ def spatial_layers(
 
 
 def _has_known_activation(operation: Operation) -> bool:
-    """Tell whether an operation's activation, if it has any, is one of Keras' own that look at one number."""
+    """Return whether an operation has no activation, or an elementwise one of Keras."""
     activation = getattr(operation, "activation", None)
     return activation is None or any(activation is getattr(keras.activations, name) for name in _ACTIVATIONS)
 
 
 def _is_alike_everywhere(operation: Operation) -> bool:
-    """Tell whether a pixelwise layer treats all pixels alike, so that it can run on windows."""
+    """Return whether a pixelwise layer treats all pixels alike, so that it can run on windows."""
     if isinstance(operation, keras.layers.BatchNormalization):
         return operation.axis in (-1, 3)
     if isinstance(operation, keras.layers.Normalization):
@@ -156,7 +156,7 @@ def _convolution(operation: Operation, behind: list[Any], size: tuple[int, int],
     weights = operation.kernel.shape
     depthwise = isinstance(operation, keras.layers.DepthwiseConv2D)
     out = weights[2] * weights[3] if depthwise else weights[3]
-    work = float(np.prod(weights))  # each weight is used once an output pixel
+    work = float(np.prod(weights))  # each weight is used once per output pixel
     valid = _through([_with_valid_padding(operation), *behind])
     return Spatial((operation, *behind), rows, columns, channels, out, 0.0, work, valid, _through([operation, *behind]))
 
@@ -164,7 +164,7 @@ def _convolution(operation: Operation, behind: list[Any], size: tuple[int, int],
 def _with_valid_padding(operation: Operation) -> Operation:
     if operation.padding == "valid":
         return operation
-    # What only matters while training or building need not be copied, and might not be copyable.
+    # Constraints, regularizers and initializers have no effect here, and may not be copyable.
     building = {key: None for key in operation.get_config() if key.endswith(("_constraint", "_regularizer"))}
     zeros = {key: "zeros" for key in operation.get_config() if key.endswith("_initializer")}
     copy = type(operation).from_config({**operation.get_config(), **building, **zeros, "padding": "valid"})

@@ -1,7 +1,7 @@
-"""Logits of images that show one canvas where a pixel's rank is below a cut and another elsewhere.
+"""Logits of composed images: one substrate where a pixel's rank is below a cut, another elsewhere.
 
-Composed on the device, in batches of one shape: no image is made twice, none is traced anew, and rows of different
-maps share a batch.
+Images are composed on the device, in batches of one shape: none is composed twice, nothing is traced again, and rows of
+different maps share a batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 class ComposedPass:
-    """Asks one classifier about composed images."""
+    """Passes of composed images through one classifier."""
 
     def __init__(self, runner: Runner) -> None:
         """Prepare; nothing is computed yet."""
@@ -54,24 +54,24 @@ class ComposedPass:
         """Return the logits of every composition.
 
         Args:
-            canvases: float32 (K, H, W, 3) RGB in 0..255.
-            ranks: int32 (R, H, W).
-            rows: int32 (N, 4): canvas at first, canvas it turns into, rank, and cut; a pixel has turned where its rank
-                is below the cut.
-            tick: called after each batch with the number of its images.
+            canvases: the substrates, float32 (K, H, W, 3) RGB in 0..255.
+            ranks: the ranks of the pixels, int32 (R, H, W).
+            rows: the compositions, int32 (N, 4): index of the first and of the second substrate, index of the rank, and
+                cut; pixels whose rank is below the cut show the second substrate.
+            tick: a function of the number of images of each finished batch.
 
         Returns:
             float64 (N, C).
         """
-        # Preprocessing looks at single pixels, so it may come before the choice between two of them.
+        # Preprocessing is pixelwise, so it may come before the composition.
         prepared, all_ranks = self._preprocess(tf.constant(canvases)), tf.constant(ranks)
 
         def run(start: int, stop: int) -> NDArray[np.floating]:
-            # The last batch is filled up, so that all have one shape.
+            # The last batch is padded, so that all have one shape.
             size = self._runner.batch_size
             chosen = np.minimum(np.arange(start, start + size), len(rows) - 1)
-            found: NDArray[np.floating] = self._logits(prepared, all_ranks, tf.constant(rows[chosen])).numpy()
+            logits: NDArray[np.floating] = self._logits(prepared, all_ranks, tf.constant(rows[chosen])).numpy()
             tick(stop - start)
-            return found[: stop - start]
+            return logits[: stop - start]
 
         return self._runner.in_batches(len(rows), run)

@@ -1,4 +1,4 @@
-"""Logits of one image under many patches: by windows where that pays, else by full passes."""
+"""Logits of one image under many patches: by windows where that is faster, else by full passes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evalkit.models.keras.runner import Runner
 __all__ = ["FULL", "WINDOWED", "OccludedPass"]
 
 FULL, WINDOWED = "full pass", "windowed"
-_PAYS = 1.3  # times less work, of the whole model
+_PAYS = 1.3  # smallest ratio of the whole model's work, full to windowed
 _KEPT_ROUTES = 16
 _AGREEING = (1e-3, 2e-2)  # of the logits' range: float32, bfloat16
 
@@ -31,14 +31,14 @@ Tensor = Any
 
 
 class OccludedPass:
-    """Asks one classifier about images with a patch on them.
+    """Passes of images with a patch on them through one classifier.
 
     Attributes:
-        windowed: False takes the full pass everywhere; so it is once windows have failed on this model.
+        windowed: False = full passes only; set when windows have failed on this model.
     """
 
     def __init__(self, runner: Runner) -> None:
-        """Look at the classifier's graph; nothing is computed yet."""
+        """Analyze the classifier's graph; nothing is computed yet."""
         self.windowed = True
         self._runner = runner
         own_first, self._layers = spatial_layers(runner.computed, runner.input_size, runner.replaced)
@@ -48,18 +48,18 @@ class OccludedPass:
         self._compiled_rest = tf.function(self._rest, reduce_retracing=True)
 
     def method(self, rows: Places, columns: Places, patch_size: int) -> str:
-        """Say how patches of this size at these places are computed: ``windowed`` or ``full pass``."""
+        """Return how patches of this size at these positions are computed: ``windowed`` or ``full pass``."""
         return FULL if self._route(rows, columns, patch_size) is None else WINDOWED
 
     def logits(self, image: Image, filled: Image, rows: Places, columns: Places, patch_size: int) -> Floats:
         """Return the logits of an image, and of the image under each patch.
 
         Args:
-            image: float32 (H, W, 3) RGB in 0..255.
-            filled: float32 (H, W, 3), what a patch shows, wherever it is.
-            rows: int64 (R,), the first row of each patch.
-            columns: int64 (K,), the first column of each patch.
-            patch_size: side of the patch, pixels.
+            image: the clean image, float32 (H, W, 3) RGB in 0..255.
+            filled: the content of the patch at every position, float32 (H, W, 3).
+            rows: the first row of each patch, int64 (R,).
+            columns: the first column of each patch, int64 (K,).
+            patch_size: the side of the patch in pixels.
 
         Returns:
             float64 (1 + R * K, C): the clean image first, then the patches, row by row.
@@ -67,56 +67,56 @@ class OccludedPass:
         route = self._route(rows, columns, patch_size)
         if route is None:
             return self.in_full(image, filled, list(product(rows.tolist(), columns.tolist())), patch_size)
-        found = self._by_windows(route, image, filled, rows, columns, patch_size)
-        return self.logits(image, filled, rows, columns, patch_size) if found is None else found
+        logits = self._by_windows(route, image, filled, rows, columns, patch_size)
+        return self.logits(image, filled, rows, columns, patch_size) if logits is None else logits
 
     def _by_windows(
         self, route: Route, image: Image, filled: Image, rows: Places, columns: Places, patch_size: int
     ) -> Floats | None:
-        """Return the logits by windows; None, and never again, where they cannot be had or are not right."""
+        """Return the logits; None if windowed inference fails or disagrees with a full pass; it is then disabled."""
         key = _key(rows, columns, patch_size)
         known = key in self._compiled
         try:
-            found = self._windowed(route, key).logits(image, filled)
+            logits = self._windowed(route, key).logits(image, filled)
         except Exception:  # too little memory for a single position, or a layer that only works on whole images
-            self._give_up()
+            self._disable()
             return None
         ends = [(int(rows[end]), int(columns[end])) for end in (0, -1)]
-        if not known and not self._agrees(found, image, filled, ends, patch_size):
-            self._give_up()
+        if not known and not self._agrees(logits, image, filled, ends, patch_size):
+            self._disable()
             return None
-        return found
+        return logits
 
-    def _give_up(self) -> None:
+    def _disable(self) -> None:
         self.windowed = False
         self._compiled.clear()
 
     def _agrees(
-        self, found: Floats, image: Image, filled: Image, corners: Sequence[tuple[int, int]], patch_size: int
+        self, logits: Floats, image: Image, filled: Image, corners: Sequence[tuple[int, int]], patch_size: int
     ) -> bool:
-        """Compare the clean image and two positions with full passes: a net below ``spatial_layers``' own care."""
+        """Compare the clean image and two positions with full passes, as a check of ``spatial_layers``."""
         passes = self._runner.count.forward
         expected = self.in_full(image, filled, corners, patch_size)
         self._runner.count.forward = passes  # a check is not part of the job
-        apart = np.abs(found[[0, 1, -1]] - expected).max()
-        return bool(apart <= _AGREEING[self._runner.precision == "bfloat16"] * np.ptp(expected))
+        difference = np.abs(logits[[0, 1, -1]] - expected).max()
+        return bool(difference <= _AGREEING[self._runner.precision == "bfloat16"] * np.ptp(expected))
 
     def in_full(self, image: Image, filled: Image, places: Sequence[tuple[int, int]], patch_size: int) -> Floats:
-        """Return the same by full passes; ``places`` are the first row and column of each patch."""
+        """Return the same logits by full passes; ``places`` has the first row and column of each patch."""
 
         def occluded(number: int) -> Image:
             if number == 0:
                 return image
             row, column = places[number - 1]
             window = np.s_[row : row + patch_size, column : column + patch_size]
-            made = image.copy()
-            made[window] = filled[window]
-            return made
+            patched = image.copy()
+            patched[window] = filled[window]
+            return patched
 
         return self._runner.logits_from(1 + len(places), occluded)
 
     def _route(self, rows: Places, columns: Places, patch_size: int) -> Route | None:
-        """Return the windowed route if it pays, else None."""
+        """Return the windowed route if it is worth it, else None."""
         if not self.windowed or not self._layers:
             return None
         key = _key(rows, columns, patch_size)

@@ -1,7 +1,7 @@
 """The perturbation engine: scores every perturbed image that a metric requests.
 
-One engine for all metrics and maps: pure canvases are computed once a photo, curves that metrics share once a map, and
-batches are filled across maps.
+Shared by all metrics and maps: unmixed substrates are scored once per photo, curves that metrics share once per map,
+and batches are filled across maps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 
 def rise_kernel(size_px: int = 11, sigma_px: float = 5.0) -> Floats:
-    """Return RISE's blur kernel as its code makes it, float64 (size, size), summing to 1.
+    """Return RISE's blur kernel as in its code, float64 (size, size), summing to 1.
 
     scipy reflects the unit impulse inside the small array, so the kernel is nearly a box (center 1.14 times the
     corner) rather than a Gaussian of that sigma.
@@ -44,10 +44,10 @@ def rise_kernel(size_px: int = 11, sigma_px: float = 5.0) -> Floats:
 
 
 def blurred(image: NDArray[np.floating] | NDArray[np.uint8]) -> Image:
-    """Return RISE's blurred start of insertion: beyond the border lies the mean color.
+    """Return the blurred start image of RISE's insertion; the border is padded with the mean color.
 
     Args:
-        image: RGB (H, W, 3) in 0..255.
+        image: the image, RGB (H, W, 3) in 0..255.
 
     Returns:
         float32 (H, W, 3) in 0..255.
@@ -60,22 +60,22 @@ def blurred(image: NDArray[np.floating] | NDArray[np.uint8]) -> Image:
 
 
 class PerturbedModel(Protocol):
-    """What the engine needs of a classifier."""
+    """The parts of a classifier that the engine needs."""
 
     @property
     def composed(self) -> ComposedPass:
-        """Scores images that are composed of two others, pixel by pixel."""
+        """Logits of images composed of two others, pixel by pixel."""
 
     def logits_from(self, count: int, make: Callable[[int], NDArray[np.floating]]) -> NDArray[np.float64]:
-        """Return the logits of images that are made when needed, float64 (N, C)."""
+        """Return the logits of images that are created when needed, float64 (N, C)."""
 
 
 class PhotoScores:
-    """The softmax scores of one class on one photo and on what is made of it.
+    """The softmax scores of one class on a photo and its perturbations.
 
     Attributes:
-        pixels: float32 (H, W, 3) RGB in 0..255.
-        target: the output whose score is asked for, or the outputs whose sum is.
+        pixels: the photo, float32 (H, W, 3) RGB in 0..255.
+        target: the output that is scored, or the outputs whose scores are summed.
     """
 
     def __init__(self, model: PerturbedModel, pixels: NDArray[Any], target: Outputs, clean: float) -> None:
@@ -83,9 +83,9 @@ class PhotoScores:
 
         Args:
             model: the classifier.
-            pixels: uint8 or float32 (H, W, 3) RGB, at the classifier's input size.
-            target: one output or several.
-            clean: its score on the untouched photo, already known.
+            pixels: the photo, uint8 or float32 (H, W, 3) RGB, at the classifier's input size.
+            target: the output or outputs.
+            clean: the target's score on the clean photo.
         """
         self._model = model
         self.pixels: Image = pixels.astype(np.float32)
@@ -101,52 +101,52 @@ class PhotoScores:
         return blurred(self.pixels)
 
     def canvas(self, name: Canvas) -> Image:
-        """Return a whole canvas, float32 (H, W, 3)."""
+        """Return a substrate, float32 (H, W, 3)."""
         return {"image": lambda: self.pixels, "mean": lambda: self._mean, "blur": lambda: self._blur}[name]()
 
     def scores(self, compositions: Sequence[Composition], tick: Callable[[int], None] = lambda _: None) -> list[Floats]:
         """Return the softmax scores of each composition, float64: a curve (2, S), or of a Blend (1,).
 
         Args:
-            compositions: those of any number of maps of this photo; equal ones are computed once.
-            tick: called now and then with the number of images since.
+            compositions: the compositions of any number of maps of this photo; equal ones are computed once.
+            tick: a function of the number of images since its last call.
         """
         distinct = {composition.key: composition for composition in compositions}
-        curves = {key: one for key, one in distinct.items() if one.kind == "perturbation"}
-        blends = {key: one for key, one in distinct.items() if one.kind == "blend"}
-        found = dict(zip(curves, self._curves(list(curves.values()), tick), strict=True))  # type: ignore[arg-type]
-        found |= dict(zip(blends, self._blends(list(blends.values()), tick), strict=True))  # type: ignore[arg-type]
-        return [found[composition.key] for composition in compositions]
+        curves = {key: request for key, request in distinct.items() if request.kind == "perturbation"}
+        blends = {key: request for key, request in distinct.items() if request.kind == "blend"}
+        scores = dict(zip(curves, self._curves(list(curves.values()), tick), strict=True))  # type: ignore[arg-type]
+        scores |= dict(zip(blends, self._blends(list(blends.values()), tick), strict=True))  # type: ignore[arg-type]
+        return [scores[composition.key] for composition in compositions]
 
     def _curves(self, curves: Sequence[Perturbation], tick: Callable[[int], None]) -> list[Floats]:
         if not curves:
             return []
         self._score_pure(curves)
-        inside = [one.cuts[(one.cuts > 0) & (one.cuts < one.rank.size)] for one in curves]
-        ranks = {id(one.rank): one.rank for one in curves}
-        place = {key: number for number, key in enumerate(ranks)}
+        inside = [curve.cuts[(curve.cuts > 0) & (curve.cuts < curve.rank.size)] for curve in curves]
+        ranks = {id(curve.rank): curve.rank for curve in curves}
+        index_of = {key: number for number, key in enumerate(ranks)}
         rows = [
-            (_CANVASES.index(one.start), _CANVASES.index(one.end), place[id(one.rank)], cut)
-            for one, cuts in zip(curves, inside, strict=True)
+            (_CANVASES.index(curve.start), _CANVASES.index(curve.end), index_of[id(curve.rank)], cut)
+            for curve, cuts in zip(curves, inside, strict=True)
             for cut in cuts.tolist()
         ]
         logits = self._model.composed.logits(
             self._all_canvases, np.stack([*ranks.values()]).astype(np.int32), _as_rows(rows), tick
         )
         answers = np.split(self._scores_of(logits), np.cumsum([*map(len, inside)])[:-1])
-        return [self._whole(one, scores) for one, scores in zip(curves, answers, strict=True)]
+        return [self._whole(curve, scores) for curve, scores in zip(curves, answers, strict=True)]
 
-    def _whole(self, one: Perturbation, inside: Floats) -> Floats:
-        """Return a curve with its pure ends, float64 (2, S): fractions and scores."""
-        first = [self._pure[one.start]] if one.cuts[0] == 0 else []
-        last = [self._pure[one.end]] if one.cuts[-1] == one.rank.size else []
-        return np.stack([one.fractions, np.array([*first, *inside, *last])])
+    def _whole(self, curve: Perturbation, inside: Floats) -> Floats:
+        """Return a curve with its end points, float64 (2, S): fractions and scores."""
+        first = [self._pure[curve.start]] if curve.cuts[0] == 0 else []
+        last = [self._pure[curve.end]] if curve.cuts[-1] == curve.rank.size else []
+        return np.stack([curve.fractions, np.array([*first, *inside, *last])])
 
     def _blends(self, blends: Sequence[Blend], tick: Callable[[int], None]) -> list[Floats]:
         def mixed(number: int) -> Image:
-            one = blends[number]
-            weight = one.weight[..., None]
-            mixed_pixels = weight * self.canvas(one.start) + (1.0 - weight) * self.canvas(one.end)
+            blend = blends[number]
+            weight = blend.weight[..., None]
+            mixed_pixels = weight * self.canvas(blend.start) + (1.0 - weight) * self.canvas(blend.end)
             return np.asarray(mixed_pixels, dtype=np.float32)
 
         answers = self._scores_of(self._model.logits_from(len(blends), mixed))
@@ -155,9 +155,9 @@ class PhotoScores:
 
     def _score_pure(self, curves: Sequence[Perturbation]) -> None:
         wanted: list[Canvas] = []
-        for one in curves:
-            wanted += [one.start] if one.cuts[0] == 0 else []
-            wanted += [one.end] if one.cuts[-1] == one.rank.size else []
+        for curve in curves:
+            wanted += [curve.start] if curve.cuts[0] == 0 else []
+            wanted += [curve.end] if curve.cuts[-1] == curve.rank.size else []
         missing = [name for name in dict.fromkeys(wanted) if name not in self._pure]
         logits = self._model.logits_from(len(missing), lambda number: self.canvas(missing[number]))
         self._pure.update(zip(missing, self._scores_of(logits).tolist(), strict=True))

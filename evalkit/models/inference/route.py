@@ -1,7 +1,7 @@
-"""How patches go through a chain of layers: where windows are gathered, and where the pass goes on in full.
+"""Routes of patches through a chain of layers: where windows are gathered, and where the pass becomes a full one.
 
-Between gathers several layers may run in one go on windows that are wider than needed (a halo), which is cheaper where
-channels are few. The way with the least estimated work is taken.
+Between gathers several layers may run together on windows that are wider than needed (a halo), which is cheaper where
+channels are few. The route with the least estimated work is chosen.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from evalkit.models.inference.windows import Axis, Windows
 
 __all__ = ["Pair", "Route", "Segment", "plan_route"]
 
-# What moving one number in a gather costs, in multiplications of a convolution. On VGG16 60 to 250 were equally fast in
-# both precisions, 1,000 some percent slower.
+# The cost of moving one number in a gather, in multiplications of a convolution. On VGG16, 60 to 250 were equally fast
+# in both precisions, 1,000 some percent slower.
 _GATHER_WORK = 100.0
-_CHUNK_NUMBERS = 12_000_000  # the most numbers in one tensor of a chunk of positions
+_CHUNK_NUMBERS = 12_000_000  # largest number of values in one tensor of a chunk of positions
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Windows along both axes: one a position."""
+    """Windows along both axes, one for each position."""
 
     rows: Windows
     columns: Windows
@@ -45,8 +45,8 @@ class Segment:
 
     Attributes:
         first: index of the first layer.
-        read: what is gathered for it, one window a position.
-        wanted: for each layer, the windows of its output that are computed; the last one's are what can change.
+        read: the gathered windows of its input, one for each position.
+        wanted: the computed windows of each layer's output; those of the last layer are what can change.
     """
 
     first: int
@@ -56,14 +56,14 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class Route:
-    """How the patches of one size go through the chain.
+    """The way of patches of one size through the chain.
 
     Attributes:
-        patches: where they are on the image.
-        segments: in order; the layers behind the last one run in full.
-        work: estimated, in multiplications a position, to the end of the chain.
+        patches: the positions of the patches on the image.
+        segments: the segments, in order; the layers after the last one run in full.
+        work: the estimated multiplications per position, to the end of the chain.
         full_work: the same for a full pass.
-        chunk: positions computed together.
+        chunk: the number of positions computed together.
     """
 
     patches: Pair
@@ -79,16 +79,16 @@ class Route:
 
 
 def plan_route(layers: Sequence[Spatial], patches: Pair) -> Route:
-    """Choose where to gather and where to go on in full, by the least estimated work.
+    """Choose where to gather and where to continue in full, by the least estimated work.
 
     Args:
         layers: the chain.
-        patches: rows and columns of each position's patch, inside the image.
+        patches: the rows and columns of each position's patch, inside the image.
     """
     changed = [patches]
     for layer in layers:
         changed.append(changed[-1].mapped(layer, Axis.changed))
-    # best[m]: the least work up to windows at the output of layer m, and where the last segment of that way begins.
+    # best[m]: the least work up to windows at the output of layer m, and where the last segment begins.
     best: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(layers) + 1):
         best.append(min((best[begin][0] + _segment_work(layers, changed, begin, end), begin) for begin in range(end)))
@@ -99,8 +99,9 @@ def plan_route(layers: Sequence[Spatial], patches: Pair) -> Route:
         begin = best[end][1]
         segments.append(_segment(layers, changed, begin, end))
         end = begin
-    found = tuple(reversed(segments))
-    return Route(patches, found, totals[stop], _rest_work(layers, 0), _chunk(layers, found, len(patches.rows.starts)))
+    in_order = tuple(reversed(segments))
+    chunk = _chunk(layers, in_order, len(patches.rows.starts))
+    return Route(patches, in_order, totals[stop], _rest_work(layers, 0), chunk)
 
 
 def _segment(layers: Sequence[Spatial], changed: Sequence[Pair], begin: int, end: int) -> Segment:

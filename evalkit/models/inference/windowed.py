@@ -1,9 +1,9 @@
-"""Windowed inference: many patches on one image, computing only what each patch can change.
+"""Windowed inference: logits of an image under many patches, computing only what each patch can change.
 
-Every layer's activation of the clean image is kept. For each patch position a window of each layer is computed: what
-it reads is gathered from the window before it, from the kept activation around that, and from the padding beyond the
-border. Once windows fill the layer, or would cost more than they save, the windows are pasted into the kept activation
-and the rest of the model runs in full. Nothing is approximated.
+The activation of every layer on the clean image is kept. For each patch position a window of each layer is computed;
+its input is gathered from the window of the layer before, from the kept activation around it, and from the padding.
+Once windows fill a layer, or would cost more than they save, they are pasted into the kept activation and the rest of
+the model runs in full. Nothing is approximated.
 
 Reference: Nakandala et al., "Incremental and Approximate Inference for Faster Occlusion-based Deep CNN Explanations"
 (Krypton), SIGMOD 2019, section 3.
@@ -34,8 +34,8 @@ class WindowedPass:
     """One route through one model, compiled.
 
     Attributes:
-        route: what it runs.
-        chunk: positions computed together; halved when memory runs out.
+        route: the route.
+        chunk: the number of positions computed together; halved when memory runs out.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class WindowedPass:
         """See the class.
 
         Args:
-            runner: counts the passes.
+            runner: the runner, which counts the passes.
             layers: the chain.
-            route: at least one segment.
-            first: from RGB (N, H, W, 3) in 0..255 to the chain's input, pixel by pixel.
-            rest: from the chain's output to logits, compiled.
+            route: the route, with at least one segment.
+            first: the pixelwise function from RGB (N, H, W, 3) in 0..255 to the chain's input.
+            rest: the compiled function from the chain's output to logits.
         """
         self.route, self.chunk = route, route.chunk
         self._runner, self._layers, self._first = runner, layers, first
@@ -68,8 +68,8 @@ class WindowedPass:
         """Return the logits of the clean image, and of the image with each patch in turn.
 
         Args:
-            image: float32 (H, W, 3) RGB in 0..255.
-            filled: the same; what a patch shows, wherever it is.
+            image: the clean image, float32 (H, W, 3) RGB in 0..255.
+            filled: the content of the patch at every position, of the same shape.
 
         Returns:
             float64 (1 + N, C), the clean image first.
@@ -77,9 +77,9 @@ class WindowedPass:
         kept, other, end = self._keep(tf.constant(image[None]), tf.constant(filled[None]))
         count, start, parts = len(self.route.patches.rows.starts), 0, [self._scores(end, 1)]
         while start < count:
-            # The last chunk is filled up, so that all have one shape.
+            # The last chunk is padded, so that all have one shape.
             chosen = np.minimum(np.arange(start, start + self.chunk), count - 1)
-            arrays = [[[tf.constant(one[chosen]) for one in group] for group in groups] for groups in self._arrays]
+            arrays = [[[tf.constant(array[chosen]) for array in group] for group in groups] for groups in self._arrays]
             try:
                 features = self._compiled(kept, other, *arrays)
                 parts.append(self._scores(features, min(self.chunk, count - start)))
@@ -102,20 +102,20 @@ class WindowedPass:
         return np.asarray(self._rest(features).numpy()[:count], dtype=np.float64)
 
     def _all_sources(self) -> list[list[NDArray[np.int32]]]:
-        """Return where the pixels of each gather come from; the last gather is the whole of the last windowed layer."""
-        found, own = [], self.route.patches
+        """Return the sources of each gather's pixels; the last gather is the whole last windowed layer."""
+        sources, own = [], self.route.patches
         for segment in self.route.segments:
             layer = self._layers[segment.first]
-            found.append(_sources(segment.read, own, (layer.rows.size_in, layer.columns.size_in)))
+            sources.append(_sources(segment.read, own, (layer.rows.size_in, layer.columns.size_in)))
             own = segment.wanted[-1]
         last = self._layers[self.route.n_windowed - 1]
         origin = np.zeros_like(own.rows.starts)
         whole = Pair(Windows(origin, last.rows.size_out), Windows(origin, last.columns.size_out))
-        found.append(_sources(whole, own, (last.rows.size_out, last.columns.size_out)))
-        return found
+        sources.append(_sources(whole, own, (last.rows.size_out, last.columns.size_out)))
+        return sources
 
     def _all_insides(self) -> list[list[NDArray[np.bool_]]]:
-        """Return for each layer inside a segment which rows and columns of its windows lie on the image."""
+        """Return, for each layer inside a segment, which rows and columns of its windows lie inside the layer."""
         return [
             [
                 (windows.pixels >= 0) & (windows.pixels < axis.size_out)
@@ -126,9 +126,9 @@ class WindowedPass:
         ]
 
     def _trace_keep(self, image: Tensor, filled: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Return what is gathered from the clean image, what patches show, and the clean end of the chain.
+        """Return the kept activations of the clean image, the content of patches, and the chain's clean output.
 
-        Each kept activation is (pixels + 1, channels): the padding, which lies beyond the border, comes last.
+        A kept activation is (pixels + 1, channels); its last row is the padding beyond the border.
         """
         pads = {segment.first: self._layers[segment.first].pad_value for segment in self.route.segments}
         pads[self.route.n_windowed] = 0.0
@@ -151,7 +151,7 @@ class WindowedPass:
     ) -> Tensor:
         ((rows, columns),) = patches
         width = self._layers[0].columns.size_in
-        own = tf.gather(filled, rows[:, :, None] * width + columns[:, None, :])  # at first, a position's patch
+        own = tf.gather(filled, rows[:, :, None] * width + columns[:, None, :])  # the patches themselves
         remaining = iter(insides)
         for segment, table, source in zip(self.route.segments, kept, sources, strict=False):
             tensor = _gathered(table, own, source, self._layers[segment.first].columns.size_in)
@@ -169,41 +169,41 @@ class WindowedPass:
 
 
 def _sources(wanted: Pair, own: Pair, size: tuple[int, int]) -> list[NDArray[np.int32]]:
-    """Return, for rows and then columns, each pixel's place in the own window and in the kept layer; -1 = not there.
+    """Return, for rows and then columns, each pixel's index in the own window and in the kept layer; -1 = outside.
 
     Args:
-        wanted: windows to be gathered.
-        own: windows just computed.
+        wanted: the windows to gather.
+        own: the windows just computed.
         size: (height, width) of the layer.
 
     Returns:
         Four int32 arrays (N, length).
     """
-    found = []
+    sources = []
     for windows, mine, side in ((wanted.rows, own.rows, size[0]), (wanted.columns, own.columns, size[1])):
         pixels = windows.pixels
         inside = pixels - mine.starts[:, None]
-        found.append(np.where((inside >= 0) & (inside < mine.length), inside, -1).astype(np.int32))
-        found.append(np.where((pixels >= 0) & (pixels < side), pixels, -1).astype(np.int32))
-    return found
+        sources.append(np.where((inside >= 0) & (inside < mine.length), inside, -1).astype(np.int32))
+        sources.append(np.where((pixels >= 0) & (pixels < side), pixels, -1).astype(np.int32))
+    return sources
 
 
 def _gathered(kept: Tensor, own: Tensor, source: list[Tensor], width: int) -> Tensor:
-    """Return windows (N, rows, columns, channels): own pixels where there are any, else kept ones, else the padding.
+    """Return windows (N, rows, columns, channels): own pixels where they exist, else kept ones, else the padding.
 
     Args:
-        kept: (pixels + 1, channels), the padding last.
-        own: (N, h, w, channels).
-        source: from ``_sources``.
-        width: of the kept layer.
+        kept: the kept activation, (pixels + 1, channels), the padding last.
+        own: the windows just computed, (N, h, w, channels).
+        source: the indices, from ``_sources``.
+        width: the width of the kept layer.
     """
     own_rows, kept_rows, own_columns, kept_columns = source
     count, height, across, channels = own.shape
     n_kept = kept.shape[0]
     beyond = (kept_rows < 0)[:, :, None] | (kept_columns < 0)[:, None, :]
-    place = tf.where(beyond, n_kept - 1, kept_rows[:, :, None] * width + kept_columns[:, None, :])
+    index = tf.where(beyond, n_kept - 1, kept_rows[:, :, None] * width + kept_columns[:, None, :])
     mine = (own_rows >= 0)[:, :, None] & (own_columns >= 0)[:, None, :]
     start = n_kept + tf.range(count, dtype=tf.int32)[:, None, None] * (height * across)
-    place = tf.where(mine, start + own_rows[:, :, None] * across + own_columns[:, None, :], place)
+    index = tf.where(mine, start + own_rows[:, :, None] * across + own_columns[:, None, :], index)
     table = tf.concat([kept, tf.reshape(own, (-1, channels))], axis=0)
-    return tf.gather(table, place)
+    return tf.gather(table, index)

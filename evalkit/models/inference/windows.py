@@ -1,7 +1,7 @@
-"""Which part of every layer a patch can change, and what must be read to compute that part. Pure arithmetic.
+"""The arithmetic of windows: the part of a layer that a patch can change, and the inputs of that part.
 
 All windows of one layer have one size, so that they fit into one batch; near a border a window is shifted inward and
-holds some pixels that did not change. Source of the idea: Krypton (Nakandala et al., SIGMOD 2019), section 3.
+contains some unchanged pixels. Source: Krypton (Nakandala et al., SIGMOD 2019), section 3.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ def same_padding(size: int, kernel: int, stride: int) -> int:
     """Return the pixels that ``padding="same"`` puts before an axis.
 
     Args:
-        size: of the axis.
-        kernel: dilation included.
-        stride: pixels.
+        size: the size of the axis in pixels.
+        kernel: the size of the kernel in pixels, dilation included.
+        stride: the stride in pixels.
     """
     return max((-(-size // stride) - 1) * stride + kernel - size, 0) // 2
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """One window a position along one axis.
+    """Windows along one axis, one for each position.
 
     Attributes:
-        starts: int64 (N,), the first pixel of each; below 0 where a window reaches over the border.
-        length: pixels, of all.
+        starts: the first pixel of each window, int64 (N,); below 0 where it reaches over the border.
+        length: the length of each window in pixels.
     """
 
     starts: Starts
@@ -50,11 +50,11 @@ class Axis:
     """How a layer maps one axis of its input to its output.
 
     Attributes:
-        kernel: pixels that one output reads, dilation included.
-        stride: pixels between neighbors' first pixels.
-        before: padding before the first pixel.
-        size_in: pixels of the input.
-        size_out: pixels of the output.
+        kernel: the number of pixels that one output reads, dilation included.
+        stride: the distance between the first pixels of neighbors.
+        before: the padding before the first pixel.
+        size_in: the size of the input in pixels.
+        size_out: the size of the output in pixels.
     """
 
     kernel: int
@@ -72,5 +72,5 @@ class Axis:
         return Windows(np.minimum(first, self.size_out - length), length)
 
     def read(self, windows: Windows) -> Windows:
-        """Return the inputs that the outputs in the windows are made from; over the border where padding is read."""
+        """Return the inputs of the outputs in the windows; they reach over the border where padding is read."""
         return Windows(windows.starts * self.stride - self.before, (windows.length - 1) * self.stride + self.kernel)

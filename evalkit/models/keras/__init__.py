@@ -1,1 +1,1 @@
-"""A Keras model's graph, precision, fingerprint and feature maps."""
+"""Keras models: graph, passes, precision, fingerprint and feature maps."""

@@ -1,4 +1,4 @@
-"""How a model in bfloat16 compares with itself in float32 on a few images."""
+"""The comparison of a model in bfloat16 with itself in float32 on a few images."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PATCHES_A_SIDE = 4
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a runner in bfloat16 compares with itself in float32 on a few images.
+    """The agreement of a model in bfloat16 with itself in float32 on a few images.
 
     Attributes:
-        n_images: asked.
-        score_change: the largest change of the first choice's softmax score.
-        rank_correlation: the least Spearman correlation of a photo's occlusion map.
-        same_choice: the first choice is the same in every image.
+        n_images: the number of images.
+        score_change: the largest change of the predicted class's softmax score.
+        rank_correlation: the smallest Spearman correlation of an image's occlusion map.
+        same_choice: True if the predicted class is the same for every image.
     """
 
     n_images: int
@@ -38,12 +38,12 @@ class Agreement:
 
     @property
     def close_enough(self) -> bool:
-        """Whether bfloat16 may stand for float32."""
+        """Whether bfloat16 may replace float32."""
         return self.same_choice and self.score_change < _SCORE_CHANGE and self.rank_correlation >= _RANK_CORRELATION
 
     def __str__(self) -> str:
-        """Say what was seen and what is allowed."""
-        choice = "the same first choice" if self.same_choice else "another first choice"
+        """Return the measured and the allowed values."""
+        choice = "the same predicted class" if self.same_choice else "another predicted class"
         return (
             f"{choice}, scores up to {self.score_change:.3f} apart (allowed: under {_SCORE_CHANGE}), occlusion maps' "
             f"rank correlation down to {self.rank_correlation:.3f} (allowed: {_RANK_CORRELATION} or more)"
@@ -54,23 +54,23 @@ def agreement(exact: Runner, fast: Runner, images: Sequence[NDArray[np.uint8]]) 
     """Compare two precisions of one model on images: scores, and the order of a coarse occlusion map.
 
     Args:
-        exact: in float32.
+        exact: the model in float32.
         fast: the same model in bfloat16.
-        images: uint8 (H, W, 3) each, at the runners' input size; one or more.
+        images: one or more images, uint8 (H, W, 3), at the model's input size.
     """
     from scipy.stats import spearmanr
 
     changes, correlations, same = [], [], True
     for image in images:
-        first, second = (one.probabilities(image[None])[0] for one in (exact, fast))
+        first, second = (runner.probabilities(image[None])[0] for runner in (exact, fast))
         choice = int(first.argmax())
         same = same and int(second.argmax()) == choice
         changes.append(abs(float(first[choice] - second[choice])))
-        first, second = (_occluded(one, image)[:, choice] for one in (exact, fast))
+        first, second = (_occluded(runner, image)[:, choice] for runner in (exact, fast))
         constant = 0.0 in (np.ptp(first), np.ptp(second))
-        kept = float(np.allclose(first, second)) if constant else float(spearmanr(first, second).statistic)
-        correlations.append(kept)
-    # NumPy's extremes, unlike Python's, keep a NaN wherever it stands.
+        correlation = float(np.allclose(first, second)) if constant else float(spearmanr(first, second).statistic)
+        correlations.append(correlation)
+    # NumPy's max and min, unlike Python's, always return NaN if there is one.
     return Agreement(len(images), float(np.max(changes)), float(np.min(correlations)), same)
 
 

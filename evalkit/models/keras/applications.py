@@ -1,6 +1,6 @@
-"""The models that have names: ``keras.applications``' and our own. Known without importing TensorFlow.
+"""The named models: those of ``keras.applications`` and vgg16-mini; importing this does not import TensorFlow.
 
-A test holds the tables against the installed Keras.
+A test compares the tables with the installed Keras.
 """
 
 from __future__ import annotations
@@ -47,5 +47,5 @@ APPLICATIONS: dict[str, Application] = {
     for function in functions
 }
 
-# What `--preprocess` takes: `none`, or the keras.applications module whose preprocess_input it is.
+# The values of `--preprocess`: `none`, or the keras.applications module whose preprocess_input is used.
 PREPROCESS_FAMILIES: tuple[str, ...] = ("none", *_FAMILIES)

@@ -17,7 +17,7 @@ __all__ = ["FeaturePass"]
 
 
 class FeaturePass:
-    """Looks inside one classifier."""
+    """Passes of images through one classifier that return tensors inside it."""
 
     def __init__(self, runner: Runner) -> None:
         """Prepare; nothing is computed yet."""
@@ -30,10 +30,10 @@ class FeaturePass:
         """Return one tensor of the graph, float32 (N, h, w, K); ``images`` as for ``logits``."""
         if at not in self._activations:
             self._activations[at] = tf.function(self._feature_tracer(at), input_signature=[self._images])
-        found = self._runner.in_batches(
+        features = self._runner.in_batches(
             len(images), lambda start, stop: self._activations[at](as_tensor(images[start:stop])).numpy()
         )
-        return found.astype(np.float32)
+        return features.astype(np.float32)
 
     def _feature_tracer(self, wanted: graph.TensorAt) -> Callable[[tf.Tensor], tf.Tensor]:
         def trace(images: tf.Tensor) -> tf.Tensor:
@@ -53,12 +53,12 @@ class FeaturePass:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return a layer's output and the gradient of each image's target **logit** with respect to it.
 
-        The logit of several outputs is their log-sum-exp: the softmax over it and the others sums their probabilities.
+        The logit of several outputs is their log-sum-exp: its softmax score is the sum of their probabilities.
 
         Args:
-            images: RGB (N, H, W, 3) in 0..255.
-            targets: (N,), the output or outputs whose logit is differentiated.
-            layer: a layer's path, from ``resolve_layer``.
+            images: the images, RGB (N, H, W, 3) in 0..255.
+            targets: the output or outputs of each image whose logit is differentiated, (N,).
+            layer: the layer's path, from ``resolve_layer``.
 
         Returns:
             Two float32 arrays (N, h, w, K).
@@ -83,7 +83,7 @@ class FeaturePass:
 
         def trace(images: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             seen: list[tf.Tensor] = []
-            # Only what lies behind the layer is recorded: the convolutions before it need no gradient.
+            # Only operations after the layer are recorded: those before it need no gradient.
             with tf.GradientTape(watch_accessed_variables=False) as tape:
 
                 def look(at: graph.TensorAt, tensor: tf.Tensor) -> None:
@@ -92,7 +92,7 @@ class FeaturePass:
                         seen.append(tensor)
 
                 logits = self._runner.run_graph(self._runner.preprocess_tensor(images), look=look)
-                # Of one output this is its logit itself, and the gradient is exactly 1 there and 0 elsewhere.
+                # For one output this is its logit itself, and the gradient is exactly 1 there and 0 elsewhere.
                 target = tf.reduce_logsumexp(tf.where(chosen, logits, -np.inf), axis=1)
             gradient = tape.gradient(target, seen[-1], unconnected_gradients=tf.UnconnectedGradients.ZERO)
             return tf.cast(seen[-1], tf.float32), tf.cast(gradient, tf.float32)

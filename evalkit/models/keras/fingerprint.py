@@ -1,4 +1,4 @@
-"""What makes a model the same model: architecture, weights, preprocessing; not the names that Keras counts up."""
+"""The fingerprint of a model: architecture, weights and preprocessing, without Keras' generated names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ __all__ = ["fingerprint"]
 def fingerprint(model: keras.Model, preprocess: str) -> str:
     """Return the sha256 of architecture, weights and preprocessing as 64 hexadecimal digits.
 
-    Layers count by their order: Keras calls the same layer ``conv2d_3`` or ``conv2d_17``, as many as it made before.
+    Layers are named by their order, because Keras names the same layer ``conv2d_3`` or ``conv2d_17``, depending on
+    how many it created before.
 
     Args:
-        model: the model as given.
-        preprocess: the family of its preprocessing.
+        model: the given model.
+        preprocess: the preprocessing family.
     """
     architecture = json.loads(model.to_json())
-    order = {name: f"#{at}" for at, name in enumerate(dict.fromkeys(_names(architecture)))}
+    order = {name: f"#{index}" for index, name in enumerate(dict.fromkeys(_names(architecture)))}
     digest = hashlib.sha256(f"{preprocess}|".encode())
     digest.update(json.dumps(_renamed(architecture, order), sort_keys=True).encode())
     for weight in model.weights:
@@ -42,7 +43,7 @@ def _names(node: Any) -> list[str]:  # noqa: ANN401 - whatever JSON holds
 
 
 def _renamed(node: Any, order: dict[str, str]) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Replace names of layers where they are named or referred to, and nowhere else: one may be called ``relu``."""
+    """Replace names only where a layer is named or referred to: a layer may have the name ``relu``."""
     if isinstance(node, dict):
         # Keras numbers shared objects by their address in memory.
         return {
@@ -51,7 +52,7 @@ def _renamed(node: Any, order: dict[str, str]) -> Any:  # noqa: ANN401 - whateve
             if key != "shared_object_id"
         }
     if isinstance(node, list):
-        if [type(one) for one in node] == [str, int, int]:  # layer, node, output
+        if [type(value) for value in node] == [str, int, int]:  # layer, node, output
             return [order.get(node[0], node[0]), *node[1:]]
         return [_renamed(value, order) for value in node]
     return node

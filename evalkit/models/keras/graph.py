@@ -1,8 +1,8 @@
-"""Runs a Keras model's graph with the last softmax taken off and one tensor looked at, without changing the model.
+"""Runs a Keras model's graph without its last softmax, and gives access to its tensors; the model is not changed.
 
 Nested models (a backbone used as a layer) are entered, so a layer inside one can be named ``vgg16/block5_conv3``.
-Calling layers on real tensors adds nothing to the user's graph; the one layer whose softmax is taken off is replaced
-by a copy with the same weights and no activation.
+Calling layers on real tensors adds nothing to the user's graph; the layer whose softmax is removed is replaced by
+a copy with the same weights and no activation.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ _CONVOLUTIONS = (
     keras.layers.SeparableConv2D,
     keras.layers.Conv2DTranspose,
 )
-# What may stand between the scores and the output without changing the order or the meaning of the scores.
+# Layers that may follow the scores without changing their order or meaning.
 _PASSING = ("Dropout", "Flatten", "Reshape", "Identity")
 _NOT_FEATURES = ("Pooling", "Dropout", "Padding", "InputLayer")
 
 
 @dataclass(frozen=True)
 class TensorAt:
-    """A tensor of the graph: what a layer puts out, or what goes into it.
+    """A tensor of the graph: the output or the input of a layer.
 
     Attributes:
         path: the layer's name, ``outer/inner`` inside a nested model.
-        entering: the layer's input instead of its output.
+        entering: True = the layer's input instead of its output.
     """
 
     path: str
@@ -58,11 +58,11 @@ class TensorAt:
 
 @dataclass(frozen=True)
 class Pooled:
-    """The end of a model with global average pooling and one dense layer: what CAM needs.
+    """The end of a model with global average pooling and one dense layer, which CAM needs.
 
     Attributes:
         features: the tensor that enters the pooling.
-        dense: the dense layer behind it; ``kernel`` is (K, C).
+        dense: the dense layer after it; ``kernel`` is (K, C).
     """
 
     features: TensorAt
@@ -101,31 +101,31 @@ def _operations(model: Operation, prefix: str = "") -> Iterator[tuple[str, Opera
 
 
 def straight_operations(model: keras.Model) -> list[Operation]:
-    """Return the operations from the input on for as long as each reads the one before it and nothing else does.
+    """Return the operations from the input up to the first branch of the graph.
 
-    Nested models are entered. An operation that is used twice ends the line.
+    Nested models are entered. An operation that is used twice ends the chain.
     """
-    found: list[Operation] = []
+    chain: list[Operation] = []
     times = Counter(id(operation) for _, operation in _operations(_graph(model)))
-    _follow(_graph(model), found)
-    once = [times[id(operation)] == 1 for operation in found]
-    return found[: once.index(False)] if False in once else found
+    _follow(_graph(model), chain)
+    once = [times[id(operation)] == 1 for operation in chain]
+    return chain[: once.index(False)] if False in once else chain
 
 
-def _follow(graph: Operation, found: list[Operation]) -> bool:
-    """Add a graph's operations in line; tell whether its output was reached."""
+def _follow(graph: Operation, chain: list[Operation]) -> bool:
+    """Append a graph's operations in order; return whether its output was reached."""
     nodes = [node for nodes in graph._nodes_by_depth.values() for node in nodes if not node.is_input]
     tensor = graph.inputs[0]
     while True:
-        readers = [node for node in nodes if any(one is tensor for one in node.input_tensors)]
+        readers = [node for node in nodes if any(read is tensor for read in node.input_tensors)]
         if not readers:
             return tensor is graph.outputs[0]
         if tensor is graph.outputs[0] or len(readers) != 1 or len(readers[0].input_tensors) != 1:
             return False
         operation = readers[0].operation
         if _functional(operation) is None:
-            found.append(operation)
-        elif not _follow(_functional(operation), found):
+            chain.append(operation)
+        elif not _follow(_functional(operation), chain):
             return False
         tensor = readers[0].output_tensors[0]
 
@@ -163,10 +163,10 @@ def _activation(operation: Operation) -> str:
 
 
 def linear_end(model: keras.Model) -> dict[int, Callable[[Tensor], Tensor]]:
-    """Say which operation carries the last softmax, and what to run in its place to get logits.
+    """Return the operation with the last softmax, and its replacement that returns logits.
 
     Returns:
-        ``id`` of the operation to its replacement; empty for a model that puts out logits.
+        The replacement by the operation's ``id``; empty for a model that returns logits.
 
     Raises:
         ModelError: the model ends in a sigmoid or another activation.
@@ -187,20 +187,20 @@ def linear_end(model: keras.Model) -> dict[int, Callable[[Tensor], Tensor]]:
 
 
 def scoring_operations(model: keras.Model) -> list[Operation]:
-    """Return the operations that make the scores: from the last one with weights to the output.
+    """Return the operations that compute the scores: from the last one with weights to the output.
 
-    Where two lines of the graph join before that, only what stands behind the joint.
+    If branches of the graph join after it, only the operations after the join.
     """
-    found = []
+    chain = []
     for operation in _chain_up(_graph(model)):
-        found.append(operation)
+        chain.append(operation)
         if getattr(operation, "weights", None):
             break
-    return found
+    return chain
 
 
 def work(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> float:
-    """Return the multiplications of one pass: every weight of a kernel once an output pixel.
+    """Return the multiplications of one pass: every weight of a kernel once per output pixel.
 
     Args:
         model: functional or Sequential.
@@ -235,9 +235,9 @@ def run(
 
     Args:
         model: functional or Sequential.
-        images: float32 (N, H, W, 3), preprocessed.
-        replaced: from ``linear_end``.
-        look: called with every layer's input and output tensor, as the graph is walked.
+        images: the preprocessed images, float32 (N, H, W, 3).
+        replaced: the replacements, from ``linear_end``.
+        look: a function that is called with every layer's input and output tensor.
     """
     return _run(_graph(model), images, replaced, look, "")
 
@@ -275,26 +275,26 @@ def _run(
 
 
 def find_target_layer(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> str | None:
-    """Return the layer that CAM methods look at by default; None if the model has no convolution.
+    """Return the default layer of CAM methods; None if the model has no convolution.
 
-    It is the last 4-D output larger than 1 x 1 that is not pooling, dropout or padding, behind a convolution.
+    It is the last 4-D output larger than 1 x 1 that is not pooling, dropout or padding, at or after a convolution.
 
     Args:
         model: functional or Sequential.
         shapes: layer path to output shape.
     """
-    found, convolved = None, False
+    last, convolved = None, False
     for path, operation in _operations(_graph(model)):
         convolved = convolved or isinstance(operation, _CONVOLUTIONS)
         shape = shapes.get(path, ())
         spatial = len(shape) == 4 and min(shape[1] or 2, shape[2] or 2) > 1
         if convolved and spatial and not any(word in type(operation).__name__ for word in _NOT_FEATURES):
-            found = path
-    return found
+            last = path
+    return last
 
 
 def pooled_end(model: keras.Model) -> Pooled | None:
-    """Return what CAM needs, or None if the model does not end in global average pooling and one dense layer."""
+    """Return the end of a model for CAM; None unless it is global average pooling and one dense layer."""
     paths = {id(operation): path for path, operation in _operations(_graph(model))}
     dense: keras.layers.Dense | None = None
     for operation in _chain_up(_graph(model)):
@@ -308,7 +308,7 @@ def pooled_end(model: keras.Model) -> Pooled | None:
 
 
 def has_own_preprocessing(model: keras.Model) -> bool:
-    """Tell whether a ``Rescaling`` or ``Normalization`` layer stands before the first convolution or dense layer."""
+    """Return whether a ``Rescaling`` or ``Normalization`` layer comes before the first convolution or dense layer."""
     for _, operation in _operations(_graph(model)):
         if isinstance(operation, (keras.layers.Rescaling, keras.layers.Normalization)):
             return True

@@ -1,4 +1,4 @@
-"""How many images fit into memory, and what running out of it looks like."""
+"""The batch size that fits into memory, and the errors of too little memory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import tensorflow as tf
 __all__ = ["OUT_OF_MEMORY", "fitting_batch"]
 
 OUT_OF_MEMORY = (tf.errors.ResourceExhaustedError, MemoryError)
-_LARGEST_BATCH = 32  # more gain little on two cores, and the last one of a photo is filled up
+_LARGEST_BATCH = 32  # more gain little on two cores, and the last batch of a photo is padded
 _MOST_BYTES = 1e9
-_COPIES = 4  # of a pass's largest tensor: input, output, and what the library works with
+_COPIES = 4  # of a pass's largest tensor: input, output, and temporary ones
 _SHARE = 0.25
 
 
 def fitting_batch(shapes: Mapping[str, tuple[int | None, ...]]) -> int:
-    """Return the most images of which a pass takes a quarter of the free memory and 1 GB: a power of two, 1 to 32.
+    """Return the largest batch, a power of two from 1 to 32, that needs at most 1 GB and a quarter of the free memory.
 
     Args:
-        shapes: layer to output shape, the batch first.
+        shapes: the output shapes by layer, the batch dimension first.
     """
     largest = max((math.prod(side or 1 for side in shape[1:]) for shape in shapes.values()), default=1)
     budget = min(psutil.virtual_memory().available * _SHARE, _MOST_BYTES)

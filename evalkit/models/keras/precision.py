@@ -1,4 +1,4 @@
-"""bfloat16 where the processor has units for it: half the bits, several times the speed."""
+"""Copies of models in bfloat16, for processors that have units for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["has_bfloat16_units", "in_bfloat16"]
 
 @cache
 def has_bfloat16_units() -> bool:
-    """Tell whether the processor multiplies bfloat16 itself (``amx_bf16`` or ``avx512_bf16``); Linux only."""
+    """Return whether the processor has bfloat16 units (``amx_bf16`` or ``avx512_bf16``); Linux only."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -29,12 +29,12 @@ def has_bfloat16_units() -> bool:
 def in_bfloat16(model: keras.Model, kept: Sequence[Any]) -> keras.Model:
     """Return a copy of a model that computes in bfloat16.
 
-    Weights are rounded once. What makes the scores stays as it is: bfloat16 keeps three digits, too few for logits
-    whose differences are the result. So do layers that are not of float32.
+    Weights are rounded once. The operations that compute the scores keep float32: bfloat16 has three digits, too few
+    for differences of logits. Layers of other dtypes are not changed.
 
     Args:
-        model: functional or Sequential.
-        kept: the operations that make the scores.
+        model: the model, functional or Sequential.
+        kept: the operations that compute the scores.
 
     Raises:
         ModelError: a layer cannot be copied.
@@ -42,9 +42,9 @@ def in_bfloat16(model: keras.Model, kept: Sequence[Any]) -> keras.Model:
 
     def copied(layer: Any) -> Any:  # noqa: ANN401
         if not isinstance(layer, keras.layers.Layer):
-            return layer  # an operator such as x / 255: it has no weights and takes what it is given
+            return layer  # an operator such as x / 255 has no weights and takes any dtype
         config = layer.get_config()
-        own = isinstance(layer, keras.layers.InputLayer) or any(layer is one for one in kept)
+        own = isinstance(layer, keras.layers.InputLayer) or any(layer is operation for operation in kept)
         if not own and layer.compute_dtype == "float32":
             config["dtype"] = "bfloat16"
         return type(layer).from_config(config)

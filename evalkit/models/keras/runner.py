@@ -1,4 +1,4 @@
-"""Runs a Keras model on images: preprocessing inside, logits in float64, batches that fit, passes counted."""
+"""Passes of images through a Keras model: preprocessing, logits in float64, batches that fit into memory, counts."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Pixels = NDArray[np.floating] | NDArray[np.uint8]
 
 @dataclass
 class PassCount:
-    """Images that went through a model so far.
+    """The passes through a model so far, in images.
 
     Attributes:
-        forward: forward passes.
-        backward: backward passes.
+        forward: the number of forward passes.
+        backward: the number of backward passes.
     """
 
     forward: int = 0
@@ -46,20 +46,20 @@ def as_tensor(images: Pixels) -> tf.Tensor:
 
 
 class Runner:
-    """A Keras image classifier that takes RGB pixels in 0..255 and gives logits.
+    """A Keras image classifier that takes RGB pixels in 0..255 and returns logits.
 
     Attributes:
-        model: the Keras model as given; it is never changed.
-        name: what the model is called in tables.
+        model: the given Keras model; it is never changed.
+        name: the model's name in tables.
         preprocess: the ``keras.applications`` family whose ``preprocess_input`` is applied, or ``none``.
         input_size: (height, width) in pixels.
-        n_classes: number of outputs.
-        precision: the dtype that the model computes in; ``bfloat16`` is a copy of the model.
-        computed: the Keras model that computes: ``model`` itself, or its copy in bfloat16.
-        batch_size: the most images in one pass; halved when memory runs out.
+        n_classes: the number of outputs.
+        precision: the dtype of the computation; ``bfloat16`` uses a copy of the model.
+        computed: the Keras model of the passes: ``model`` itself, or its copy in bfloat16.
+        batch_size: the largest number of images in one pass; halved when memory runs out.
         count: the passes so far.
-        shapes: layer path to output shape, the batch first.
-        work: multiplications of one pass, from the shapes of kernels and outputs.
+        shapes: the output shapes by layer path, the batch dimension first.
+        work: the multiplications of one pass, from the shapes of kernels and outputs.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Runner:
         precision: Literal["float32", "bfloat16"],
         count: PassCount | None = None,
     ) -> None:
-        """See the class. With ``float32`` a model of another dtype computes in its own.
+        """See the class. With ``float32`` a model of another dtype keeps its own dtype.
 
         Raises:
             ModelError: not a functional or Sequential model over (H, W, 3) images with one row of class scores, a
@@ -95,7 +95,7 @@ class Runner:
 
     @property
     def passes(self) -> int:
-        """Forward passes so far."""
+        """The number of forward passes so far."""
         return self.count.forward
 
     def _batch_spec(self) -> tf.TensorSpec:
@@ -106,11 +106,11 @@ class Runner:
 
     @property
     def replaced(self) -> Collection[int]:
-        """``id`` of the operations of ``computed`` in whose place something else runs: the last softmax."""
+        """The ``id`` of the operations of ``computed`` that are replaced, because they contain the last softmax."""
         return self._replaced.keys()
 
     def preprocess_tensor(self, images: tf.Tensor) -> tf.Tensor:
-        """Return what the Keras model itself is fed; pixel by pixel, of any height and width."""
+        """Return the input of the Keras model itself; pixelwise, for any height and width."""
         return self._preprocess(images)
 
     def run_graph(
@@ -122,9 +122,9 @@ class Runner:
         """Return the logits of preprocessed images, as a tensor.
 
         Args:
-            preprocessed: from ``preprocess_tensor``.
-            skipped: ``id`` of an operation to what runs in its place.
-            look: called with every layer's input and output.
+            preprocessed: the images, from ``preprocess_tensor``.
+            skipped: the replacements of operations, by ``id``.
+            look: a function that is called with every layer's input and output.
         """
         return graph.run(self.computed, preprocessed, {**self._replaced, **(skipped or {})}, look)
 
@@ -142,17 +142,17 @@ class Runner:
         return shapes
 
     def in_batches(self, count: int, run: Callable[[int, int], NDArray[np.floating]]) -> Floats:
-        """Ask for ``count`` rows, at most ``batch_size`` at a time; when memory runs out, half as many, for good.
+        """Return ``count`` rows, computed in batches; when memory runs out, ``batch_size`` is halved permanently.
 
         Args:
-            count: of rows.
-            run: given first and last + 1, returns these rows.
+            count: the number of rows.
+            run: the function from the first index and the last + 1 to these rows.
 
         Returns:
             float64, the rows in order.
 
         Raises:
-            ModelError: there is too little memory for a single image.
+            ModelError: too little memory for a single image.
         """
         parts, start = [], 0
         while start < count:
@@ -167,10 +167,10 @@ class Runner:
         return np.concatenate(parts) if parts else np.empty((0, self.n_classes))
 
     def halve_batch(self, error: BaseException) -> None:
-        """Take half as many images in one pass from now on.
+        """Halve the batch size permanently.
 
         Raises:
-            ModelError: it is one image already.
+            ModelError: the batch size is 1 already.
         """
         if self.batch_size == 1:
             raise ModelError(f"model '{self.name}' runs out of memory on a single image") from error
@@ -180,7 +180,7 @@ class Runner:
         """Return the scores before the softmax.
 
         Args:
-            images: RGB (N, H, W, 3) in 0..255, any numeric dtype, H and W = ``input_size``.
+            images: the images, RGB (N, H, W, 3) in 0..255, any numeric dtype, H and W = ``input_size``.
 
         Returns:
             float64 (N, C).
@@ -188,11 +188,11 @@ class Runner:
         return self.in_batches(len(images), lambda start, stop: self._logits(as_tensor(images[start:stop])).numpy())
 
     def logits_from(self, count: int, make: Callable[[int], NDArray[np.floating]]) -> Floats:
-        """Return the logits of images that are made when needed: never more than a batch of them exists.
+        """Return the logits of images that are created when needed, at most one batch at a time.
 
         Args:
-            count: of images.
-            make: given a number, returns RGB (H, W, 3) in 0..255.
+            count: the number of images.
+            make: the function from an index to an image, RGB (H, W, 3) in 0..255.
 
         Returns:
             float64 (N, C).
@@ -206,7 +206,7 @@ class Runner:
         return softmax(self.logits(images))
 
     def preprocessed(self, images: Pixels) -> NDArray[np.float32]:
-        """Return what the Keras model itself is fed, float32 (N, H, W, 3): for libraries that want its own space."""
+        """Return the input of the Keras model itself, float32 (N, H, W, 3), for libraries that run the model."""
         return np.asarray(self._preprocess(as_tensor(images)))
 
 
@@ -223,7 +223,8 @@ def _n_classes(model: keras.Model) -> int:
     shape = tuple(model.output_shape) if isinstance(getattr(model, "output_shape", None), tuple) else ()
     if len(shape) != 2 or not shape[1] or shape[1] < 2:
         raise ModelError(
-            f"model '{model.name}' puts out {shape}; one score for each of at least two classes, (N, C), is needed"
+            f"model '{model.name}' has outputs of shape {shape}; "
+            "one score for each of at least two classes, (N, C), is needed"
         )
     return int(shape[1])
 

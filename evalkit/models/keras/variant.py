@@ -16,7 +16,7 @@ def with_new_weights(model: keras.Model, seed: int) -> keras.Model:
     """Return a copy of a model whose output layer, the last with weights, has new ones from its own initializers.
 
     Args:
-        model: functional or Sequential; it is not changed.
+        model: the model, functional or Sequential; it is not changed.
         seed: Random seed.
 
     Raises:
@@ -34,7 +34,7 @@ def with_new_weights(model: keras.Model, seed: int) -> keras.Model:
     initializers = [_initializer(model, layer, weight.name) for weight in layer.weights]
     if not any("seed" in initializer.get_config() for initializer in initializers):
         raise ModelError(
-            f"layer '{layer.name}' of model '{model.name}' has initializers that draw nothing, so its weights would "
+            f"layer '{layer.name}' of model '{model.name}' has no random initializer, so its weights would "
             "not be random; leave out mprt"
         )
     for position, (weight, initializer) in enumerate(zip(layer.weights, initializers, strict=True)):
@@ -43,7 +43,7 @@ def with_new_weights(model: keras.Model, seed: int) -> keras.Model:
 
 
 def assign_weights(copy: keras.Model, model: keras.Model) -> None:
-    """Give a copy its model's weights, one by one: all at once would exist three times."""
+    """Assign a model's weights to its copy, one by one to save memory."""
     for own, given in zip(copy.weights, model.weights, strict=True):
         own.assign(given)
 

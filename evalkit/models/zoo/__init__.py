@@ -1,1 +1,1 @@
-"""Where models come from: files, keras.applications, module:function, vgg16-mini."""
+"""Loading of models: files, keras.applications, module:function, vgg16-mini."""

@@ -1,4 +1,4 @@
-"""``--model`` to a ``Classifier``: a ``.keras`` file, a name, or ``module:function``."""
+"""Loads the model of ``--model`` as a ``Classifier``: a ``.keras`` file, a name, or ``module:function``."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def load_classifier(
     class_names: Path | Sequence[str] | None = None,
     batch_size: int | None = None,
 ) -> Classifier:
-    """Load a model and make it a ``Classifier``.
+    """Load a model as a ``Classifier``.
 
     Args:
         source: ``vgg16-mini``, which is in the package; a ``.keras`` (or ``.h5``) file; a name of
             ``keras.applications``; or ``module:function``, a function of no arguments that returns a Keras model.
-        weights: a weights file, instead of ImageNet's or on top of the file's own.
-        preprocess: a family of ``keras.applications``, or ``none``. Needed for a file and for ``module:function``
+        weights: the weights file, instead of ImageNet's or the model file's own weights.
+        preprocess: a family of ``keras.applications``, or ``none``. Required for a file and for ``module:function``
             unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
-        class_names: a file as ``read_classes`` reads it, or the names themselves.
-        batch_size: the most images in one pass; None: 32, or fewer where memory is short.
+        class_names: a file for ``read_classes``, or the names themselves.
+        batch_size: the largest number of images in one pass; None = 32, or fewer if memory is short.
 
     Raises:
         ModelError: the model cannot be found, loaded or explained, or its preprocessing is not known.
@@ -91,16 +91,16 @@ def as_classifier(
     class_names: Sequence[str] | None = None,
     batch_size: int | None = None,
 ) -> Classifier:
-    """Make a Keras model a ``Classifier``; one that is one already is taken as it is.
+    """Return a Keras model as a ``Classifier``; a ``Classifier`` is returned unchanged.
 
     Args:
-        model: functional or Sequential.
-        preprocess: as in ``load_classifier``; needed unless the model begins with its own preprocessing.
-        class_names: names of the outputs, in their order.
-        batch_size: the most images in one pass; None: 32, or fewer where memory is short.
+        model: the model, functional or Sequential.
+        preprocess: as in ``load_classifier``; required unless the model begins with its own preprocessing.
+        class_names: the names of the outputs, in their order.
+        batch_size: the largest number of images in one pass; None = 32, or fewer if memory is short.
 
     Raises:
-        ModelError: it is no Keras model, cannot be explained, or its preprocessing is not known.
+        ModelError: the model is not a Keras model, cannot be explained, or its preprocessing is not known.
     """
     if isinstance(model, Classifier):
         return model
@@ -161,7 +161,7 @@ def _from_application(function: str, weights: Path | None, names: Sequence[str] 
 
 
 def _keras_cache() -> Path:
-    """Return the folder in which Keras keeps the files that it has fetched."""
+    """Return the folder of Keras' downloaded files."""
     return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
 
 
@@ -190,7 +190,7 @@ def _from_function(source: str) -> keras.Model:
 
 
 def _imagenet_classes(model: keras.Model) -> tuple[Sequence[str] | None, Sequence[str] | None]:
-    """Return ImageNet's names and WordNet ids where Keras has them in its cache; never fetched for them alone."""
+    """Return ImageNet's names and WordNet ids if Keras' cache has them; they are not downloaded."""
     path = _keras_cache() / "imagenet_class_index.json"
     if model.output_shape[-1] != 1000 or not path.is_file():
         return None, None
@@ -198,10 +198,11 @@ def _imagenet_classes(model: keras.Model) -> tuple[Sequence[str] | None, Sequenc
 
 
 def read_classes(path: Path) -> tuple[list[str], list[str] | None]:
-    """Read the names of a model's outputs in their order, and their WordNet ids where the file has them.
+    """Read the names of a model's outputs in their order, and their WordNet ids if the file has them.
 
-    A JSON list of names; one name a line; Keras' ``imagenet_class_index.json``, {"0": ["n01440764", "tench"], ...};
-    or ImageNet's ``LOC_synset_mapping.txt``, ``n01440764 tench, Tinca tinca`` a line, of which the first name counts.
+    The file is a JSON list of names; one name per line; Keras' ``imagenet_class_index.json``,
+    {"0": ["n01440764", "tench"], ...}; or ImageNet's ``LOC_synset_mapping.txt``, ``n01440764 tench, Tinca tinca`` per
+    line, of which the first name is used.
 
     Returns:
         Names and ids.
@@ -211,10 +212,10 @@ def read_classes(path: Path) -> tuple[list[str], list[str] | None]:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # bytes that are no text, or a name with a zero byte, are ValueErrors
-        said = getattr(error, "strerror", None) or error
+    except (OSError, ValueError) as error:  # bytes that are not UTF-8, or a path with a null byte
+        reason = getattr(error, "strerror", None) or error
         raise ModelError(
-            f"--class-names '{path}' cannot be read: {said}; name a JSON list, or one name a line"
+            f"--class-names '{path}' cannot be read: {reason}; give a file with a JSON list, or one name per line"
         ) from error
     if text.lstrip().startswith(("[", "{")):
         try:
@@ -228,12 +229,12 @@ def read_classes(path: Path) -> tuple[list[str], list[str] | None]:
     else:
         names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
-        raise ModelError(f"--class-names '{path}' holds no names; give a JSON list, or one name a line")
+        raise ModelError(f"--class-names '{path}' contains no names; give a JSON list, or one name per line")
     pairs = [_SYNSET.fullmatch(name) for name in names]
-    found = [(pair[1], pair[2].partition(",")[0].strip() or pair[1]) for pair in pairs if pair]
-    if len(found) < len(names):
+    classes = [(pair[1], pair[2].partition(",")[0].strip() or pair[1]) for pair in pairs if pair]
+    if len(classes) < len(names):
         return [escaped(name) for name in names], None
-    return [escaped(name) for _, name in found], [wordnet_id for wordnet_id, _ in found]
+    return [escaped(name) for _, name in classes], [wordnet_id for wordnet_id, _ in classes]
 
 
 def read_class_names(path: Path) -> list[str]:
@@ -243,7 +244,7 @@ def read_class_names(path: Path) -> list[str]:
 
 def _from_class_index(index: dict[str, Any], path: Path) -> tuple[list[str], list[str]]:
     pairs = [index.get(str(position)) for position in range(len(index))]
-    if not pairs or not all(isinstance(pair, list) and [type(one) for one in pair] == [str, str] for pair in pairs):
+    if not pairs or not all(isinstance(pair, list) and [type(part) for part in pair] == [str, str] for pair in pairs):
         raise ModelError(
             f'--class-names \'{path}\': Keras\' class index is {{"0": ["n01440764", "tench"], "1": ...}}; '
             "give it, or a JSON list of strings"

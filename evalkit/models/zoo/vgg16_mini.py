@@ -1,6 +1,6 @@
 """``vgg16-mini``: VGG16's graph at an eighth of the width, trained on scenes, in the package.
 
-How it was trained, and what it was seen to do: training/vgg16_mini.py and docs/vgg16-mini.md.
+The training is in training/vgg16_mini.py, the measurements are in docs/vgg16-mini.md.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def build_vgg16_mini() -> keras.Model:
     """Build the network without its weights.
 
     Graph and layer names are those of ``keras.applications.VGG16``. It takes (N, 224, 224, 3) after VGG16's own
-    preprocessing (BGR, less the mean color) and puts out the softmax over the ten classes of scenes.
+    preprocessing (BGR, minus the mean color) and returns the softmax over the ten classes of scenes.
     """
-    # Named, or a second copy in one process would be counted up and have another fingerprint.
+    # Named, because a generated name would change the fingerprint of a second copy in one process.
     tensor = images = keras.Input((SIZE_PX, SIZE_PX, 3), name="images")
     for block, (width, convolutions) in enumerate(zip(WIDTHS, CONVOLUTIONS, strict=True), start=1):
         for number in range(1, convolutions + 1):
@@ -43,10 +43,10 @@ def build_vgg16_mini() -> keras.Model:
 
 
 def load_vgg16_mini(weights: Path | None = None) -> keras.Model:
-    """Return the trained network, float32; its weights are kept as float16.
+    """Return the trained network, float32; its weights are stored as float16.
 
     Args:
-        weights: another ``.npz`` file than the one in the package, from ``save_weights``.
+        weights: the ``.npz`` file, from ``save_weights``; None = the one in the package.
     """
     model = build_vgg16_mini()
     source = files("evalkit.models.zoo").joinpath(_WEIGHTS) if weights is None else weights
@@ -61,8 +61,8 @@ def save_weights(model: keras.Model, path: Path) -> None:
     """Write the weights of a ``vgg16-mini`` as float16, in the form that ``load_vgg16_mini`` reads.
 
     Args:
-        model: from ``build_vgg16_mini``, trained.
-        path: of the ``.npz`` file.
+        model: the trained model, from ``build_vgg16_mini``.
+        path: the ``.npz`` file.
     """
     arrays = {
         f"{layer.name}/{part}": array.astype(np.float16)

@@ -121,7 +121,13 @@ def prepared(tmp_path, tiny_model, photos, monkeypatch):
     [
         ("auto", True, True, "bfloat16", ""),
         ("auto", False, True, "float32", ""),
-        ("auto", True, False, "float32", "float32 is used: on 3 of these photos bfloat16 gives the same first choice"),
+        (
+            "auto",
+            True,
+            False,
+            "float32",
+            "float32 is used: on 3 of these photos bfloat16 gives the same predicted class",
+        ),
         ("float32", True, True, "float32", ""),
         ("bfloat16", True, False, "bfloat16", ""),
         ("bfloat16", False, True, "bfloat16", "no bfloat16 units"),

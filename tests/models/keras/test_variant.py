@@ -254,11 +254,11 @@ def ending_in(*layers):
         ),
         (
             ending_in(keras.layers.Dense(3, kernel_initializer="zeros", name="last")),
-            "layer 'last' of model 'broken' has initializers that draw nothing",
+            "layer 'last' of model 'broken' has no random initializer",
         ),
         (
             ending_in(keras.layers.Dense(3), keras.layers.BatchNormalization(name="last")),
-            "layer 'last' of model 'broken' has initializers that draw nothing",
+            "layer 'last' of model 'broken' has no random initializer",
         ),
         (ending_in(keras.layers.Dense(3), Stubborn(1)), "model 'broken' cannot be copied"),
         (ending_in(), "model 'broken' has no single output layer with weights"),
