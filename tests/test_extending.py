@@ -145,3 +145,14 @@ def test_inside_evalkit_it_is_one_file_and_one_line(sources, name):
         f"assert {name!r} not in (*DEFAULT_EXPLAINERS, *DEFAULT_METRICS)\n"
     )
     run(sys.executable, "-c", code)
+
+
+def test_object_explains_a_single_photo(written, tiny_model, photos):
+    import spots
+
+    import evalkit
+
+    explanation = evalkit.explain(tiny_model, photos[0], spots.Spots(spots=2))
+    assert explanation.explainer == "spots:Spots(spots=2)"
+    same = evalkit.explain(tiny_model, photos[0], "spots:Spots(spots=2)")
+    assert (explanation.saliency_map == same.saliency_map).all()

@@ -18,6 +18,7 @@ from evalkit.core.settings import OPTIONS
 
 if TYPE_CHECKING:
     from evalkit.datasets.geometry import Geometry
+    from evalkit.explainers.base import Explainer
     from evalkit.harness.explain import Explanation
 
 __all__ = ["Saved", "explain", "save"]
@@ -41,19 +42,19 @@ class _Options(TypedDict, total=False):
 
 
 @overload
-def explain(model: Any, image: Photo, explainer: str = ..., **options: Unpack[_Options]) -> Explanation: ...  # noqa: ANN401
+def explain(model: Any, image: Photo, explainer: str | Explainer = ..., **options: Unpack[_Options]) -> Explanation: ...  # noqa: ANN401
 @overload
 def explain(
     model: Any,  # noqa: ANN401
     image: Sequence[Photo],
-    explainer: str = ...,
+    explainer: str | Explainer = ...,
     **options: Unpack[_Options],
 ) -> list[Explanation]: ...
 @described(OPTIONS)
 def explain(
     model: Any,
     image: Photo | Sequence[Photo],
-    explainer: str = "gradcam",
+    explainer: str | Explainer = "gradcam",
     *,
     class_index: int | str | None = None,
     preprocess: str | None = None,
@@ -69,7 +70,7 @@ def explain(
     Args:
         model: a Keras model, which is never changed, or a value of ``--model``.
         image: a file, uint8 (H, W, 3) RGB, or a sequence of these; of any size.
-        explainer: a spec such as ``"occlusion(patch_size=40)"``.
+        explainer: a spec such as ``"occlusion(patch_size=40)"``, or an ``Explainer`` object.
         class_index: the class to explain, by index or name; None = the class that the model predicts.
         preprocess: {preprocess}
         class_names: {class_names}
@@ -88,7 +89,7 @@ def explain(
     several = isinstance(image, Sequence) and not isinstance(image, str | bytes)
     given: Sequence[Any] = image if several else [image]  # type: ignore[assignment]
     photos = [read_photo(_source(one), f"image {number}" if several else "image") for number, one in enumerate(given)]
-    if not isinstance(explainer, str) or len(split_specs(explainer)) != 1:
+    if isinstance(explainer, Sequence) and (not isinstance(explainer, str) or len(split_specs(explainer)) != 1):
         raise ConfigError(
             f"explainer {explainer!r} is not one spec; write for example 'gradcam', and call once for each"
         )

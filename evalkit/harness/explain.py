@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError, DataError, EvalkitError, ImageError, ModelError
 from evalkit.core.names import escaped, path_of
-from evalkit.core.registry import split_specs
 from evalkit.datasets.files import read_from_file
 from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image import UNLABELLED, LabelledImage
@@ -118,17 +117,22 @@ def _scene(name: str) -> LabelledImage:
     raise DataError(f"IMAGE '{name}' does not exist; the embedded scenes are scene-00000 to {images.entries[-1].id}")
 
 
-def build_explainers(specs: str | Sequence[str], classifier: Classifier, seed: int = 0) -> list[Explainer]:
+def build_explainers(given: object, classifier: Classifier, seed: int = 0) -> list[Explainer]:
     """Build explainers and check that they fit the model.
+
+    Args:
+        given: specs as one text, or specs and ``Explainer`` objects one by one.
+        classifier: the model.
+        seed: Random seed.
 
     Raises:
         ConfigError: no explainer, an unknown one, or a parameter that is not allowed.
         ModelError: the model lacks what an explainer needs.
     """
-    texts = [text for spec in ([specs] if isinstance(specs, str) else specs) for text in split_specs(spec)]
-    if not texts:
+    items = EXPLAINERS.all_of(given)
+    if not items:
         raise ConfigError(f"--explainer is empty; name one of: {', '.join(EXPLAINERS.names())}")
-    explainers = list(dict.fromkeys(EXPLAINERS.build(text, seed=seed) for text in texts))
+    explainers = list(dict.fromkeys(EXPLAINERS.accept(item, seed=seed) for item in items))
     for explainer in explainers:
         explainer.check(classifier)
     return explainers
