@@ -289,7 +289,7 @@ def test_maps_from_files_are_not_scored(run_photos, photos, tmp_path):
     metrics = "max_sensitivity, random_logit, mprt, sparseness"
     cells = run_photos(explainers, metrics, pixels=photos[:1], ids=["photo"])[0].cells
     assert not any(cell.failed for cell in cells)
-    sentence = "maps(mine) holds the maps of named photos; it cannot explain others"
+    sentence = "maps(mine) contains the maps of named photos; it cannot explain other images"
     assert [cell.reason for cell in cells] == [sentence, sentence, sentence, None]
 
 

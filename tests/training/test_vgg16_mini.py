@@ -28,7 +28,7 @@ def training():
 
 @pytest.fixture(scope="module")
 def scenes(training):
-    made = [training._one((7, index)) for index in range(60)]
+    made = [training._make_scene((7, index)) for index in range(60)]
     return training.Scenes(*(np.stack([one[part] for one in made]) for part in range(3)))
 
 
