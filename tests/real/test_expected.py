@@ -87,9 +87,8 @@ def scores_of(classifier, image, class_index, saliency_map):
     }
 
 
-@pytest.mark.parametrize("text", QUICK)
-def test_scores_of_given_maps(text, expected, given_maps, vgg16, photos):
-    number = DEFAULT_PHOTOS[0]
+def test_scores_of_a_given_map(expected, given_maps, vgg16, photos):
+    number, text = DEFAULT_PHOTOS[0], QUICK[0]
     tolerance = expected["tolerance"]["scores_of_the_given_maps"]
     photo = expected["photos"][number]
     scores = scores_of(vgg16, photos[number], photo["class_index"], given_maps[f"{number}/{text}"])
