@@ -94,7 +94,7 @@ def test_the_document_agrees_with_the_databases(evalkit, two_models):
     both = [name for name, value in scores[0].items() if value is not None and scores[1][name] is not None]
     assert cell["n_images"] == len(both)
     assert cell["difference"] == pytest.approx(sum(scores[1][name] - scores[0][name] for name in both) / len(both))
-    # Controls know nothing of the model.
+    # Controls do not depend on the model.
     still = [
         one for one in found["cells"] if one["explainer"] in ("random", "uniform") and one["metric"] == "sparseness"
     ]

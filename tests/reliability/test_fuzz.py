@@ -1,4 +1,4 @@
-"""Whatever stands in a spec, a configuration, a manifest or a baseline: evalkit's own errors and no others."""
+"""Fuzzing of specs, configurations, manifests and baselines: they raise only errors of evalkit."""
 
 from __future__ import annotations
 
