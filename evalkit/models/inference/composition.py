@@ -27,10 +27,13 @@ class ComposedPass:
         self._runner = runner
         height, width = runner.input_size
         self._preprocess = tf.function(
-            runner.preprocess_tensor, input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)]
+            runner.preprocess_tensor,
+            autograph=False,
+            input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)],
         )
         self._logits = tf.function(
             self._trace,
+            autograph=False,
             input_signature=[
                 tf.TensorSpec([None, height, width, 3], tf.float32),
                 tf.TensorSpec([None, height, width], tf.int32),

@@ -45,7 +45,7 @@ class OccludedPass:
         self._first: Callable[[Tensor], Tensor] = lambda images: own_first(runner.preprocess_tensor(images))
         self._compiled: dict[tuple[object, ...], WindowedPass] = {}
         self._routes: dict[tuple[object, ...], Route | None] = {}
-        self._compiled_rest = tf.function(self._rest, reduce_retracing=True)
+        self._compiled_rest = tf.function(self._rest, autograph=False, reduce_retracing=True)
 
     def method(self, rows: Places, columns: Places, patch_size: int) -> str:
         """Return how patches of this size at these positions are computed: ``windowed`` or ``full pass``."""

@@ -58,7 +58,7 @@ class WindowedPass:
         self.route, self.chunk = route, route.chunk
         self._runner, self._layers, self._first = runner, layers, first
         image = tf.TensorSpec([1, layers[0].rows.size_in, layers[0].columns.size_in, 3], tf.float32)
-        self._keep = tf.function(self._trace_keep).get_concrete_function(image, image)
+        self._keep = tf.function(self._trace_keep, autograph=False).get_concrete_function(image, image)
         self._windows: dict[int, Callable[..., Tensor]] = {}
         self._rest = rest
         patches = [route.patches.rows.pixels.astype(np.int32), route.patches.columns.pixels.astype(np.int32)]
@@ -95,7 +95,7 @@ class WindowedPass:
     def _compiled(self, *given: Any) -> Tensor:  # noqa: ANN401 - what ``_trace_windows`` takes
         """Compute one chunk; compiled once for each number of positions."""
         if self.chunk not in self._windows:
-            self._windows[self.chunk] = tf.function(self._trace_windows).get_concrete_function(*given)
+            self._windows[self.chunk] = tf.function(self._trace_windows, autograph=False).get_concrete_function(*given)
         return self._windows[self.chunk](*given)
 
     def _scores(self, features: Tensor, count: int) -> NDArray[np.float64]:

@@ -29,7 +29,9 @@ class FeaturePass:
     def activations(self, images: Pixels, at: graph.TensorAt) -> NDArray[np.float32]:
         """Return one tensor of the graph, float32 (N, h, w, K); ``images`` as for ``logits``."""
         if at not in self._activations:
-            self._activations[at] = tf.function(self._feature_tracer(at), input_signature=[self._images])
+            self._activations[at] = tf.function(
+                self._feature_tracer(at), autograph=False, input_signature=[self._images]
+            )
         features = self._runner.in_batches(
             len(images), lambda start, stop: self._activations[at](as_tensor(images[start:stop])).numpy()
         )
@@ -65,7 +67,9 @@ class FeaturePass:
         """
         if layer not in self._gradients:
             signature = [self._images, tf.TensorSpec([None, self._runner.n_classes], tf.bool)]
-            self._gradients[layer] = tf.function(self._gradient_tracer(layer), input_signature=signature)
+            self._gradients[layer] = tf.function(
+                self._gradient_tracer(layer), autograph=False, input_signature=signature
+            )
         chosen = np.zeros((len(images), self._runner.n_classes), dtype=np.bool_)
         for row, target in zip(chosen, targets, strict=True):
             row[outputs_of(target)] = True

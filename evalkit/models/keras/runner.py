@@ -88,7 +88,7 @@ class Runner:
         self.precision = precision if precision == "bfloat16" else str(model.compute_dtype)
         self._replaced = graph.linear_end(self.computed)
         self._preprocess = _preprocess_function(preprocess)
-        self._logits = tf.function(self._trace_logits, input_signature=[self._batch_spec()])
+        self._logits = tf.function(self._trace_logits, autograph=False, input_signature=[self._batch_spec()])
         self.shapes = self._layer_shapes()
         self.batch_size = batch_size or fitting_batch(self.shapes)
         self.work = graph.work(self.computed, self.shapes)
@@ -138,7 +138,7 @@ class Runner:
         def trace(images: tf.Tensor) -> tf.Tensor:
             return self.run_graph(self._preprocess(images), look=look)
 
-        tf.function(trace).get_concrete_function(tf.TensorSpec([1, *self.input_size, 3], tf.float32))
+        tf.function(trace, autograph=False).get_concrete_function(tf.TensorSpec([1, *self.input_size, 3], tf.float32))
         return shapes
 
     def in_batches(self, count: int, run: Callable[[int, int], NDArray[np.floating]]) -> Floats:
