@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evalkit.core.specs import parse_spec
 from evalkit.metrics.case import Case
 from evalkit.metrics.catalog import METRICS
-from evalkit.metrics.spec import Answer, Metric, MetricSpec, RegionMetric
+from evalkit.metrics.spec import Answer, Metric, MetricSpec
 from evalkit.store.manifest import MetricFacts
 
 __all__ = ["StoredMetric", "facts_of_metric", "metric_of_facts"]
@@ -34,7 +34,7 @@ def facts_of_metric(metric: Metric) -> MetricFacts:
         draws_curve=spec.curve,
         sweep_column=spec.sweep_column,
         binary=spec.binary,
-        exact_region=isinstance(metric, RegionMetric) and metric.exact_region,
+        exact_region=metric.exact_region,
         set_level=metric.set_level,
         descriptive=spec.descriptive,
     )

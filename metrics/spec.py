@@ -68,11 +68,13 @@ class Metric(Component, ABC):
         spec: what is declared about it.
         draws: it draws random numbers, by ``case.rng``; its signature then holds the run's seed.
         set_level: it scores the set as a whole, see ``SetMetric``.
+        exact_region: it needs the object's own pixels, not boxes.
     """
 
     spec: ClassVar[MetricSpec]
     draws: ClassVar[bool] = False
     set_level: ClassVar[bool] = False
+    exact_region: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Let the component's name and version be those of the spec."""
@@ -129,13 +131,7 @@ class Metric(Component, ABC):
 
 @dataclass(frozen=True)
 class RegionMetric(Metric):
-    """Base of the metrics that compare the map with where the object is.
-
-    Attributes:
-        exact_region: the region must be the object's own pixels, not boxes.
-    """
-
-    exact_region: ClassVar[bool] = False
+    """Base of the metrics that compare the map with where the object is."""
 
     def unscored_reason(self, case: Case) -> str | None:
         """Return why there is no region that fits."""
