@@ -14,7 +14,7 @@ from evalkit.metrics.spec import Metric
 from evalkit.store.identity import image_keys
 from evalkit.store.scores import first_rows
 
-__all__ = ["Shared", "differing", "differing_settings", "shared_by"]
+__all__ = ["Shared", "differing", "differing_settings", "n_photos", "shared_by"]
 
 
 class Shared(NamedTuple):
@@ -118,30 +118,40 @@ def _settings(line: str) -> dict[str, str]:
 def _shared_images(runs: Sequence[RunScores]) -> tuple[list[list[int]], list[str]]:
     """Return, for each run, the rows of the images that all runs hold, in the first run's order, and what is left out.
 
-    An image is the same where content, class and region are.
+    An image is the same where content, class and region are. What is left out is counted in photos; entries of photos
+    that are shared by other entries are counted apart.
     """
     rows_by_key = [image_keys(run.images) for run in runs]
+    photo_of = {key: runs[0].images[row].sha256 for key, row in rows_by_key[0].items()}
     common = [key for key in rows_by_key[0] if all(key in rows for rows in rows_by_key)]
+    shared = {photo_of[key] for key in common}
     left_out = []
     unread = max(sum(not row.sha256 for row in run.images) for run in runs)
     if unread:
-        left_out.append(
-            f"{unread} of up to {max(len(run.images) for run in runs)} images could not be read in at least one run"
-        )
-    most = max(map(len, rows_by_key))
-    if len(common) < most - unread or not common:
+        left_out.append(f"{unread} of up to {max(map(n_photos, runs))} images could not be read in at least one run")
+    most = max(len({row.sha256 for row in run.images if row.sha256}) for run in runs)
+    if len(shared) < most - unread or not common:
         why = "" if common else _first_difference(runs)
-        left_out.append(f"{most - len(common)} of up to {most} images are not the same in every run{why}")
+        left_out.append(f"{most - len(shared)} of up to {most} images are not the same in every run{why}")
+    entries = max(sum(row.sha256 in shared for row in run.images) for run in runs)
+    if len(common) < entries:
+        left_out.append(f"{entries - len(common)} of up to {entries} entries of shared images are not in every run")
     if runs[0].manifest.settings.target == "predicted":
         agreed = [
             key
             for key in common
             if len({run.images[rows[key]].target for run, rows in zip(runs, rows_by_key, strict=True)}) == 1
         ]
-        if len(agreed) < len(common):
-            left_out.append(f"{len(common) - len(agreed)} images: the models explain different classes")
+        different = len(shared) - len({photo_of[key] for key in agreed})
+        if different:
+            left_out.append(f"{different} images: the models explain different classes")
         common = agreed
     return [[rows[key] for key in common] for rows in rows_by_key], left_out
+
+
+def n_photos(run: RunScores) -> int:
+    """Return the number of a run's photos; entries of one photo count once, photos that cannot be read each."""
+    return len({row.sha256 or f"id:{row.image_id}" for row in run.images})
 
 
 def _first_difference(runs: Sequence[RunScores]) -> str:

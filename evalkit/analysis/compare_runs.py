@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.comparable import Shared, shared_by
+from evalkit.analysis.comparable import Shared, n_photos, shared_by
 from evalkit.analysis.comparison import ComparedCell, ComparedRun, Comparison
 from evalkit.analysis.load import RunScores
 from evalkit.analysis.scores import Scores, numbers_of, scores_of
@@ -54,7 +54,7 @@ def compare_runs(
         cells += family.cells(seed, n_flips)
     return Comparison(
         runs=tuple(_described(run, letter) for run, letter in zip(runs, letters, strict=True)),
-        n_shared=len(shared.rows[0]),
+        n_shared=len(np.unique(shared.units)),
         cells=tuple(cells),
         differs=tuple(_differences(runs, letters)),
         left_out=tuple(shared.left_out),
@@ -150,7 +150,7 @@ def _described(run: RunScores, letter: str) -> ComparedRun:
         versions=run.manifest.versions,
         accuracy=model.accuracy,
         median_clean_score=model.median_clean_score,
-        n_images=len(run.images),
+        n_images=n_photos(run),
     )
 
 

@@ -19,7 +19,7 @@ class ComparedRun(msgspec.Struct, frozen=True):
         versions: package name to version.
         accuracy: share of the labelled images that the model classifies correctly.
         median_clean_score: median softmax score of the target on unchanged images.
-        n_images: number of images of the run.
+        n_images: number of images of the run; entries of one photo count once, here and below.
     """
 
     letter: str

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from evalkit.core.errors import StoreError
 from evalkit.store.connection import Connection, is_results_database
 from evalkit.store.rows import SCHEMA, SCHEMA_VERSION, ImageRow, MapRow, ScoreRow
-from evalkit.store.scores import ScoreTable
+from evalkit.store.scores import ScoreTable, unscored_photos
 
 __all__ = ["SCHEMA_VERSION", "Database", "ImageRow", "MapRow", "ScoreRow", "is_results_database"]
 
@@ -250,7 +250,9 @@ class Database:
         metric_at = {text: index for index, text in enumerate(metrics)}
         values = np.full((len(ids), len(explainers), len(metrics)), np.nan)
         statistics: dict[str, NDArray[np.float64]] = {}
-        reasons: dict[tuple[str, str], dict[str, int]] = {}
+        photos = tuple(row.sha256 or f"id:{row.image_id}" for row in images)
+        codes = np.zeros(values.shape, dtype=np.int32)
+        code_of: dict[str | None, int] = {None: -1}  # -1 = scored, then the reasons from 1
         rows = self._connection.rows("SELECT image_id, explainer, metric, value, reason, statistics FROM scores")
         for image_id, explainer, metric, value, reason, blob in rows:
             if image_id not in image_at or explainer not in explainer_at or metric not in metric_at:
@@ -265,9 +267,17 @@ class Database:
                 if statistics[metric].shape[2] != len(numbers):
                     raise self._damaged(f"a statistic of {metric}")
                 statistics[metric][cell[:2]] = numbers
-            if reason is not None:
-                counts = reasons.setdefault((explainer, metric), {})
-                counts[reason] = counts.get(reason, 0) + 1
+            codes[cell] = code_of.setdefault(reason, len(code_of))
+        counts = unscored_photos(codes, photos, len(code_of) - 1)
+        reasons = {
+            (explainers[cell[0]], metrics[cell[1]]): {
+                str(reason): int(counts[cell][code - 1])
+                for reason, code in code_of.items()
+                if code > 0 and counts[cell][code - 1]
+            }
+            for cell in np.ndindex(counts.shape[:2])
+            if counts[cell].any()
+        }
         return ScoreTable(
             image_ids=tuple(ids),
             explainers=tuple(explainers),
@@ -276,7 +286,7 @@ class Database:
             statistics=_frozen(statistics),
             reasons=reasons,
             object_shares=np.array([row.object_share for row in images], dtype=np.float64),
-            photos=tuple(row.sha256 or f"id:{row.image_id}" for row in images),
+            photos=photos,
         )
 
 

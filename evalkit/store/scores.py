@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ScoreTable", "first_rows", "mean_of_units"]
+__all__ = ["ScoreTable", "first_rows", "mean_of_units", "unscored_photos"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,8 @@ class ScoreTable:
         metrics: M specs, in the order of the options.
         values: float64 (N, E, M), NaN = not scored; all NaN for dataset-level metrics.
         statistics: float64 (N, E, K) of each dataset-level metric, a row of NaN = not scored.
-        reasons: by (explainer, metric), the number of images not scored for each reason.
+        reasons: by (explainer, metric), the number of photos not scored for each reason; a photo is scored if one of
+            its entries is.
         object_shares: float64 (N,), fraction of the image that the object's largest box covers, NaN = no region; None
             if the fractions are unknown.
         photos: N texts, equal for entries of one photo; None if every image is a photo of its own.
@@ -40,7 +41,7 @@ class ScoreTable:
         """Return the table with one row per photo, because entries of one photo are not independent.
 
         Scores and statistics are means over the photo's entries that are scored; the object share is the largest of
-        its entries; reasons are still counted per entry.
+        its entries.
         """
         if self.photos is None or len(set(self.photos)) == len(self.photos):
             return self
@@ -58,6 +59,25 @@ class ScoreTable:
             object_shares=shares,
             photos=None,
         )
+
+
+def unscored_photos(codes: NDArray[np.int32], photos: Sequence[str], n_codes: int) -> NDArray[np.int64]:
+    """Count the photos of which no entry is scored, by reason: int64 (E, M, n_codes).
+
+    Args:
+        codes: int32 (N, E, M), from 1 the code of the reason why a cell is not scored; -1 = scored, 0 = no such cell.
+        photos: N texts, equal for entries of one photo, which counts once, by the reason of its first entry.
+        n_codes: number of codes.
+    """
+    first, unit = first_rows(photos)
+    of_photo = np.zeros((len(first), *codes.shape[1:]), dtype=np.int32)
+    for row in reversed(range(len(unit))):
+        current = of_photo[unit[row]]
+        of_photo[unit[row]] = np.where((codes[row] == 0) | (current == -1), current, codes[row])
+    counts = np.zeros((*codes.shape[1:], n_codes), dtype=np.int64)
+    for code in range(n_codes):
+        counts[..., code] = (of_photo == code + 1).sum(axis=0)
+    return counts
 
 
 def first_rows(photos: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

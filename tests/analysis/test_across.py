@@ -525,6 +525,54 @@ def test_images_that_are_alike_are_paired_in_their_order(rng):
 
     first = rng.random((6, 1))
     found = compared(made_up("one", first, rows=doubled), made_up("two", first, rows=doubled))
-    assert found.n_shared == 6
+    assert found.n_shared == 5  # the copies are one image
     assert found.left_out == ()
     assert found.cells[0].difference == 0
+
+
+def by_photo(each, other_target=()):
+    """Return a function that makes the rows entries of photos, each entry of another class."""
+
+    def change(rows):
+        return [
+            replace(row, sha256=f"sha{index // each}", label=f"class {index % each}", target=int(index in other_target))
+            for index, row in enumerate(rows)
+        ]
+
+    return change
+
+
+def test_images_of_a_comparison_are_photos(rng):
+    """Ten photos with three entries; the later run lacks one entry of each, and the last photo."""
+    values = rng.random((30, 1))
+    kept = [index for index in range(30) if index % 3 and index < 27]
+    one = made_up("one", values, rows=by_photo(3))
+    two = made_up("two", values[kept], rows=lambda _: [one.images[index] for index in kept])
+    found = compared(one, two)
+    assert [run.n_images for run in found.runs] == [10, 9]
+    assert (found.n_shared, found.cells[0].n_images, found.cells[0].difference) == (9, 9, 0)
+    assert found.left_out == (
+        "1 of up to 10 images are not the same in every run",
+        "9 of up to 27 entries of shared images are not in every run",
+    )
+
+
+def test_photos_with_another_class_are_counted_once(rng):
+    values = rng.random((30, 1))
+    predicted = {"settings": {"target": "predicted"}}
+    one = made_up("one", values, rows=by_photo(3), **predicted)
+    two = made_up("two", values, rows=by_photo(3, other_target=range(6)), **predicted)
+    found = compared(one, two)
+    assert found.n_shared == 8
+    assert found.left_out == ("2 images: the models explain different classes",)
+
+
+def test_photos_that_cannot_be_read_are_counted_apart(rng):
+    values = rng.random((12, 1))
+
+    def unread(rows):
+        return [replace(row, sha256="") if index >= 9 else row for index, row in enumerate(by_photo(3)(rows))]
+
+    found = compared(made_up("one", values, rows=by_photo(3)), made_up("two", values, rows=unread))
+    assert found.n_shared == 3
+    assert found.runs[1].n_images == 6  # three photos, and three entries of which nothing is known

@@ -27,7 +27,7 @@ def test_table_holds_only_the_planned_images(folder):
         database.plan_images([image_row("old"), image_row("b", 1)])
         database.put_scores([score_row("old", "e", "m", 9.0)])
     with database:
-        database.plan_images([image_row("b", 0), image_row("a", 1)])
+        database.plan_images([image_row("b", 0, sha256="b"), image_row("a", 1, sha256="a")])
         database.put_scores(
             [
                 score_row("a", "e", "m", 0.25),
@@ -42,6 +42,9 @@ def test_table_holds_only_the_planned_images(folder):
     np.testing.assert_array_equal(table.values[:, 0, 0], [np.nan, 0.25])
     np.testing.assert_array_equal(table.statistics["s"][:, 0], [[np.nan, np.nan], [1, 2]])
     assert table.reasons == {("e", "m"): {"misclassified": 1}, ("e", "s"): {"no region": 1}}
+    with database:  # both are entries of one photo, which is scored
+        database.plan_images([image_row("b", 0, sha256="a"), image_row("a", 1, sha256="a")])
+    assert database.table(["e"], ["m", "s"]).reasons == {}
 
 
 def test_scores_table_is_readable_by_anyone(folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evalkit.store.scores import first_rows, mean_of_units
+from evalkit.store.scores import first_rows, mean_of_units, unscored_photos
 from tests.builders import score_table
 
 
@@ -17,6 +17,13 @@ def test_first_rows_keep_the_order():
 def test_means_are_over_what_is_scored():
     values = np.array([[1.0, np.nan], [2.0, 5.0], [4.0, np.nan]])
     np.testing.assert_array_equal(mean_of_units(values, np.array([0, 1, 0])), [[2.5, np.nan], [2.0, 5.0]])
+
+
+def test_a_photo_is_unscored_if_no_entry_is_scored():
+    # Entries of photo a: scored and not; of b: for two reasons; of c: none has this cell, or one has.
+    codes = np.array([[-1, 1], [2, 1], [1, 2], [1, -1], [0, 0], [0, 2]], dtype=np.int32)[:, None]
+    counts = unscored_photos(codes, ["a", "b", "a", "b", "c", "c"], 2)
+    np.testing.assert_array_equal(counts, [[[0, 1], [1, 1]]])
 
 
 def test_a_table_by_photo(rng):
