@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from evalkit.analysis.service import gate_of
 from evalkit.core.options import described
-from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_TOLERANCE, OPTIONS
+from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_MAX_LOST, DEFAULT_TOLERANCE, OPTIONS
 from evalkit.report import render_gate
 from evalkit.store.baseline import read_baseline
 
@@ -28,6 +28,7 @@ def assert_no_regression(
     *,
     tolerance: str | float = DEFAULT_TOLERANCE,
     alpha: float = DEFAULT_ALPHA,
+    max_lost: str | float = DEFAULT_MAX_LOST,
     fail_on_inconclusive: bool = False,
     fail_on_map_drift: bool = False,
 ) -> Gate:
@@ -38,6 +39,7 @@ def assert_no_regression(
         baseline: a file that ``python -m evalkit baseline`` wrote.
         tolerance: {tolerance}
         alpha: {alpha}
+        max_lost: {max_lost}
         fail_on_inconclusive: {fail_on_inconclusive}
         fail_on_map_drift: {fail_on_map_drift}
 
@@ -55,6 +57,7 @@ def assert_no_regression(
         read_baseline(Path(baseline)),
         tolerance=str(tolerance),
         alpha=float(alpha),
+        max_lost=OPTIONS["max_lost"].parsed(max_lost),
         fail_on_inconclusive=fail_on_inconclusive,
         fail_on_map_drift=fail_on_map_drift,
     )

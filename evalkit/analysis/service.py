@@ -14,7 +14,7 @@ from evalkit.analysis.load import finished_manifest, metrics_of, read_run, table
 from evalkit.analysis.results import ANALYSIS_VERSION, Results
 from evalkit.core.errors import ConfigError, StoreError
 from evalkit.core.registry import parse_spec, split_specs
-from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_TOLERANCE
+from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_MAX_LOST, DEFAULT_TOLERANCE
 from evalkit.metrics.catalog import METRICS, find_criterion, find_metric
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
@@ -99,6 +99,7 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
 
     from evalkit.store.baseline import BASELINE_VERSION, Baseline, BaselineModel
     from evalkit.store.identity import image_keys
+    from evalkit.store.scores import first_rows
 
     run = read_run(path)
     manifest, table, keys = run.manifest, run.table, image_keys(run.images)
@@ -112,7 +113,8 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
     gated = list(dict.fromkeys(find_metric(text, known, "--metrics").text for text in wanted))
     explained = [explainer.text for explainer in manifest.explainers if not explainer.control]
     columns = [table.explainers.index(text) for text in explained]
-    scored = [np.isfinite(table.values[:, columns, table.metrics.index(text)]).sum(axis=0) for text in gated]
+    photos = table.by_photo().values
+    scored = [np.isfinite(photos[:, columns, table.metrics.index(text)]).sum(axis=0) for text in gated]
     empty = [text for text, counts in zip(gated, scored, strict=True) if max(counts, default=0) < 2]
     if empty and (metrics or empty == gated):
         raise ConfigError(f"--metrics: {empty[0]} scored fewer than two images in '{path}'; a baseline needs two")
@@ -120,6 +122,7 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
     if not explained:
         raise ConfigError(f"'{path}' has controls only; a baseline needs an explainer")
     rows = list(keys.values())
+    _, photo_of = first_rows([run.images[row].sha256 for row in rows])
     model = manifest.model
     return Baseline(
         schema_version=BASELINE_VERSION,
@@ -145,6 +148,7 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
             for explainer in explained
         },
         rank_hashes={explainer: tuple(run.rank_hashes[explainer][row] for row in rows) for explainer in explained},
+        photos=tuple(photo_of.tolist()),
     )
 
 
@@ -171,6 +175,7 @@ def gate_of(
     *,
     tolerance: str = DEFAULT_TOLERANCE,
     alpha: float = DEFAULT_ALPHA,
+    max_lost: float = DEFAULT_MAX_LOST,
     fail_on_inconclusive: bool = False,
     fail_on_map_drift: bool = False,
 ) -> Gate:
@@ -181,6 +186,7 @@ def gate_of(
         baseline: the baseline, from ``read_baseline``.
         tolerance: largest accepted worsening; see ``parse_tolerance``.
         alpha: family-wise error rate of "regressed".
+        max_lost: largest accepted share of the baseline's scored images that the run did not score.
         fail_on_inconclusive: whether an inconclusive cell makes the exit code 1.
         fail_on_map_drift: whether changed maps make the exit code 1.
 
@@ -200,12 +206,13 @@ def gate_of(
                 f"the baseline has the metric '{text}', which this version of evalkit does not know; use the version "
                 "that wrote it, or write a new baseline: python -m evalkit baseline RUN --output FILE"
             )
+    fails_on = {"inconclusive": fail_on_inconclusive, "map drift": fail_on_map_drift}
     return check_against(
         baseline,
         read_run(path),
         tolerance=parse_tolerance(tolerance, list(baseline.metrics)),
         recommended=_recommended(path, before.criterion, before.margin) if before else None,
         alpha=parse_alpha(alpha),
-        fail_on_inconclusive=fail_on_inconclusive,
-        fail_on_map_drift=fail_on_map_drift,
+        max_lost=max_lost,
+        fails_on=tuple(kind for kind, fails in fails_on.items() if fails),
     )

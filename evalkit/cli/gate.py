@@ -31,7 +31,7 @@ def baseline(run_folder: Path, /, *, output: Path, metrics: str | None = None) -
     saved = baseline_of(run_folder, metrics)
     write_baseline(output, saved)
     stderr_console().print(
-        f"{output}: {len(saved.images)} images, {len(saved.explainers)} explainers, {', '.join(saved.metrics)}",
+        f"{output}: {saved.n_photos} images, {len(saved.explainers)} explainers, {', '.join(saved.metrics)}",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -30,6 +30,7 @@ class Gating:
         baseline: its content.
         tolerance: see ``parse_tolerance``.
         alpha: family-wise error of "regressed".
+        max_lost: largest accepted share of the baseline's scored images that the run did not score.
         fail_on_inconclusive: an inconclusive cell makes the exit code 1.
         fail_on_map_drift: changed maps make the exit code 1.
         junit: the JUnit XML file to write; None = none.
@@ -39,6 +40,7 @@ class Gating:
     baseline: Baseline
     tolerance: str
     alpha: float
+    max_lost: float
     fail_on_inconclusive: bool
     fail_on_map_drift: bool
     junit: Path | None
@@ -59,6 +61,7 @@ class Gating:
             read_baseline(file),
             tolerance=options.tolerance,
             alpha=options.alpha,
+            max_lost=options.max_lost,
             fail_on_inconclusive=options.fail_on_inconclusive,
             fail_on_map_drift=options.fail_on_map_drift,
             junit=Path(options.junit) if options.junit else None,
@@ -106,6 +109,7 @@ class Gating:
                 self.baseline,
                 tolerance=self.tolerance,
                 alpha=self.alpha,
+                max_lost=self.max_lost,
                 fail_on_inconclusive=self.fail_on_inconclusive,
                 fail_on_map_drift=self.fail_on_map_drift,
             )

@@ -55,7 +55,8 @@ def takes(
 
 
 def _parameter(option: Option, text: str, *, required: bool) -> inspect.Parameter:
-    kind: Any = option.kind if option.choices or option.kind in (bool, int, float) else str
+    plain = option.choices or option.kind in (bool, int, float)
+    kind: Any = option.kind if plain and option.read is None else str
     annotation = kind if required else kind | None
     return inspect.Parameter(
         option.name,

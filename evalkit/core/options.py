@@ -6,6 +6,7 @@ repeats a run are all derived from that declaration.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import numbers
@@ -27,6 +28,7 @@ __all__ = [
     "options_of",
     "read_area_range",
     "read_patch_sizes",
+    "read_share",
     "read_specs",
     "read_strides",
     "read_tolerance",
@@ -247,6 +249,27 @@ def read_area_range(flag: str, written: object) -> AreaRange:
             "0.02.. or ..0.5"
         )
     return area
+
+
+def read_share(flag: str, written: object) -> float:
+    """Return the share of ``0.2``, ``"0.2"`` or ``"20%"``.
+
+    Raises:
+        ConfigError: not a number of 0..1.
+    """
+    share = math.nan
+    if isinstance(written, str):
+        digits, percent = written.strip().removesuffix("%"), written.strip().endswith("%")
+        with contextlib.suppress(ValueError):
+            share = float("nan" if "_" in digits else digits) / (100 if percent else 1)
+    elif isinstance(written, numbers.Real) and not isinstance(written, bool):
+        with contextlib.suppress(OverflowError):
+            share = float(written)
+    if not 0 <= share <= 1:
+        raise ConfigError(
+            f"{flag} '{written}' is not allowed; write a share from 0 to 1 or from 0% to 100%, for example 0.2 or 20%"
+        )
+    return share
 
 
 def read_tolerance(flag: str, written: object) -> str:

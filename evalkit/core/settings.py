@@ -20,6 +20,7 @@ from evalkit.core.options import (
     options_of,
     read_area_range,
     read_patch_sizes,
+    read_share,
     read_specs,
     read_strides,
     read_tolerance,
@@ -30,6 +31,7 @@ __all__ = [
     "DEFAULT_ALPHA",
     "DEFAULT_CRITERION",
     "DEFAULT_MARGIN",
+    "DEFAULT_MAX_LOST",
     "DEFAULT_TOLERANCE",
     "OPTIONS",
     "RunOptions",
@@ -41,7 +43,7 @@ __all__ = [
 
 
 DEFAULT_CRITERION, DEFAULT_MARGIN = "symmetric_relevance_gain", 0.02
-DEFAULT_TOLERANCE, DEFAULT_ALPHA = "0.02", 0.05
+DEFAULT_TOLERANCE, DEFAULT_ALPHA, DEFAULT_MAX_LOST = "0.02", 0.05, 0.2
 
 _SCENES, _MINI, _SCENES_LIMIT = "scenes", "vgg16-mini", 24
 _NO_NUMBER = "it changes no score"
@@ -256,6 +258,15 @@ class RunOptions:
     alpha: Annotated[float, _with_baseline("Probability that a run that is not worse fails, over all comparisons.")] = (
         DEFAULT_ALPHA
     )
+    max_lost: Annotated[
+        float,
+        _with_baseline(
+            "Largest accepted share of the images that the baseline scored and the run did not, for example 0.1 or "
+            "10%; with more the comparison is not made.",
+            default="20%",
+            read=read_share,
+        ),
+    ] = DEFAULT_MAX_LOST
     fail_on_inconclusive: Annotated[bool, _with_baseline("Also fail if there are too few images for a verdict.")] = (
         False
     )

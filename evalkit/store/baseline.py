@@ -15,11 +15,13 @@ from evalkit.store.files import write_file
 
 __all__ = ["BASELINE_VERSION", "Baseline", "BaselineModel", "Recommendation", "read_baseline", "write_baseline"]
 
-BASELINE_VERSION = 2
+BASELINE_VERSION = 3
+_WITHOUT_PHOTOS = 2  # the version before; it is read too
 _DIGITS = 5
 _LARGEST = 1e6  # far above every metric's range
 
 Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+PhotoNumber = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 
 
 class BaselineModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +78,8 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         targets: explained class of each image; None if it could not be explained.
         scores: by explainer and metric, one score per image, in the order of ``images``; None = not scored.
         rank_hashes: by explainer, one rank hash per image, in the order of ``images``; None = no finite map.
+        photos: number of the photo that each image is an entry of, from 0, in the order of ``images``; empty in the
+            files of older versions.
     """
 
     schema_version: int
@@ -92,6 +96,12 @@ class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     targets: tuple[int | None, ...]
     scores: dict[str, dict[str, tuple[float | None, ...]]]
     rank_hashes: dict[str, tuple[Hash | None, ...]]
+    photos: tuple[PhotoNumber, ...] = ()
+
+    @property
+    def n_photos(self) -> int:
+        """The number of photos; entries of one photo count once."""
+        return len(set(self.photos))
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
@@ -117,9 +127,10 @@ def read_baseline(path: Path) -> Baseline:
         raise StoreError(f"--baseline '{path}' cannot be read: {reason}; {again}") from error
     try:
         version = json.loads(data, object_pairs_hook=_unique_keys).get("schema_version")
-        if version != BASELINE_VERSION:
+        if version not in (_WITHOUT_PHOTOS, BASELINE_VERSION):
             raise StoreError(
-                f"--baseline '{path}' has schema version {version}, this evalkit reads {BASELINE_VERSION}; {again}"
+                f"--baseline '{path}' has schema version {version}, this evalkit reads {_WITHOUT_PHOTOS} and "
+                f"{BASELINE_VERSION}; {again}"
             )
         baseline = msgspec.json.decode(data, type=Baseline)
     except (ValueError, AttributeError, RecursionError) as error:
@@ -148,6 +159,7 @@ def _problem(baseline: Baseline) -> str | None:
     if len(set(baseline.images)) != n_images:
         return "is damaged: it lists an image twice"
     columns: dict[str, Sequence[object] | None] = {"targets": baseline.targets}
+    columns |= {"photos": baseline.photos} if baseline.photos or baseline.schema_version != _WITHOUT_PHOTOS else {}
     for explainer in baseline.explainers:
         scores = baseline.scores.get(explainer, {})
         columns |= {f"scores of {explainer} under {metric}": scores.get(metric) for metric in baseline.metrics}

@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from evalkit.core.errors import ConfigError
+
 RUN = ("run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4")
 EXPLAINED = ("--explainers", "gradcam,occlusion(patch_size=8),random")
 METRICS = ("--metrics", "symmetric_relevance_gain,insertion,energy_pointing_game,pxap")
@@ -109,6 +111,96 @@ def test_from_a_test_suite(evalkit, kept):
         assert_no_regression("run", "baseline.json", tolerance="50%", fail_on_map_drift=True)
 
 
+def test_share_of_lost_images_is_an_option_everywhere(evalkit, kept, monkeypatch):
+    """Two of six images are not scored any more, a third."""
+    from evalkit.testing import assert_no_regression
+
+    with sqlite3.connect(kept / "run" / "results.sqlite") as database:
+        database.execute(
+            "UPDATE scores SET value = NULL, reason = 'misclassified' WHERE explainer = 'gradcam' "
+            "AND metric = 'insertion' AND image_id IN (SELECT image_id FROM images ORDER BY image_id LIMIT 2)"
+        )
+    database.close()
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    check = ("check", "run", "--baseline", "baseline.json")
+    done = evalkit(*check, "--junit", "gate.xml")
+    assert done.code == 3
+    sentence = "of 6 images that the baseline scored, 2 are not scored now (most frequent reason: misclassified, 2)"
+    assert f"Not comparable: gradcam, insertion: {sentence}" in " ".join(done.out.split())
+    assert f"::error title=evalkit::Not comparable: gradcam, insertion: {sentence}" in done.err
+    assert sentence in (kept / "gate.xml").read_text()
+    assert evalkit(*check, "--max-lost", "30%").code == 3
+    for accepted in ("34%", "0.34", "1"):
+        assert evalkit(*check, "--max-lost", accepted).code == 0
+    (kept / "run.toml").write_text('baseline = "baseline.json"\nmax_lost = "34%"\noutput = "run"\n')
+    again = (RUN[0], "run.toml", *RUN[1:], *EXPLAINED, *METRICS)
+    assert evalkit(*again).code == 0
+    assert evalkit(*again, "--max-lost", "0").code == 3
+    assert_no_regression("run", "baseline.json", max_lost="34%")
+    assert_no_regression("run", "baseline.json", max_lost=1 / 3)
+    with pytest.raises(AssertionError, match="--max-lost 20% accepts at most 1"):
+        assert_no_regression("run", "baseline.json")
+    with pytest.raises(ConfigError, match="--max-lost '20' is not allowed"):
+        assert_no_regression("run", "baseline.json", max_lost=20)
+
+
+def test_baseline_counts_photos(evalkit, workplace):
+    """The first photo is there twice, the second time with another class: two entries of one photo."""
+    (workplace / "copy.png").write_bytes((workplace / "photo0.png").read_bytes())
+    _, first, second, *_ = lines = (workplace / "labels.csv").read_text().splitlines()
+    assert first.startswith("photo0.png,")
+    copy = ",".join(["copy.png", *second.split(",")[1:]])
+    (workplace / "labels.csv").write_text("\n".join([*lines, copy]) + "\n")
+    assert evalkit(*RUN, *EXPLAINED, *METRICS, "--output", "run").code == 0
+    done = evalkit("baseline", "run", "--output", "baseline.json")
+    assert "baseline.json: 6 images" in done.err
+    assert json.loads((workplace / "baseline.json").read_text())["photos"] == [0, 1, 2, 3, 4, 5, 0]
+    found = json.loads(evalkit("check", "run", "--baseline", "baseline.json", "--format", "json").out)
+    assert (found["n_images"], found["n_baseline_images"]) == (6, 6)
+    assert {drift["n_images"] for drift in found["drift"]} == {6}
+    compared = json.loads(evalkit("compare", "run", "run", "--format", "json").out)
+    assert (compared["n_shared"], compared["runs"][0]["n_images"]) == (6, 6)
+
+
+def test_baseline_of_one_photo_with_two_entries_is_refused(evalkit, workplace):
+    (workplace / "copy.png").write_bytes((workplace / "photo0.png").read_bytes())
+    header, first, second, *_ = (workplace / "labels.csv").read_text().splitlines()
+    copy = ",".join(["copy.png", *second.split(",")[1:]])
+    (workplace / "labels.csv").write_text(f"{header}\n{first}\n{copy}\n")
+    assert evalkit(*RUN, *EXPLAINED, *METRICS, "--output", "run").code == 0
+    done = evalkit("baseline", "run", "--output", "baseline.json", "--metrics", "insertion")
+    assert done.code == 2
+    assert "insertion scored fewer than two images in 'run'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("photos", "said"),
+    [
+        ([0, 1, 2, 3, 4], "is incomplete: 5 photos for 6 images"),
+        ([], "is incomplete: 0 photos for 6 images"),
+        ([-1, 1, 2, 3, 4, 5], "is damaged"),
+        ([10**30, 1, 2, 3, 4, 5], "is damaged"),
+    ],
+)
+def test_damaged_photo_numbers_are_refused(evalkit, kept, photos, said):
+    path = kept / "baseline.json"
+    saved = json.loads(path.read_text())
+    path.write_text(json.dumps({**saved, "photos": photos}))
+    done = evalkit("check", "run", "--baseline", "baseline.json")
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_baseline_of_the_version_before_is_read(evalkit, kept):
+    path = kept / "baseline.json"
+    saved = json.loads(path.read_text())
+    del saved["photos"]
+    path.write_text(json.dumps({**saved, "schema_version": 2}))
+    done = evalkit("check", "run", "--baseline", "baseline.json", "--format", "json")
+    assert done.code == 0
+    assert verdicts(json.loads(done.out)) == {"unchanged"}
+
+
 def test_another_recommended_patch_size_is_said(evalkit, workplace):
     options = ("--explainers", "occlusion", "--patch-sizes", "8,16", "--metrics", "symmetric_relevance_gain")
     assert evalkit(*RUN, *options, "--output", "run").code == 0
@@ -148,7 +240,7 @@ def test_another_fill_is_not_comparable_and_named(evalkit, kept):
     ("change", "code", "said"),
     [
         (lambda text: text[:200], 2, "is damaged"),
-        (lambda text: text.replace('"schema_version": 2', '"schema_version": 7'), 2, "has schema version 7"),
+        (lambda text: text.replace('"schema_version": 3', '"schema_version": 7'), 2, "has schema version 7"),
         (
             lambda text: text.replace('"rank_hashes": {\n  "gradcam"', '"rank_hashes": {\n  "cam"'),
             2,
@@ -168,7 +260,7 @@ def test_another_fill_is_not_comparable_and_named(evalkit, kept):
             "is there twice",
         ),
         (
-            lambda text: text.replace('"schema_version": 2,', '"schema_version": 2, "x": ' + "[" * 100_000 + ","),
+            lambda text: text.replace('"schema_version": 3,', '"schema_version": 3, "x": ' + "[" * 100_000 + ","),
             2,
             "is damaged",
         ),
@@ -186,7 +278,7 @@ def test_a_baseline_that_cannot_be_trusted_is_one_clear_sentence(evalkit, kept, 
     path = kept / "baseline.json"
     path.write_text(change(path.read_text()))
     done = evalkit("check", "run", "--baseline", path)
-    assert done.code == code if code is not None else done.code in (0, 3)  # one of two scores is a half
+    assert done.code == code if code is not None else done.code in (0, 3)  # one of two scores is too many
     assert said in " ".join((done.out + done.err).split())
     assert "Traceback" not in done.err
 
@@ -197,6 +289,8 @@ def test_a_baseline_that_cannot_be_trusted_is_one_clear_sentence(evalkit, kept, 
         (("check", "run", "--baseline", "none.json"), "cannot be read: No such file"),
         (("check", "run", "--baseline", "baseline.json", "--tolerance", "much"), "--tolerance 'much' is not allowed"),
         (("check", "run", "--baseline", "baseline.json", "--alpha", "2"), "--alpha 2 is not allowed"),
+        (("check", "run", "--baseline", "baseline.json", "--max-lost", "2"), "--max-lost '2' is not allowed; write a"),
+        ((*RUN, "--max-lost", "10%"), "--max-lost needs --baseline FILE"),
         (("baseline", "run", "--output", "b.json", "--metrics", "pxap"), "--metrics 'pxap' is not among"),
         (("baseline", "run", "--output", "no/such/b.json/x"), ""),
         (("baseline", "nowhere", "--output", "b.json"), "is not a run folder"),

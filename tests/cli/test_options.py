@@ -52,6 +52,7 @@ WRITTEN = {
     "baseline": ("b.json", '"b.json"', "b.json"),
     "tolerance": ("0.5", "0.5", "0.5"),
     "alpha": ("0.1", "0.1", 0.1),
+    "max_lost": ("10%", '"10%"', 0.1),
     "fail_on_inconclusive": (None, "true", True),
     "fail_on_map_drift": (None, "true", True),
     "junit": ("j.xml", '"j.xml"', "j.xml"),

@@ -92,6 +92,19 @@ def test_values_out_of_range_are_named_as_options(options, message):
         merge(options)
 
 
+@pytest.mark.parametrize(
+    ("given", "share"), [("20%", 0.2), ("0.2", 0.2), (0.2, 0.2), (" 5 % ", 0.05), (0, 0.0), (1, 1.0), ("100%", 1.0)]
+)
+def test_a_share_is_read(given, share):
+    assert merge({"max_lost": given}).max_lost == share
+
+
+@pytest.mark.parametrize("given", ["20", "much", "", "%", "-1%", "101%", "nan", "1_0%", 1.5, -0.1, True, [0.2], 10**99])
+def test_a_share_outside_0_to_1_is_refused(given):
+    with pytest.raises(ConfigError, match=r"--max-lost '.*' is not allowed; write a share from 0 to 1 or from 0% to"):
+        merge({"max_lost": given})
+
+
 @pytest.mark.parametrize("given", ["16,x", "", "0", "16,-3", [0]])
 def test_patch_sizes_must_be_pixels(given):
     with pytest.raises(ConfigError, match="--patch-sizes"):

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from evalkit.analysis.comparable import differing, differing_settings
 from evalkit.analysis.facts import direction_of, line_name
+from evalkit.analysis.gate.loss import OTHER_CLASS, Loss, loss_of
 from evalkit.analysis.gate.results import Gate, GateCell, MapDrift
 from evalkit.analysis.gate.tolerance import Tolerance
 from evalkit.analysis.gate.verdict import Floats, Paired, paired_scores, verdicts
 from evalkit.analysis.load import RunScores
 from evalkit.core.errors import NotComparableError
-from evalkit.core.settings import DEFAULT_ALPHA
+from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_MAX_LOST
 from evalkit.core.signature import without_digest
 from evalkit.store.baseline import Baseline, Recommendation
 from evalkit.store.identity import image_keys
 from evalkit.store.manifest import Manifest
 from evalkit.store.rank_hash import HASH_BITS, differing_bits
+from evalkit.store.scores import first_rows, mean_of_units
 
 __all__ = ["DRIFT_BITS", "check_against", "require_comparable"]
 
@@ -56,8 +59,8 @@ def check_against(
     tolerance: Mapping[str, Tolerance],
     recommended: Recommendation | None = None,
     alpha: float = DEFAULT_ALPHA,
-    fail_on_inconclusive: bool = False,
-    fail_on_map_drift: bool = False,
+    max_lost: float = DEFAULT_MAX_LOST,
+    fails_on: Sequence[str] = (),
     n_draws: int = 10_000,
 ) -> Gate:
     """Compare a run with a baseline.
@@ -68,8 +71,8 @@ def check_against(
         tolerance: largest accepted worsening by metric text, from ``parse_tolerance``.
         recommended: the run's patch size, chosen by the baseline's criterion and margin; None if there is none.
         alpha: family-wise error rate of "regressed".
-        fail_on_inconclusive: whether an inconclusive cell makes the exit code 1.
-        fail_on_map_drift: whether changed maps make the exit code 1.
+        max_lost: largest accepted share of the baseline's scored images that the run did not score, 0..1.
+        fails_on: what else makes the exit code 1: ``inconclusive``, ``map drift``.
         n_draws: number of sign flips and of bootstrap resamples.
 
     Raises:
@@ -77,29 +80,36 @@ def check_against(
     """
     manifest = run.manifest
     require_comparable(baseline, manifest.settings.target, manifest.settings.geometry)
+    baseline = _with_photos(baseline, run)
     shared = _Shared.of(baseline, run)
     comparable: list[Paired] = []
     not_comparable: list[GateCell] = []
+    losses: list[Loss] = []  # of the comparable cells
     for explainer, metric in product(baseline.explainers, baseline.metrics):
         texts, reason = _counterparts(baseline, manifest, explainer, metric)
-        paired = _paired(baseline, run, shared, (explainer, metric), texts, tolerance[metric]) if texts else None
-        reason = reason or (_mostly_lost(paired) if paired else None)
-        if reason:
+        if texts is None:
             not_comparable.append(GateCell(explainer, metric, direction_of(metric), "not comparable", reason=reason))
-        elif paired:
+            continue
+        paired, loss = _compared(baseline, run, shared, (explainer, metric), texts, tolerance[metric])
+        if too_many := loss.too_many(max_lost):
+            not_comparable.append(_not_comparable(paired, loss, too_many))
+        else:
             comparable.append(paired)
-    by_pair = {(cell.explainer, cell.metric): cell for cell in [*verdicts(comparable, alpha, n_draws), *not_comparable]}
+            losses.append(loss)
+    compared = [
+        msgspec.structs.replace(cell, **loss.details())
+        for cell, loss in zip(verdicts(comparable, alpha, n_draws), losses, strict=True)
+    ]
+    by_pair = {(cell.explainer, cell.metric): cell for cell in [*compared, *not_comparable]}
     cells = [by_pair[pair] for pair in product(baseline.explainers, baseline.metrics)]
     drift = _drift(baseline, run, shared)
     seen = {cell.verdict for cell in cells} | {"map drift" for moved in drift if moved.changed}
-    options = (("inconclusive", fail_on_inconclusive), ("map drift", fail_on_map_drift))
-    fails_on = tuple(kind for kind, fails in options if fails)
     lines = set(baseline.explainers.values())
     return Gate(
         cells=tuple(cells),
-        n_images=len(shared.rows) - shared.rows.count(None),
-        n_other_class=sum(shared.other_class),
-        n_baseline_images=len(baseline.images),
+        n_images=shared.n_images,
+        n_other_class=shared.n_other_class,
+        n_baseline_images=baseline.n_photos,
         drift=tuple(drift),
         recommended_before=baseline.recommended,
         recommended_now=recommended,
@@ -110,74 +120,104 @@ def check_against(
             if not explainer.control and manifest.signature.explainers[explainer.text] not in lines
         ),
         alpha=alpha,
-        fails_on=fails_on,
+        fails_on=tuple(fails_on),
         exit_code=_exit_code(seen, fails_on),
-        summary=_summary(cells, len(shared.rows) - shared.rows.count(None)),
+        summary=_summary(cells, shared.n_images),
+        target=without_digest(baseline.target),
     )
 
 
-class _Shared(NamedTuple):
-    """The baseline's images in the run: their rows, None = not in the run; and which explain another class."""
-
-    rows: list[int | None]
-    other_class: list[bool]
-
-    @classmethod
-    def of(cls, baseline: Baseline, run: RunScores) -> _Shared:
-        row_of = image_keys(run.images)
-        rows = [row_of.get(key) for key in baseline.images]
-        if rows.count(None) == len(rows):
-            raise NotComparableError(
-                f"run and baseline are not comparable: none of the baseline's {len(baseline.images)} images is in the "
-                "run (same content, class and region); run on the same images, or write a new baseline"
-            )
-        before = baseline.targets
-        other = [row is not None and run.images[row].target != before[index] for index, row in enumerate(rows)]
-        return cls(rows, other)
-
-    def row(self, index: int) -> int | None:
-        """Return the run's row of the baseline's image; None if the two cannot be compared."""
-        return None if self.other_class[index] else self.rows[index]
+def _with_photos(baseline: Baseline, run: RunScores) -> Baseline:
+    """Add the photos to an older baseline: those in the run are known, all others count as one image each."""
+    if baseline.photos:
+        return baseline
+    row_of = image_keys(run.images)
+    _, photos = first_rows([run.images[row_of[key]].sha256 if key in row_of else key for key in baseline.images])
+    return msgspec.structs.replace(baseline, photos=tuple(photos.tolist()))
 
 
-def _paired(
+def _compared(
     baseline: Baseline,
     run: RunScores,
     shared: _Shared,
     texts: tuple[str, str],
     run_texts: tuple[str, str],
     tolerance: Tolerance,
-) -> Paired:
+) -> tuple[Paired, Loss]:
+    """Pair the scores of one explainer and metric; entries are paired first, then averaged over each photo."""
     explainer, metric = texts
     before: Floats = np.array(baseline.scores[explainer][metric], dtype=np.float64)
     column = run.table.explainers.index(run_texts[0]), run.table.metrics.index(run_texts[1])
-    rows = [shared.row(index) for index in range(len(before))]
-    now: Floats = np.array([np.nan if row is None else run.table.values[row, *column] for row in rows])
-    photos = ["" if row is None else run.images[row].sha256 for row in rows]
-    paired = paired_scores(texts, direction_of(metric), before, now, tolerance, photos)
-    lost = np.flatnonzero(np.isfinite(before) & ~np.isfinite(now))
-    reasons = Counter(_why_lost(run, shared, int(index), run_texts) for index in lost)
-    return paired._replace(n_lost=len(lost), lost_reason=reasons.most_common(1)[0][0] if reasons else None)
+    scores: Floats = np.where(shared.rows >= 0, run.table.values[shared.rows, *column], np.nan)
+    now = np.where(shared.same_class, scores, np.nan)
+    paired = paired_scores(texts, direction_of(metric), before, now, tolerance, shared.photos.astype(str).tolist())
+    unscored = run.unscored.get(run_texts, {})
+
+    def reason(index: int) -> str:
+        if shared.rows[index] < 0:
+            return "not in the run"
+        if not shared.same_class[index]:
+            return OTHER_CLASS
+        return unscored.get(run.images[shared.rows[index]].image_id, "not scored")
+
+    loss = loss_of(before, now, shared.photos, reason)
+    if loss.n_images and without_digest(baseline.target) == "predicted":
+        loss = loss.with_any_class(before, scores, shared.photos)
+    return paired._replace(n_lost=loss.n_images, lost_reason=loss.reason), loss
 
 
-def _why_lost(run: RunScores, shared: _Shared, index: int, run_texts: tuple[str, str]) -> str:
-    row = shared.rows[index]
-    if row is None:
-        return "not in the run"
-    if shared.other_class[index]:
-        return "the model explains another class"
-    return run.unscored.get(run_texts, {}).get(run.images[row].image_id, "not scored")
-
-
-def _mostly_lost(paired: Paired) -> str | None:
-    """Return a reason if half or more of the baseline's scores have no counterpart: the rest is a minority."""
-    scored = len(paired.before) + paired.n_lost
-    if not paired.n_lost or paired.n_lost * 2 < scored:
-        return None
-    return (
-        f"{paired.explainer}, {paired.metric}: of {scored} images that the baseline scored, {paired.n_lost} are not "
-        f"scored now, most frequent reason: {paired.lost_reason}"
+def _not_comparable(paired: Paired, loss: Loss, reason: str) -> GateCell:
+    """Return the cell of a comparison that is not made because too many images are lost."""
+    kept = len(paired.before) > 0
+    return GateCell(
+        paired.explainer,
+        paired.metric,
+        direction_of(paired.metric),
+        "not comparable",
+        baseline_mean=float(paired.before.mean()) if kept else None,
+        mean=float(paired.now.mean()) if kept else None,
+        n_images=len(paired.before),
+        n_lost=loss.n_images,
+        lost_reason=loss.reason,
+        reason=reason,
+        **loss.details(),
     )
+
+
+class _Shared(NamedTuple):
+    """The baseline's images in the run.
+
+    Attributes:
+        rows: int64 (n,), the run's row of each image of the baseline; -1 = not in the run.
+        same_class: bool (n,), whether the image is in the run and the model explains the same class of it.
+        photos: int64 (n,), the photo of each image.
+    """
+
+    rows: NDArray[np.int64]
+    same_class: NDArray[np.bool_]
+    photos: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, baseline: Baseline, run: RunScores) -> _Shared:
+        row_of = image_keys(run.images)
+        rows = np.array([row_of.get(key, -1) for key in baseline.images], dtype=np.int64)
+        if (rows < 0).all():
+            raise NotComparableError(
+                f"run and baseline are not comparable: none of the baseline's {baseline.n_photos} images is in the "
+                "run (same content, class and region); run on the same images, or write a new baseline"
+            )
+        same = [row >= 0 and run.images[row].target == was for row, was in zip(rows, baseline.targets, strict=True)]
+        return cls(rows, np.array(same, dtype=bool), np.array(baseline.photos, dtype=np.int64))
+
+    @property
+    def n_images(self) -> int:
+        """The number of photos of which the run has an entry of the baseline."""
+        return len(np.unique(self.photos[self.rows >= 0]))
+
+    @property
+    def n_other_class(self) -> int:
+        """The number of shared photos of which no entry is explained for the same class."""
+        return self.n_images - len(np.unique(self.photos[self.same_class]))
 
 
 def _drift(baseline: Baseline, run: RunScores, shared: _Shared) -> list[MapDrift]:
@@ -188,12 +228,18 @@ def _drift(baseline: Baseline, run: RunScores, shared: _Shared) -> list[MapDrift
         current = run.rank_hashes.get(texts.get(baseline.explainers[explainer], ""))
         if current is None:
             continue
-        both = [(before, current[row]) for index, before in enumerate(hashes) if (row := shared.row(index)) is not None]
-        # A map that was finite and is not any more, or is missing, counts as another map.
-        bits = [HASH_BITS if now is None else differing_bits(before, now) for before, now in both if before is not None]
-        if bits:
-            mean = float(np.mean(bits))
-            drift.append(MapDrift(explainer, len(bits), sum(count > 0 for count in bits), mean, mean > DRIFT_BITS))
+        both = [
+            (index, before, current[shared.rows[index]])
+            for index, before in enumerate(hashes)
+            if shared.same_class[index] and before is not None
+        ]
+        if both:
+            # A map that was finite and is not any more, or is missing, counts as another map.
+            bits = [float(HASH_BITS if now is None else differing_bits(before, now)) for _, before, now in both]
+            _, unit = first_rows([str(shared.photos[index]) for index, _, _ in both])
+            by_photo = mean_of_units(np.array(bits), unit)
+            mean = float(by_photo.mean())
+            drift.append(MapDrift(explainer, len(by_photo), int(np.count_nonzero(by_photo)), mean, mean > DRIFT_BITS))
     return drift
 
 

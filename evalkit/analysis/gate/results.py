@@ -26,12 +26,20 @@ class GateCell(msgspec.Struct, frozen=True):
         tolerance: largest accepted worsening.
         p_value: p-value of the worsening, one-sided, corrected by Holm over all cells; None if it was not tested.
         n_images: number of images that both scored; entries of one photo count once.
-        n_lost: number of images that the baseline scored and the run did not score or does not have.
+        n_lost: number of images that the baseline scored and the run did not score or does not have; a photo with
+            several entries is lost when none of them is scored in both.
         lost_reason: the most frequent reason why.
         detectable: the smallest worsening that this many images detect in four of five runs; None if nothing varies or
             no worsening can be significant.
         n_wanted: number of images that would decide an inconclusive cell in four of five runs.
         reason: why the cell is not comparable or was not tested; None otherwise.
+        n_lost_for_reason: number of the lost images with the most frequent reason.
+        n_lost_entries: number of entries that are not scored in both, of images that are compared by other entries.
+        lost_baseline_mean: mean in the baseline over the lost images; None if none is lost.
+        n_any_class: number of images that both scored, whatever class each explained; 0 unless images are lost and the
+            target is ``predicted``.
+        any_class_baseline_mean: mean in the baseline over these images; None if there are none.
+        any_class_mean: mean in the run over these images.
     """
 
     explainer: str
@@ -51,6 +59,12 @@ class GateCell(msgspec.Struct, frozen=True):
     detectable: float | None = None
     n_wanted: int | None = None
     reason: str | None = None
+    n_lost_for_reason: int = 0
+    n_lost_entries: int = 0
+    lost_baseline_mean: float | None = None
+    n_any_class: int = 0
+    any_class_baseline_mean: float | None = None
+    any_class_mean: float | None = None
 
 
 class MapDrift(msgspec.Struct, frozen=True):
@@ -58,7 +72,7 @@ class MapDrift(msgspec.Struct, frozen=True):
 
     Attributes:
         explainer: text of the explainer.
-        n_images: number of images with a map in both.
+        n_images: number of images with a map in both; entries of one photo count once, by their mean.
         n_moved: number of these whose rank hash differs in at least one bit.
         mean_bits: mean number of differing bits, of 64.
         changed: whether the maps differ more than rounding or another precision explains.
@@ -76,7 +90,7 @@ class Gate(msgspec.Struct, frozen=True):
 
     Attributes:
         cells: one for every explainer and metric of the baseline.
-        n_images: number of images that run and baseline share.
+        n_images: number of images that run and baseline share; entries of one photo count once, here and below.
         n_other_class: number of shared images for which the model explains another class than before; left out.
         n_baseline_images: number of images of the baseline.
         drift: map drift of every explainer whose settings are the baseline's.
@@ -88,6 +102,7 @@ class Gate(msgspec.Struct, frozen=True):
         fails_on: what else makes the exit code 1: ``inconclusive``, ``map drift``.
         exit_code: 0 no regression, 1 regressed, 3 not comparable.
         summary: one sentence.
+        target: whose class was explained, ``label`` or ``predicted``.
     """
 
     cells: tuple[GateCell, ...]
@@ -103,3 +118,4 @@ class Gate(msgspec.Struct, frozen=True):
     fails_on: tuple[str, ...]
     exit_code: int
     summary: str
+    target: str = "label"

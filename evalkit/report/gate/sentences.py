@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalkit.analysis.gate.results import Gate, GateCell
+from evalkit.metrics.case import MISCLASSIFIED
 from evalkit.report.tables.leaderboard import number
 from evalkit.store.baseline import Recommendation
 from evalkit.store.rank_hash import HASH_BITS
@@ -33,11 +34,13 @@ def signed(value: float | None) -> str:
 def change_of(cell: GateCell) -> str:
     """Return the numbers of one cell: both means, the change with its interval, tolerance, p-value, images."""
     if cell.change is None:
-        return cell.reason or f"{cell.n_images} images"
+        means = f"; {_means(cell)}" if cell.n_lost else ""
+        return (cell.reason or f"{cell.n_images} images") + means
+    lost = f"; {_loss(cell)}" if cell.n_lost else ""
     return (
         f"{number(cell.baseline_mean)} before, {number(cell.mean)} now, change {signed(cell.change)} "
         f"(95 % {signed(cell.ci_low)} to {signed(cell.ci_high)}; positive = better), tolerance {cell.tolerance:.3g}, "
-        f"p = {cell.p_value:.2g}, {cell.n_images} images"
+        f"p = {cell.p_value:.2g}, {cell.n_images} images{lost}"
     )
 
 
@@ -70,13 +73,49 @@ def losses(gate: Gate) -> list[str]:
         lines.append(f"{missing} of the baseline's {gate.n_baseline_images} images are not in the run.")
     if gate.n_other_class:
         lines.append(f"On {gate.n_other_class} images the model explains another class than before; they are left out.")
-    worst = max(gate.cells, key=lambda cell: cell.n_lost, default=None)
+    worst = max(gate.cells, key=_share_lost, default=None)
     if worst and worst.n_lost:
         lines.append(
-            f"Up to {worst.n_lost} images that the baseline scored are not scored now ({worst.explainer}, "
-            f"{worst.metric}; most frequent reason: {worst.lost_reason}); they are left out."
+            f"Up to {worst.n_lost} of {worst.n_images + worst.n_lost} images that the baseline scored are not scored "
+            f"now and are left out ({worst.explainer}, {worst.metric}; most frequent reason: {worst.lost_reason}, "
+            f"{worst.n_lost_for_reason}): {_means(worst)}."
+        )
+    split = max(gate.cells, key=lambda cell: cell.n_lost_entries, default=None)
+    if split and split.n_lost_entries:
+        lines.append(
+            f"Up to {split.n_lost_entries} entries that the baseline scored are not scored now ({split.explainer}, "
+            f"{split.metric}); their photos are compared by their other entries."
+        )
+    if gate.target == "label" and any(cell.lost_reason == MISCLASSIFIED for cell in gate.cells):
+        lines.append(
+            "Images that the model classifies wrongly are not scored under the target label, so their explanations are "
+            "not compared. Make a baseline and a run with --target predicted to see the means over all images."
         )
     return lines
+
+
+def _loss(cell: GateCell) -> str:
+    reason = f"most frequent reason: {cell.lost_reason}, {cell.n_lost_for_reason}"
+    return f"{cell.n_lost} images lost ({reason}): {_means(cell)}"
+
+
+def _means(cell: GateCell) -> str:
+    """Return the baseline's means on lost and on compared images.
+
+    If the predicted class is explained, also both means over all images, whatever class was predicted.
+    """
+    text = f"the baseline's mean is {number(cell.lost_baseline_mean)} on these"
+    text += f" and {number(cell.baseline_mean)} on the compared" if cell.n_images else ""
+    if cell.n_any_class:
+        text += (
+            f"; with the predicted class of each run, {number(cell.any_class_baseline_mean)} before and "
+            f"{number(cell.any_class_mean)} now on {cell.n_any_class} images"
+        )
+    return text
+
+
+def _share_lost(cell: GateCell) -> float:
+    return cell.n_lost / max(cell.n_images + cell.n_lost, 1)
 
 
 def failing(gate: Gate) -> list[str]:
@@ -88,8 +127,19 @@ def failing(gate: Gate) -> list[str]:
 
 def not_comparable(gate: Gate) -> list[str]:
     """Return a sentence for every reason why cells are not comparable."""
-    reasons = dict.fromkeys(cell.reason for cell in gate.cells if cell.verdict == "not comparable")
-    return [f"Not comparable: {reason}." for reason in reasons]
+    cells_of: dict[str, list[GateCell]] = {}
+    for cell in gate.cells:
+        if cell.verdict == "not comparable":
+            cells_of.setdefault(cell.reason or "", []).append(cell)
+    return [f"Not comparable: {_names(cells)}{reason}." for reason, cells in cells_of.items()]
+
+
+def _names(cells: Sequence[GateCell]) -> str:
+    """Return which cells have lost images; nothing if the reason names explainer or metric itself."""
+    if not cells[0].n_lost:
+        return ""
+    others = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+    return f"{cells[0].explainer}, {cells[0].metric}{others}: "
 
 
 def drifts(gate: Gate) -> list[str]:

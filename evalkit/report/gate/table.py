@@ -41,6 +41,7 @@ def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> s
         Board(f"{metric} {ARROWS[cells[0].direction]}", _HEADER, [_row(cell) for cell in cells], range(1, 5))
         for metric, cells in _by_metric(gate).items()
     ]
+    boards += _losses(gate)
     return render_boards(boards, _notes(gate), form, width=width, color=color)
 
 
@@ -56,6 +57,30 @@ def _row(cell: GateCell) -> list[str]:
     return [
         cell.explainer, number(cell.baseline_mean), number(cell.mean), signed(cell.change), interval, cell.verdict,
     ]  # fmt: skip
+
+
+def _losses(gate: Gate) -> list[Board]:
+    """Return, by metric, a table of the images that are lost, with the means on lost, compared and all images."""
+    boards = []
+    for metric, of_metric in _by_metric(gate).items():
+        cells = [cell for cell in of_metric if cell.n_lost]
+        header = ["explainer", "lost", "before: lost", "compared"]
+        rows = [
+            [
+                cell.explainer,
+                f"{cell.n_lost} of {cell.n_images + cell.n_lost}",
+                number(cell.lost_baseline_mean),
+                number(cell.baseline_mean),
+            ]
+            for cell in cells
+        ]
+        if any(cell.n_any_class for cell in cells):
+            header += ["all", "now: all"]
+            for row, cell in zip(rows, cells, strict=True):
+                row += [number(cell.any_class_baseline_mean), number(cell.any_class_mean)]
+        if rows:
+            boards.append(Board(f"{metric}: lost images", header, rows, range(1, len(header))))
+    return boards
 
 
 def _notes(gate: Gate) -> Sequence[str]:
