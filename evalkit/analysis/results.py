@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from evalkit.core.specs import Literals
+
 __all__ = [
     "ANALYSIS_VERSION",
     "Cost",
@@ -65,7 +67,7 @@ class SweepScore(msgspec.Struct, frozen=True):
 
 
 class SweepRow(msgspec.Struct, frozen=True):
-    """One (patch size, stride) pair of the sweep.
+    """One candidate of the sweep: a patch size, a stride, and whatever else the candidates differ in.
 
     Attributes:
         explainer: text of the explainer.
@@ -75,6 +77,7 @@ class SweepRow(msgspec.Struct, frozen=True):
         forward_passes: number of forward passes for each image.
         seconds_per_image: measured time for each image; None if no map was computed.
         metrics: metric text to score.
+        variant: each other parameter in which any two rows differ, and its value; ``name`` is the explainer's name.
     """
 
     explainer: str
@@ -84,23 +87,25 @@ class SweepRow(msgspec.Struct, frozen=True):
     forward_passes: int
     seconds_per_image: float | None
     metrics: dict[str, SweepScore]
+    variant: dict[str, Literals] = {}
 
 
 class PatchSizeChoice(msgspec.Struct, frozen=True):
-    """The recommended (patch size, stride).
+    """The recommended candidate of the sweep.
 
     Attributes:
         patch_size: side of the patch in pixels.
         stride: distance between patches in pixels.
         reason: one sentence with its numbers.
         decided: whether the loss is shown to be below the margin.
-        tied_with: texts of the other pairs that also qualify or, if undecided, do not differ significantly from the
-            best.
+        tied_with: texts of the other explainers that also qualify or, if undecided, do not differ significantly from
+            the best.
         chosen_share: share of bootstrap resamples of the images that give the same choice, 0..1.
         criterion: text of the metric that decides.
         margin: largest accepted loss of the criterion, relative to the best size.
-        n_images: number of images that every size scored.
+        n_images: number of images that every candidate scored.
         explainer: text of the chosen explainer.
+        variant: as in its row of the sweep.
     """
 
     patch_size: int
@@ -113,10 +118,11 @@ class PatchSizeChoice(msgspec.Struct, frozen=True):
     margin: float
     n_images: int
     explainer: str
+    variant: dict[str, Literals] = {}
 
 
 class StrideChoice(msgspec.Struct, frozen=True):
-    """The recommendation among the patch sizes with one stride."""
+    """The recommendation among the candidates with one stride."""
 
     stride: int
     best_patch_size: PatchSizeChoice | None

@@ -154,6 +154,7 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
 
 def _recommended(path: Path, criterion: str | None = None, margin: float | None = None) -> Recommendation | None:
     """Return the run's recommended patch size by this criterion and margin; None if there is none."""
+    from evalkit.analysis.choice.candidates import SWEPT_BY
     from evalkit.store.baseline import Recommendation
 
     folder = RunFolder.read(path)
@@ -166,7 +167,16 @@ def _recommended(path: Path, criterion: str | None = None, margin: float | None 
     chosen, settings = results.best_patch_size, manifest.settings
     if chosen is None:
         return None
-    return Recommendation(settings.criterion, settings.margin, chosen.patch_size, chosen.stride, chosen.decided)
+    explainer = next(facts for facts in manifest.explainers if facts.text == chosen.explainer)
+    return Recommendation(
+        settings.criterion,
+        settings.margin,
+        chosen.patch_size,
+        chosen.stride,
+        chosen.decided,
+        explainer.name,
+        {key: value for key, value in explainer.parameters.items() if key not in SWEPT_BY},
+    )
 
 
 def gate_of(

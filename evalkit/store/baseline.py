@@ -11,6 +11,7 @@ import msgspec
 
 from evalkit.core.errors import StoreError
 from evalkit.core.names import is_text
+from evalkit.core.specs import Literals
 from evalkit.store.files import write_file
 
 __all__ = ["BASELINE_VERSION", "Baseline", "BaselineModel", "Recommendation", "read_baseline", "write_baseline"]
@@ -43,7 +44,7 @@ class BaselineModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recommendation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The patch size of occlusion that a run recommends.
+    """The patch size that a run recommends, with the explainer's other settings.
 
     Attributes:
         criterion: spec of the metric that decided.
@@ -51,6 +52,8 @@ class Recommendation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         patch_size: patch size in pixels.
         stride: stride in pixels.
         decided: whether there were enough images to decide.
+        explainer: name of the explainer; empty in older files.
+        parameters: its other parameters; empty in older files.
     """
 
     criterion: str
@@ -58,6 +61,8 @@ class Recommendation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     patch_size: int
     stride: int
     decided: bool
+    explainer: str = ""
+    parameters: dict[str, Literals] = {}
 
 
 class Baseline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

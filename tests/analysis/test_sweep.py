@@ -185,23 +185,75 @@ def test_without_a_known_object_there_are_no_bins(swept, near):
     assert swept([(16, 16), (32, 32)], [first, second], shares=shares).by_object_size == ()
 
 
-def test_one_size_with_several_fills_is_one_size(facts, rng):
-    def filled(fill):
-        one = facts("occlusion", 16, passes=196)
-        return one.__class__(
-            f"occlusion(patch_size=16, fill={fill})", "occlusion", {**one.parameters, "fill": fill}, *[
-                getattr(one, key) for key in ("control", "positions", "forward_passes", "method", "seconds", "n_maps")
-            ],
-        )  # fmt: skip
+@pytest.fixture
+def filled(facts):
+    """Sweep over (patch size, stride, fill) by their scores, a column each."""
 
-    explainers = [filled("black"), filled("blur")]
-    table = ScoreTable(
-        tuple(map(str, range(40))), tuple(one.text for one in explainers), ("insertion",),
-        rng.random((40, 2, 1)), {}, {}, np.full(40, 0.05),
-    )  # fmt: skip
-    found = sweep(
-        table, [METRICS.build("insertion")], explainers, (),
-        criterion="insertion", margin=0.02, seed=0, n_resamples=200,
-    )  # fmt: skip
-    assert found.best_patch_size_reason == "only one patch size was run"
-    assert all(one.reason for one in found.by_object_size)
+    def call(settings, columns, **changes):
+        explainers = [
+            facts("occlusion", size, stride=stride, fill=fill, passes=(224 // stride) ** 2)
+            for size, stride, fill in settings
+        ]
+        values = np.stack(columns, axis=1)[..., None]
+        table = ScoreTable(
+            tuple(map(str, range(len(values)))), tuple(one.text for one in explainers), ("insertion",),
+            values, {}, {}, np.full(len(values), 0.05),
+        )  # fmt: skip
+        options = {"criterion": "insertion", "margin": 0.02, "seed": 0, "n_resamples": 500, **changes}
+        return sweep(table, [METRICS.build("insertion")], explainers, (), **options)
+
+    return call
+
+
+FOUR = [(16, 16, "black"), (32, 32, "black"), (16, 16, "mean"), (32, 32, "mean")]
+
+
+@pytest.mark.parametrize("best", ["black", "mean"])
+def test_the_better_fill_of_a_size_is_recommended_by_name(filled, near, best):
+    columns = near(4, 40, step=0.1)
+    columns[FOUR.index((32, 32, best))] += 0.5
+    found = filled(FOUR, columns)
+    assert [(row.patch_size, row.variant) for row in found.patch_sweep] == [
+        (16, {"fill": "black"}), (16, {"fill": "mean"}), (32, {"fill": "black"}), (32, {"fill": "mean"}),
+    ]  # fmt: skip
+    choice = found.best_patch_size
+    assert (choice.patch_size, choice.variant, choice.decided, choice.tied_with) == (32, {"fill": best}, True, ())
+    assert choice.explainer == f"occlusion(patch_size=32, fill={best})"
+    named = f"patch_size=32, stride=32, fill={best}"
+    assert choice.reason == f"{named} has significantly the best insertion of these settings, on 40 images."
+    assert found.by_object_size[0].best_patch_size.reason == choice.reason
+    assert found.by_object_size[0].best_patch_size.variant == {"fill": best}
+
+
+def test_every_reason_names_the_fills_of_the_settings_it_compares(filled, near, rng):
+    base = near(1, 40)[0]
+    undecided = filled(FOUR, [base - 0.5, base + rng.normal(0, 0.3, 40), base - 0.5, base + rng.normal(0, 0.3, 40)])
+    reason = undecided.best_patch_size.reason
+    assert "fill=black" in reason
+    assert "fill=mean" in reason
+    assert "no cheaper setting is within 0.02 of it" in reason
+    cheaper = filled(FOUR, [base, base - 0.3, base - 0.3, base - 0.001 + rng.normal(0, 0.002, 40)])
+    assert "patch_size=32, stride=32, fill=mean is at most 0.0" in cheaper.best_patch_size.reason
+    assert "the best (patch_size=16, stride=16, fill=black)" in cheaper.best_patch_size.reason
+    noise = rng.normal(0, 0.002, 40)
+    alike = filled(FOUR, [base, base - 0.3, base - 0.0001 + noise - noise.mean(), base - 0.3])
+    assert "worse than any other setting; no setting shown to be within" in alike.best_patch_size.reason
+
+
+def test_two_fills_of_one_size_are_compared(filled, near):
+    found = filled([(16, 16, "black"), (16, 16, "blur")], near(2, 40, step=0.1))
+    assert found.best_patch_size.variant == {"fill": "black"}
+    assert found.best_patch_size_reason is None
+    nothing = filled([(16, 16, "black"), (16, 16, "blur")], [np.full(5, np.nan), np.ones(5)])
+    assert nothing.best_patch_size_reason == "fewer than two images were scored by insertion for every setting"
+
+
+def test_at_equal_stride_names_say_what_differs_in_the_whole_sweep(filled, near):
+    settings = [(16, 16, "mean"), (32, 16, "mean"), (32, 32, "black"), (56, 56, "black")]
+    found = filled(settings, near(4, 40, step=0.1))
+    assert [one.stride for one in found.at_equal_stride] == [16]
+    assert found.at_equal_stride[0].best_patch_size.reason.startswith("patch_size=16, stride=16, fill=mean has")
+    both = filled([*settings, (32, 16, "black")], [*near(4, 40, step=0.1), near(1, 40)[0] + 3])
+    assert both.at_equal_stride[0].best_patch_size.variant == {"fill": "black"}
+    # Two fills of one size do not make several sizes of one stride.
+    assert filled(FOUR, near(4, 40)).at_equal_stride == ()

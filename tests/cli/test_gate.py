@@ -217,6 +217,27 @@ def test_another_recommended_patch_size_is_said(evalkit, workplace):
     assert f"Recommended patch size: {other} with stride {other}" in out
 
 
+def test_another_recommended_fill_of_the_same_size_is_said(evalkit, workplace):
+    options = ("--explainers", "occlusion(fill=black),occlusion(fill=mean)", "--patch-sizes", "8,16")
+    assert evalkit(*RUN, *options, "--metrics", "symmetric_relevance_gain", "--output", "run").code == 0
+    assert evalkit("baseline", "run", "--output", "baseline.json").code == 0
+    path = workplace / "baseline.json"
+    text = path.read_text()
+    fill = json.loads(text)["recommended"]["parameters"]["fill"]
+    other = {"black": "mean", "mean": "black"}[fill]
+    path.write_text(text.replace(f'"fill": "{fill}"', f'"fill": "{other}"'))
+    out = " ".join(evalkit("check", "run", "--baseline", "baseline.json").out.split())
+    assert f"fill={other} before," in out.replace(" (undecided)", "")
+    assert f"fill={fill} now." in out.replace(" (undecided)", "")
+    # Baselines were written without these fields.
+    older = json.loads(text)
+    del older["recommended"]["explainer"], older["recommended"]["parameters"]
+    path.write_text(json.dumps(older))
+    done = evalkit("check", "run", "--baseline", "baseline.json")
+    assert "Recommended patch size" not in done.out
+    assert done.code == 0, done.err
+
+
 def test_worse_scores_exit_with_1_and_are_named(evalkit, kept):
     with sqlite3.connect(kept / "run" / "results.sqlite") as database:
         database.execute("UPDATE scores SET value = value - 0.4 WHERE explainer = 'gradcam' AND metric = 'insertion'")

@@ -27,6 +27,28 @@ def test_one_stride_compares_sizes_at_equal_stride(evalkit, workplace):
     assert [row["stride"] for row in json.loads(done.out)["patch_sweep"]] == [8, 8]
 
 
+def test_settings_that_differ_in_fill_are_all_named(evalkit, workplace):
+    done = evalkit(
+        *RUN, "--explainers", "occlusion(fill=black),occlusion(fill=mean)", "--patch-sizes", "8,16", "--format", "json"
+    )
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert [(row["patch_size"], row["variant"]) for row in found["patch_sweep"]] == [
+        (8, {"fill": "black"}), (8, {"fill": "mean"}), (16, {"fill": "black"}), (16, {"fill": "mean"}),
+    ]  # fmt: skip
+    choice = found["best_patch_size"]
+    row = next(row for row in found["patch_sweep"] if row["explainer"] == choice["explainer"])
+    assert choice["variant"] == row["variant"]
+    named = f"patch_size={choice['patch_size']}, stride={choice['stride']}, fill={choice['variant']['fill']}"
+    assert named in choice["reason"]
+    other = json.loads(evalkit("show", "run", "--criterion", "deletion", "--format", "json").out)["best_patch_size"]
+    assert f"stride={other['stride']}, fill={other['variant']['fill']}" in other["reason"]
+    out = evalkit("show", "run").out
+    assert "Patch size and fill of occlusion" in out
+    assert [line.split(" | ")[2] for line in evalkit("show", "run", "--format", "markdown").out.splitlines()
+            if line.startswith(("| 8 |", "| 16 |", "| = ", "| \\> "))][:4] == ["black", "mean"] * 2  # fmt: skip
+
+
 def test_criterion_and_margin_can_change_without_computing_anew(evalkit, workplace):
     first = evalkit(*SWEEP, "--patch-sizes", "8,16", "--format", "json")
     assert json.loads(first.out)["best_patch_size"]["criterion"] == "symmetric_relevance_gain"

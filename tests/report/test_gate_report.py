@@ -10,6 +10,7 @@ from evalkit.analysis.gate.results import Gate, GateCell, MapDrift
 from evalkit.report import render_gate
 from evalkit.report.gate.github import step_summary, workflow_commands
 from evalkit.report.gate.junit import render_junit
+from evalkit.report.gate.sentences import recommendation
 from evalkit.store.baseline import Recommendation
 
 
@@ -79,6 +80,32 @@ def test_workflow_commands_are_escaped_and_sorted_by_weight(gate):
     assert lines[0].startswith("::error title=evalkit::Regressed: gradcam, insertion: worse by 0.100")
     assert "fill is: 5%25, other" in lines[1]
     assert "Recommended patch size: 32 with stride 16 before, 40 with stride 40 (undecided) now." in lines[3]
+
+
+def of_fill(fill, **changes):
+    others = {"explainer": "occlusion", "parameters": {"fill": fill}} if fill else {}
+    return Recommendation("insertion", 0.02, 32, 32, **{"decided": True, **others, **changes})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (of_fill("black"), of_fill("mean"), "32 with stride 32, fill=black before, 32 with stride 32, fill=mean now."),
+        (
+            of_fill("black"),
+            of_fill("black", explainer="mine:Occlusion", decided=False),
+            "32 with stride 32, occlusion before, 32 with stride 32, mine:Occlusion (undecided) now.",
+        ),
+        (of_fill("black"), of_fill("black"), None),
+        (of_fill(None), of_fill("mean"), None),  # an older baseline does not say which fill it was
+        (of_fill("black"), of_fill("black", parameters={"fill": "black", "new": 1}), None),
+    ],
+)
+def test_another_setting_of_the_same_size_is_said(gate, before, now, said):
+    import msgspec
+
+    found = recommendation(msgspec.structs.replace(gate, recommended_before=before, recommended_now=now))
+    assert list(found) == ([f"Recommended patch size: {said}"] if said else [])
 
 
 def test_github_shows_ten_of_a_kind(gate):

@@ -15,6 +15,7 @@ from evalkit.analysis.results import (
 )
 from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.facts import facts_of_metric
+from evalkit.report.html.key_findings import answers
 from evalkit.report.tables.leaderboard import (
     Column,
     Leaderboard,
@@ -25,7 +26,17 @@ from evalkit.report.tables.leaderboard import (
     row_letters,
     tied_for_best,
 )
-from evalkit.report.tables.patch_size import choice_lines, equal_stride_lines, object_size_rows, sweep_table
+from evalkit.report.tables.patch_size import (
+    choice_lines,
+    equal_stride_lines,
+    object_size_rows,
+    sweep_table,
+    sweep_title,
+)
+from evalkit.report.tables.rich_tables import print_to_text
+from evalkit.report.tables.terminal import _sweep
+from tests.builders import explainer_facts
+from tests.builders import manifest as build_manifest
 
 CHOICE = PatchSizeChoice(
     patch_size=32,
@@ -199,13 +210,16 @@ def test_without_a_choice_no_size_is_marked(deciding):
 )  # fmt: skip
 def test_choice_lines_have_the_reason(results, choice, reason, expected):
     made = None if choice is None else msgspec.structs.replace(CHOICE, **choice)
-    said = choice_lines(msgspec.structs.replace(results, best_patch_size=made, best_patch_size_reason=reason))
+    said = choice_lines(
+        msgspec.structs.replace(results, patch_sweep=(), best_patch_size=made, best_patch_size_reason=reason)
+    )
     assert said == expected
 
 
 def test_the_choice_at_each_shared_stride_is_a_line(results):
     strides = (StrideChoice(8, None), StrideChoice(16, CHOICE))
-    assert equal_stride_lines(msgspec.structs.replace(results, at_equal_stride=strides)) == ["At stride 16: It is so."]
+    results = msgspec.structs.replace(results, patch_sweep=(), at_equal_stride=strides)
+    assert equal_stride_lines(results) == ["At stride 16: It is so."]
     assert equal_stride_lines(msgspec.structs.replace(results, at_equal_stride=())) == []
 
 
@@ -226,3 +240,76 @@ def test_object_size_rows_have_a_column_for_each_size(deciding):
         "Exploratory: the largest box covers under 10 %, 10 to 30 %, or over 30 % of the image.",
     ]
     assert object_size_rows(msgspec.structs.replace(results, by_object_size=())) == ([], [], [])
+
+
+@pytest.fixture
+def filled(results):
+    """Results of a sweep over two sizes and two fills, and its manifest."""
+    texts = [f"occlusion(patch_size={size}, fill={fill})" for size in (16, 32) for fill in ("black", "mean")]
+    run = build_manifest([explainer_facts(text) for text in texts], ["insertion"], settings={"criterion": "insertion"})
+    rows = tuple(
+        SweepRow(text, size, size, 9, 10, 0.25, {"insertion": SweepScore(0.5, 0.4, 0.6, 40)}, {"fill": fill})
+        for text, (size, fill) in zip(texts, [(s, f) for s in (16, 32) for f in ("black", "mean")], strict=True)
+    )
+    choice = msgspec.structs.replace(
+        CHOICE, stride=32, criterion="insertion", explainer=texts[3], tied_with=(texts[2],), variant={"fill": "mean"}
+    )
+    scores = dict(zip(texts, [0.1, 0.2, 0.3, 0.4], strict=True))
+    found = msgspec.structs.replace(
+        results, leaderboard=(), patch_sweep=rows, best_patch_size=choice,
+        at_equal_stride=(StrideChoice(16, CHOICE),),
+        by_object_size=(ObjectSizeBin("small", 0.0, 0.1, 40, scores, None, None),),
+    )  # fmt: skip
+    return run, found
+
+
+def test_rows_of_two_fills_read_differently(filled):
+    run, results = filled
+    table = sweep_table(run, results, 1)
+    assert table.header[:4] == ["patch_size", "stride", "fill", "positions"]
+    assert [cells[:3] for cells in table.rows] == [
+        ["16", "16", "black"], ["16", "16", "mean"], ["= 32", "32", "black"], ["> 32", "32", "mean"],
+    ]  # fmt: skip
+    assert sweep_title(run, results) == "Patch size and fill of occlusion"
+    header, rows, _ = object_size_rows(results)
+    assert header == ["patch_size", "stride", "fill", "small (40)"]
+    assert rows[3] == ["32", "32", "mean", "0.400"]
+    assert equal_stride_lines(results) == [
+        "At stride 16, among 2 settings that differ in patch_size and fill: It is so."
+    ]
+
+
+def test_fills_of_one_size_are_a_sweep_of_the_fill(filled):
+    run, results = filled
+    one_size = msgspec.structs.replace(results, patch_sweep=results.patch_sweep[:2])
+    assert sweep_title(run, one_size) == "Fill of occlusion"
+    nothing = msgspec.structs.replace(one_size, best_patch_size=None, best_patch_size_reason="so")
+    assert choice_lines(nothing) == ["No setting is recommended: so."]
+
+
+def test_the_answer_names_the_fill(filled):
+    run, results = filled
+    found = answers(run, results, [])
+    assert [(one.question, one.main) for one in found] == [
+        ("Which patch size and fill for occlusion?", "32 pixels, fill=mean"),
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", [None, "mine.explainers:OcclusionWithANameThatFillsMostOfALine"])
+def test_every_row_reads_differently_on_the_terminal(filled, width, name):
+    run, results = filled
+    if name:
+        rows = [
+            msgspec.structs.replace(row, variant={"name": name if row.variant["fill"] == "mean" else "occlusion"})
+            for row in results.patch_sweep
+        ]
+        results = msgspec.structs.replace(results, patch_sweep=tuple(rows))
+    printed = print_to_text(_sweep(run, results, width=width), width=width, color=False)
+    assert max(map(len, printed.splitlines())) <= width
+    table = printed[printed.index("\u2500") : printed.index("> It is so.")]
+    rows = [line for line in table.splitlines()[1:] if line.strip() and line.split()[-1] == "0.600]"]
+    words = {"occlusion", "mine"} if name else {"black", "mean"}
+    assert [line.split()[:2] for line in rows][:2] == [["16", "16"]] * 2
+    assert len({" ".join(line.split()) for line in rows}) == 4
+    assert all(sum(word in line for word in words) == 1 for line in rows)

@@ -14,6 +14,7 @@ from evalkit.analysis.curves import MeanCurve, SizeScore, variants
 from evalkit.report.html.plots import (
     VARIABLES,
     _by_stride,
+    _lines,
     _pass_ticks,
     curve_plot,
     object_size_plot,
@@ -106,6 +107,26 @@ def test_the_sweep_shows_score_interval_cost_and_choice(results, manifest):
 def test_strides_that_are_fixed_are_one_line(grid, lines):
     rows = [SimpleNamespace(patch_size=size, stride=stride) for size, stride in grid]
     assert {name: [row.patch_size for row in group] for name, group in _by_stride(rows).items()} == lines
+
+
+def test_settings_that_differ_otherwise_are_lines_of_their_own():
+    rows = [
+        SimpleNamespace(patch_size=size, stride=size, variant=variant)
+        for size in (16, 32)
+        for variant in ({"fill": "black"}, {"fill": "mean"}, {"name": "mine:Occlusion", "fill": "mean"})
+    ]
+    found = {name: [row.patch_size for row in line] for name, line in _lines(rows).items()}
+    assert found == {
+        "stride = patch size, fill=black": [16, 32],
+        "stride = patch size, fill=mean": [16, 32],
+        "stride = patch size, mine:Occlusion, fill=mean": [16, 32],
+    }
+
+
+def test_a_curve_plot_names_every_parameter():
+    name = "occlusion(patch_size=16, stride=8, fill=mean)"
+    title = curve_plot([curve("deletion", name)]).axes[0].get_title(loc="left")
+    assert title == "occlusion\n(patch_size=16, stride=8, fill=mean)"
 
 
 @pytest.mark.parametrize("explainer", ["gradcam", "occlusion(patch_size=56, stride=28)", "maps(" + "x y " * 40 + ")"])

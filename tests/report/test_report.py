@@ -87,10 +87,11 @@ def test_unscored_and_unusable_images_are_listed(shown):
 
 def test_sweep_shows_score_cost_and_choice(shown, results):
     text = shown(width=120)
-    begin = text.index("Patch size of occlusion")
+    begin = text.index("Patch size and fill of occlusion")
     part = text[begin : text.index("Cost of the maps")]
     for row in results.patch_sweep:
-        assert re.search(rf"{row.patch_size} +{row.stride} +{row.positions} +{row.forward_passes} ", part)
+        fill = row.variant["fill"]
+        assert re.search(rf"{row.patch_size} +{row.stride} +{fill} +{row.positions} +{row.forward_passes} ", part)
     assert f"> {results.best_patch_size.reason}"[:60] in part
 
 
@@ -215,7 +216,7 @@ def test_thirty_explainers_keep_to_the_width_and_lose_no_letter(crowd, which, wi
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     boards = leaderboards(run, results)
-    tables = re.sub(r"The best, and.*?\.\n", "", text[: text.index("Patch size of occlusion")], flags=re.DOTALL)
+    tables = re.sub(r"The best, and.*?\.\n", "", text[: text.index("Patch size and fill of")], flags=re.DOTALL)
     letters = Counter(re.findall(r"(?<![\w(.=])[a-z]{1,2}(?:-[a-z]{1,2})?(?![\w(.=])", tables))
     numbers = Counter(re.findall(r"\d\.\d{3}", tables))
     cells = [(board, cell) for board in boards for row in board.rows for cell in row.cells]

@@ -12,20 +12,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.facts import swept_by
+from evalkit.analysis.choice.candidates import Variant, candidate_name, is_candidate, size_and_stride, variants_of
 from evalkit.analysis.results import PatchSizeChoice
 from evalkit.analysis.statistics.intervals import resample_counts, resampled_sums
 from evalkit.core.randomness import generator
 from evalkit.store.manifest import ExplainerFacts
 
-__all__ = ["Criterion", "choose_patch_size", "is_candidate", "size_and_stride"]
+__all__ = ["Criterion", "choose_patch_size"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.uint16]
 _LEVEL = 0.95
 _BLOCK = 512
 _FEWEST_IMAGES = 10  # with fewer, resampling does not bound the error of a mean
-_SWEPT_BY = ("patch_size", "stride")
 _ROUNDING = 1e-12
 
 
@@ -49,10 +48,16 @@ class _Candidate(NamedTuple):
     facts: ExplainerFacts
     patch_size: int
     stride: int
+    variant: Variant
 
     @property
     def text(self) -> str:
-        return f"patch_size={self.patch_size}, stride={self.stride}"
+        return candidate_name(self.patch_size, self.stride, self.variant)
+
+    @property
+    def noun(self) -> str:
+        """What the candidates are: sizes, or settings if more than size and stride differs."""
+        return "setting" if self.variant else "size"
 
 
 class _Bounds(NamedTuple):
@@ -77,17 +82,6 @@ class _Rule(NamedTuple):
     chosen: int
 
 
-def is_candidate(facts: ExplainerFacts) -> bool:
-    """Tell whether an explainer takes part in the patch-size sweep."""
-    return swept_by(facts) == _SWEPT_BY
-
-
-def size_and_stride(facts: ExplainerFacts) -> tuple[int, int]:
-    """Return a candidate's patch size and stride in pixels."""
-    size, stride = (int(facts.parameters[name] or 0) for name in _SWEPT_BY)
-    return size, stride
-
-
 def choose_patch_size(
     explainers: Sequence[ExplainerFacts],
     values: Floats,
@@ -95,6 +89,7 @@ def choose_patch_size(
     *,
     seed: int,
     n_resamples: int,
+    sweep: Sequence[ExplainerFacts] | None = None,
 ) -> PatchSizeChoice | None:
     """Choose among the explainers of the patch-size sweep.
 
@@ -108,18 +103,23 @@ def choose_patch_size(
         criterion: the criterion of the choice.
         seed: random seed of the resampling.
         n_resamples: number of resamples.
+        sweep: all explainers of the sweep, if ``explainers`` are some of them; names say in what all of these differ.
 
     Returns:
-        The choice, or None unless two sizes were scored on the same two images.
+        The choice, or None unless two candidates were scored on the same two images.
 
     Reference: multiple comparisons with the best, Hsu, Annals of Statistics 1981.
     """
     columns = [index for index, explainer in enumerate(explainers) if is_candidate(explainer)]
-    candidates = [_Candidate(explainers[index], *size_and_stride(explainers[index])) for index in columns]
+    variants = variants_of([facts for facts in sweep or explainers if is_candidate(facts)])
+    candidates = [
+        _Candidate(explainers[index], *size_and_stride(explainers[index]), variants[explainers[index].text])
+        for index in columns
+    ]
     scores = values[:, columns] * (1.0 if criterion.direction == "higher" else -1.0)
     scores = scores[np.isfinite(scores).all(axis=1)]
     n_images = len(scores)
-    if len({(candidate.patch_size, candidate.stride) for candidate in candidates}) < 2 or n_images < 2:
+    if len(candidates) < 2 or n_images < 2:
         return None
     counts = _counts(seed, criterion.metric, n_images, n_resamples)
     means = scores.mean(axis=0)
@@ -154,6 +154,7 @@ def choose_patch_size(
         margin=criterion.margin,
         n_images=n_images,
         explainer=pick.facts.text,
+        variant=dict(pick.variant),
     )
 
 
@@ -222,16 +223,16 @@ def _decided_reason(
     pick, top = candidates[chosen], candidates[best]
     loss = f"at most {max(losses[chosen], 0.0):.3f} of {metric} worse than"
     if chosen == best and losses[chosen] <= 0:
-        return f"{pick.text} has significantly the best {metric} of these sizes, on {n_images} images."
+        return f"{pick.text} has significantly the best {metric} of these {pick.noun}s, on {n_images} images."
     if chosen == best:
         return (
-            f"{pick.text} has the best mean on {n_images} images and is {loss} any other size; no size shown to "
-            f"be within the margin needs fewer than its {pick.facts.forward_passes} passes."
+            f"{pick.text} has the best mean on {n_images} images and is {loss} any other {pick.noun}; no "
+            f"{pick.noun} shown to be within the margin needs fewer than its {pick.facts.forward_passes} passes."
         )
     if pick.facts.forward_passes >= top.facts.forward_passes:
         return (
-            f"{pick.text} is {loss} any other size on {n_images} images; {top.text} has the best mean, but a larger "
-            "bound of its loss."
+            f"{pick.text} is {loss} any other {pick.noun} on {n_images} images; {top.text} has the best mean, but a "
+            "larger bound of its loss."
         )
     return (
         f"{pick.text} is {loss} the best ({top.text}) on {n_images} images, and needs "
@@ -260,7 +261,7 @@ def _undecided_reason(
     gap = scores[:, rival] - scores[:, best]
     wanted = _wanted(gap, float(bounds.critical[rival]), margin, criterion.width)
     return (
-        f"{text}; no cheaper size is within {margin:g} of it, but {candidates[rival].text} may be better by "
+        f"{text}; no cheaper {top.noun} is within {margin:g} of it, but {candidates[rival].text} may be better by "
         f"{margin:g}; about {wanted:,} images would decide."
     )
 

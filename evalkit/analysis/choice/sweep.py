@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.choice.patch_size import Criterion, choose_patch_size, is_candidate, size_and_stride
+from evalkit.analysis.choice.candidates import is_candidate, size_and_stride, variants_of
+from evalkit.analysis.choice.patch_size import Criterion, choose_patch_size
 from evalkit.analysis.results import (
     LeaderboardCell,
     ObjectSizeBin,
@@ -42,9 +43,12 @@ class _Chooser(NamedTuple):
     criterion: Criterion
     seed: int
     n_resamples: int
+    swept: Sequence[ExplainerFacts]
 
     def __call__(self, explainers: Sequence[ExplainerFacts], values: Floats) -> PatchSizeChoice | None:
-        return choose_patch_size(explainers, values, self.criterion, seed=self.seed, n_resamples=self.n_resamples)
+        return choose_patch_size(
+            explainers, values, self.criterion, seed=self.seed, n_resamples=self.n_resamples, sweep=self.swept
+        )
 
 
 def sweep(
@@ -58,7 +62,7 @@ def sweep(
     seed: int,
     n_resamples: int,
 ) -> Sweep:
-    """Compare the explainers of a run that differ in patch size and stride.
+    """Compare the explainers of a run that are swept by patch size and stride, in whatever they differ.
 
     Args:
         table: the scores of the run.
@@ -74,7 +78,7 @@ def sweep(
     swept = [explainers[column] for column in columns]
     rows = _rows(swept, cells)
     metric = next((metric for metric in metrics if metric.text == criterion), None)
-    if len({size_and_stride(explainer) for explainer in swept}) < 2:
+    if len(swept) < 2:
         return Sweep(rows, None, "only one patch size was run" if swept else None, (), ())
     if metric is None:
         return Sweep(rows, None, f"the criterion {criterion} is not among the run's metrics", (), ())
@@ -82,10 +86,11 @@ def sweep(
         reason = f"{criterion} scores the image set as a whole; a choice needs a metric that scores single images"
         return Sweep(rows, None, reason, (), ())
     low, high = metric.spec.bounds
-    choose = _Chooser(Criterion(metric.text, metric.spec.direction, high - low, margin), seed, n_resamples)
+    choose = _Chooser(Criterion(metric.text, metric.spec.direction, high - low, margin), seed, n_resamples, swept)
     values = table.values[:, columns, table.metrics.index(criterion)]
     choice = choose(swept, values)
-    no_choice = None if choice else f"fewer than two images were scored by {criterion} for every patch size"
+    every = "setting" if any(row.variant for row in rows) else "patch size"
+    no_choice = None if choice else f"fewer than two images were scored by {criterion} for every {every}"
     by_size = () if table.object_shares is None else _by_object_size(swept, values, table.object_shares, choose)
     return Sweep(rows, choice, no_choice, _at_equal_stride(swept, values, choose), by_size)
 
@@ -95,6 +100,7 @@ def _rows(swept: Sequence[ExplainerFacts], cells: Sequence[LeaderboardCell]) -> 
     for cell in cells:
         score = SweepScore(cell.mean, cell.ci_low, cell.ci_high, cell.n_scored)
         scores.setdefault(cell.explainer, {})[cell.metric] = score
+    variants = variants_of(swept)
     rows = []
     for explainer in swept:
         patch_size, stride = size_and_stride(explainer)
@@ -107,6 +113,7 @@ def _rows(swept: Sequence[ExplainerFacts], cells: Sequence[LeaderboardCell]) -> 
                 forward_passes=explainer.forward_passes,
                 seconds_per_image=explainer.seconds / explainer.n_maps if explainer.n_maps else None,
                 metrics=scores.get(explainer.text, {}),
+                variant=variants[explainer.text],
             )
         )
     return tuple(sorted(rows, key=lambda row: (row.patch_size, row.stride)))
@@ -122,7 +129,8 @@ def _at_equal_stride(swept: Sequence[ExplainerFacts], values: Floats, choose: _C
     for stride in strides:
         columns = [column for column, pair in enumerate(pairs) if pair[1] == stride]
         if len({pairs[column][0] for column in columns}) > 1:
-            choices.append(StrideChoice(stride, choose([swept[column] for column in columns], values[:, columns])))
+            choice = choose([swept[column] for column in columns], values[:, columns])
+            choices.append(StrideChoice(stride, choice))
     return tuple(choices)
 
 

@@ -157,18 +157,26 @@ def all_drifts(gate: Gate) -> list[str]:
 
 
 def recommendation(gate: Gate) -> Sequence[str]:
-    """Return a sentence if another patch size is recommended than before."""
+    """Return a sentence if another patch size, or another setting with it, is recommended than before."""
     before, now = gate.recommended_before, gate.recommended_now
     if before is None:
         return []
     if now is None:
         return [
-            f"Recommended patch size: {_pair(before)} before; this run has no recommendation by {before.criterion}."
+            f"Recommended patch size: {_named(before)} before; this run has no recommendation by {before.criterion}."
         ]
-    if (before.patch_size, before.stride) == (now.patch_size, now.stride):
+    other = bool(before.explainer and now.explainer and before.explainer != now.explainer)
+    shared = [key for key in before.parameters if key in now.parameters]
+    differing = [key for key in shared if before.parameters[key] != now.parameters[key]]
+    if (before.patch_size, before.stride) == (now.patch_size, now.stride) and not other and not differing:
         return []
-    return [f"Recommended patch size: {_pair(before)} before, {_pair(now)} now."]
+    was, is_now = (_named(choice, differing, with_explainer=other) for choice in (before, now))
+    return [f"Recommended patch size: {was} before, {is_now} now."]
 
 
-def _pair(choice: Recommendation) -> str:
-    return f"{choice.patch_size} with stride {choice.stride}" + ("" if choice.decided else " (undecided)")
+def _named(choice: Recommendation, parameters: Sequence[str] = (), *, with_explainer: bool = False) -> str:
+    """Return a recommendation with these of its other parameters."""
+    others = [choice.explainer] if with_explainer else []
+    others += [f"{key}={choice.parameters[key]}" for key in parameters]
+    undecided = "" if choice.decided else " (undecided)"
+    return ", ".join([f"{choice.patch_size} with stride {choice.stride}", *others]) + undecided

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from evalkit.analysis.choice.candidates import NAME, variant_text
 from evalkit.analysis.results import Results
 from evalkit.report.tables.leaderboard import Leaderboard, is_best, number
-from evalkit.report.tables.patch_size import swept_name
+from evalkit.report.tables.patch_size import swept_name, swept_settings
 from evalkit.store.manifest import Manifest
 
 __all__ = ["Answer", "answers"]
@@ -49,9 +50,10 @@ def answers(manifest: Manifest, results: Results, boards: Sequence[Leaderboard])
     choice = results.best_patch_size
     if choice is not None:
         stride = "" if choice.stride == choice.patch_size else f", stride {choice.stride}"
+        variant = "".join(f", {part}" for part in (choice.variant.get(NAME), variant_text(choice.variant)) if part)
         decided = "" if choice.decided else " (undecided)"
-        question = f"Which patch size for {swept_name(manifest, results)}?"
-        findings.append(Answer(question, f"{choice.patch_size} pixels{stride}{decided}", choice.reason))
+        question = f"Which {swept_settings(results)} for {swept_name(manifest, results)}?"
+        findings.append(Answer(question, f"{choice.patch_size} pixels{stride}{variant}{decided}", choice.reason))
     controls = _compared_with_controls(manifest, results, metric) if best else None
     return [*findings, controls] if controls else findings
 

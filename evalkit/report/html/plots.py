@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from evalkit.analysis.choice.candidates import NAME, variant_text
 from evalkit.analysis.curves import MeanCurve, SizeScore
 from evalkit.analysis.results import Results, SweepRow
 from evalkit.core.registry import parse_spec
@@ -61,7 +62,10 @@ def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
     axes.set_xlabel("fraction of pixels, most relevant first")
     axes.set_ylabel("score of the class")
-    lines = [curves[0].explainer, *([variant] if variant else [])]
+    explainer = curves[0].explainer
+    # The parameters are what distinguishes two explainers; they are not to be shortened with the name.
+    lines = [explainer] if len(explainer) <= _TITLE_LETTERS else explainer.replace("(", "\n(", 1).split("\n")
+    lines += [variant] if variant else []
     _legend(axes, "\n".join(shortened(line, _TITLE_LETTERS) for line in lines))
     return figure
 
@@ -82,8 +86,9 @@ def sweep_plot(results: Results, criterion: str) -> Figure | None:
     if len(rows) < 2:
         return None
     figure, (above, below) = _figure(6.4, 4.2, rows=2)
-    for index, (name, group) in enumerate(_by_stride(rows).items()):
-        color, marker = _SERIES[index % _MOST_LINES], _MARKERS[index % _MOST_LINES]
+    for index, (name, group) in enumerate(_lines(rows).items()):
+        # Each round of the colors has other markers.
+        color, marker = _SERIES[index % _MOST_LINES], _MARKERS[(index + index // _MOST_LINES) % _MOST_LINES]
         sizes, means = [row.patch_size for row in group], [row.metrics[criterion].mean or 0.0 for row in group]
         above.plot(sizes, means, "-", marker=marker, color=color, linewidth=1.6, markersize=5, label=name)
         for row in group:
@@ -231,6 +236,19 @@ def _legend(axes: Axes, title: str) -> None:
     )  # fmt: skip
     for text in drawn.get_texts():
         text.set_parse_math(False)
+
+
+def _lines(rows: Sequence[SweepRow]) -> dict[str, list[SweepRow]]:
+    """Group the sizes into lines: by stride, and by everything else in which they differ."""
+    groups: dict[str, list[SweepRow]] = {}
+    for row in rows:
+        parts = [str(row.variant[NAME])] if NAME in row.variant else []
+        groups.setdefault(", ".join([*parts, *filter(None, [variant_text(row.variant)])]), []).append(row)
+    return {
+        ", ".join(filter(None, [stride, variant])): line
+        for variant, group in groups.items()
+        for stride, line in _by_stride(group).items()
+    }
 
 
 def _by_stride(rows: Sequence[SweepRow]) -> dict[str, list[SweepRow]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evalkit.analysis.choice.candidates import NAME
 from evalkit.analysis.facts import metric_facts_of, sweep_columns
 from evalkit.analysis.results import Results, SweepRow, SweepScore
 from evalkit.report.tables.leaderboard import Column, number
@@ -18,20 +20,44 @@ __all__ = [
     "sweep_table",
     "sweep_title",
     "swept_name",
+    "swept_settings",
+    "variant_columns",
 ]
 
 EXPLORATORY = "Exploratory"
 
 
 def swept_name(manifest: Manifest, results: Results) -> str:
-    """Return the name of the explainer whose patch sizes were compared."""
+    """Return the name of the explainer that was swept, or of all if several classes were."""
     swept = {row.explainer for row in results.patch_sweep}
-    return next(explainer.name for explainer in manifest.explainers if explainer.text in swept)
+    return _listed(list(dict.fromkeys(facts.name for facts in manifest.explainers if facts.text in swept)))
+
+
+def swept_settings(results: Results) -> str:
+    """Return what the sweep compared: ``patch size``, or e.g. ``patch size and fill``."""
+    others = [key for key in variant_columns(results) if key != NAME]
+    one_size = len({(row.patch_size, row.stride) for row in results.patch_sweep}) == 1
+    return _listed(others if others and one_size else ["patch size", *others])
 
 
 def sweep_title(manifest: Manifest, results: Results) -> str:
     """Return the title of the patch-size table."""
-    return f"Patch size of {swept_name(manifest, results)}"
+    settings = swept_settings(results)
+    return f"{settings[0].upper()}{settings[1:]} of {swept_name(manifest, results)}"
+
+
+def variant_columns(results: Results) -> list[str]:
+    """Return the settings beside patch size and stride in which the rows of the sweep differ."""
+    return list(dict.fromkeys(key for row in results.patch_sweep for key in row.variant))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a list in words.
+
+    >>> _listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), names[-1]])
 
 
 def _sweep_metrics(manifest: Manifest, count: int) -> list[Column]:
@@ -50,11 +76,13 @@ class SweepTable:
         header: names of the columns.
         rows: cells; the chosen row's first cell begins with ``>``, that of rows tied with it with ``=``.
         best: (row, column) of the best score of each metric.
+        words: columns whose cells are words, which may be broken.
     """
 
     header: list[str]
     rows: list[list[str]]
     best: frozenset[tuple[int, int]]
+    words: range
 
 
 def sweep_table(manifest: Manifest, results: Results, count: int) -> SweepTable:
@@ -66,7 +94,8 @@ def sweep_table(manifest: Manifest, results: Results, count: int) -> SweepTable:
         count: largest number of metrics.
     """
     columns = _sweep_metrics(manifest, count)
-    cost = ["patch_size", "stride", "positions", "passes", "s/image"]
+    variant = variant_columns(results)
+    before = ["patch_size", "stride", *map(_heading, variant), "positions", "passes", "s/image"]
     rows, best = [], set()
     for row in results.patch_sweep:
         scores = [
@@ -76,6 +105,7 @@ def sweep_table(manifest: Manifest, results: Results, count: int) -> SweepTable:
             [
                 _chosen_mark(row, results) + str(row.patch_size),
                 str(row.stride),
+                *_variant_cells(row, variant),
                 str(row.positions),
                 str(row.forward_passes),
                 number(row.seconds_per_image, 2),
@@ -87,11 +117,20 @@ def sweep_table(manifest: Manifest, results: Results, count: int) -> SweepTable:
         means = [score.mean if (score := row.metrics.get(column.metric)) else None for row in results.patch_sweep]
         known = [sign * mean for mean in means if mean is not None]
         best |= {
-            (row_index, len(cost) + index)
+            (row_index, len(before) + index)
             for row_index, mean in enumerate(means)
             if mean is not None and sign * mean >= max(known) - 1e-12
         }
-    return SweepTable([*cost, *(column.title for column in columns)], rows, frozenset(best))
+    header = [*before, *(column.title for column in columns)]
+    return SweepTable(header, rows, frozenset(best), range(2, 2 + len(variant)))
+
+
+def _heading(setting: str) -> str:
+    return "explainer" if setting == NAME else setting
+
+
+def _variant_cells(row: SweepRow, columns: Sequence[str]) -> list[str]:
+    return [str(row.variant[key]) if key in row.variant else number(None) for key in columns]
 
 
 def _score(score: SweepScore | None, *, with_interval: bool) -> str:
@@ -116,7 +155,8 @@ def choice_lines(results: Results) -> list[str]:
     choice = results.best_patch_size
     if choice is None:
         reason = results.best_patch_size_reason
-        return [f"No patch size is recommended: {reason}."] if reason else []
+        noun = "setting" if variant_columns(results) else "patch size"
+        return [f"No {noun} is recommended: {reason}."] if reason else []
     lines = [f"> {choice.reason}"]
     if choice.tied_with:
         lines.append("= also within the margin." if choice.decided else "= not significantly different from it.")
@@ -129,9 +169,13 @@ def choice_lines(results: Results) -> list[str]:
 
 
 def equal_stride_lines(results: Results) -> list[str]:
-    """Return the choice among the sizes of each stride that several sizes have."""
+    """Return the choice at each stride that several sizes have, and what is compared if not only these sizes."""
+    others = [_heading(key) for key in variant_columns(results)]
+    strides = [row.stride for row in results.patch_sweep]
+    differ = f"settings that differ in {_listed(['patch_size', *others])}" if others else ""
     return [
-        f"At stride {choice.stride}: {choice.best_patch_size.reason}"
+        f"At stride {choice.stride}{f', among {strides.count(choice.stride)} {differ}' if differ else ''}: "
+        f"{choice.best_patch_size.reason}"
         for choice in results.at_equal_stride
         if choice.best_patch_size is not None
     ]
@@ -142,9 +186,16 @@ def object_size_rows(results: Results) -> tuple[list[str], list[list[str]], list
     bins = results.by_object_size
     if not bins:
         return [], [], []
-    header = ["patch_size", "stride", *(f"{of_size.object_size} ({of_size.n_images})" for of_size in bins)]
+    variant = variant_columns(results)
+    sizes = [f"{of_size.object_size} ({of_size.n_images})" for of_size in bins]
+    header = ["patch_size", "stride", *map(_heading, variant), *sizes]
     rows = [
-        [str(row.patch_size), str(row.stride), *(number(of_size.means.get(row.explainer)) for of_size in bins)]
+        [
+            str(row.patch_size),
+            str(row.stride),
+            *_variant_cells(row, variant),
+            *(number(of_size.means.get(row.explainer)) for of_size in bins),
+        ]
         for row in results.patch_sweep
     ]
     notes = [

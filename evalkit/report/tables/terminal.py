@@ -170,8 +170,8 @@ def _sweep(manifest: Manifest, results: Results, *, width: int) -> list[Renderab
         return []
     swept = _fitting_sweep(manifest, results, width)
     table = titled_table(sweep_title(manifest, results))
-    for title in swept.header:
-        table.add_column(heading(title), justify="right", no_wrap=True)
+    for index, title in enumerate(swept.header):
+        table.add_column(heading(title), justify="right", no_wrap=index not in swept.words, overflow="fold")
     for index, cells in enumerate(swept.rows):
         table.add_row(
             *[Text(cell, style="bold" if (index, column) in swept.best else "") for column, cell in enumerate(cells)]
