@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.choice.sweep import sweep
+from evalkit.analysis.ranking import ranking_of
 from evalkit.analysis.results import Cost, LeaderboardCell, Results, TestedFamily, Unscored
 from evalkit.analysis.scores import numbers_of, scores_of
 from evalkit.analysis.statistics.intervals import Resampling
@@ -92,7 +93,7 @@ def _of_metric(
     means, intervals, counts = scores.means(), scores.intervals(resampling), scores.counts()
     family = scores.family(seed, n_flips)
     sign = 1.0 if metric.spec.direction == "higher" else -1.0
-    ranks = _ranks(means * sign)
+    ranking = ranking_of(scores, sign)
     better = _better_than(family, sign, table.explainers)
     cells = [
         LeaderboardCell(
@@ -105,18 +106,15 @@ def _of_metric(
             ci_reason=intervals[column].reason,
             n_scored=int(counts[column]),
             n_unscored=len(table.image_ids) - int(counts[column]),
-            rank=ranks[column],
+            rank=ranking.ranks[column],
             better_than=better[text],
+            rank_reason=ranking.reasons[column],
+            rank_images=None if ranking.ranks[column] is None else ranking.n_images,
         )
         for column, text in enumerate(table.explainers)
     ]
     tested = TestedFamily(metric.text, len(family.pairs), family.n_images, family.smallest_p)
-    return _OfMetric(cells, tested, _not_beating(means * sign, explainers))
-
-
-def _ranks(goodness: Floats) -> list[int | None]:
-    """Rank from 1 = best; means closer than rounding share a rank; None where there is no mean."""
-    return [None if np.isnan(value) else 1 + int(np.count_nonzero(goodness > value + 1e-12)) for value in goodness]
+    return _OfMetric(cells, tested, _not_beating(ranking.goodness, explainers))
 
 
 def _better_than(family: Family, sign: float, explainers: Sequence[str]) -> dict[str, tuple[str, ...]]:

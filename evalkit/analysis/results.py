@@ -40,8 +40,11 @@ class LeaderboardCell(msgspec.Struct, frozen=True):
         ci_reason: why there is no interval, or why it is unreliable (fewer than 20 images); None if neither.
         n_scored: number of images scored.
         n_unscored: number of images not scored.
-        rank: rank by mean, 1 = best; equal means share a rank; None if nothing was scored.
+        rank: rank by the mean over the images that all ranked explainers scored, 1 = best; equal means share a rank;
+            None if nothing was scored, or too few of these images.
         better_than: explainers that are significantly worse (paired, family-wise 5 % within the metric).
+        rank_reason: why there is no rank although images were scored; None otherwise.
+        rank_images: number of images that the rank is by; None without a rank.
     """
 
     explainer: str
@@ -55,6 +58,8 @@ class LeaderboardCell(msgspec.Struct, frozen=True):
     n_unscored: int
     rank: int | None
     better_than: tuple[str, ...]
+    rank_reason: str | None = None
+    rank_images: int | None = None
 
 
 class SweepScore(msgspec.Struct, frozen=True):
@@ -208,4 +213,4 @@ class Results(msgspec.Struct, frozen=True):
     n_flips: int
     n_resamples: int
     not_beating_controls: dict[str, tuple[str, ...]]
-    """Metric text to the explainers whose mean is not better than every control's."""
+    """Metric text to the ranked explainers whose mean over the shared images is not better than every control's."""

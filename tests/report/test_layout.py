@@ -15,6 +15,7 @@ from evalkit.analysis.results import (
 )
 from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.facts import facts_of_metric
+from evalkit.report import render
 from evalkit.report.html.key_findings import answers
 from evalkit.report.tables.leaderboard import (
     Column,
@@ -22,7 +23,10 @@ from evalkit.report.tables.leaderboard import (
     Row,
     beaten,
     compressed,
+    is_best,
     leaderboards,
+    legend,
+    marks,
     row_letters,
     tied_for_best,
 )
@@ -137,6 +141,44 @@ def test_tied_bests_include_rows_that_neither_beats():
     nothing = [(None, None, []), (None, None, [])]
     assert tied_for_best(board(nothing)) == ""
     assert tied_for_best(board(nothing, [(0.1, 1, []), (0.1, 1, [])])).endswith("from it: deletion a,b.")
+
+
+def test_explainers_without_a_rank_are_marked_and_said(manifest, results):
+    metric = "insertion"
+    without = "scored 4 of the 24 images that at least half of the explainers scored"
+    cells = tuple(
+        msgspec.structs.replace(cell, rank=None, rank_reason=without, mean=5.0, ci_low=None, ci_high=None)
+        if (cell.explainer, cell.metric) == ("gradcam", metric)
+        else msgspec.structs.replace(cell, rank_images=23)
+        if cell.metric == metric
+        else cell
+        for cell in results.leaderboard
+    )
+    ranked = msgspec.structs.replace(results, leaderboard=cells)
+    said = legend(manifest, ranked)
+    shared = "Ranks, and what is best, are by the 23 images that all ranked explainers share: insertion;"
+    assert f"{shared} the means shown are over all scored images." in said
+    assert f"? no rank: gradcam {without} (insertion)." in said
+    boards = leaderboards(manifest, ranked)
+    row, column = next(
+        (row, index)
+        for board in boards
+        for index, column in enumerate(board.columns)
+        for row in board.rows
+        if (row.explainer, column.metric) == ("gradcam", metric)
+    )
+    assert marks(manifest, ranked, row.cells[column]) == "?"
+    assert not is_best(row.cells[column])
+    for form in ("table", "markdown", "latex"):
+        text = render(manifest, ranked, form, width=120, wide=False, color=False)
+        assert "5.000?" in text
+        assert "no rank: gradcam scored 4 of the 24" in " ".join(text.replace("%", "").split())
+    assert not any("no rank" in line or "Ranks" in line for line in legend(manifest, results))
+
+
+def test_unranked_rows_are_not_tied_with_the_best():
+    made = board([(0.9, 1, [3]), (0.8, None, []), (0.7, 3, []), (0.1, 4, [])])
+    assert tied_for_best(made) == "Best, and not significantly different from it: insertion a,c."
 
 
 def swept(size, stride, **means):

@@ -36,12 +36,15 @@ def answers(manifest: Manifest, results: Results, boards: Sequence[Leaderboard])
     best = [cell for cell in cells if is_best(cell)]
     if best:
         losers = {text for cell in best for text in cell.better_than}
-        tied = [cell.explainer for cell in cells if cell.mean is not None and cell.explainer not in losers]
-        rest = [text for text in tied if text not in {cell.explainer for cell in best}]
-        score = f"Best mean {metric}, {number(best[0].mean)}."
+        leaders = {cell.explainer for cell in best}
+        others = [cell for cell in cells if cell.mean is not None and cell.explainer not in leaders]
+        unbeaten = [cell for cell in others if cell.explainer not in losers]
+        rest = [cell.explainer for cell in unbeaten if cell.rank is not None]
+        n_ranked = best[0].rank_images
+        by = "" if n_ranked in (None, best[0].n_scored) else f" over the {n_ranked} images that all ranked share"
+        score = f"Best mean {metric}{by}, {number(best[0].mean)}{f' over its {best[0].n_scored}' if by else ''}."
         tied_with = f" Not significantly different on {best[0].n_scored} images: {', '.join(rest)}." if rest else ""
-        others = len(tied) - len(rest) < len([cell for cell in cells if cell.mean is not None])
-        beats = " Significantly better than every other." if others and not rest else ""
+        beats = " Significantly better than every other." if others and not unbeaten else ""
         names = " and ".join(cell.explainer for cell in best)
         explainers, _ = _by_kind(manifest)
         if not set(explainers) & {cell.explainer for cell in best}:

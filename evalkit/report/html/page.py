@@ -216,8 +216,10 @@ def _bar(cell: LeaderboardCell, span: tuple[float, float]) -> dict[str, float | 
 
 def _title(cell: LeaderboardCell) -> str:
     interval = "" if cell.ci_low is None else f"95 % interval {number(cell.ci_low)} to {number(cell.ci_high)}; "
-    return f"{interval}{cell.n_scored} images scored, {cell.n_unscored} not" + (
-        f"; {cell.ci_reason}" if cell.ci_reason else ""
+    return (
+        f"{interval}{cell.n_scored} images scored, {cell.n_unscored} not"
+        + (f"; {cell.ci_reason}" if cell.ci_reason else "")
+        + (f"; no rank: {cell.rank_reason}" if cell.rank_reason else "")
     )
 
 

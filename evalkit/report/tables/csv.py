@@ -22,6 +22,8 @@ _COLUMNS = (
     "n_unscored",
     "rank",
     "better_than",
+    "rank_reason",
+    "rank_images",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalkit.analysis.results import LeaderboardCell, Results
-from evalkit.report.tables.leaderboard import beaten, is_best, leaderboards, number
+from evalkit.report.tables.leaderboard import NOT_RANKED, beaten, is_best, leaderboards, number, ranking_lines
 from evalkit.report.tables.patch_size import sweep_table, sweep_title
 from evalkit.store.manifest import Manifest
 
@@ -39,7 +39,13 @@ def render_latex(manifest: Manifest, results: Results) -> str:
     """Return the leaderboards and the patch-size table; the document needs the booktabs package."""
     parts = [
         "\n".join(
-            f"% {line}" for line in ["needs booktabs", manifest.signature.run, *manifest.signature.metrics.values()]
+            f"% {line}"
+            for line in [
+                "needs booktabs",
+                manifest.signature.run,
+                *manifest.signature.metrics.values(),
+                *ranking_lines(results),
+            ]
         )
     ]
     for board in leaderboards(manifest, results):
@@ -67,4 +73,5 @@ def render_latex(manifest: Manifest, results: Results) -> str:
 
 def _cell(cell: LeaderboardCell, letters: str) -> str:
     shown = f"\\textbf{{{number(cell.mean)}}}" if is_best(cell) else number(cell.mean)
+    shown += NOT_RANKED if cell.rank_reason else ""
     return f"{shown}$^{{\\mathrm{{{letters}}}}}$" if letters else shown

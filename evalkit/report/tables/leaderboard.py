@@ -24,6 +24,7 @@ __all__ = [
     "legend",
     "marks",
     "number",
+    "ranking_lines",
     "row_letters",
     "tied_for_best",
     "unscored_lines",
@@ -33,7 +34,7 @@ WIDEST = 5
 _SHOWN_EXPLAINERS = 3
 _FAMILIES = ("faithfulness", "localization", "other")
 ARROWS = {"higher": "↑", "lower": "↓"}
-BEATS_CONTROLS, NOT_BEATING = "*", "!"
+BEATS_CONTROLS, NOT_BEATING, NOT_RANKED = "*", "!", "?"
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def tied_for_best(board: Leaderboard) -> str:
         if not best:
             continue
         losers = {text for cell in best for text in cell.better_than}
-        rows = [index for index, cell in enumerate(cells) if cell.mean is not None and cell.explainer not in losers]
+        rows = [index for index, cell in enumerate(cells) if cell.rank is not None and cell.explainer not in losers]
         by_metric.append(f"{column.metric} {compressed(rows, [row.letter for row in board.rows])}")
     return f"Best, and not significantly different from it: {'; '.join(by_metric)}." if by_metric else ""
 
@@ -195,6 +196,8 @@ def interval(cell: LeaderboardCell) -> str:
 def marks(manifest: Manifest, results: Results, cell: LeaderboardCell) -> str:
     """Return the mark of a cell; ``legend`` explains it."""
     controls = _controls(manifest)
+    if cell.rank_reason is not None:
+        return NOT_RANKED
     if cell.explainer in controls or not controls or cell.mean is None:
         return ""
     if controls <= set(cell.better_than):
@@ -215,6 +218,7 @@ def legend(manifest: Manifest, results: Results) -> list[str]:
             f"{BEATS_CONTROLS} significantly better than every control; "
             f"{NOT_BEATING} mean not better than every control's."
         )
+    lines += ranking_lines(results)
     tested = [family for family in results.families if family.n_images]
     if tested:
         pairs, images = max(family.n_pairs for family in tested), min(family.n_images for family in tested)
@@ -229,6 +233,28 @@ def legend(manifest: Manifest, results: Results) -> list[str]:
     unreliable = {cell.ci_reason for cell in results.leaderboard if cell.ci_reason and cell.ci_low is not None}
     lines += [f"Intervals: {reason}." for reason in sorted(unreliable)]
     return lines
+
+
+def ranking_lines(results: Results) -> list[str]:
+    """Return sentences on ranks by fewer images than were scored, and on explainers without a rank."""
+    shared: dict[int, list[str]] = {}
+    for cell in results.leaderboard:
+        if cell.rank_images is not None and cell.rank_images < cell.n_scored:
+            metrics = shared.setdefault(cell.rank_images, [])
+            metrics += [] if cell.metric in metrics else [cell.metric]
+    lines = [
+        f"Ranks, and what is best, are by the {count} images that all ranked explainers share: {', '.join(metrics)}; "
+        "the means shown are over all scored images."
+        for count, metrics in shared.items()
+    ]
+    without: dict[tuple[str, str], list[str]] = {}
+    for cell in results.leaderboard:
+        if cell.rank_reason is not None:
+            without.setdefault((cell.explainer, cell.rank_reason), []).append(cell.metric)
+    return lines + [
+        f"{NOT_RANKED} no rank: {explainer} {reason} ({', '.join(metrics)})."
+        for (explainer, reason), metrics in without.items()
+    ]
 
 
 def facts(manifest: Manifest, results: Results) -> list[str]:
