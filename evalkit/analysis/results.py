@@ -63,12 +63,17 @@ class LeaderboardCell(msgspec.Struct, frozen=True):
 
 
 class SweepScore(msgspec.Struct, frozen=True):
-    """One metric of one patch size."""
+    """One metric of one row of the sweep.
+
+    Attributes:
+        rank: rank among all explainers of the run, as in the leaderboard; None without a rank.
+    """
 
     mean: float | None
     ci_low: float | None
     ci_high: float | None
     n_scored: int
+    rank: int | None = None
 
 
 class SweepRow(msgspec.Struct, frozen=True):

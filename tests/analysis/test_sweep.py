@@ -65,7 +65,7 @@ def test_sweep_rows_are_sorted_and_have_cost_and_scores(swept, near):
     row = found[1]
     assert (row.explainer, row.positions, row.forward_passes, row.seconds_per_image) == (text, 196, 196, 0.5)
     assert row.metrics == {
-        "insertion": SweepScore(0.5, 0.4, 0.6, 20), "deletion": SweepScore(None, None, None, 0),
+        "insertion": SweepScore(0.5, 0.4, 0.6, 20, 1), "deletion": SweepScore(None, None, None, 0),
     }  # fmt: skip
     assert found[0].metrics == {}
 

@@ -158,7 +158,7 @@ def test_explainers_without_a_rank_are_marked_and_said(manifest, results):
     said = legend(manifest, ranked)
     shared = "Ranks, and what is best, are by the 23 images that all ranked explainers share: insertion;"
     assert f"{shared} the means shown are over all scored images." in said
-    assert f"? no rank: gradcam {without} (insertion)." in said
+    assert f"? no rank: gradcam: {without} (insertion)." in said
     boards = leaderboards(manifest, ranked)
     row, column = next(
         (row, index)
@@ -172,7 +172,7 @@ def test_explainers_without_a_rank_are_marked_and_said(manifest, results):
     for form in ("table", "markdown", "latex"):
         text = render(manifest, ranked, form, width=120, wide=False, color=False)
         assert "5.000?" in text
-        assert "no rank: gradcam scored 4 of the 24" in " ".join(text.replace("%", "").split())
+        assert "no rank: gradcam: scored 4 of the 24" in " ".join(text.replace("%", "").split())
     assert not any("no rank" in line or "Ranks" in line for line in legend(manifest, results))
 
 
@@ -182,8 +182,13 @@ def test_unranked_rows_are_not_tied_with_the_best():
 
 
 def swept(size, stride, **means):
-    scores = {text: SweepScore(mean, *((None, None) if mean is None else (mean - 0.1, mean + 0.1)), 40)
-              for text, mean in means.items()}  # fmt: skip
+    def score(text, mean):
+        if mean is None:
+            return SweepScore(None, None, None, 40)
+        rank = round(1000 * (mean if text == "deletion" else 1 - mean))  # as the leaderboard, any numbers will do
+        return SweepScore(mean, mean - 0.1, mean + 0.1, 40, rank)
+
+    scores = {text: score(text, mean) for text, mean in means.items()}
     return SweepRow(f"occlusion({size}, {stride})", size, stride, 9, 10, 0.25, scores)
 
 
@@ -218,6 +223,13 @@ def test_criterion_is_first_in_the_sweep_and_has_the_intervals(deciding):
 
 def test_sweep_marks_best_by_direction_including_ties(deciding):
     assert sweep_table(*deciding, 3).best == {(1, 5), (2, 5), (0, 6), (1, 7), (2, 7)}
+
+
+def test_best_of_the_sweep_is_by_rank_not_by_the_mean_of_other_images(deciding):
+    run, results = deciding
+    easy = msgspec.structs.replace(results.patch_sweep[0], metrics={"deletion": SweepScore(0.01, 0.0, 0.02, 5)})
+    results = msgspec.structs.replace(results, patch_sweep=(easy, *results.patch_sweep[1:]))
+    assert sweep_table(run, results, 1).best == {(1, 5), (2, 5)}
 
 
 def test_the_sweep_has_as_many_metrics_as_fit_each_once(deciding):

@@ -98,7 +98,7 @@ def sweep(
 def _rows(swept: Sequence[ExplainerFacts], cells: Sequence[LeaderboardCell]) -> tuple[SweepRow, ...]:
     scores: dict[str, dict[str, SweepScore]] = {}
     for cell in cells:
-        score = SweepScore(cell.mean, cell.ci_low, cell.ci_high, cell.n_scored)
+        score = SweepScore(cell.mean, cell.ci_low, cell.ci_high, cell.n_scored, cell.rank)
         scores.setdefault(cell.explainer, {})[cell.metric] = score
     variants = variants_of(swept)
     rows = []

@@ -247,13 +247,16 @@ def ranking_lines(results: Results) -> list[str]:
         "the means shown are over all scored images."
         for count, metrics in shared.items()
     ]
-    without: dict[tuple[str, str], list[str]] = {}
+    metrics_of: dict[tuple[str, str], list[str]] = {}
     for cell in results.leaderboard:
         if cell.rank_reason is not None:
-            without.setdefault((cell.explainer, cell.rank_reason), []).append(cell.metric)
+            metrics_of.setdefault((cell.explainer, cell.rank_reason), []).append(cell.metric)
+    explainers_of: dict[tuple[str, str], list[str]] = {}
+    for (explainer, reason), metrics in metrics_of.items():
+        explainers_of.setdefault((reason, ", ".join(metrics)), []).append(explainer)
     return lines + [
-        f"{NOT_RANKED} no rank: {explainer} {reason} ({', '.join(metrics)})."
-        for (explainer, reason), metrics in without.items()
+        f"{NOT_RANKED} no rank: {', '.join(explainers)}: {reason} ({which})."
+        for (reason, which), explainers in explainers_of.items()
     ]
 
 

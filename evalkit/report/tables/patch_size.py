@@ -85,17 +85,19 @@ class SweepTable:
     words: range
 
 
-def sweep_table(manifest: Manifest, results: Results, count: int) -> SweepTable:
+def sweep_table(manifest: Manifest, results: Results, count: int, *, brief: bool = False) -> SweepTable:
     """Return the patch-size table: the criterion first and with its interval, then other metrics.
 
     Args:
         manifest: the manifest of the run.
         results: the analysis of the run.
         count: largest number of metrics.
+        brief: whether to leave out positions and seconds, which the table of costs implies or has.
     """
     columns = _sweep_metrics(manifest, count)
     variant = variant_columns(results)
-    before = ["patch_size", "stride", *map(_heading, variant), "positions", "passes", "s/image"]
+    cost = ["passes"] if brief else ["positions", "passes", "s/image"]
+    before = ["patch_size", "stride", *map(_heading, variant), *cost]
     rows, best = [], set()
     for row in results.patch_sweep:
         scores = [
@@ -106,21 +108,16 @@ def sweep_table(manifest: Manifest, results: Results, count: int) -> SweepTable:
                 _chosen_mark(row, results) + str(row.patch_size),
                 str(row.stride),
                 *_variant_cells(row, variant),
-                str(row.positions),
+                *([] if brief else [str(row.positions)]),
                 str(row.forward_passes),
-                number(row.seconds_per_image, 2),
+                *([] if brief else [number(row.seconds_per_image, 2)]),
                 *scores,
             ]
         )
     for index, column in enumerate(columns):
-        sign = 1 if column.facts.direction == "higher" else -1
-        means = [score.mean if (score := row.metrics.get(column.metric)) else None for row in results.patch_sweep]
-        known = [sign * mean for mean in means if mean is not None]
-        best |= {
-            (row_index, len(before) + index)
-            for row_index, mean in enumerate(means)
-            if mean is not None and sign * mean >= max(known) - 1e-12
-        }
+        ranks = [score.rank if (score := row.metrics.get(column.metric)) else None for row in results.patch_sweep]
+        first = min((rank for rank in ranks if rank is not None), default=0)
+        best |= {(row_index, len(before) + index) for row_index, rank in enumerate(ranks) if rank == first}
     header = [*before, *(column.title for column in columns)]
     return SweepTable(header, rows, frozenset(best), range(2, 2 + len(variant)))
 

@@ -184,9 +184,9 @@ def _sweep(manifest: Manifest, results: Results, *, width: int) -> list[Renderab
 
 
 def _fitting_sweep(manifest: Manifest, results: Results, width: int) -> SweepTable:
-    """Return the sweep with as many metrics as fit."""
-    for count in range(6, 0, -1):
-        swept = sweep_table(manifest, results, count)
+    """Return the sweep with as many metrics as fit; without positions and seconds if not even one does."""
+    for count, brief in [*((count, False) for count in range(6, 0, -1)), (1, True)]:
+        swept = sweep_table(manifest, results, count, brief=brief)
         columns = zip(swept.header, *swept.rows, strict=True)
         needed = [
             max(len(line) for text in (heading(column[0]).plain, *column[1:]) for line in text.split("\n"))
