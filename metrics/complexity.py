@@ -17,15 +17,15 @@ __all__ = ["Sparseness", "gini_index"]
 
 
 def gini_index(saliency_map: NDArray[np.floating]) -> float:
-    """Return the Gini index of the map's positive part: 0 = spread evenly, near 1 = all in one pixel.
+    """Return the Gini index of the map's magnitudes: 0 = spread evenly, near 1 = all in one pixel.
 
-    With values v sorted ascending, n of them: 1 - 2 * sum(v_k / sum(v) * (n - k + 1/2) / n), k from 1.
+    With magnitudes v sorted ascending, n of them: 1 - 2 * sum(v_k / sum(v) * (n - k + 1/2) / n), k from 1.
 
     Args:
         saliency_map: float (H, W).
 
     Returns:
-        0..1 - 1/n; 0 for a constant map; NaN if the map is not finite or varies without being positive anywhere.
+        0..1 - 1/n; 0 for a constant map, also for zeros; NaN if the map is not finite.
 
     Reference: Hurley & Rickard, IEEE Trans. Information Theory 2009; Chalasani et al., ICML 2020.
     """
@@ -34,28 +34,24 @@ def gini_index(saliency_map: NDArray[np.floating]) -> float:
         return np.nan
     if is_constant(values):
         return 0.0
-    positive = np.sort(np.maximum(values, 0.0))
-    total = float(positive.sum())
-    if total <= 0:
-        return np.nan
-    count = positive.size
+    magnitudes = np.sort(np.abs(values))
+    count = magnitudes.size
     weights = (count - np.arange(1, count + 1) + 0.5) / count
-    return float(1.0 - 2.0 * (positive / total) @ weights)
+    return float(1.0 - 2.0 * (magnitudes / magnitudes.sum()) @ weights)
 
 
 @dataclass(frozen=True)
 class Sparseness(Metric):
-    """Sparseness: the Gini index of the map's positive part."""
+    """Sparseness: the Gini index of the map's magnitudes."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="sparseness",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(0.0, 1.0),
         family="other",
-        summary="Gini index of the map's positive part: how few pixels carry it",
+        summary="Gini index of the map's magnitudes: how few pixels carry it",
         reference="Hurley & Rickard, 2009; Chalasani et al., ICML 2020",
-        nan_reason="the map is positive nowhere",
         descriptive=True,
     )
 

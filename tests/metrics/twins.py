@@ -225,12 +225,12 @@ def relevance_rank_accuracy(saliency_map: Floats, region: Bools, ignore: Bools |
 
 
 def gini(saliency_map: Floats) -> float:
-    """Gini index of the positive part, from the mean absolute difference."""
+    """Gini index of the magnitudes, from the mean absolute difference."""
     if not is_finite(saliency_map):
         return math.nan
     if is_constant(saliency_map):
         return 0.0
-    values = [max(0.0, value) for value in saliency_map.ravel().tolist()]
+    values = [abs(value) for value in saliency_map.ravel().tolist()]
     n = len(values)
     mean = sum(values) / n
     if mean == 0:
