@@ -33,7 +33,7 @@ from evalkit.store.manifest import (
 )
 
 SIZES = (16, 24, 32, 40, 48, 56, 64)
-MORE = ("deletion(steps=14)", "insertion(steps=14)")
+SCORED = (*DEFAULT_METRICS, "average_drop", "increase_in_confidence", "deletion(steps=14)", "insertion(steps=14)")
 UNSCORED_SHARE = 0.05
 
 
@@ -78,7 +78,7 @@ def statistics(metric: Metric, rng: np.random.Generator, better: float) -> np.nd
 def fill(folder: Path, n_images: int, n_explainers: int) -> None:
     """Write a finished run of simulated scores."""
     rng = np.random.default_rng(0)
-    metrics: list[Metric] = [METRICS.build(text, steps=28) for text in (*DEFAULT_METRICS, *MORE)]
+    metrics: list[Metric] = [METRICS.build(text, steps=28) for text in SCORED]
     described = explainers(n_explainers)
     ids = [f"{index:05d}.jpg" for index in range(n_images)]
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,8 +160,7 @@ def main() -> None:
         folder = Path(temporary) / "run"
         fill(folder, given.images, given.explainers)
         size = (folder / "results.sqlite").stat().st_size / 1e6
-        n_metrics = len(METRICS.names()) + len(MORE)
-        print(f"{given.images} images x {given.explainers} explainers x {n_metrics} metrics, {size:.0f} MB")
+        print(f"{given.images} images x {given.explainers} explainers x {len(SCORED)} metrics, {size:.0f} MB")
         for name in ("first", "next", "next again"):
             print(f"{name}: {json.dumps({key: round(value, 2) for key, value in show(folder).items()})}")
 

@@ -51,8 +51,6 @@ DEFAULT_METRICS: tuple[str, ...] = (
     "deletion",
     "insertion",
     "symmetric_relevance_gain",
-    "average_drop",
-    "increase_in_confidence",
     "pointing_game",
     "energy_pointing_game",
     "relevance_mass_accuracy",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Case
-from evalkit.metrics.levels import Ties, cuts, level_ranks, raster_ranks, scaled
+from evalkit.metrics.levels import Ties, cuts, is_constant, level_ranks, raster_ranks, scaled
 from evalkit.metrics.requests import Blend, Canvas, Cost, Perturbation, Request
 from evalkit.metrics.spec import Answer, MetricSpec, PerturbationMetric
 
@@ -179,7 +179,14 @@ class SymmetricRelevanceGain(_Curve):
 
 @dataclass(frozen=True)
 class _Shown(PerturbationMetric):
-    """Base of the metrics that show the model the photo as the map leaves it."""
+    """Base of the metrics that show the model the photo as the map leaves it.
+
+    A constant map leaves the same photo whatever the image, mostly with a high score, so it is not scored.
+    """
+
+    def unscored_map_reason(self, saliency_map: Map) -> str | None:
+        """Return that the map is constant."""
+        return "the map is constant" if is_constant(saliency_map) else None
 
     def cost(self) -> Cost:
         """Return one image."""
@@ -207,7 +214,9 @@ class AverageDrop(_Shown):
     )
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
-        """Return max(0, Y - O) / Y, 0..1; NaN if Y is 0."""
+        """Return max(0, Y - O) / Y, 0..1; NaN if Y is 0 or the map is constant."""
+        if is_constant(saliency_map):
+            return np.nan
         clean = case.clean_score
         shown = float(answers[0][0])
         return max(0.0, clean - shown) / clean if clean > 0 and not np.isnan(shown) else np.nan
@@ -230,6 +239,8 @@ class IncreaseInConfidence(_Shown):
     )
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
-        """Return 1 if O > Y, else 0; NaN if either is."""
+        """Return 1 if O > Y, else 0; NaN if either is, or the map is constant."""
+        if is_constant(saliency_map):
+            return np.nan
         shown = float(answers[0][0])
         return np.nan if np.isnan(shown) or np.isnan(case.clean_score) else float(shown > case.clean_score)

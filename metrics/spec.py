@@ -87,6 +87,10 @@ class Metric(Component, ABC):
         """Return why this image cannot be scored, whatever the map; None if it can."""
         return None
 
+    def unscored_map_reason(self, saliency_map: Map) -> str | None:
+        """Return why this finite map cannot be scored, float (H, W), whatever the image; None if it can."""
+        return None
+
     def cost(self) -> Cost:
         """Return the most that is requested for one map, for the progress bar."""
         return Cost()

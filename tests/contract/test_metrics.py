@@ -120,6 +120,11 @@ def test_needs_a_region_or_says_why(name, small, classifiers, region):
 
 
 @METRIC
+def test_a_map_that_varies_can_be_scored(name, rng):
+    assert build(name).unscored_map_reason(rng.normal(size=(SIDE, SIDE)).astype(np.float32)) is None
+
+
+@METRIC
 def test_random_numbers_are_declared(name, small, classifiers, region, rng):
     metric = build(name)
     case = replace(case_of(metric, classifiers[4], small[1], region), seed=None)
@@ -153,10 +158,17 @@ def test_a_metric_is_pure_and_does_not_touch_its_map(name, score, rng):
 
 
 @pytest.mark.parametrize("name", [name for name in METRICS.names() if name not in OF_OTHER_MAPS])
-def test_a_constant_map_is_scored_alike_whatever_its_value(name, score):
-    found = {score(build(name), np.full((SIDE, SIDE), value, dtype=np.float32)) for value in (0.0, 1.0, -2.5, 1e-30)}
-    assert len(found) == 1
-    assert np.isfinite(found.pop())
+def test_a_constant_map_is_treated_alike_whatever_its_value(name, score):
+    metric = build(name)
+    maps = [np.full((SIDE, SIDE), value, dtype=np.float32) for value in (0.0, 1.0, -2.5, 1e-30)]
+    found = [score(metric, constant) for constant in maps]
+    if name in ("average_drop", "increase_in_confidence"):
+        assert np.isnan(found).all()
+        assert {metric.unscored_map_reason(constant) for constant in maps} == {"the map is constant"}
+    else:
+        assert np.isfinite(found).all()
+        assert len(set(found)) == 1
+        assert {metric.unscored_map_reason(constant) for constant in maps} == {None}
 
 
 @pytest.mark.parametrize("name", MAP_ONLY)

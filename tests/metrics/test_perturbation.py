@@ -94,8 +94,15 @@ def test_average_drop_and_increase(ask):
     left = 0.5 + 0.125 + 0.0625
     assert ask(AverageDrop(), linear, IMAGE, saliency_map, mean=MEAN) == pytest.approx(1 - left)
     assert ask(IncreaseInConfidence(), linear, IMAGE, saliency_map, mean=MEAN) == 0.0
-    # Half of the worth is left of a constant map.
-    assert ask(AverageDrop(), linear, IMAGE, np.zeros((2, 2)), mean=MEAN) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, -1.0])
+@pytest.mark.parametrize("metric", [AverageDrop(), IncreaseInConfidence()])
+def test_a_constant_map_shows_nothing_and_is_not_scored(metric, value, ask):
+    constant = np.full((2, 2), value)
+    assert metric.unscored_map_reason(constant) == "the map is constant"
+    assert np.isnan(ask(metric, linear, IMAGE, constant, mean=MEAN))
+    assert metric.unscored_map_reason(WEIGHTS) is None
 
 
 def test_a_rise_is_no_drop(ask):

@@ -126,7 +126,7 @@ def symmetric_relevance_gain(
 def blended_score(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float]) -> float:
     """O: the score of the image blended toward the mean color by the min-max scaled map."""
     height, width = saliency_map.shape
-    weights = np.full((height, width), 0.5) if is_constant(saliency_map) else min_max_scaled(saliency_map)
+    weights = min_max_scaled(saliency_map)
     blended = np.zeros((height, width, 3))
     for row in range(height):
         for column in range(width):
@@ -137,8 +137,8 @@ def blended_score(model: Model, image: Floats, saliency_map: Floats, mean_color:
 
 
 def average_drop(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float]) -> float:
-    """max(0, Y - O) / Y in 0..1; NaN where Y is 0."""
-    if not is_finite(saliency_map):
+    """max(0, Y - O) / Y in 0..1; NaN where Y is 0 and for a constant map."""
+    if not is_finite(saliency_map) or is_constant(saliency_map):
         return math.nan
     y = float(model(np.array(image, dtype=np.float64)))
     if y == 0:
@@ -148,8 +148,8 @@ def average_drop(model: Model, image: Floats, saliency_map: Floats, mean_color: 
 
 
 def increase_in_confidence(model: Model, image: Floats, saliency_map: Floats, mean_color: Sequence[float]) -> float:
-    """1 where O > Y, else 0."""
-    if not is_finite(saliency_map):
+    """1 where O > Y, else 0; NaN for a constant map."""
+    if not is_finite(saliency_map) or is_constant(saliency_map):
         return math.nan
     y = float(model(np.array(image, dtype=np.float64)))
     o = blended_score(model, image, saliency_map, mean_color)

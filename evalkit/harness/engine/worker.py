@@ -134,6 +134,7 @@ class _Requested:
     saliency_map: NDArray[np.float32] | None
     problem: str | None
     requests: Mapping[str, Sequence[Request]]
+    unscored: Mapping[str, str]
     broken: Mapping[str, str]
 
     def __iter__(self) -> Iterator[tuple[Explainer, Request]]:
@@ -225,6 +226,7 @@ class _Photo:
     ) -> _Requested:
         saliency_map, problem = (stored, None) if stored is not None else self._explain(explainer)
         requests: dict[str, Sequence[Request]] = {}
+        unscored: dict[str, str] = {}
         broken: dict[str, str] = {}
         for metric in metrics:
             case = cases[metric.text]
@@ -233,14 +235,17 @@ class _Photo:
             if saliency_map is None or problem:
                 continue
             try:
-                if metric.unscored_reason(case) is None:
+                reason = metric.unscored_reason(case) or metric.unscored_map_reason(saliency_map)
+                if reason is None:
                     requests[metric.text] = tuple(metric.requests(saliency_map, case))
+                else:
+                    unscored[metric.text] = reason
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
                 broken[metric.text] = why_failed(metric.name, error)
         self.advance(explainer.text, explainer.forward_passes(self.classifier.input_size))
-        return _Requested(explainer, metrics, saliency_map, problem, requests, broken)
+        return _Requested(explainer, metrics, saliency_map, problem, requests, unscored, broken)
 
     def _explain(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, str | None]:
         start = perf_counter()
@@ -263,7 +268,7 @@ class _Photo:
     def _cell(self, requested: _Requested, metric: Metric, case: Case, answers: Sequence[Any]) -> Cell:
         cell = Cell(requested.explainer.text, metric.text)
         broken = requested.problem or requested.broken.get(metric.text)
-        reason = broken or metric.unscored_reason(case)
+        reason = broken or requested.unscored.get(metric.text)
         if reason is not None or requested.saliency_map is None:
             return replace(cell, reason=reason, failed=bool(broken) or reason == case.not_finite)
         refusal = next((answer for answer in answers if isinstance(answer, Refusal)), None)

@@ -27,6 +27,8 @@ from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.models.classifier import Classifier
 from evalkit.store.run_folder import RunFolder
 
+FADING = ("average_drop", "increase_in_confidence")  # outside the default set
+
 
 @dataclass(frozen=True)
 class Fake(Explainer):
@@ -102,14 +104,23 @@ def test_a_map_that_cannot_be_used_costs_its_own_cells(make_plan, answer, reason
 def test_a_varying_map_that_is_positive_nowhere_has_no_mass(make_plan, rng):
     plan = make_plan([fake(-1 - rng.random((32, 32)))])
     reasons = {key[1]: cell.reason for key, cell in cells_of(plan).items() if cell.reason}
-    assert reasons == dict.fromkeys(
-        ["energy_pointing_game", "relevance_mass_accuracy", "sparseness"], "the map is positive nowhere"
-    )
+    assert reasons == dict.fromkeys(["energy_pointing_game", "relevance_mass_accuracy"], "the map is positive nowhere")
+
+
+def test_a_constant_map_shows_nothing_and_says_so(make_plan):
+    metrics = (*FADING, "deletion")
+    cells = cells_of(make_plan([fake(np.zeros((32, 32))), *expand("center", [], 0)], metrics))
+    dead = {key[1]: cell for key, cell in cells.items() if key[0] != "center"}
+    assert {name: cell.reason for name, cell in dead.items()} == {
+        "average_drop": "the map is constant", "increase_in_confidence": "the map is constant", "deletion": None,
+    }  # fmt: skip
+    assert not any(cell.failed for cell in dead.values())
+    assert {cell.reason for key, cell in cells.items() if key[0] == "center"} == {None}
 
 
 def test_misclassified_photos_are_not_asked_about_but_localized(make_plan, tiny, photos):
     wrong = (tiny.probabilities(photos).argmax(axis=1) + 1) % 3
-    cells = cells_of(make_plan(expand("center", [], 0), labels=wrong))
+    cells = cells_of(make_plan(expand("center", [], 0), (*DEFAULT_METRICS, *FADING), labels=wrong))
     not_scored = {key[1] for key, cell in cells.items() if cell.reason == "misclassified"}
     assert not_scored == {
         "deletion", "insertion", "symmetric_relevance_gain", "average_drop", "increase_in_confidence",
@@ -133,7 +144,7 @@ def test_without_region_or_with_boxes_only_the_reason_is_said(make_plan, tiny, p
     assert reasons == dict.fromkeys(["relevance_mass_accuracy", "pxap"], "only boxes, no exact mask")
 
 
-def test_uniform_scores_chance_exactly(make_plan):
+def test_uniform_scores_exactly_the_region_share(make_plan):
     share = 12 * 14 / 32**2
     cells = cells_of(make_plan(expand("uniform", [], 0)))
     for metric in ("energy_pointing_game", "relevance_mass_accuracy", "relevance_rank_accuracy"):
