@@ -33,10 +33,14 @@ class Control(Explainer):
 
 @dataclass(frozen=True)
 class Uniform(Control):
-    """A constant map: because of the rule of ties, its scores are the metrics' chance levels."""
+    """A constant map: by the rule of ties, its scores are those of no order at all.
+
+    They are the chance level of the gain, the pointing games, mass and rank accuracy; of deletion and insertion they
+    are the mean of the two ends, which noise does not score.
+    """
 
     name: ClassVar[str] = "uniform"
-    summary: ClassVar[str] = "control: a constant map; its scores are the metrics' chance levels"
+    summary: ClassVar[str] = "control: a constant map; chance for the gain, pointing games, mass and rank accuracy"
     reference: ClassVar[str] = "the tie rule in docs/metrics.md"
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
