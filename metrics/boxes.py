@@ -182,7 +182,7 @@ class MaxBoxAccV1(SetMetric, RegionMetric):
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="max_box_acc_v1",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(0.0, 1.0),
         family="localization",
@@ -205,7 +205,7 @@ class MaxBoxAccV2(SetMetric, RegionMetric):
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="max_box_acc_v2",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(0.0, 1.0),
         family="localization",
@@ -246,7 +246,7 @@ class PxAP(SetMetric, RegionMetric):
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="pxap",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(0.0, 1.0),
         family="localization",

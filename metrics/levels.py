@@ -1,6 +1,9 @@
 """Tied pixels: which pixels of a map are equal, and where a ranking may be cut.
 
 Any order among equal pixels would be arbitrary, so pixels of equal value form one level and are treated alike.
+A level ends at the first value that is further from the level's highest value than the tolerance. The tolerance is
+relative to that value, not to the map's maximum: in maps with heavy tails most values are below a millionth of the
+maximum, and each is still known to seven digits.
 """
 
 from __future__ import annotations
@@ -11,12 +14,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TOLERANCE", "Ties", "cuts", "is_constant", "level_ranks", "raster_ranks", "scaled", "top_level"]
+__all__ = ["FLOOR", "TOLERANCE", "Ties", "cuts", "is_constant", "level_ranks", "raster_ranks", "scaled", "top_level"]
 
 Ties = Literal["levels", "raster"]
 
 TOLERANCE = 1e-6
-"""Largest difference of sorted neighbors in one level, as a share of the map's largest magnitude."""
+"""Largest difference to the level's highest value, as a share of that value: the rounding of float32 sums."""
+
+FLOOR = 1e-14
+"""Magnitudes below this share of the map's largest one count as 0: float64 terms that cancel leave such residues."""
 
 Map = NDArray[np.floating]
 
@@ -47,8 +53,7 @@ def _level_ranks(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.int64]
     saliency_map = np.frombuffer(data, dtype=np.float64).reshape(shape)
     values, order = _descending(saliency_map)
     ordered = values[order]
-    largest = float(np.abs(values).max(initial=0.0))
-    begins = np.concatenate([[True], ordered[:-1] - ordered[1:] > TOLERANCE * largest])
+    begins = _level_begins(ordered)
     starts = np.flatnonzero(begins)
     rank = np.empty(values.size, dtype=np.int64)
     rank[order] = starts[np.cumsum(begins) - 1]
@@ -57,6 +62,28 @@ def _level_ranks(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.int64]
     for array in (rank, boundaries):
         array.setflags(write=False)
     return rank, boundaries
+
+
+def _level_begins(descending: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where a level begins, bool (N,), for N values in descending order."""
+    magnitudes = np.abs(descending)
+    values = np.where(magnitudes < FLOOR * magnitudes.max(initial=0.0), 0.0, descending)
+    # The lower ends descend like the values, so a value below its neighbor's lower end begins a level in any case.
+    lower_ends = values - TOLERANCE * np.abs(values)
+    begins = np.concatenate([[True], values[1:] < lower_ends[:-1]])
+    starts = np.flatnonzero(begins)
+    sizes = np.diff(starts, append=values.size)
+    # Only a run of close values that spans more than the tolerance has further levels: they follow from its first.
+    is_wide = values[starts + sizes - 1] < lower_ends[starts]
+    if is_wide.any():
+        inside = np.flatnonzero(np.repeat(is_wide, sizes))
+        next_start = np.searchsorted(-values[inside], -lower_ends[inside], side="right").tolist()
+        found, position = [], 0
+        while position < inside.size:
+            found.append(position)
+            position = next_start[position]
+        begins[inside[found]] = True
+    return begins
 
 
 def raster_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -97,10 +124,7 @@ def top_level(saliency_map: Map) -> NDArray[np.bool_]:
 
 
 def scaled(saliency_map: Map) -> NDArray[np.float64]:
-    """Return the map scaled to 0..1 by its minimum and maximum; 0.5 everywhere if it is constant.
-
-    0.5 is the mean of scaled pixel noise, so a constant map scores as chance.
-    """
+    """Return the map scaled to 0..1 by its minimum and maximum; 0.5 everywhere if it is constant."""
     values = np.asarray(saliency_map, dtype=np.float64)
     if is_constant(values):
         return np.full(values.shape, 0.5)

@@ -119,7 +119,7 @@ class PointingGame(RegionMetric):
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="pointing_game",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(0.0, 1.0),
         family="localization",
@@ -151,7 +151,7 @@ class EnergyPointingGame(RegionMetric):
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="energy_pointing_game",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(0.0, 1.0),
         family="localization",
@@ -174,7 +174,7 @@ class RelevanceMassAccuracy(RegionMetric):
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="relevance_mass_accuracy",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(0.0, 1.0),
         family="localization",
@@ -195,7 +195,7 @@ class RelevanceRankAccuracy(RegionMetric):
 
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="relevance_rank_accuracy",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(0.0, 1.0),
         family="localization",

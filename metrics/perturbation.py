@@ -113,7 +113,7 @@ class Deletion(_OneCurve):
     always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="deletion",
-        version=1,
+        version=2,
         direction="lower",
         bounds=(0.0, 1.0),
         family="faithfulness",
@@ -132,7 +132,7 @@ class Insertion(_OneCurve):
     always_signed: ClassVar[Mapping[str, str]] = _FROM_BLUR
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="insertion",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(0.0, 1.0),
         family="faithfulness",
@@ -151,7 +151,7 @@ class SymmetricRelevanceGain(_Curve):
     always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="symmetric_relevance_gain",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(-1.0, 1.0),
         family="faithfulness",
@@ -204,7 +204,7 @@ class AverageDrop(_Shown):
     always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="average_drop",
-        version=1,
+        version=2,
         direction="lower",
         bounds=(0.0, 1.0),
         family="faithfulness",
@@ -229,7 +229,7 @@ class IncreaseInConfidence(_Shown):
     always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="increase_in_confidence",
-        version=1,
+        version=2,
         direction="higher",
         bounds=(0.0, 1.0),
         family="faithfulness",

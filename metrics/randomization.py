@@ -78,7 +78,7 @@ class RandomLogit(Metric):
     draws: ClassVar[bool] = True
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="random_logit",
-        version=1,
+        version=2,
         direction="lower",
         bounds=(-1.0, 1.0),
         family="other",
@@ -133,7 +133,7 @@ class Mprt(Metric):
     draws: ClassVar[bool] = True
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="mprt",
-        version=1,
+        version=2,
         direction="lower",
         bounds=(-1.0, 1.0),
         family="other",

@@ -1,6 +1,6 @@
 """One canonical line for every setting that can move a number, and its digest.
 
-A signature reads ``deletion|v:1|substrate:mean|steps:28|ties:levels``: a name, then ``key:value`` pairs in a fixed
+A signature reads ``deletion|v:2|substrate:mean|steps:28|ties:levels``: a name, then ``key:value`` pairs in a fixed
 order. Equal signatures mean that numbers may be compared; the sha256 of the line keys what is already computed.
 After sacreBLEU's signatures (Post, 2018).
 """

@@ -52,7 +52,7 @@ def test_signature_names_source_and_every_parameter():
 
 
 def test_signature_of_a_built_in_has_no_source():
-    assert METRICS.build("deletion").signature == "deletion|v:1|substrate:mean|steps:28|ties:levels"
+    assert METRICS.build("deletion").signature == "deletion|v:2|substrate:mean|steps:28|ties:levels"
     assert METRICS.build("deletion").can_be_cached
 
 

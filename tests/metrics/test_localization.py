@@ -112,8 +112,8 @@ def test_no_maximum_is_looked_for_among_ignored_pixels():
     saliency_map = peak((40, 40), (2, 2)) + 5 * peak((40, 40), (39, 39))
     assert pointing_game(saliency_map, region) == 0.0
     assert pointing_game(saliency_map, region, ignore=region_of((40, 40), 39, 39)) == 1.0
-    # Ties are told by the largest magnitude that counts: 1 and 1 + 1e-5 are equal beside 100, not without it.
-    saliency_map = np.array([[1.0, 1.0 + 1e-5, 0.0, 100.0]])
+    # The largest magnitude that counts says what is 0: 1e-9 is it beside 1e6, not without it.
+    saliency_map = np.array([[0.0, 1e-9, -1.0, 1e6]])
     here, far = region_of((1, 4), 0, 1), region_of((1, 4), 0, 3)
     assert pointing_game(saliency_map, here, tolerance_px=0.5, ignore=far) == 1.0
 

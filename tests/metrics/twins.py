@@ -6,7 +6,6 @@ Ignored pixels came later, from docs/metrics.md.
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -34,14 +33,20 @@ def is_finite(saliency_map: Floats, ignore: Bools | None = None) -> bool:
 
 
 def levels(saliency_map: Floats, ignore: Bools | None = None) -> list[list[tuple[int, int]]]:
-    """Groups of equal pixels, highest first; neighbors within 1e-6 of the largest magnitude are equal."""
+    """Groups of equal pixels, highest first: at most 1e-6 of a group's first value below that value.
+
+    What is less than 1e-14 of the largest magnitude is 0.
+    """
     pixels = counted_pixels(saliency_map, ignore)
     value = {pixel: float(saliency_map[pixel]) for pixel in pixels}
     largest_magnitude = max(abs(number) for number in value.values())
-    in_order = sorted(pixels, key=lambda pixel: value[pixel], reverse=True)
-    groups = [[in_order[0]]]
-    for before, pixel in pairwise(in_order):
-        if value[before] - value[pixel] <= 1e-6 * largest_magnitude:
+    for pixel in pixels:
+        if abs(value[pixel]) < 1e-14 * largest_magnitude:
+            value[pixel] = 0.0
+    groups: list[list[tuple[int, int]]] = []
+    for pixel in sorted(pixels, key=lambda pixel: value[pixel], reverse=True):
+        first = value[groups[-1][0]] if groups else math.inf
+        if groups and value[pixel] >= first - 1e-6 * abs(first):
             groups[-1].append(pixel)
         else:
             groups.append([pixel])
@@ -233,8 +238,6 @@ def gini(saliency_map: Floats) -> float:
     values = [abs(value) for value in saliency_map.ravel().tolist()]
     n = len(values)
     mean = sum(values) / n
-    if mean == 0:
-        return math.nan
     differences = 0.0
     for v_i in values:
         for v_j in values:

@@ -130,8 +130,8 @@ def test_gradcam_and_occlusion_beat_every_control(localized, gains):
         assert energy > max(localized[control, "energy_pointing_game"] for control in CONTROLS), explainer
 
 
-def test_uniform_scores_chance_exactly(table, mini, images):
-    """Each metric's chance level, worked out here from scene and model alone."""
+def test_uniform_scores_as_a_constant_map_should(table, mini, images):
+    """Each metric's value for a constant map, worked out here from scene and model alone."""
     _, scored = table(expand(["uniform"], (), 0), DEFAULT_METRICS)
     found = {name: scored.values[:, 0, column] for column, name in enumerate(DEFAULT_METRICS)}
     overlaps, n_object = [], 0
