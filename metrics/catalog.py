@@ -79,13 +79,7 @@ def build_metrics(given: object, **defaults: Literals) -> list[Metric]:
     items = METRICS.expand_sets(METRICS.all_of("default" if given is None else given), DEFAULT_METRICS)
     if not items:
         raise ConfigError(f"--metrics is empty; name at least one of: default, all, {', '.join(METRICS.names())}")
-    metrics = [METRICS.accept(item, **defaults) for item in items]
-    seen: set[str] = set()
-    for metric in metrics:
-        if metric.text in seen:
-            raise ConfigError(f"--metrics: {metric.text} is listed twice; drop one")
-        seen.add(metric.text)
-    return metrics
+    return METRICS.distinct([METRICS.accept(item, **defaults) for item in items])
 
 
 def find_criterion(given: str, metrics: Sequence[Metric]) -> Metric:

@@ -151,6 +151,19 @@ class Registry(Generic[C]):
                 expanded += [name for name in members if name not in written and name not in expanded]
         return expanded
 
+    def distinct(self, components: list[C]) -> list[C]:
+        """Return the components of a run as they are, if no two are equal.
+
+        Raises:
+            ConfigError: one is listed twice.
+        """
+        seen: set[str] = set()
+        for component in components:
+            if component.text in seen:
+                raise ConfigError(f"--{self.kind}s: {component.text} is listed twice; remove one")
+            seen.add(component.text)
+        return components
+
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {} if self._group is None else {point.name: point for point in entry_points(group=self._group)}
 

@@ -89,12 +89,7 @@ def expand(
             explainers += dict.fromkeys(built)  # half of 32 is 16: two variants may be equal
         else:
             explainers.append(EXPLAINERS.accept(item, seed=seed))
-    seen: set[str] = set()
-    for explainer in explainers:
-        if explainer.text in seen:
-            raise ConfigError(f"--explainers: {explainer.text} is listed twice; remove one")
-        seen.add(explainer.text)
-    return explainers
+    return EXPLAINERS.distinct(explainers)
 
 
 def names_in(given: object) -> set[str]:

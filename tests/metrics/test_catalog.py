@@ -75,6 +75,11 @@ def test_default_set_is_written_down():
     assert len(build_metrics("pxap, default")) == len(DEFAULT_METRICS)
 
 
+def test_a_metric_listed_twice_is_refused():
+    with pytest.raises(ConfigError, match="--metrics: deletion is listed twice; remove one"):
+        build_metrics("deletion, pxap, deletion")
+
+
 def test_metric_objects_are_taken_as_they_are():
     metric = METRICS.build("deletion(steps=3)")
     assert build_metrics([metric, "pxap"])[0] is metric
