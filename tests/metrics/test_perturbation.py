@@ -51,6 +51,19 @@ def test_gain_is_insertion_minus_deletion_with_one_substrate(ask):
     assert ask(SymmetricRelevanceGain(steps=4), linear, IMAGE, -order, mean=MEAN) == pytest.approx(-gain)
 
 
+@pytest.mark.parametrize("spread", [0.0, 2e-7])
+def test_a_reversed_map_of_tied_pixels_reverses_the_gain(spread, ask, rng):
+    levels = rng.integers(-3, 4, (6, 6)) * (1 + rng.uniform(-spread, spread, (6, 6)))
+    weights, image = rng.random((6, 6)), np.ones((6, 6, 3))
+
+    def model(shown):
+        return float((weights * shown.mean(axis=-1)).sum() / 36) ** 2
+
+    gain = ask(SymmetricRelevanceGain(steps=36), model, image, levels, mean=MEAN)
+    assert gain != 0
+    assert ask(SymmetricRelevanceGain(steps=36), model, image, -levels, mean=MEAN) == pytest.approx(-gain, abs=1e-12)
+
+
 def test_a_constant_map_jumps_from_one_end_to_the_other(ask):
     for value in (0.0, 3.0, -1.0):
         constant = np.full((2, 2), value)

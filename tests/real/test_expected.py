@@ -14,7 +14,7 @@ import pytest
 from evalkit.datasets.open import open_image_set
 from evalkit.explainers.catalog import EXPLAINERS
 from evalkit.metrics.case import Case, Region
-from evalkit.metrics.levels import raster_ranks
+from evalkit.metrics.levels import cuts, level_ranks, raster_ranks
 from evalkit.metrics.localization import EnergyPointingGame, PointingGame, RelevanceRankAccuracy
 from evalkit.metrics.perturbation import Deletion, Insertion
 from evalkit.models.inference.perturbation import PhotoScores
@@ -141,6 +141,22 @@ def test_mean_scores_of_own_maps(text, expected, own_map, vgg16, photos):
     for metric in wanted[0]:
         difference = np.mean([one[metric] for one in found]) - np.mean([one[metric] for one in wanted])
         assert abs(difference) < tolerance, metric
+
+
+def test_squared_gradients_keep_their_levels_and_cuts(vgg16, photos, expected):
+    """Half of their values are below a hundredth of the maximum, and no two pixels are meant to be equal."""
+    import tensorflow as tf
+
+    number = DEFAULT_PHOTOS[0]
+    pixels = tf.constant(vgg16.preprocessed(photos[number].pixels[None]))
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        score = tf.math.log(vgg16.model(pixels)[0, expected["photos"][number]["class_index"]])
+    squared = np.square(tape.gradient(score, pixels).numpy()[0]).sum(axis=-1)
+    assert np.median(squared) < 0.01 * squared.max()
+    boundaries = level_ranks(squared)[1]
+    assert len(boundaries) - 1 > 0.98 * len(np.unique(squared))
+    assert len(cuts(boundaries, 28)) == 29
 
 
 def test_gradcam_of_pooled_vgg16_by_its_class_weights(vgg16, photos, expected):
