@@ -2,8 +2,8 @@
 
 Any order among equal pixels would be arbitrary, so pixels of equal value form one level and are treated alike.
 A level ends at the first value that is further from the level's highest value than the tolerance. The tolerance is
-relative to that value, not to the map's maximum: in maps with heavy tails most values are below a millionth of the
-maximum, and each is still known to seven digits.
+relative to that value, not to the map's maximum: in maps with heavy tails many values differ by less than a millionth
+of the maximum, and each is still known to seven digits. The evidence is in docs/metrics.md, "Levels".
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def test_mean_scores_of_own_maps(text, expected, own_map, vgg16, photos):
 
 
 def test_squared_gradients_keep_their_levels_and_cuts(vgg16, photos, expected):
-    """Half of their values are below a hundredth of the maximum, and no two pixels are meant to be equal."""
+    """Half of the values are below a hundredth of the maximum, and no two pixels are meant to be equal."""
     import tensorflow as tf
 
     number = DEFAULT_PHOTOS[0]
