@@ -39,6 +39,7 @@ from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.models.classifier import Classifier
 from evalkit.models.inference.perturbation import PhotoScores
 from evalkit.models.keras.precision import has_bfloat16_units
+from evalkit.models.probabilities import softmax
 from evalkit.store.run_folder import RunFolder
 
 SIDE = 224
@@ -90,14 +91,15 @@ def against_bare_model(classifier: Classifier, repeats: int) -> Ratio:
     photo, rng = make_scene(0, 0).pixels, np.random.default_rng(0)
     metrics = [METRICS.build(name) for name in ("deletion", "insertion", "symmetric_relevance_gain")]
     maps = [rng.random((SIDE, SIDE)).astype(np.float32) for _ in range(8)]
-    scores = classifier.probabilities(photo[None])[0]
+    logits = classifier.logits(photo[None])
+    scores = softmax(logits)[0]
     case = Case("scene", photo, (0,), scores, float(scores[0]))
 
     def score() -> None:
         requests = [
             request for saliency_map in maps for metric in metrics for request in metric.requests(saliency_map, case)
         ]
-        PhotoScores(classifier, photo, 0, case.clean_score).scores(requests)
+        PhotoScores(classifier, photo, 0, logits[0]).scores(requests)
 
     before = classifier.passes
     score()

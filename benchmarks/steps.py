@@ -49,8 +49,8 @@ def main() -> None:
     by_curve: dict[str, dict[int, list[float]]] = {name: defaultdict(list) for name in CURVES}
     for entry in plan.images.entries:
         image = fit(plan.images.read(entry), plan.classifier.input_size, plan.geometry)
-        clean = plan.classifier.probabilities(image.pixels[None])[0]
-        engine = PhotoScores(plan.classifier, image.pixels, int(clean.argmax()), float(clean.max()))
+        clean = plan.classifier.logits(image.pixels[None])[0]
+        engine = PhotoScores(plan.classifier, image.pixels, int(clean.argmax()), clean)
         for explainer in plan.explainers:
             (values,) = explainer.explain(plan.classifier, image.pixels[None], [int(clean.argmax())])
             saliency_map = values.astype(np.float32)

@@ -7,7 +7,7 @@ TMLR 2024 (symmetric relevance gain); Chattopadhay et al., Grad-CAM++, WACV 2018
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Case
 from evalkit.metrics.levels import Ties, cuts, is_constant, level_ranks, raster_ranks, scaled
-from evalkit.metrics.requests import Blend, Canvas, Cost, Perturbation, Request
+from evalkit.metrics.requests import Blend, Canvas, Cost, Perturbation, Request, ScoreKind
 from evalkit.metrics.spec import Answer, MetricSpec, PerturbationMetric
 
 __all__ = [
@@ -35,6 +35,7 @@ Map = NDArray[np.floating]
 
 _TO_MEAN: Mapping[str, str] = MappingProxyType({"substrate": "mean"})
 _FROM_BLUR: Mapping[str, str] = MappingProxyType({"substrate": "blur"})
+_EVERY_OUTPUT = "the class is every output of the model, so its log-odds are infinite"
 
 
 def area_under_curve(fractions: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
@@ -46,7 +47,9 @@ def area_under_curve(fractions: NDArray[np.float64], scores: NDArray[np.float64]
     return float(np.trapezoid(scores, fractions))
 
 
-def perturbation(saliency_map: Map, start: Canvas, end: Canvas, steps: int, ties: Ties) -> Perturbation:
+def perturbation(
+    saliency_map: Map, start: Canvas, end: Canvas, steps: int, ties: Ties, score: ScoreKind = "softmax"
+) -> Perturbation:
     """Plan to turn ``start`` into ``end``, the most relevant pixels first.
 
     Args:
@@ -55,9 +58,10 @@ def perturbation(saliency_map: Map, start: Canvas, end: Canvas, steps: int, ties
         end: shown at last.
         steps: the curve is cut nearest to each k/steps of the pixels, both ends included.
         ties: ``levels`` cuts between levels only; ``raster`` breaks ties in raster order.
+        score: the score of the model along the curve.
     """
     rank, boundaries = (level_ranks if ties == "levels" else raster_ranks)(saliency_map)
-    return Perturbation(start, end, rank, cuts(boundaries, steps))
+    return Perturbation(start, end, rank, cuts(boundaries, steps), score)
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,38 @@ class _Curve(PerturbationMetric):
     Attributes:
         steps: cuts of the curve, 1 to 10,000.
         ties: ``levels``: equal pixels turn together; ``raster``: in raster order, as torch-cam does.
+        score_kind: the parameter ``score``: ``softmax``, or ``log_odds``, which a saturated softmax does not flatten.
     """
 
     steps: int = 28
     ties: Ties = "levels"
+    score_kind: ScoreKind = field(default="softmax", metadata={"name": "score", "signed_default": False})
 
     def __post_init__(self) -> None:
-        """Check the range."""
+        """Check the range; declare what log-odds change."""
         if not 1 <= self.steps <= 10_000:
             raise ConfigError(f"{self.name}: steps={self.steps} is not allowed; 1 to 10000")
+        if self.score_kind == "log_odds":
+            unbounded = replace(
+                self.spec,
+                bounds=(-np.inf, np.inf),
+                summary=f"{self.spec.summary}, in log-odds",
+                nan_reason="the log-odds of the class are not finite on a perturbed image",
+            )
+            object.__setattr__(self, "spec", unbounded)
+
+    def unscored_reason(self, case: Case) -> str | None:
+        """Return why the model's scores cannot be used."""
+        is_certain = self.score_kind == "log_odds" and len(set(case.target)) == case.clean_scores.size
+        return super().unscored_reason(case) or (_EVERY_OUTPUT if is_certain else None)
+
+    def planned(self, saliency_map: Map, start: Canvas, end: Canvas) -> Perturbation:
+        """Return the request of one curve."""
+        return perturbation(saliency_map, start, end, self.steps, self.ties, self.score_kind)
+
+    def area(self, curve: Answer) -> float:
+        """Return the area under one curve; NaN if the model's scores along it are not finite."""
+        return area_under_curve(*curve) if np.isfinite(curve).all() else np.nan
 
 
 @dataclass(frozen=True)
@@ -94,15 +121,15 @@ class _OneCurve(_Curve):
 
     def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
         """Return the curve from one end to the other."""
-        return [perturbation(saliency_map, *self.ends, self.steps, self.ties)]
+        return [self.planned(saliency_map, *self.ends)]
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
-        """Return the area, 0..1."""
-        return area_under_curve(*answers[0])
+        """Return the area, 0..1; of log-odds any number."""
+        return self.area(answers[0])
 
     def curve(self, answers: Sequence[Answer]) -> NDArray[np.float64] | None:
-        """Return the curve itself."""
-        return answers[0]
+        """Return the curve itself; None if the model's scores along it are not finite."""
+        return answers[0] if np.isfinite(answers[0]).all() else None
 
 
 @dataclass(frozen=True)
@@ -168,13 +195,13 @@ class SymmetricRelevanceGain(_Curve):
     def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
         """Return two curves; the second is deletion's own."""
         return [
-            perturbation(saliency_map, "mean", "image", self.steps, self.ties),
-            perturbation(saliency_map, "image", "mean", self.steps, self.ties),
+            self.planned(saliency_map, "mean", "image"),
+            self.planned(saliency_map, "image", "mean"),
         ]
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
-        """Return the difference of the areas, -1..1; 0 for a constant map."""
-        return area_under_curve(*answers[0]) - area_under_curve(*answers[1])
+        """Return the difference of the areas, -1..1, of log-odds any number; 0 for a constant map."""
+        return self.area(answers[0]) - self.area(answers[1])
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,13 @@ __all__ = [
     "Kind",
     "Perturbation",
     "Request",
+    "ScoreKind",
     "Variant",
 ]
 
 Canvas = Literal["image", "mean", "blur"]
 Kind = Literal["perturbation", "blend", "explain", "explain with"]
+ScoreKind = Literal["softmax", "log_odds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +40,14 @@ class Perturbation:
     Composition k shows ``end`` where ``rank < cuts[k]`` and ``start`` elsewhere; all channels together. With
     ``cuts[0] == 0`` and ``cuts[-1] == H * W`` both ends are pure, and the model sees them once an image.
     The answer: the curve, float64 (2, S): the fraction of the pixels that have turned, and the target's score there.
+    Requests that show the model the same images share its passes, whichever score they need.
 
     Attributes:
         start: what every pixel shows at first: the image, the mean color, or RISE's blur of the image.
         end: what it turns into.
         rank: int64 (H, W), how many pixels turn strictly before the level that the pixel belongs to.
         cuts: int64 (S,), strictly ascending numbers of turned pixels.
+        score: ``softmax``: the target's probability p; ``log_odds``: log p - log(1 - p), infinite where p is 0 or 1.
     """
 
     kind: ClassVar[Kind] = "perturbation"
@@ -51,6 +55,7 @@ class Perturbation:
     end: Canvas
     rank: NDArray[np.int64]
     cuts: NDArray[np.int64]
+    score: ScoreKind = "softmax"
 
     @property
     def fractions(self) -> NDArray[np.float64]:
@@ -58,9 +63,14 @@ class Perturbation:
         return np.asarray(self.cuts / self.rank.size, dtype=np.float64)
 
     @property
+    def images_key(self) -> Hashable:
+        """Equal for requests that show the model the same images."""
+        return (self.start, self.end, self.rank.tobytes(), self.cuts.tobytes())
+
+    @property
     def key(self) -> Hashable:
         """Equal for equal requests."""
-        return (self.start, self.end, self.rank.tobytes(), self.cuts.tobytes())
+        return (self.images_key, self.score)
 
 
 @dataclass(frozen=True, eq=False)

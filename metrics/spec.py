@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.component import Component
 from evalkit.metrics.case import MISCLASSIFIED, ONLY_BOXES, Case, Region
-from evalkit.metrics.requests import Cost, Request
+from evalkit.metrics.requests import Cost, Request, ScoreKind
 
 __all__ = ["Answer", "Metric", "MetricSpec", "PerturbationMetric", "RegionMetric", "SetMetric"]
 
@@ -82,6 +82,11 @@ class Metric(Component, ABC):
         if "spec" in cls.__dict__:
             cls.name = cls.spec.name
             cls.version = cls.spec.version
+
+    @property
+    def score_kind(self) -> ScoreKind:
+        """The score of the model that is used; one other than ``softmax`` must be a parameter, called ``score``."""
+        return "softmax"
 
     def unscored_reason(self, case: Case) -> str | None:
         """Return why this image cannot be scored, whatever the map; None if it can."""

@@ -42,7 +42,7 @@ def _explainers() -> list[Row]:
 
 
 def _parameters(kind: type[Component]) -> str:
-    return ", ".join(f"{field.name}={_default(field.default)}" for field in kind.parameter_fields())
+    return ", ".join(f"{name}={_default(field.default)}" for name, field in kind.parameter_fields().items())
 
 
 def _default(value: object) -> str:

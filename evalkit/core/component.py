@@ -22,6 +22,9 @@ class Component:
     numbers changes. ``always_signed`` holds fixed settings that distinguish the component from other implementations,
     e.g. the substrate. A class outside evalkit needs no ``name``: its spec is ``module:Class``.
 
+    A field's metadata may hold the parameter's ``name`` where the field cannot have it, because a method does; and
+    ``signed_default`` False if the parameter is younger than stored signatures, which lack it at its default.
+
     Attributes:
         run_defaults: the run's own defaults (``--steps``, ``--seed``) that this component took; not a parameter.
     """
@@ -41,13 +44,14 @@ class Component:
             cls.name = cls.__qualname__
 
     @classmethod
-    def parameter_fields(cls) -> tuple[dataclasses.Field[Any], ...]:
-        """Return the dataclass fields that are parameters, in the order declared."""
-        return tuple(field for field in dataclasses.fields(cls) if field.name != "run_defaults")
+    def parameter_fields(cls) -> dict[str, dataclasses.Field[Any]]:
+        """Return the dataclass fields that are parameters, by the parameter's name, in the order declared."""
+        fields = [field for field in dataclasses.fields(cls) if field.name != "run_defaults"]
+        return {field.metadata.get("name", field.name): field for field in fields}
 
     def parameters(self) -> dict[str, Literals]:
         """Return every parameter with its value, in the order declared."""
-        return {field.name: getattr(self, field.name) for field in self.parameter_fields()}
+        return {name: getattr(self, field.name) for name, field in self.parameter_fields().items()}
 
     @classmethod
     def spec_name(cls) -> str:
@@ -60,7 +64,8 @@ class Component:
 
         A default of the run (``--steps``, ``--seed``) counts as a default; the signature distinguishes the runs.
         """
-        defaults = {field.name: field.default for field in self.parameter_fields()} | dict(self.run_defaults)
+        fields = self.parameter_fields()
+        defaults = {name: field.default for name, field in fields.items()} | dict(self.run_defaults)
         shown = [
             f"{key}={value}"
             for key, value in self.parameters().items()
@@ -70,9 +75,15 @@ class Component:
 
     @property
     def signature(self) -> str:
-        """The long form in one line: name, version and every parameter; of a class outside evalkit also its source."""
+        """The long form in one line: name, version and the parameters; of a class outside evalkit also its source."""
         own = {} if is_built_in(type(self)) else {"class": target_of(type(self)), "source": self.source}
-        return signature.line(self.spec_name(), {"v": self.version, **own, **self.always_signed, **self.parameters()})
+        fields = self.parameter_fields()
+        signed = {
+            name: value
+            for name, value in self.parameters().items()
+            if fields[name].metadata.get("signed_default", True) or value != fields[name].default
+        }
+        return signature.line(self.spec_name(), {"v": self.version, **own, **self.always_signed, **signed})
 
     @property
     def source(self) -> str | None:

@@ -93,7 +93,8 @@ class Registry(Generic[C]):
         parsed = parse_spec(spec) if isinstance(spec, str) else spec
         component = self.get(parsed.name)
         hints = typing.get_type_hints(component)
-        allowed = {field.name: hints[field.name] for field in component.parameter_fields()}
+        fields = component.parameter_fields()
+        allowed = {name: hints[field.name] for name, field in fields.items()}
         for key, value in parsed.parameters.items():
             if key not in allowed:
                 known = nearest(key, allowed) if allowed else "it has no parameters"
@@ -103,13 +104,14 @@ class Registry(Generic[C]):
                     f"{self.kind} '{parsed.name}': {key}={value} is not allowed; it takes {_type_text(allowed[key])}"
                 )
         usable = {key: value for key, value in defaults.items() if key in allowed}
-        needed = [field.name for field in component.parameter_fields() if _is_required(field)]
+        needed = [name for name, field in fields.items() if _is_required(field)]
         missing = [key for key in needed if key not in {**usable, **parsed.parameters}]
         if missing:
             example = f"{parsed.name}({missing[0]}=VALUE)"
             raise ConfigError(f"{self.kind} '{parsed.name}' needs the parameter {missing[0]}; write {example}")
         hidden = tuple((key, value) for key, value in usable.items() if key not in component.always_shown)
-        return component(**{**usable, **parsed.parameters}, run_defaults=hidden)
+        values = {fields[name].name: value for name, value in {**usable, **parsed.parameters}.items()}
+        return component(**values, run_defaults=hidden)
 
     def accept(self, given: object, **defaults: Literals) -> C:
         """Return a component as it is, or build it from its spec.

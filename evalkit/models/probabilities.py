@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Outputs", "log_complement", "outputs_of", "score_of", "softmax"]
+__all__ = ["Outputs", "log_complement", "log_odds", "outputs_of", "score_of", "softmax"]
 
 Floats = NDArray[np.float64]
 Outputs = int | Sequence[int]
@@ -19,8 +19,10 @@ Outputs = int | Sequence[int]
 
 
 def _log_sum_exp(values: Floats) -> Floats:
-    highest = values.max(axis=-1, keepdims=True)
-    return np.asarray(np.log(np.exp(values - highest).sum(axis=-1)) + highest[..., 0])
+    highest = values.max(axis=-1, keepdims=True, initial=-np.inf)
+    highest = np.where(np.isinf(highest), 0.0, highest)  # inf - inf would be NaN where the sum is 0 or infinite
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.asarray(np.log(np.exp(values - highest).sum(axis=-1)) + highest[..., 0])
 
 
 def softmax(logits: Floats) -> Floats:
@@ -63,3 +65,19 @@ def log_complement(logits: Floats, target: Outputs) -> Floats:
     """
     others = np.delete(logits, outputs_of(target), axis=-1)
     return np.asarray(_log_sum_exp(others) - _log_sum_exp(logits))
+
+
+def log_odds(logits: Floats, target: Outputs) -> Floats:
+    """Return log p - log(1 - p) of a target: log-sum-exp over its outputs minus log-sum-exp over the others.
+
+    Args:
+        logits: the logits, float64 (..., C).
+        target: the output or outputs, 0..C-1.
+
+    Returns:
+        float64 (...), exact where p itself would round to 0 or 1; infinite where p is 0 or 1.
+    """
+    outputs = outputs_of(target)
+    others = np.delete(logits, outputs, axis=-1)
+    with np.errstate(invalid="ignore"):  # NaN if target and others are both infinite
+        return np.asarray(_log_sum_exp(np.take(logits, outputs, axis=-1)) - _log_sum_exp(others))

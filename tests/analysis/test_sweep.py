@@ -91,6 +91,19 @@ def test_width_of_criterion_bounds_equal_scores(swept):
     assert decided == {"pointing_game": True, "symmetric_relevance_gain": False}
 
 
+@pytest.mark.parametrize("n_images", [2, 12, 200])
+@pytest.mark.parametrize("spread", [0.0, 5.0])
+def test_a_criterion_without_bounds_takes_the_range_of_the_scores(swept, n_images, spread):
+    equal = [np.linspace(0, spread, n_images)] * 2
+    metric = "symmetric_relevance_gain(score=log_odds)"
+    found = swept([(16, 16), (32, 32)], equal, metric=metric, margin=0.3).best_patch_size
+    assert found.criterion == metric
+    assert found.decided == (n_images == 200 or (n_images == 12 and spread == 0))
+    if not found.decided and n_images == 12:
+        # 1 - 0.05 ** (1 / 49) of a range of 5 is 0.297.
+        assert "about 49 images would decide" in found.reason
+
+
 @pytest.mark.parametrize(
     ("metric", "criterion", "reason"),
     [

@@ -20,17 +20,19 @@ from evalkit.metrics.catalog import METRICS, needs_of
 from evalkit.models.classifier import Classifier
 
 SIDE = 16
-METRIC = pytest.mark.parametrize("name", METRICS.names())
+VARIANTS = [f"{name}(score=log_odds)" for name in ("deletion", "insertion", "symmetric_relevance_gain")]
+TEXTS = [*METRICS.names(), *VARIANTS]
+METRIC = pytest.mark.parametrize("name", TEXTS)
 
 
 def build(name):
     return METRICS.build(name, steps=6)
 
 
-NEEDS = {name: needs_of(build(name)) for name in METRICS.names()}
+NEEDS = {name: needs_of(build(name)) for name in TEXTS}
 LOCALIZATION = [name for name, needs in NEEDS.items() if needs == ("region",)]
 MAP_ONLY = [name for name, needs in NEEDS.items() if needs in ((), ("region",))]
-WITH_MODEL = [name for name in METRICS.names() if name not in MAP_ONLY]
+WITH_MODEL = [name for name in TEXTS if name not in MAP_ONLY]
 OF_OTHER_MAPS = [name for name, needs in NEEDS.items() if set(needs) & {"maps", "models"}]
 
 
@@ -81,7 +83,7 @@ def score(small, region, classifiers):
         case = case_of(metric, classifier, photo, region)
         image = LabelledImage("photo", photo, 1, "")
         requests = metric.requests(saliency_map, case)
-        engine = Answers(classifier, image, (1,), case.clean_score, lambda _images: None)
+        engine = Answers(classifier, image, (1,), classifier.logits(photo[None])[0], lambda _images: None)
         answers = engine.answer([(GradCam(), request) for request in requests])
         found = metric.score(saliency_map, case, answers)
         return float(metric.aggregate(found)) if metric.set_level else found
@@ -101,7 +103,8 @@ MAPS = arrays(
 def test_spec_is_complete(name):
     metric = build(name)
     spec = metric.spec
-    assert metric.name == spec.name == metric.spec_name() == name
+    assert metric.name == spec.name == metric.spec_name() == name.partition("(")[0]
+    assert metric.text == name
     assert spec.version >= 1
     assert spec.direction in ("higher", "lower")
     assert spec.bounds[0] < spec.bounds[1]
@@ -183,7 +186,7 @@ def test_the_range_is_kept(name, region, saliency_map):
     assert low - 1e-12 <= value <= high + 1e-12 or (np.isnan(value) and metric.spec.nan_reason)
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS.names() if name not in OF_OTHER_MAPS])
+@pytest.mark.parametrize("name", [name for name in TEXTS if name not in OF_OTHER_MAPS])
 def test_the_scale_of_a_map_means_nothing(name, score, rng):
     saliency_map = rng.normal(size=(SIDE, SIDE)).astype(np.float32)
     assert score(build(name), saliency_map * 1024) == pytest.approx(score(build(name), saliency_map), abs=1e-6)
@@ -240,7 +243,7 @@ def test_a_map_that_is_not_finite_is_not_scored(name, score, bad, rng):
     assert np.isnan(score(build(name), saliency_map))
 
 
-@METRIC
+@pytest.mark.parametrize("name", METRICS.names())
 def test_every_metric_has_its_entry_in_the_documentation(name):
     text = (Path(__file__).resolve().parent.parent.parent / "docs" / "metrics.md").read_text(encoding="utf-8")
     heading = re.search(rf"^### .*\b{name} \(v(\d+)\)", text, flags=re.MULTILINE)

@@ -18,6 +18,7 @@ from evalkit.metrics.levels import cuts, level_ranks, raster_ranks
 from evalkit.metrics.localization import EnergyPointingGame, PointingGame, RelevanceRankAccuracy
 from evalkit.metrics.perturbation import Deletion, Insertion
 from evalkit.models.inference.perturbation import PhotoScores
+from evalkit.models.probabilities import softmax
 from evalkit.models.zoo.load import load_classifier
 
 OWN = (
@@ -70,9 +71,10 @@ def own_map(vgg16, photos, expected):
 
 
 def scores_of(classifier, image, class_index, saliency_map):
-    scores = classifier.probabilities(image.pixels[None])[0]
+    logits = classifier.logits(image.pixels[None])
+    scores = softmax(logits)[0]
     case = Case(image.id, image.pixels, (class_index,), scores, float(scores[class_index]))
-    engine = PhotoScores(classifier, image.pixels, class_index, case.clean_score)
+    engine = PhotoScores(classifier, image.pixels, class_index, logits[0])
     metrics = {"deletion": Deletion(ties="raster"), "insertion": Insertion(ties="raster")}
     region = Region(image.region, image.boxes, image.exact)
     # Distinct values in raster order: the first maximum, and exactly K top pixels.

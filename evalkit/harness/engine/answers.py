@@ -47,7 +47,7 @@ class Answers:
         classifier: the model.
         image: the image, fitted to the model's input.
         targets: the outputs that are explained and scored together.
-        clean_score: the score of the targets on the clean image.
+        clean_logits: the logits of the clean image, float64 (C,).
         tick: a function of the number of images in the latest passes through the model.
     """
 
@@ -56,12 +56,12 @@ class Answers:
         classifier: Classifier,
         image: LabelledImage,
         targets: tuple[int, ...],
-        clean_score: float,
+        clean_logits: NDArray[np.float64],
         tick: Callable[[int], None],
     ) -> None:
         """See the class."""
         self._classifier, self._image, self._targets, self._tick = classifier, image, targets, tick
-        self._scores = PhotoScores(classifier, image.pixels, targets, clean_score)
+        self._scores = PhotoScores(classifier, image.pixels, targets, clean_logits)
         self._maps: dict[Hashable, NDArray[np.float32] | Refusal] = {}
 
     def answer(self, requests: Sequence[tuple[Explainer, Request]]) -> list[NDArray[Any] | Refusal]:

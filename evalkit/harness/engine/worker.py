@@ -24,7 +24,7 @@ from evalkit.metrics.case import NO_REGION, Case, Region
 from evalkit.metrics.requests import Request
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
-from evalkit.models.probabilities import score_of
+from evalkit.models.probabilities import score_of, softmax
 from evalkit.store.maps import as_float32
 
 __all__ = ["Advance", "Worker"]
@@ -159,7 +159,8 @@ class _Photo:
 
     def run(self, work: Work, stored: Mapping[str, NDArray[np.float32]]) -> None:
         """Explain and score; fills ``cells`` and ``maps``."""
-        clean = self.classifier.probabilities(self.image.pixels[None])[0]
+        logits = self.classifier.logits(self.image.pixels[None])
+        clean = softmax(logits)[0]
         finite = bool(np.isfinite(clean).all())
         self.predicted = int(clean.argmax()) if finite else UNLABELLED
         self.targets = (self.predicted,) if self.recipe.target == "predicted" and finite else self.image.targets
@@ -171,7 +172,7 @@ class _Photo:
             self.classifier,
             self.image,
             self.targets,
-            self.clean_score,
+            logits[0],
             lambda images: self.advance("scoring", images),
         )
         for start in range(0, len(work), _TOGETHER):

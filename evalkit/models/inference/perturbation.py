@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.metrics.requests import Blend, Canvas, Composition, Perturbation
+from evalkit.metrics.requests import Blend, Canvas, Composition, Perturbation, ScoreKind
 from evalkit.models.inference.composition import ComposedPass
-from evalkit.models.probabilities import Outputs, score_of, softmax
+from evalkit.models.probabilities import Outputs, log_odds, score_of, softmax
 
 __all__ = ["MEAN_COLOR", "PhotoScores", "blurred", "rise_kernel"]
 
@@ -71,26 +71,26 @@ class PerturbedModel(Protocol):
 
 
 class PhotoScores:
-    """The softmax scores of one class on a photo and its perturbations.
+    """The scores of one class on a photo and its perturbations.
 
     Attributes:
         pixels: the photo, float32 (H, W, 3) RGB in 0..255.
         target: the output that is scored, or the outputs whose scores are summed.
     """
 
-    def __init__(self, model: PerturbedModel, pixels: NDArray[Any], target: Outputs, clean: float) -> None:
+    def __init__(self, model: PerturbedModel, pixels: NDArray[Any], target: Outputs, clean_logits: Floats) -> None:
         """See the class.
 
         Args:
             model: the classifier.
             pixels: the photo, uint8 or float32 (H, W, 3) RGB, at the classifier's input size.
             target: the output or outputs.
-            clean: the target's score on the clean photo.
+            clean_logits: the logits of the clean photo, float64 (C,).
         """
         self._model = model
         self.pixels: Image = pixels.astype(np.float32)
         self.target = target
-        self._pure: dict[Canvas, float] = {"image": clean}
+        self._pure: dict[Canvas, Floats] = {"image": clean_logits}
 
     @cached_property
     def _mean(self) -> Image:
@@ -105,23 +105,25 @@ class PhotoScores:
         return {"image": lambda: self.pixels, "mean": lambda: self._mean, "blur": lambda: self._blur}[name]()
 
     def scores(self, compositions: Sequence[Composition], tick: Callable[[int], None] = lambda _: None) -> list[Floats]:
-        """Return the softmax scores of each composition, float64: a curve (2, S), or of a Blend (1,).
+        """Return the scores of each composition, float64: a curve (2, S), or of a Blend (1,).
 
         Args:
-            compositions: the compositions of any number of maps of this photo; equal ones are computed once.
+            compositions: the compositions of any number of maps of this photo; equal images pass the model once.
             tick: a function of the number of images since its last call.
         """
         distinct = {composition.key: composition for composition in compositions}
-        curves = {key: request for key, request in distinct.items() if request.kind == "perturbation"}
-        blends = {key: request for key, request in distinct.items() if request.kind == "blend"}
-        scores = dict(zip(curves, self._curves(list(curves.values()), tick), strict=True))  # type: ignore[arg-type]
-        scores |= dict(zip(blends, self._blends(list(blends.values()), tick), strict=True))  # type: ignore[arg-type]
+        curves = [request for request in distinct.values() if isinstance(request, Perturbation)]
+        blends = [request for request in distinct.values() if isinstance(request, Blend)]
+        scores = dict(zip([curve.key for curve in curves], self._curves(curves, tick), strict=True))
+        scores |= dict(zip([blend.key for blend in blends], self._blends(blends, tick), strict=True))
         return [scores[composition.key] for composition in compositions]
 
-    def _curves(self, curves: Sequence[Perturbation], tick: Callable[[int], None]) -> list[Floats]:
-        if not curves:
+    def _curves(self, wanted: Sequence[Perturbation], tick: Callable[[int], None]) -> list[Floats]:
+        if not wanted:
             return []
-        self._score_pure(curves)
+        self._compute_pure(wanted)
+        of_images = {curve.images_key: curve for curve in wanted}
+        curves = list(of_images.values())
         inside = [curve.cuts[(curve.cuts > 0) & (curve.cuts < curve.rank.size)] for curve in curves]
         ranks = {id(curve.rank): curve.rank for curve in curves}
         index_of = {key: number for number, key in enumerate(ranks)}
@@ -133,13 +135,17 @@ class PhotoScores:
         logits = self._model.composed.logits(
             self._all_canvases, np.stack([*ranks.values()]).astype(np.int32), _as_rows(rows), tick
         )
-        answers = np.split(self._scores_of(logits), np.cumsum([*map(len, inside)])[:-1])
-        return [self._whole(curve, scores) for curve, scores in zip(curves, answers, strict=True)]
+        ends = np.cumsum([*map(len, inside)])[:-1]
+        answers = {
+            kind: dict(zip(of_images, np.split(self._scores_of(logits, kind), ends), strict=True))
+            for kind in {curve.score for curve in wanted}
+        }
+        return [self._whole(curve, answers[curve.score][curve.images_key]) for curve in wanted]
 
     def _whole(self, curve: Perturbation, inside: Floats) -> Floats:
         """Return a curve with its end points, float64 (2, S): fractions and scores."""
-        first = [self._pure[curve.start]] if curve.cuts[0] == 0 else []
-        last = [self._pure[curve.end]] if curve.cuts[-1] == curve.rank.size else []
+        first = [self._pure_score(curve.start, curve.score)] if curve.cuts[0] == 0 else []
+        last = [self._pure_score(curve.end, curve.score)] if curve.cuts[-1] == curve.rank.size else []
         return np.stack([curve.fractions, np.array([*first, *inside, *last])])
 
     def _blends(self, blends: Sequence[Blend], tick: Callable[[int], None]) -> list[Floats]:
@@ -149,21 +155,24 @@ class PhotoScores:
             mixed_pixels = weight * self.canvas(blend.start) + (1.0 - weight) * self.canvas(blend.end)
             return np.asarray(mixed_pixels, dtype=np.float32)
 
-        answers = self._scores_of(self._model.logits_from(len(blends), mixed))
+        answers = self._scores_of(self._model.logits_from(len(blends), mixed), "softmax")
         tick(len(blends))
         return [answers[number : number + 1] for number in range(len(blends))]
 
-    def _score_pure(self, curves: Sequence[Perturbation]) -> None:
+    def _compute_pure(self, curves: Sequence[Perturbation]) -> None:
         wanted: list[Canvas] = []
         for curve in curves:
             wanted += [curve.start] if curve.cuts[0] == 0 else []
             wanted += [curve.end] if curve.cuts[-1] == curve.rank.size else []
         missing = [name for name in dict.fromkeys(wanted) if name not in self._pure]
         logits = self._model.logits_from(len(missing), lambda number: self.canvas(missing[number]))
-        self._pure.update(zip(missing, self._scores_of(logits).tolist(), strict=True))
+        self._pure.update(zip(missing, logits, strict=True))
 
-    def _scores_of(self, logits: Floats) -> Floats:
-        return score_of(softmax(logits), self.target)
+    def _pure_score(self, name: Canvas, kind: ScoreKind) -> float:
+        return float(self._scores_of(self._pure[name][None], kind)[0])
+
+    def _scores_of(self, logits: Floats, kind: ScoreKind) -> Floats:
+        return log_odds(logits, self.target) if kind == "log_odds" else score_of(softmax(logits), self.target)
 
     @cached_property
     def _all_canvases(self) -> Image:

@@ -10,6 +10,8 @@ from evalkit.metrics.requests import Blend, Perturbation
 from evalkit.models.inference.perturbation import MEAN_COLOR, PhotoScores, blurred, rise_kernel
 from evalkit.models.probabilities import softmax
 
+QUARTER = np.log([0.75, 0.25])  # logits of a clean photo whose score is 0.25
+
 
 class Recorder:
     """Stands in for a classifier: the logit of class 1 is the mean red value, and every image asked for is kept."""
@@ -51,7 +53,7 @@ def deletion_of(photo, cuts=(0, 5, 20)):
 
 def test_compositions_show_end_below_the_cut(photo):
     recorder = Recorder()
-    fractions, scores = PhotoScores(recorder, photo, 1, clean=0.25).scores([deletion_of(photo)])[0]
+    fractions, scores = PhotoScores(recorder, photo, 1, QUARTER).scores([deletion_of(photo)])[0]
     expected = photo.astype(np.float32)
     expected[0] = MEAN_COLOR
     assert any(np.array_equal(image, expected) for image in recorder.images)
@@ -62,7 +64,7 @@ def test_compositions_show_end_below_the_cut(photo):
 
 def test_clean_score_is_never_asked_again_and_ends_once_a_photo(photo):
     recorder = Recorder()
-    engine = PhotoScores(recorder, photo, 1, clean=0.25)
+    engine = PhotoScores(recorder, photo, 1, QUARTER)
     back = Perturbation("mean", "image", np.arange(20).reshape(4, 5), np.array([0, 5, 20]))
     engine.scores([deletion_of(photo), back, deletion_of(photo)])
     assert len(recorder.images) == 3  # the mean color, and one image inside each curve
@@ -73,7 +75,7 @@ def test_clean_score_is_never_asked_again_and_ends_once_a_photo(photo):
 def test_a_blend_shows_the_weighted_sum(photo, rng):
     recorder = Recorder()
     weight = rng.random((4, 5))
-    scores = PhotoScores(recorder, photo, 1, clean=0.5).scores([Blend("image", "mean", weight)])[0]
+    scores = PhotoScores(recorder, photo, 1, QUARTER).scores([Blend("image", "mean", weight)])[0]
     expected = weight[..., None] * photo + (1 - weight[..., None]) * np.array(MEAN_COLOR)
     np.testing.assert_allclose(recorder.images[0], expected, rtol=1e-5)
     assert scores.shape == (1,)
@@ -81,7 +83,7 @@ def test_a_blend_shows_the_weighted_sum(photo, rng):
 
 def test_the_photo_is_not_changed(photo):
     before = photo.copy()
-    PhotoScores(Recorder(), photo, 1, clean=0.5).scores([deletion_of(photo)])
+    PhotoScores(Recorder(), photo, 1, QUARTER).scores([deletion_of(photo)])
     np.testing.assert_array_equal(photo, before)
 
 
