@@ -32,6 +32,7 @@ def facts_of_metric(metric: Metric) -> MetricFacts:
         criterion=not metric.set_level and not spec.descriptive,
         gated=spec.gated,
         draws_curve=spec.curve,
+        curve_value=spec.curve_value,
         sweep_column=spec.sweep_column,
         binary=spec.binary,
         exact_region=metric.exact_region,

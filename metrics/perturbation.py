@@ -88,6 +88,7 @@ class _Curve(PerturbationMetric):
                 bounds=(-np.inf, np.inf),
                 summary=f"{self.spec.summary}, in log-odds",
                 nan_reason="the log-odds of the class are not finite on a perturbed image",
+                curve_value="log-odds",
             )
             object.__setattr__(self, "spec", unbounded)
 

@@ -43,6 +43,7 @@ class MetricSpec:
         gated: the regression gate tests it unless told otherwise.
         sweep_column: position among the columns of a parameter sweep's table; 0 = behind these.
         curve: what its curve shows: pixels that are removed or inserted; empty if it has no single curve.
+        curve_value: the curve's values, for the axis of its plot; a ``score`` is in 0..1, ``log-odds`` have no bounds.
     """
 
     name: str
@@ -58,6 +59,7 @@ class MetricSpec:
     gated: bool = False
     sweep_column: int = 0
     curve: Literal["", "removal", "insertion"] = ""
+    curve_value: Literal["score", "log-odds"] = "score"
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,12 @@ class MeanCurve(NamedTuple):
         metric: text of the metric.
         draws: ``removal`` or ``insertion`` of pixels.
         fractions: float64 (S,), share of the pixels replaced, 0..1.
-        mean: float64 (S,), mean softmax score at each fraction.
+        mean: float64 (S,), mean value of the curves at each fraction.
         low: lower end of the 95 % interval at each fraction (percentile bootstrap over images).
         high: upper end of the interval.
         area: mean over images of the area under each image's own curve, which is the metric.
         n_images: number of images.
+        value: values of the curve: ``score``, in 0..1, or ``log-odds``, unbounded.
     """
 
     explainer: str
@@ -46,6 +47,7 @@ class MeanCurve(NamedTuple):
     high: Floats
     area: float
     n_images: int
+    value: str = "score"
 
 
 class SizeScore(NamedTuple):
@@ -96,7 +98,9 @@ def mean_curve(
         scores, areas = mean_of_units(scores, unit), mean_of_units(areas, unit)
     low, high = np.quantile(resampled_sums(resampling.counts(len(scores)), scores) / len(scores), _TAILS, axis=0)
     mean, area = scores.mean(axis=0), float(areas.mean())
-    return MeanCurve(explainer, metric.text, metric.draws_curve, fractions, mean, low, high, area, len(scores))
+    return MeanCurve(
+        explainer, metric.text, metric.draws_curve, fractions, mean, low, high, area, len(scores), metric.curve_value
+    )
 
 
 def curves_of(folder: RunFolder, manifest: Manifest) -> dict[str, list[MeanCurve]]:

@@ -152,6 +152,7 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         criterion: whether it may decide the choice of a parameter.
         gated: whether a baseline contains it by default.
         draws_curve: ``removal`` or ``insertion`` if the score is the area under a curve; empty otherwise.
+        curve_value: values of that curve: ``score``, in 0..1, or ``log-odds``, unbounded.
         sweep_column: position among the columns of the patch-size table; 0 = not among the first columns.
         binary: whether every value is 0 or 1.
         exact_region: whether it needs an exact mask instead of boxes.
@@ -169,6 +170,7 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     criterion: bool = True
     gated: bool = False
     draws_curve: str = ""
+    curve_value: str = "score"
     sweep_column: int = 0
     binary: bool = False
     exact_region: bool = False

@@ -370,6 +370,15 @@ def test_a_tolerance_that_could_be_misread_is_refused(text):
         parse_tolerance(text, ["insertion", "deletion"])
 
 
+def test_a_variant_can_have_a_tolerance_of_its_own():
+    gain, log_gain = "symmetric_relevance_gain", "symmetric_relevance_gain(steps=14, score=log_odds)"
+    for text in (f"{gain}=0.05,{log_gain}=0.3", f"{log_gain.replace(' ', '')}=0.3,{gain}=0.05"):
+        found = parse_tolerance(text, [gain, log_gain])
+        assert {metric: one.amount for metric, one in found.items()} == {gain: 0.05, log_gain: 0.3}
+    with pytest.raises(ConfigError, match="twice"):
+        parse_tolerance(f"{log_gain}=0.3,{log_gain}=0.4", [gain, log_gain])
+
+
 def test_a_tolerance_may_name_a_metric_with_parameters():
     metric = "insertion(steps=8, ties=raster)"
     assert parse_tolerance(f"0.01,{metric}=0.1", [metric])[metric].amount == 0.1

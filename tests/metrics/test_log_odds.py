@@ -230,6 +230,7 @@ def test_log_odds_have_text_signature_and_range_of_their_own():
         facts = facts_of_metric(unbounded)
         assert (facts.bounds, facts.parameters["score"]) == ((None, None), "log_odds")
         assert facts.summary.endswith(", in log-odds")
+        assert (facts.curve_value, facts_of_metric(kind()).curve_value) == ("log-odds", "score")
         assert metric_of_facts(facts, 28) == unbounded
 
 

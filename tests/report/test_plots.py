@@ -53,15 +53,27 @@ def test_curves_show_area_mean_and_interval():
 
 def test_variants_of_the_metrics_have_plots_of_their_own():
     given = [curve(text) for text in ("deletion", "deletion(steps=14)", "deletion(substrate=black)", "insertion",
-                                      "insertion(steps=14)")]  # fmt: skip
+                                      "insertion(steps=14)", "deletion(score=log_odds)")]  # fmt: skip
     found = variants(given)
     assert {name: [one.metric for one in some] for name, some in found.items()} == {
         "": ["deletion", "insertion"],
+        "score=log_odds": ["deletion(score=log_odds)"],
         "steps=14": ["deletion(steps=14)", "insertion(steps=14)"],
         "substrate=black": ["deletion(substrate=black)"],
     }
     svg = to_svg(curve_plot(found["steps=14"], "steps=14"), "curves")
     assert {"gradcam", "steps=14", "deletion 0.500", "insertion 0.500"} <= set(texts(svg))
+
+
+def test_log_odds_have_an_axis_of_their_own_and_no_bounds():
+    drawn = [one._replace(mean=one.mean * 30 - 12, value="log-odds") for one in (curve("deletion"), curve("insertion"))]
+    axes = curve_plot(drawn, "score=log_odds").axes[0]
+    assert axes.get_ylabel() == "log-odds of the class"
+    low, high = axes.get_ylim()
+    assert low < -12
+    assert high > 18
+    axes = curve_plot([curve("deletion")]).axes[0]
+    assert (axes.get_ylabel(), axes.get_ylim()) == ("score of the class", (0, 1.02))
 
 
 @pytest.mark.parametrize("variant", ["", "steps=14, substrate=black, ties=levels, baseline=blur and more of it"])

@@ -95,16 +95,6 @@ def sweep(
     return Sweep(rows, choice, no_choice, _at_equal_stride(swept, values, choose), by_size)
 
 
-def _range(metric: Metric, table: ScoreTable) -> tuple[float, float]:
-    """Return the metric's bounds; without bounds, the lowest and highest score of the run, as nothing else is known."""
-    low, high = metric.spec.bounds
-    if np.isfinite([low, high]).all():
-        return low, high
-    values = table.values[..., table.metrics.index(metric.text)]
-    seen = values[np.isfinite(values)]
-    return (0.0, max(float(np.ptp(seen)), np.finfo(float).tiny)) if seen.size else (0.0, 1.0)
-
-
 def _rows(swept: Sequence[ExplainerFacts], cells: Sequence[LeaderboardCell]) -> tuple[SweepRow, ...]:
     scores: dict[str, dict[str, SweepScore]] = {}
     for cell in cells:

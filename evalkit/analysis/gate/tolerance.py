@@ -28,6 +28,8 @@ class Tolerance(NamedTuple):
 def parse_tolerance(text: str, metrics: Sequence[str]) -> dict[str, Tolerance]:
     """Read ``--tolerance``: one number, or ``metric=number`` parts, absolute or in percent of the baseline's mean.
 
+    A metric's name stands for all its variants, but for those that another part names with their parameters.
+
     >>> parse_tolerance("0.02,deletion=5%", ["deletion", "insertion"])["deletion"]
     Tolerance(amount=0.05, relative=True)
 
@@ -39,7 +41,8 @@ def parse_tolerance(text: str, metrics: Sequence[str]) -> dict[str, Tolerance]:
         ConfigError: not a number of at least 0, or another metric.
     """
     default = Tolerance(float(DEFAULT_TOLERANCE), relative=False)
-    by_metric: dict[str, Tolerance] = {}
+    by_name: dict[str, Tolerance] = {}
+    by_text: dict[str, Tolerance] = {}
     parts = split_specs(text)
     if not parts:
         raise ConfigError(f"--tolerance '{text}' is empty; {_EXAMPLES}")
@@ -51,14 +54,16 @@ def parse_tolerance(text: str, metrics: Sequence[str]) -> dict[str, Tolerance]:
                 raise ConfigError(f"--tolerance '{text}': '{part}' is a second number for all metrics; {_EXAMPLES}")
             default = value
             continue
-        named = [metric for metric in metrics if name.strip() in (metric, parse_spec(metric).name)]
+        written = name.replace(" ", "")
+        named = [metric for metric in metrics if written in (metric.replace(" ", ""), parse_spec(metric).name)]
         if not named:
             raise ConfigError(f"--tolerance '{part}': the baseline has no such metric: {nearest(name, metrics)}")
-        twice = by_metric.keys() & set(named)
+        given = by_text if "(" in written else by_name
+        twice = given.keys() & set(named)
         if twice:
             raise ConfigError(f"--tolerance '{text}' names {min(twice)} twice; remove one")
-        by_metric.update(dict.fromkeys(named, value))
-    return {metric: by_metric.get(metric, default) for metric in metrics}
+        given.update(dict.fromkeys(named, value))
+    return {metric: by_text.get(metric, by_name.get(metric, default)) for metric in metrics}
 
 
 def _amount(text: str, part: str) -> Tolerance:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evalkit.analysis.curves import by_object_size, curves_of, variants
+from evalkit.analysis.facts import metric_facts_of
 from evalkit.analysis.load import table_of
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.analysis.service import results_of
@@ -123,6 +124,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         "size_plot": size_plot and _Drawn(to_svg(size_plot, "Score by object size")),
         "size_note": _size_note(results, leaders, len(manifest.explainers)),
         "curves": curves,
+        "curve_note": _curve_note(manifest),
         "gallery": pictures,
         "key": _key(),
         "unscored": unscored_lines(results),
@@ -245,6 +247,12 @@ def _sweep(manifest: Manifest, results: Results) -> dict[str, Any] | None:
             for index, (cells, swept) in enumerate(zip(table.rows, results.patch_sweep, strict=True))
         ],
     }
+
+
+def _curve_note(manifest: Manifest) -> str:
+    if all(metric.curve_value == "score" for metric in metric_facts_of(manifest) if metric.draws_curve):
+        return ""
+    return "Where the axis shows log-odds, there are no bounds, and area below 0 counts as negative."
 
 
 def _size_note(results: Results, leading: Sequence[str], n_explainers: int) -> str:

@@ -43,7 +43,7 @@ def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
     """Draw one explainer's curves: mean, area below it, and the 95 % interval over images.
 
     Args:
-        curves: curves of one explainer and one variant of the metrics; at least one.
+        curves: curves of one explainer, one variant of the metrics and one kind of values; at least one.
         variant: parameters of the metrics, for the title; empty if there are none.
     """
     figure, axes = _figure(3.6, 2.5)
@@ -59,9 +59,13 @@ def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
             linewidth=1.8,
             label=f"{parse_spec(curve.metric).name} {number(curve.area)}",
         )
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+    axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+    if curves[0].value == "score":
+        axes.set(ylim=(0, 1.02), yticks=(0, 0.5, 1))
+    else:
+        axes.axhline(0, color=_FAINT, linewidth=0.8)
     axes.set_xlabel("fraction of pixels, most relevant first")
-    axes.set_ylabel("score of the class")
+    axes.set_ylabel(f"{curves[0].value} of the class")
     explainer = curves[0].explainer
     # The parameters are what distinguishes two explainers; they are not to be shortened with the name.
     lines = [explainer] if len(explainer) <= _TITLE_LETTERS else explainer.replace("(", "\n(", 1).split("\n")
