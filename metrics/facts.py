@@ -38,6 +38,7 @@ def facts_of_metric(metric: Metric) -> MetricFacts:
         exact_region=metric.exact_region,
         set_level=metric.set_level,
         descriptive=spec.descriptive,
+        substrate=metric.substrate,
     )
 
 

@@ -86,6 +86,11 @@ class Metric(Component, ABC):
             cls.version = cls.spec.version
 
     @property
+    def substrate(self) -> str:
+        """What it replaces pixels with, ``mean`` or ``blur`` in evalkit's own metrics; empty if it replaces none."""
+        return self.always_signed.get("substrate", "")
+
+    @property
     def score_kind(self) -> ScoreKind:
         """The score of the model that is used; one other than ``softmax`` must be a parameter, called ``score``."""
         return "softmax"

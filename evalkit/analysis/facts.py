@@ -14,6 +14,7 @@ __all__ = [
     "line_name",
     "metric_facts_of",
     "origin_of",
+    "same_substrate",
     "sweep_columns",
     "swept_by",
     "variant_of",
@@ -31,6 +32,19 @@ def metric_facts_of(manifest: Manifest) -> tuple[MetricFacts, ...]:
     if manifest.metric_facts:
         return manifest.metric_facts
     return tuple(facts_of_metric(METRICS.build(text, steps=manifest.settings.steps)) for text in manifest.metrics)
+
+
+def same_substrate(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """Return, by metric, the explainers that replace pixels with what the metric replaces pixels with.
+
+    Empty for older runs, whose manifests do not say what their explainers replace pixels with.
+    """
+    return {
+        metric.text: alike
+        for metric in metric_facts_of(manifest)
+        if metric.substrate
+        and (alike := tuple(one.text for one in manifest.explainers if one.substrate == metric.substrate))
+    }
 
 
 def sweep_columns(facts: Sequence[MetricFacts]) -> list[MetricFacts]:

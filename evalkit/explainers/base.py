@@ -113,6 +113,14 @@ class Explainer(Component, ABC):
         return self.parameters()
 
     @property
+    def substrate(self) -> str:
+        """What it replaces pixels with, named as metrics do, e.g. ``mean`` or ``blur``; empty if metrics have no name.
+
+        Tables have a note where a metric replaces pixels with the same, because that may favor the explainer.
+        """
+        return ""
+
+    @property
     def contents(self) -> str:
         """What a stored map depends on besides the signature; empty unless maps come from files."""
         return ""

@@ -111,6 +111,11 @@ class Occlusion(Explainer):
             return self.stride
         return self.patch_size if self.stride == "patch" else max(1, self.patch_size // 2)
 
+    @property
+    def substrate(self) -> str:
+        """The fill: ``mean`` and ``blur`` are made as the substrates of metrics are."""
+        return self.fill
+
     def _grid(self, size: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         return tuple(corners(side, self.patch_size, self.stride_px) for side in size)  # type: ignore[return-value]
 

@@ -123,6 +123,7 @@ class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         n_maps: number of its maps.
         swept_by: parameters that a sweep compares, e.g. ``("patch_size", "stride")``; empty = none.
         origin: ``built-in``, ``precomputed``, or the module that the explainer comes from.
+        substrate: what it replaces pixels with, e.g. ``blur``; empty = nothing, or not stored.
     """
 
     text: str
@@ -136,6 +137,7 @@ class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     n_maps: int = 0
     swept_by: tuple[str, ...] = ()
     origin: str = "built-in"
+    substrate: str = ""
 
 
 class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -158,6 +160,7 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         exact_region: whether it needs an exact mask instead of boxes.
         set_level: whether it scores the image set as a whole.
         descriptive: whether neither higher nor lower is better.
+        substrate: what it replaces pixels with, e.g. ``blur``; empty = nothing, or not stored.
     """
 
     text: str
@@ -176,6 +179,7 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exact_region: bool = False
     set_level: bool = False
     descriptive: bool = False
+    substrate: str = ""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,8 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from evalkit.analysis.facts import metric_facts_of, origin_of, sweep_columns, swept_by, variant_of
+from evalkit.analysis.facts import metric_facts_of, origin_of, same_substrate, sweep_columns, swept_by, variant_of
 from evalkit.core.errors import ConfigError
+from evalkit.explainers.catalog import EXPLAINERS
 from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.facts import facts_of_metric, metric_of_facts
 from evalkit.store.manifest import DataFacts, Manifest, MetricFacts, ModelFacts, Settings, Signatures
@@ -68,6 +69,31 @@ def test_a_metric_of_another_module_is_known_by_its_facts():
     assert (metric.text, metric.spec.direction, metric.spec.bounds) == (facts.text, "lower", (0.0, np.inf))
     with pytest.raises(ConfigError, match="module 'no_such_module' cannot be imported"):
         metric_of_facts(msgspec.structs.replace(facts, set_level=True), 28)
+
+
+def test_explainers_are_beside_the_metrics_that_replace_pixels_as_they_do(manifest, facts):
+    def with_fills(*fills):
+        explainers = [msgspec.structs.replace(facts(f"e{fill}"), substrate=fill) for fill in fills]
+        return msgspec.structs.replace(manifest, explainers=(*explainers, facts("gradcam")))
+
+    assert same_substrate(with_fills("mean", "blur")) == {"deletion": ("emean",), "deletion(steps=7)": ("emean",)}
+    assert same_substrate(with_fills("black", "gray", "")) == {}
+    assert same_substrate(manifest) == {}
+
+
+def test_substrates_are_declared_and_not_known_by_name():
+    substrates = {text: facts_of_metric(METRICS.build(text)).substrate for text in METRICS.names()}
+    assert {text: substrate for text, substrate in substrates.items() if substrate} == {
+        "deletion": "mean",
+        "insertion": "blur",
+        "symmetric_relevance_gain": "mean",
+        "average_drop": "mean",
+        "increase_in_confidence": "mean",
+    }
+    for fill in ("black", "mean", "gray", "blur"):
+        assert EXPLAINERS.build(f"occlusion(fill={fill})").substrate == fill
+    others = [EXPLAINERS.build(name) for name in EXPLAINERS.names() if name != "occlusion"]
+    assert {explainer.substrate for explainer in others} == {""}
 
 
 def test_sweep_columns_are_one_of_each_name_in_order(manifest):

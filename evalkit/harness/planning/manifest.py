@@ -124,4 +124,5 @@ def _explainer_facts(plan: Plan, explainer: Explainer, folder: RunFolder) -> Exp
         method=explainer.method_on(plan.classifier),
         seconds=seconds,
         n_maps=n_maps,
+        substrate=explainer.substrate,
     )

@@ -24,6 +24,7 @@ from evalkit.report.tables.leaderboard import (
     legend,
     marks,
     number,
+    substrate_lines,
     tied_for_best,
     unscored_lines,
 )
@@ -161,6 +162,7 @@ def _board(board: Leaderboard, manifest: Manifest, results: Results) -> dict[str
     return {
         "title": board.title,
         "tied": tied_for_best(board),
+        "notes": substrate_lines(manifest, board),
         "columns": [
             {
                 "parts": _parts(column.metric),

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from evalkit.analysis.facts import same_substrate
 from evalkit.analysis.results import Results
 from evalkit.store.manifest import Manifest
 
@@ -32,6 +33,7 @@ def document(manifest: Manifest, results: Results) -> dict[str, object]:
         "settings": facts["settings"],
         "versions": facts["versions"],
         **{key: _finite(value) for key, value in shown.items()},
+        "same_substrate": {metric: list(explainers) for metric, explainers in same_substrate(manifest).items()},
     }
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalkit.analysis.results import LeaderboardCell, Results
-from evalkit.report.tables.leaderboard import NOT_RANKED, beaten, is_best, leaderboards, number, ranking_lines
+from evalkit.report.tables.leaderboard import (
+    NOT_RANKED,
+    beaten,
+    is_best,
+    leaderboards,
+    number,
+    ranking_lines,
+    substrate_lines,
+)
 from evalkit.report.tables.patch_size import sweep_table, sweep_title
 from evalkit.store.manifest import Manifest
 
@@ -54,9 +62,9 @@ def render_latex(manifest: Manifest, results: Results) -> str:
             for row in board.rows
         ]
         header = ["", "explainer", *(escape(column.title) for column in board.columns)]
-        parts.append(
-            f"% {board.title}; superscript letters: rows that are significantly worse\n{tabular(header, rows, left=2)}"
-        )
+        title = f"% {board.title}; superscript letters: rows that are significantly worse"
+        notes = ["% " + line.replace("\n", " ") for line in substrate_lines(manifest, board)]
+        parts.append("\n".join([title, *notes, tabular(header, rows, left=2)]))
     if results.patch_sweep:
         swept = sweep_table(manifest, results, 6)
         rows = [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from evalkit.analysis.facts import metric_facts_of
+from evalkit.analysis.facts import metric_facts_of, same_substrate
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.core.settings import DEFAULT_CRITERION
 from evalkit.store.manifest import Manifest, MetricFacts
@@ -26,12 +26,14 @@ __all__ = [
     "number",
     "ranking_lines",
     "row_letters",
+    "substrate_lines",
     "tied_for_best",
     "unscored_lines",
 ]
 
 WIDEST = 5
 _SHOWN_EXPLAINERS = 3
+_SUBSTRATES = {"mean": "the mean color", "blur": "the blurred photo"}
 _FAMILIES = ("faithfulness", "localization", "other")
 ARROWS = {"higher": "↑", "lower": "↓"}
 BEATS_CONTROLS, NOT_BEATING, NOT_RANKED = "*", "!", "?"
@@ -281,6 +283,22 @@ def facts(manifest: Manifest, results: Results) -> list[str]:
         about,
         f"Target: {settings.target}; geometry: {settings.geometry}; steps: {settings.steps}; seed: {settings.seed}.",
     ]
+
+
+def substrate_lines(manifest: Manifest, board: Leaderboard) -> list[str]:
+    """Return which explainers a metric may favor because they replace pixels as it does, a sentence for each metric."""
+    alike = same_substrate(manifest)
+    lines = []
+    for column in board.columns:
+        explainers = alike.get(column.metric, ())
+        if not explainers:
+            continue
+        more = len(explainers) - _SHOWN_EXPLAINERS
+        named = ", ".join(explainers[:_SHOWN_EXPLAINERS]) + (f" and {more} more" if more > 0 else "")
+        they = "it replaces" if len(explainers) == 1 else "they replace"
+        substrate = _SUBSTRATES.get(column.facts.substrate, column.facts.substrate)
+        lines.append(f"{column.metric} may favor {named}: {they} pixels with the metric's own substrate, {substrate}.")
+    return lines
 
 
 def unscored_lines(results: Results) -> list[str]:

@@ -14,6 +14,7 @@ from evalkit.report.tables.leaderboard import (
     legend,
     marks,
     number,
+    substrate_lines,
     tied_for_best,
     unscored_lines,
 )
@@ -62,6 +63,7 @@ def render_markdown(manifest: Manifest, results: Results) -> str:
         parts += [f"## {board.title}", pipe_table(header, rows, left=2)]
         if tied := tied_for_best(board):
             parts.append(escape(tied))
+        parts += [escape(line) for line in substrate_lines(manifest, board)]
     parts += _sweep(manifest, results)
     cost = [
         [

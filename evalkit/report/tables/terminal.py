@@ -23,6 +23,7 @@ from evalkit.report.tables.leaderboard import (
     legend,
     marks,
     number,
+    substrate_lines,
     tied_for_best,
     unscored_lines,
 )
@@ -143,8 +144,8 @@ def _leaderboard(
             )
         ]
         table.add_row(row.letter, name, *shown)
-    tied = tied_for_best(board)
-    return [Padding(table, (1, 0, 0, 0)), *([Text(tied)] if tied else [])]
+    notes = [*filter(None, [tied_for_best(board)]), *substrate_lines(manifest, board)]
+    return [Padding(table, (1, 0, 0, 0)), *map(Text, notes)]
 
 
 def _score(cell: LeaderboardCell, manifest: Manifest, results: Results, *, with_intervals: bool) -> Text:
