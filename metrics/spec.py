@@ -92,7 +92,7 @@ class Metric(Component, ABC):
 
     @property
     def score_kind(self) -> ScoreKind:
-        """The score of the model that is used; one other than ``softmax`` must be a parameter, called ``score``."""
+        """The score of the model that the requests need; it is in the signature."""
         return "softmax"
 
     def unscored_reason(self, case: Case) -> str | None:

@@ -234,6 +234,22 @@ def test_log_odds_have_text_signature_and_range_of_their_own():
         assert metric_of_facts(facts, 28) == unbounded
 
 
+def test_a_metric_of_log_odds_only_signs_them():
+    class Only(Insertion):
+        @property
+        def score_kind(self):
+            return "log_odds"
+
+        @classmethod
+        def parameter_fields(cls):
+            return {name: one for name, one in super().parameter_fields().items() if name != "score"}
+
+        def __init__(self):
+            pass
+
+    assert metric_line(Only(), "label", 0).endswith("|score:log_odds|target:label")
+
+
 def test_an_unknown_score_is_refused():
     with pytest.raises(ConfigError, match="score=logit is not allowed; it takes softmax or log_odds"):
         METRICS.build("deletion(score=logit)")

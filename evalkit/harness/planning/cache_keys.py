@@ -75,8 +75,9 @@ def protocol(settings: Mapping[str, str | int | None]) -> str:
 
 def metric_line(metric: Metric, target: str, seed: int) -> str:
     """Return a metric's signature, with score and target if it uses the model's scores, the seed if it draws."""
-    # Another score than softmax is a parameter, which the metric's own signature holds.
-    score = "|score:softmax" if metric.score_kind == "softmax" else ""
+    # A metric whose parameter it is signs another score than softmax itself.
+    is_signed = metric.score_kind != "softmax" and "score" in metric.parameters()
+    score = "" if is_signed else f"|score:{metric.score_kind}"
     scored = f"{score}|target:{target}" if needs_scores(metric) else ""
     drawn = f"|seed:{seed}" if metric.draws else ""
     return f"{metric.signature}{scored}{drawn}"
