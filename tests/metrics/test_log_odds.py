@@ -197,6 +197,22 @@ def test_both_scores_share_every_pass(tiny, photos, rng):
         assert found_alone == {text: found[text] for text in found_alone}
 
 
+def test_second_variant_costs_a_run_no_pass(run_photos, tiny, photos):
+    found = tiny.probabilities(photos).argmax(axis=1)
+    softmax_only, both = (
+        run_photos("gradcam,random", metrics, labels=found)
+        for metrics in ("insertion", "insertion,insertion(score=log_odds)")
+    )
+    assert [one.forward_passes for one in both] == [one.forward_passes for one in softmax_only]
+    for first, second in zip(softmax_only, both, strict=True):
+        values = {(cell.explainer, cell.metric): cell.value for cell in second.cells}
+        assert {(cell.explainer, cell.metric): cell.value for cell in first.cells}.items() <= values.items()
+        assert all(value is not None for value in values.values())
+        curve_of = {(cell.explainer, cell.metric): cell.curve for cell in second.cells}
+        odds = curve_of["gradcam", "insertion(score=log_odds)"][1]
+        np.testing.assert_allclose(curve_of["gradcam", "insertion"][1], 1 / (1 + np.exp(-odds)), rtol=1e-9)
+
+
 def test_answers_of_both_scores_are_one_curve():
     model, rank = two_classes(), np.arange(4).reshape(2, 2)
     pixels = photo()
