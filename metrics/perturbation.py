@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,9 +79,12 @@ class _Curve(PerturbationMetric):
     score_kind: ScoreKind = field(default="softmax", metadata={"name": "score", "signed_default": False})
 
     def __post_init__(self) -> None:
-        """Check the range; declare what log-odds change."""
+        """Check the values; declare what log-odds change."""
         if not 1 <= self.steps <= 10_000:
             raise ConfigError(f"{self.name}: steps={self.steps} is not allowed; 1 to 10000")
+        if self.score_kind not in get_args(ScoreKind):
+            allowed = " or ".join(get_args(ScoreKind))
+            raise ConfigError(f"{self.name}: score={self.score_kind} is not allowed; it takes {allowed}")
         if self.score_kind == "log_odds":
             unbounded = replace(
                 self.spec,

@@ -269,6 +269,8 @@ def test_a_metric_of_log_odds_only_signs_them():
 def test_an_unknown_score_is_refused():
     with pytest.raises(ConfigError, match="score=logit is not allowed; it takes softmax or log_odds"):
         METRICS.build("deletion(score=logit)")
+    with pytest.raises(ConfigError, match="score=logit is not allowed; it takes softmax or log_odds"):
+        Insertion(score_kind="logit")
     with pytest.raises(ConfigError, match="has no parameter 'score_kind'"):
         METRICS.build("deletion(score_kind=log_odds)")
 
