@@ -92,6 +92,7 @@ class _Curve(PerturbationMetric):
                 summary=f"{self.spec.summary}, in log-odds",
                 nan_reason="the log-odds of the class are not finite on a perturbed image",
                 curve_value="log-odds",
+                gated=False,  # a tolerance of 0.02 is meant for scores of 0 to 1
             )
             object.__setattr__(self, "spec", unbounded)
 

@@ -12,8 +12,8 @@ from evalkit.analysis.comparable import Shared, n_photos, shared_by
 from evalkit.analysis.comparison import ComparedCell, ComparedRun, Comparison
 from evalkit.analysis.load import RunScores
 from evalkit.analysis.scores import Scores, numbers_of, scores_of
-from evalkit.analysis.statistics.intervals import Resampling
-from evalkit.analysis.statistics.permutation_tests import ALPHA
+from evalkit.analysis.statistics.paired_tests import ALPHA, FEWEST_IMAGES
+from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.metrics.spec import Metric
 from evalkit.store.scores import mean_of_units
 
@@ -28,19 +28,17 @@ def compare_runs(
     *,
     seed: int = 0,
     n_resamples: int = 10_000,
-    n_flips: int = 10_000,
 ) -> Comparison:
     """Compare every later run with the first, explainer by explainer, on the images that both scored.
 
     An image is the same where content, class and region are. The tests of one metric, over all explainers and later
-    runs, are one family (paired sign flips, max-T).
+    runs, are one family, and its intervals hold together: an interval excludes 0 where the difference is significant.
 
     Args:
         runs: two or more.
         metrics: the metrics of the first run, in its order.
-        seed: random seed of resampling and sign flips.
+        seed: random seed of the resampling.
         n_resamples: number of bootstrap resamples.
-        n_flips: number of sign flips for each metric.
 
     Raises:
         NotComparableError: target or geometry differ, or no image, explainer or metric is shared.
@@ -50,15 +48,14 @@ def compare_runs(
     resampling = Resampling(seed, n_resamples)
     cells: list[ComparedCell] = []
     for metric in shared.metrics:
-        family = _Family(shared, letters, metric, scores_of(metric, _stacked(runs, shared, metric)), resampling)
-        cells += family.cells(seed, n_flips)
+        family = _Family(shared, letters, metric, scores_of(metric, _stacked(runs, shared, metric)))
+        cells += family.cells(resampling)
     return Comparison(
         runs=tuple(_described(run, letter) for run, letter in zip(runs, letters, strict=True)),
         n_shared=len(np.unique(shared.units)),
         cells=tuple(cells),
         differs=tuple(_differences(runs, letters)),
         left_out=tuple(shared.left_out),
-        n_flips=n_flips,
         n_resamples=n_resamples,
     )
 
@@ -83,9 +80,8 @@ class _Family:
     letters: Sequence[str]
     metric: Metric
     scores: Scores
-    resampling: Resampling
 
-    def cells(self, seed: int, n_flips: int) -> Iterator[ComparedCell]:
+    def cells(self, resampling: Resampling) -> Iterator[ComparedCell]:
         n_runs = len(self.letters)
         pairs = np.array(
             [
@@ -94,16 +90,16 @@ class _Family:
                 for later in range(1, n_runs)
             ]
         )
-        family = self.scores.family(seed, n_flips, pairs)
+        family = self.scores.family(resampling, pairs)
         direction = self.metric.spec.direction
         sign = 1.0 if direction == "higher" else -1.0
-        for (late, first), p_value in zip(pairs, family.p_values, strict=True):
+        for index, (late, first) in enumerate(pairs):
             both = self.scores.scored[:, [late, first]].all(axis=1)
             n_images = int(both.sum())
-            later, earlier = self.scores.numbers[both, late], self.scores.numbers[both, first]
-            mean, first_mean = self._score(later), self._score(earlier)
-            interval = self.scores.difference_interval(later, earlier, self.resampling)
+            mean, first_mean = (self._score(self.scores.numbers[both, column]) for column in (late, first))
             difference = None if mean is None or first_mean is None else mean - first_mean
+            p_value, low, high = (float(values[index]) for values in (family.p_values, family.low, family.high))
+            bounded = np.isfinite([low, high]).all()
             yield ComparedCell(
                 explainer=self.shared.explainers[first // n_runs],
                 metric=self.metric.text,
@@ -112,12 +108,12 @@ class _Family:
                 first_mean=first_mean,
                 mean=mean,
                 difference=difference,
-                ci_low=interval.low,
-                ci_high=interval.high,
-                ci_reason=(interval.reason or "").replace("all scores", "all differences") or None,
+                ci_low=low if bounded else None,
+                ci_high=high if bounded else None,
+                ci_reason=None if bounded else _without_interval(n_images),
                 n_images=n_images,
-                p_value=float(p_value) if n_images >= 2 else None,
-                verdict=_verdict(difference, float(p_value), sign),
+                p_value=p_value if family.tested[index] else None,
+                verdict=_verdict(difference, p_value, sign),
             )
 
     def _score(self, numbers: Floats) -> float | None:
@@ -125,6 +121,12 @@ class _Family:
             return None
         score = float(self.scores.aggregate(numbers.mean(axis=0)))
         return score if np.isfinite(score) else None
+
+
+def _without_interval(n_images: int) -> str:
+    if not n_images:
+        return "nothing was scored"
+    return "all differences are 0" if n_images >= FEWEST_IMAGES else f"fewer than {FEWEST_IMAGES} images"
 
 
 def _verdict(difference: float | None, p_value: float, sign: float) -> str:

@@ -44,11 +44,11 @@ class ComparedCell(msgspec.Struct, frozen=True):
         first_mean: mean in run A, over the images that both scored.
         mean: mean in the later run, over the same images.
         difference: later minus first.
-        ci_low: lower end of the difference's 95 % interval.
+        ci_low: lower end of the difference's 95 % interval, simultaneous over the metric's comparisons.
         ci_high: upper end of the interval.
-        ci_reason: why there is no interval, or why it is unreliable.
+        ci_reason: why there is no interval.
         n_images: number of images that both scored.
-        p_value: p-value, corrected within the metric; 1 if all differences are 0, None for fewer than two images.
+        p_value: p-value, corrected within the metric; 1 if all differences are 0, None for too few images.
         verdict: ``better``, ``worse``, ``tied`` (not significantly different) or ``not scored``.
     """
 
@@ -76,7 +76,6 @@ class Comparison(msgspec.Struct, frozen=True):
         cells: one for every explainer, metric and later run.
         differs: what differs in model, precision and versions, one sentence each.
         left_out: what could not be compared and why, one sentence each.
-        n_flips: number of sign flips for each metric.
         n_resamples: number of bootstrap resamples.
     """
 
@@ -85,5 +84,4 @@ class Comparison(msgspec.Struct, frozen=True):
     cells: tuple[ComparedCell, ...]
     differs: tuple[str, ...]
     left_out: tuple[str, ...]
-    n_flips: int
     n_resamples: int

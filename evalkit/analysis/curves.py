@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from evalkit.analysis.choice.sweep import OBJECT_SIZES
 from evalkit.analysis.facts import metric_facts_of, variant_of
-from evalkit.analysis.statistics.intervals import Resampling, bca_means, resampled_sums
+from evalkit.analysis.statistics.intervals import mean_intervals
+from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.store.manifest import Manifest, MetricFacts
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable, first_rows, mean_of_units
@@ -96,7 +97,7 @@ def mean_curve(
     if photos is not None:
         _, unit = first_rows(photos)
         scores, areas = mean_of_units(scores, unit), mean_of_units(areas, unit)
-    low, high = np.quantile(resampled_sums(resampling.counts(len(scores)), scores) / len(scores), _TAILS, axis=0)
+    low, high = np.quantile(resampling.means(scores), _TAILS, axis=0)
     mean, area = scores.mean(axis=0), float(areas.mean())
     return MeanCurve(
         explainer, metric.text, metric.draws_curve, fractions, mean, low, high, area, len(scores), metric.curve_value
@@ -130,28 +131,25 @@ def variants(curves: Sequence[MeanCurve]) -> dict[str, list[MeanCurve]]:
     return dict(sorted(groups.items()))
 
 
-def by_object_size(table: ScoreTable, metric: str, seed: int) -> list[SizeScore]:
-    """Return every explainer's mean by object size, smallest first, with the bins of the patch-size sweep.
-
-    Args:
-        table: the scores of the run.
-        metric: text of a metric that scores single images.
-        seed: random seed of the bootstrap.
-    """
-    table = table.by_photo()
-    if table.object_shares is None or metric not in table.metrics or metric in table.statistics:
+def by_object_size(manifest: Manifest, table: ScoreTable) -> list[SizeScore]:
+    """Return every explainer's mean of the criterion by object size, smallest first, as the patch-size sweep's bins."""
+    table, criterion = table.by_photo(), manifest.settings.criterion
+    facts = next((one for one in metric_facts_of(manifest) if one.text == criterion), None)
+    if table.object_shares is None or facts is None or criterion in table.statistics:
         return []
-    values = table.values[:, :, table.metrics.index(metric)]
-    resampling = Resampling(seed, _RESAMPLES)
+    values = table.values[:, :, table.metrics.index(criterion)]
+    low, high = facts.bounds
+    bounds = (-np.inf if low is None else low, np.inf if high is None else high)
+    resampling = Resampling(manifest.settings.seed, _RESAMPLES)
     scores = []
-    for name, low, high in OBJECT_SIZES:
-        inside = (table.object_shares >= low) & (table.object_shares < high)
+    for name, smallest, largest in OBJECT_SIZES:
+        inside = (table.object_shares >= smallest) & (table.object_shares < largest)
         for column, explainer in enumerate(table.explainers):
             scored = values[inside & np.isfinite(values[:, column]), column]
             if not scored.size:
                 scores.append(SizeScore(explainer, name, None, None, None, 0))
                 continue
-            (interval,) = bca_means(scored[:, None], resampling.counts(scored.size))
+            (interval,) = mean_intervals(scored[:, None], bounds, resampling)
             scores.append(
                 SizeScore(explainer, name, float(scored.mean()), interval.low, interval.high, int(scored.size))
             )

@@ -18,6 +18,7 @@ __all__ = [
     "sweep_columns",
     "swept_by",
     "variant_of",
+    "width_of",
 ]
 
 _OLDER_SWEPT_BY = ("patch_size", "stride")
@@ -60,6 +61,16 @@ def direction_of(metric: str) -> str:
         ConfigError: the metric is not known.
     """
     return METRICS.get(parse_spec(metric).name).spec.direction
+
+
+def width_of(metric: str) -> float:
+    """Return the difference between the largest and the smallest possible value of the metric of this text.
+
+    Raises:
+        ConfigError: the metric is not known.
+    """
+    low, high = METRICS.build(metric).spec.bounds
+    return high - low
 
 
 def variant_of(text: str) -> str:

@@ -12,8 +12,8 @@ from evalkit.analysis.choice.sweep import sweep
 from evalkit.analysis.ranking import ranking_of
 from evalkit.analysis.results import Cost, LeaderboardCell, Results, TestedFamily, Unscored
 from evalkit.analysis.scores import numbers_of, scores_of
-from evalkit.analysis.statistics.intervals import Resampling
-from evalkit.analysis.statistics.permutation_tests import ALPHA, Family
+from evalkit.analysis.statistics.paired_tests import ALPHA, FEWEST_IMAGES, Family, smallest_p
+from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.core.settings import DEFAULT_CRITERION, DEFAULT_MARGIN
 from evalkit.metrics.spec import Metric
 from evalkit.store.manifest import ExplainerFacts
@@ -22,6 +22,7 @@ from evalkit.store.scores import ScoreTable
 __all__ = ["analyse"]
 
 Floats = NDArray[np.float64]
+TEST_RESAMPLES = 4_000
 
 
 def analyse(
@@ -31,7 +32,7 @@ def analyse(
     *,
     seed: int,
     n_resamples: int = 10_000,
-    n_flips: int = 10_000,
+    n_test_resamples: int = TEST_RESAMPLES,
     criterion: str = DEFAULT_CRITERION,
     margin: float = DEFAULT_MARGIN,
 ) -> Results:
@@ -43,15 +44,16 @@ def analyse(
         table: the scores of the run.
         metrics: the metrics of the run, in the table's order.
         explainers: the explainers of the run, in the table's order.
-        seed: random seed of resampling and sign flips.
-        n_resamples: number of bootstrap resamples.
-        n_flips: number of sign flips for each metric.
+        seed: random seed of the resampling.
+        n_resamples: number of bootstrap resamples of intervals and of the patch-size choice.
+        n_test_resamples: number of bootstrap resamples of the tests.
         criterion: the text of the metric that decides the patch size.
         margin: largest accepted loss of the criterion, relative to the best size.
     """
     table = table.by_photo()
     resampling = Resampling(seed, n_resamples)
-    by_metric = [_of_metric(table, metric, explainers, resampling, seed, n_flips) for metric in metrics]
+    tests = resampling.first(n_test_resamples)
+    by_metric = [_of_metric(table, metric, explainers, resampling, tests) for metric in metrics]
     cells = [cell for of_metric in by_metric for cell in of_metric.cells]
     return Results(
         n_images=len(table.image_ids),
@@ -69,7 +71,7 @@ def analyse(
         cost=tuple(_cost(explainer) for explainer in explainers),
         unscored=_unscored(table),
         families=tuple(of_metric.family for of_metric in by_metric),
-        n_flips=n_flips,
+        n_test_resamples=tests.n_resamples,
         n_resamples=n_resamples,
         not_beating_controls={of_metric.family.metric: of_metric.not_beating_controls for of_metric in by_metric},
     )
@@ -86,12 +88,11 @@ def _of_metric(
     metric: Metric,
     explainers: Sequence[ExplainerFacts],
     resampling: Resampling,
-    seed: int,
-    n_flips: int,
+    tests: Resampling,
 ) -> _OfMetric:
     scores = scores_of(metric, numbers_of(metric, table))
     means, intervals, counts = scores.means(), scores.intervals(resampling), scores.counts()
-    family = scores.family(seed, n_flips)
+    family = scores.family(tests)
     sign = 1.0 if metric.spec.direction == "higher" else -1.0
     ranking = ranking_of(scores, sign)
     better = _better_than(family, sign, table.explainers)
@@ -113,8 +114,19 @@ def _of_metric(
         )
         for column, text in enumerate(table.explainers)
     ]
-    tested = TestedFamily(metric.text, len(family.pairs), family.n_images, family.smallest_p)
-    return _OfMetric(cells, tested, _not_beating(ranking.goodness, explainers))
+    return _OfMetric(cells, _tested(metric, family), _not_beating(ranking.goodness, explainers))
+
+
+def _tested(metric: Metric, family: Family) -> TestedFamily:
+    n_images = int(family.n_images[family.tested].min(initial=np.iinfo(np.int64).max)) if family.tested.any() else 0
+    return TestedFamily(
+        metric=metric.text,
+        n_pairs=len(family.pairs),
+        n_images=n_images,
+        smallest_p=smallest_p(n_images, family.n_resamples),
+        n_untested=int(np.count_nonzero(~family.tested)),
+        fewest_images=FEWEST_IMAGES,
+    )
 
 
 def _better_than(family: Family, sign: float, explainers: Sequence[str]) -> dict[str, tuple[str, ...]]:

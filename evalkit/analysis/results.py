@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-ANALYSIS_VERSION = 3  # increased when equal scores give other results: stored results are then computed again
+ANALYSIS_VERSION = 4  # increased when equal scores give other results: stored results are then computed again
 
 
 class LeaderboardCell(msgspec.Struct, frozen=True):
@@ -115,6 +115,8 @@ class PatchSizeChoice(msgspec.Struct, frozen=True):
         margin: largest accepted loss of the criterion, relative to the best size.
         n_images: number of images that every candidate scored.
         explainer: text of the chosen explainer.
+        n_wanted: number of images on which a new run would decide in four of five cases; None if it is decided, or if
+            these images do not tell.
         variant: as in its row of the sweep.
     """
 
@@ -129,6 +131,7 @@ class PatchSizeChoice(msgspec.Struct, frozen=True):
     n_images: int
     explainer: str
     variant: dict[str, Literals] = {}
+    n_wanted: int | None = None
 
 
 class StrideChoice(msgspec.Struct, frozen=True):
@@ -191,14 +194,18 @@ class TestedFamily(msgspec.Struct, frozen=True):
 
     Attributes:
         n_pairs: number of pairs of explainers.
-        n_images: smallest number of images that a pair shares.
-        smallest_p: smallest p-value that this number of images and sign flips can reach.
+        n_images: smallest number of images that a tested pair shares; 0 if none is tested.
+        smallest_p: smallest p-value that a pair with this number of images can reach.
+        n_untested: number of pairs that share too few images to be tested; they do not count in the correction.
+        fewest_images: fewest images that a tested pair shares.
     """
 
     metric: str
     n_pairs: int
     n_images: int
     smallest_p: float
+    n_untested: int = 0
+    fewest_images: int = 0
 
 
 class Results(msgspec.Struct, frozen=True):
@@ -215,7 +222,7 @@ class Results(msgspec.Struct, frozen=True):
     cost: tuple[Cost, ...]
     unscored: tuple[Unscored, ...]
     families: tuple[TestedFamily, ...]
-    n_flips: int
+    n_test_resamples: int
     n_resamples: int
     not_beating_controls: dict[str, tuple[str, ...]]
     """Metric text to the ranked explainers whose mean over the shared images is not better than every control's."""

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.statistics.intervals import Interval, Resampling, bca_means, bca_statistic, wilson_interval
-from evalkit.analysis.statistics.permutation_tests import Family, Pairs, compare_means, compare_sets, sign_flips
-from evalkit.core.randomness import generator
+from evalkit.analysis.statistics.intervals import Interval, bca_statistic, mean_intervals, wilson_interval
+from evalkit.analysis.statistics.paired_tests import Family, Pairs, compare_means, compare_sets
+from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.metrics.spec import Metric
 from evalkit.store.scores import ScoreTable
 
 __all__ = ["Scores", "numbers_of", "scores_of"]
 
 Floats = NDArray[np.float64]
-# A set-level metric is computed again for each flip and pair, and for each resample.
-_SET_FLIPS_OF_ALL_PAIRS, _SET_FLIPS, _SET_RESAMPLES = 500, 1_000, 1_000
+# A set-level metric is computed again for each resample.
+_SET_RESAMPLES = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +26,9 @@ class Scores(ABC):
     """The scores of one metric.
 
     Attributes:
-        name: the metric's name, which seeds the sign flips.
         numbers: float64 (n, E, K), what each image adds in each column; K is 1 for a score an image; NaN = not scored.
     """
 
-    name: str
     numbers: Floats
 
     @property
@@ -55,28 +53,14 @@ class Scores(ABC):
         """Return the 95 % interval of every column's score."""
 
     @abstractmethod
-    def difference_interval(self, later: Floats, earlier: Floats, resampling: Resampling) -> Interval:
-        """Return the 95 % interval of a paired difference of scores.
+    def family(self, resampling: Resampling, pairs: Pairs | None = None) -> Family:
+        """Test pairs of columns, paired by image.
 
         Args:
-            later: float64 (n, K), finite.
-            earlier: float64 (n, K), of the same images.
-            resampling: of the images.
+            resampling: resampling of the images; a set-level metric takes the first of its resamples.
+            pairs: int64 (P, 2), which columns to compare; None = all with all. Only chosen pairs get intervals of their
+                differences, because those of all pairs take long and nothing shows them.
         """
-
-    @abstractmethod
-    def family(self, seed: int, n_flips: int, pairs: Pairs | None = None) -> Family:
-        """Test pairs of columns by paired sign flips.
-
-        Args:
-            seed: random seed.
-            n_flips: number of sign flips; a set-level metric takes fewer.
-            pairs: int64 (P, 2), which columns to compare; None = all with all.
-        """
-
-    def _flips(self, seed: int, n_flips: int) -> tuple[NDArray[np.int8], bool]:
-        # Seeded by the metric alone, so that another explainer in the run draws the same signs.
-        return sign_flips(generator(seed, "sign flips", self.name), len(self.numbers), n_flips)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +68,11 @@ class _ImageScores(Scores):
     """One number an image: the score is their mean.
 
     Attributes:
+        bounds: the smallest and largest number that can occur.
         binary: every number is 0 or 1.
     """
 
+    bounds: tuple[float, float]
     binary: bool
 
     def aggregate(self, means: Floats) -> Floats:
@@ -109,17 +95,14 @@ class _ImageScores(Scores):
             if self.binary and np.isin(rows, (0.0, 1.0)).all():  # the mean of a photo's entries lies between
                 of_columns = [wilson_interval(int(column.sum()), len(rows)) for column in rows.T]
             else:
-                of_columns = bca_means(rows, resampling.counts(max(len(rows), 1)))
+                of_columns = mean_intervals(rows, self.bounds, resampling)
             for column, interval in zip(columns, of_columns, strict=True):
                 intervals[column] = interval
         return intervals
 
-    def difference_interval(self, later: Floats, earlier: Floats, resampling: Resampling) -> Interval:
-        return bca_means(later - earlier, resampling.counts(max(len(later), 1)))[0]
-
-    def family(self, seed: int, n_flips: int, pairs: Pairs | None = None) -> Family:
-        signs, exact = self._flips(seed, n_flips)
-        return compare_means(self.numbers[..., 0], signs, exact=exact, pairs=pairs)
+    def family(self, resampling: Resampling, pairs: Pairs | None = None) -> Family:
+        low, high = self.bounds
+        return compare_means(self.numbers[..., 0], resampling, high - low, pairs=pairs, intervals=pairs is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,18 +126,8 @@ class _SetScores(Scores):
         columns = [self._column(index) for index in range(self.numbers.shape[1])]
         return [bca_statistic(rows, self._resamples(len(rows), resampling), self.aggregate) for rows in columns]
 
-    def difference_interval(self, later: Floats, earlier: Floats, resampling: Resampling) -> Interval:
-        size = later.shape[1]
-        return bca_statistic(
-            np.concatenate([later, earlier], axis=1),
-            self._resamples(len(later), resampling),
-            lambda means: self.aggregate(means[..., :size]) - self.aggregate(means[..., size:]),
-        )
-
-    def family(self, seed: int, n_flips: int, pairs: Pairs | None = None) -> Family:
-        limit = _SET_FLIPS_OF_ALL_PAIRS if pairs is None else _SET_FLIPS
-        signs, exact = self._flips(seed, min(n_flips, limit))
-        return compare_sets(self.numbers, self.aggregate, signs, exact=exact, pairs=pairs)
+    def family(self, resampling: Resampling, pairs: Pairs | None = None) -> Family:
+        return compare_sets(self.numbers, self.aggregate, resampling.first(_SET_RESAMPLES), pairs=pairs)
 
     def _column(self, index: int) -> Floats:
         return np.asarray(self.numbers[self.scored[:, index], index])
@@ -177,5 +150,5 @@ def numbers_of(metric: Metric, table: ScoreTable) -> Floats:
 def scores_of(metric: Metric, numbers: Floats) -> Scores:
     """Return the scores of a metric from numbers (n, E, K); see ``numbers_of``."""
     if metric.set_level:
-        return _SetScores(metric.name, numbers, metric)
-    return _ImageScores(metric.name, numbers, metric.spec.binary)
+        return _SetScores(numbers, metric)
+    return _ImageScores(numbers, metric.spec.bounds, metric.spec.binary)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.comparable import differing, differing_settings
-from evalkit.analysis.facts import direction_of, line_name
+from evalkit.analysis.facts import direction_of, line_name, width_of
 from evalkit.analysis.gate.loss import OTHER_CLASS, Loss, loss_of
 from evalkit.analysis.gate.results import Gate, GateCell, MapDrift
 from evalkit.analysis.gate.tolerance import Tolerance
@@ -73,7 +73,7 @@ def check_against(
         alpha: family-wise error rate of "regressed".
         max_lost: largest accepted share of the baseline's scored images that the run did not score, 0..1.
         fails_on: what else makes the exit code 1: ``inconclusive``, ``map drift``.
-        n_draws: number of sign flips and of bootstrap resamples.
+        n_draws: number of bootstrap resamples, at least.
 
     Raises:
         NotComparableError: another target or geometry, or no image in common.
@@ -163,7 +163,7 @@ def _compared(
     loss = loss_of(before, now, shared.photos, reason)
     if loss.n_images and without_digest(baseline.target) == "predicted":
         loss = loss.with_any_class(before, scores, shared.photos)
-    return paired._replace(n_lost=loss.n_images, lost_reason=loss.reason), loss
+    return paired._replace(n_lost=loss.n_images, lost_reason=loss.reason, width=width_of(metric)), loss
 
 
 def _not_comparable(paired: Paired, loss: Loss, reason: str) -> GateCell:

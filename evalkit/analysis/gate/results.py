@@ -29,9 +29,9 @@ class GateCell(msgspec.Struct, frozen=True):
         n_lost: number of images that the baseline scored and the run did not score or does not have; a photo with
             several entries is lost when none of them is scored in both.
         lost_reason: the most frequent reason why.
-        detectable: the smallest worsening that this many images detect in four of five runs; None if nothing varies or
-            no worsening can be significant.
-        n_wanted: number of images that would decide an inconclusive cell in four of five runs.
+        detectable: the smallest worsening that this many images detect in four of five runs; None if none can be.
+        n_wanted: number of images that would decide an inconclusive cell in four of five runs; None if these images do
+            not tell.
         reason: why the cell is not comparable or was not tested; None otherwise.
         n_lost_for_reason: number of the lost images with the most frequent reason.
         n_lost_entries: number of entries that are not scored in both, of images that are compared by other entries.

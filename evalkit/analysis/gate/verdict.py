@@ -1,34 +1,32 @@
-"""The verdicts of the gate: paired sign flips, one-sided, corrected by Holm over all explainers and metrics.
+"""The verdicts of the gate: one-sided paired tests against the tolerance, corrected by Holm.
 
-A worsening counts if it is significant and larger than the tolerance.
+Regressed means shown to be worse by more than the tolerance. As between explainers (``paired_tests``), two tests have
+to agree: a studentized bootstrap over photos, corrected over all explainers and metrics, and a bound with one unseen
+photo that got better by as much as the metric's scores range over.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.analysis.gate.images_wanted import Outlook, detectable, images_wanted
 from evalkit.analysis.gate.results import GateCell
 from evalkit.analysis.gate.tolerance import Tolerance
-from evalkit.analysis.statistics.intervals import Resampling, bca_means
-from evalkit.analysis.statistics.permutation_tests import sign_flips
-from evalkit.core.randomness import generator
+from evalkit.analysis.statistics.mean_tests import MeanTests
+from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.store.scores import first_rows, mean_of_units
 
 __all__ = ["Paired", "paired_scores", "verdicts"]
 
 Floats = NDArray[np.float64]
-_POWER = 0.8
 _ROUNDING = 1e-5  # a baseline keeps five digits
-_RESAMPLES = 10_000
-_DRAWS_PER_CELL = 4  # sign flips for one cell's share of alpha, so that p-values can fall below it
-_MOST_DRAWS = 200_000
+_DRAWS_PER_CELL = 4  # resamples for one cell's share of alpha, so that p-values can fall below it
+_MOST_DRAWS = 50_000
 
 
 class Paired(NamedTuple):
@@ -43,6 +41,7 @@ class Paired(NamedTuple):
         tolerance: largest accepted worsening of the mean, in the metric's own unit.
         n_lost: number of images that the baseline scored and the run did not.
         lost_reason: the most frequent reason why; None if there are none.
+        width: difference between the metric's largest and smallest possible value; inf = unbounded.
     """
 
     explainer: str
@@ -53,6 +52,7 @@ class Paired(NamedTuple):
     tolerance: float
     n_lost: int = 0
     lost_reason: str | None = None
+    width: float = math.inf
 
     @property
     def changes(self) -> Floats:
@@ -93,34 +93,78 @@ def verdicts(cells: Sequence[Paired], alpha: float, n_draws: int) -> list[GateCe
     Args:
         cells: paired scores of each explainer and metric.
         alpha: family-wise error rate of "regressed".
-        n_draws: number of sign flips, at least; more are drawn if the family needs smaller p-values.
+        n_draws: number of resamples, at least; more are drawn if the family needs smaller p-values.
     """
-    tested = [cell for cell in cells if len(cell.before) >= 2]
+    tested = [index for index, cell in enumerate(cells) if len(cell.before) >= 2]
     n_draws = min(max(n_draws, math.ceil(_DRAWS_PER_CELL * len(tested) / alpha)), _MOST_DRAWS)
-    flips = lru_cache(lambda n_photos: sign_flips(generator(0, "gate", n_photos), n_photos, n_draws))
-    worse, better = np.ones(len(tested)), np.ones(len(tested))
-    for index, cell in enumerate(tested):
-        signs, exact = flips(len(cell.before))
-        better[index], worse[index] = _one_sided(cell.changes, signs, exact=exact)
-    corrected = zip(_holm(worse), _holm(better), strict=True)
-    family = _Family(alpha, len(tested), n_draws, Resampling(0, min(n_draws, _RESAMPLES)))
-    return [_untested(cell) if len(cell.before) < 2 else _tested(cell, *next(corrected), family) for cell in cells]
+    ranges = _ranges(cells)
+    evidence: dict[int, _Evidence] = {}
+    resampling = Resampling(0, n_draws)
+    # Cells of equally many photos are resampled together.
+    for n_photos in sorted({len(cells[index].before) for index in tested}):
+        members = [index for index in tested if len(cells[index].before) == n_photos]
+        evidence |= zip(members, _evidence([cells[index] for index in members], ranges, resampling), strict=True)
+    worse = dict(zip(tested, _holm(np.array([evidence[index].worse for index in tested])), strict=True))
+    better = dict(zip(tested, _holm(np.array([evidence[index].better for index in tested])), strict=True))
+    family = _Family(alpha, len(tested), n_draws)
+    return [
+        _tested(cell, evidence[index], worse[index], better[index], family) if index in evidence else _untested(cell)
+        for index, cell in enumerate(cells)
+    ]
 
 
-def _one_sided(changes: Floats, flips: NDArray[np.int8], *, exact: bool) -> tuple[float, float]:
-    """Return the p-values of "better" and of "worse" (Student's t over sign flips)."""
-    changes = np.where(np.abs(changes) <= _ROUNDING, 0.0, changes)
-    squares = float((changes**2).sum())
-    if squares == 0:
-        return 1.0, 1.0
-    # With the squares fixed, t grows with the sum.
-    observed, drawn = float(changes.sum()), flips @ changes
-    slack = 1e-9 * np.sqrt(squares)
-    if exact:  # each pattern represents its mirror image too
-        drawn = np.concatenate([drawn, -drawn])
-        return float((drawn >= observed - slack).mean()), float((drawn <= observed + slack).mean())
-    count = 1 + len(drawn)
-    return (1 + int((drawn >= observed - slack).sum())) / count, (1 + int((drawn <= observed + slack).sum())) / count
+class _Evidence(NamedTuple):
+    """What one cell's changes show.
+
+    Attributes:
+        worse: bootstrap's p-value of "not worse by more than the tolerance".
+        better: bootstrap's p-value of "not better by more than the tolerance".
+        worse_unseen: as ``worse``, with one unseen photo.
+        better_unseen: as ``better``, with one unseen photo.
+        low: lower end of the change's 95 % interval.
+        high: upper end of the interval.
+        unseen: size of the unseen photo's change.
+    """
+
+    worse: float
+    better: float
+    worse_unseen: float
+    better_unseen: float
+    low: float
+    high: float
+    unseen: float
+
+
+def _ranges(cells: Sequence[Paired]) -> dict[str, float]:
+    """Return by how much the scores of each metric range over, before and now."""
+    scores: dict[str, list[Floats]] = {}
+    for cell in cells:
+        scores.setdefault(cell.metric, []).extend((cell.before, cell.now))
+    joined = {metric: np.concatenate(arrays) for metric, arrays in scores.items()}
+    return {metric: float(np.ptp(array)) if array.size else 0.0 for metric, array in joined.items()}
+
+
+def _evidence(cells: Sequence[Paired], ranges: dict[str, float], resampling: Resampling) -> list[_Evidence]:
+    """Return the evidence of cells with equally many photos."""
+    changes = np.stack([np.where(np.abs(cell.changes) <= _ROUNDING, 0.0, cell.changes) for cell in cells], axis=1)
+    accepted = np.array([cell.tolerance + _ROUNDING for cell in cells])
+    # If most changes are the same and some are not, those that are seen say little: then by the metric's width.
+    same = np.abs(changes - np.median(changes, axis=0)) <= _ROUNDING
+    little = (same.mean(axis=0) > 0.5) & np.isfinite([cell.width for cell in cells])
+    seen = np.array([ranges[cell.metric] for cell in cells])
+    unseen = np.where(little, [cell.width for cell in cells], seen)
+    tests, opposite = MeanTests.of(changes, resampling), MeanTests.of(-changes, resampling)
+    low, high = tests.intervals()
+    columns = (
+        tests.p_not_below(-accepted),
+        opposite.p_not_below(-accepted),
+        tests.p_not_below_with_unseen(-accepted, unseen),
+        opposite.p_not_below_with_unseen(-accepted, unseen),
+        low,
+        high,
+        unseen,
+    )
+    return [_Evidence(*map(float, row)) for row in zip(*columns, strict=True)]
 
 
 def _holm(p_values: Floats) -> Floats:
@@ -136,12 +180,6 @@ class _Family(NamedTuple):
     alpha: float
     n_cells: int
     n_draws: int
-    resampling: Resampling
-
-    def smallest_p(self, n_photos: int) -> float:
-        """Return the smallest corrected p-value that this number of photos can reach."""
-        patterns = 2.0 ** min(n_photos, 64)
-        return self.n_cells / (patterns if patterns / 2 <= self.n_draws else self.n_draws + 1)
 
 
 def _untested(paired: Paired) -> GateCell:
@@ -158,20 +196,27 @@ def _untested(paired: Paired) -> GateCell:
     )
 
 
-def _tested(paired: Paired, worse: float, better: float, family: _Family) -> GateCell:
-    n_images, changes = len(paired.before), paired.changes
-    mean, spread = float(changes.mean()), float(changes.std(ddof=1))
-    interval = bca_means(changes[:, None], family.resampling.counts(n_images))[0]
-    low, high = (mean, mean) if interval.low is None or interval.high is None else (interval.low, interval.high)
-    accepted = paired.tolerance + _ROUNDING
-    if -mean > accepted and worse < family.alpha:
+def _tested(paired: Paired, evidence: _Evidence, worse: float, better: float, family: _Family) -> GateCell:
+    changes, accepted = paired.changes, paired.tolerance + _ROUNDING
+    worse, better = max(worse, evidence.worse_unseen), max(better, evidence.better_unseen)
+    if worse < family.alpha:
         verdict = "regressed"
-    elif mean > accepted and better < family.alpha:
+    elif better < family.alpha:
         verdict = "improved"
-    elif low >= -accepted:
-        verdict = "unchanged" if high <= accepted else "not worse"
+    elif evidence.low >= -accepted:
+        verdict = "unchanged" if evidence.high <= accepted else "not worse"
     else:
         verdict = "inconclusive"
+    outlook = Outlook(
+        mean=float(changes.mean()),
+        spread=float(changes.std(ddof=1)),
+        n_images=len(changes),
+        tolerance=paired.tolerance,
+        unseen=evidence.unseen,
+        largest=float(np.abs(changes).max()),
+        alpha=family.alpha,
+        n_cells=family.n_cells,
+    )
     return GateCell(
         explainer=paired.explainer,
         metric=paired.metric,
@@ -179,32 +224,14 @@ def _tested(paired: Paired, worse: float, better: float, family: _Family) -> Gat
         verdict=verdict,
         baseline_mean=float(paired.before.mean()),
         mean=float(paired.now.mean()),
-        change=mean,
-        ci_low=low,
-        ci_high=high,
+        change=outlook.mean,
+        ci_low=evidence.low,
+        ci_high=evidence.high,
         tolerance=paired.tolerance,
-        p_value=float(worse),
-        n_images=n_images,
+        p_value=worse,
+        n_images=len(changes),
         n_lost=paired.n_lost,
         lost_reason=paired.lost_reason,
-        detectable=_detectable(spread, paired.tolerance, n_images, family),
-        n_wanted=_wanted(spread, paired.tolerance, n_images, family) if verdict == "inconclusive" else None,
+        detectable=detectable(outlook, paired.width),
+        n_wanted=images_wanted(outlook) if verdict == "inconclusive" else None,
     )
-
-
-def _detectable(spread: float, tolerance: float, n_images: int, family: _Family) -> float | None:
-    """Return the worsening that is called regressed in four of five runs; None if none can be, or nothing varies."""
-    if spread <= _ROUNDING or family.smallest_p(n_images) >= family.alpha:
-        return None
-    tail, power = NormalDist().inv_cdf(1 - family.alpha / family.n_cells), NormalDist().inv_cdf(_POWER)
-    error = spread / math.sqrt(n_images)
-    return max(tolerance + power * error, (tail + power) * error)
-
-
-def _wanted(spread: float, tolerance: float, n_images: int, family: _Family) -> int | None:
-    """Return the number of images at which the verdict is no longer inconclusive, if nothing differs."""
-    if tolerance <= 0:
-        return None
-    needed = ((NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(_POWER)) * spread / tolerance) ** 2
-    at_least = math.floor(math.log2(family.n_cells / family.alpha)) + 1  # fewer cannot show any worsening
-    return max(math.ceil(needed), at_least, n_images + 1)

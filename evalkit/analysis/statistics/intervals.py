@@ -1,4 +1,4 @@
-"""95 % intervals over images: BCa bootstrap from resample counts, Wilson for scores of 0 and 1."""
+"""95 % intervals of means over images: for bounded scores, for scores of 0 and 1, and BCa for unbounded ones."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.core.randomness import generator
+from evalkit.analysis.statistics.bounded_means import bounded_quantile
+from evalkit.analysis.statistics.resampling import Resampling, resampled_sums
 
-__all__ = ["Interval", "Resampling", "bca_interval", "bca_means", "bca_statistic", "resample_counts", "wilson_interval"]
+__all__ = [
+    "Interval",
+    "bca_interval",
+    "bca_means",
+    "bca_statistic",
+    "bounded_intervals",
+    "mean_intervals",
+    "wilson_interval",
+]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.uint16]
 _LEVEL = 0.95
+_TAILS = ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2)
 _RELIABLE_FROM = 20
 _BLOCK = 4_000_000  # numbers in memory at once, beside the counts themselves
 
@@ -25,52 +35,6 @@ class Interval(NamedTuple):
     low: float | None
     high: float | None
     reason: str | None
-
-
-def resample_counts(rng: np.random.Generator, n_images: int, n_resamples: int) -> Counts:
-    """Return how often each image is drawn in each resample, uint16 (n_resamples, n_images); rows sum to n_images.
-
-    They are drawn row by row, so fewer resamples are the first rows of more.
-    """
-    counts = np.empty((n_resamples, n_images), dtype=np.uint16)
-    rows = max(1, _BLOCK // n_images)
-    for start in range(0, n_resamples, rows):
-        block = counts[start : start + rows]
-        draws = rng.integers(n_images, size=block.shape)
-        draws += np.arange(len(block))[:, None] * n_images
-        block[:] = np.bincount(draws.ravel(), minlength=block.size).reshape(block.shape)
-    return counts
-
-
-class Resampling:
-    """Resample counts by number of images, each drawn once.
-
-    Args:
-        seed: random seed of the run.
-        n_resamples: number of resamples.
-    """
-
-    def __init__(self, seed: int, n_resamples: int) -> None:
-        """See the class."""
-        self._seed, self._n_resamples = seed, n_resamples
-        self._known: dict[int, Counts] = {}
-
-    def counts(self, n_images: int) -> Counts:
-        """Return ``resample_counts`` for this number of images."""
-        if n_images not in self._known:
-            rng = generator(self._seed, "bootstrap", n_images)
-            self._known[n_images] = resample_counts(rng, n_images, self._n_resamples)
-        return self._known[n_images]
-
-
-def resampled_sums(counts: Counts, numbers: Floats) -> Floats:
-    """Return the sums of each resample, float64 (R, ...), of numbers (n, ...)."""
-    flat = numbers.reshape(len(numbers), -1)
-    sums = np.empty((len(counts), flat.shape[1]))
-    rows = max(1, _BLOCK // max(len(numbers), 1))
-    for start in range(0, len(counts), rows):
-        sums[start : start + rows] = counts[start : start + rows].astype(np.float64) @ flat
-    return sums.reshape(len(counts), *numbers.shape[1:])
 
 
 def bca_interval(estimate: float, replicates: Floats, jackknife: Floats) -> Interval:
@@ -92,27 +56,52 @@ def bca_interval(estimate: float, replicates: Floats, jackknife: Floats) -> Inte
     influence = jackknife.mean() - jackknife
     spread = (influence**2).sum()
     acceleration = (influence**3).sum() / (6.0 * spread**1.5) if spread > 0 else 0.0
-    tails = ndtri(np.array([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]))
+    tails = ndtri(np.array(_TAILS))
     shifted = ndtr(bias + (bias + tails) / (1 - acceleration * (bias + tails)))
     low, high = np.quantile(replicates, shifted)
     reason = f"fewer than {_RELIABLE_FROM} images: unreliable" if jackknife.size < _RELIABLE_FROM else None
     return Interval(float(low), float(high), reason)
 
 
-def bca_means(values: Floats, counts: Counts) -> list[Interval]:
+def mean_intervals(values: Floats, bounds: tuple[float, float], resampling: Resampling) -> list[Interval]:
     """Return the interval of the mean of each column.
 
     Args:
         values: float64 (n, E), finite.
-        counts: from ``resample_counts``, (R, n).
+        bounds: the smallest and largest score that can occur.
+        resampling: resampling of the images, for scores without bounds.
     """
-    n_images = len(values)
+    return bounded_intervals(values, bounds) if np.isfinite(bounds).all() else bca_means(values, resampling)
+
+
+def bounded_intervals(values: Floats, bounds: tuple[float, float]) -> list[Interval]:
+    """Return the interval of the mean of each column of bounded scores: it holds for scores of any shape.
+
+    Args:
+        values: float64 (n, E), finite.
+        bounds: the smallest and largest score that can occur; scores beyond, by rounding, move them.
+    """
+    if len(values) < 2:
+        return [_without_interval(values) or Interval(None, None, None)] * values.shape[1]
+    low = bounded_quantile(values, np.minimum(values.min(axis=0), bounds[0]), _TAILS[0])
+    high = bounded_quantile(values, np.maximum(values.max(axis=0), bounds[1]), _TAILS[1])
+    return [Interval(float(lower), float(upper), None) for lower, upper in zip(low, high, strict=True)]
+
+
+def bca_means(values: Floats, resampling: Resampling) -> list[Interval]:
+    """Return the BCa interval of the mean of each column.
+
+    Args:
+        values: float64 (n, E), finite.
+        resampling: resampling of the images.
+    """
     missing = [_without_interval(values[:, column]) for column in range(values.shape[1])]
     if all(missing):
         return [interval for interval in missing if interval]
-    total = values.sum(axis=0)
-    replicates = resampled_sums(counts, values) / n_images
-    jackknife = (total - values) / (n_images - 1)
+    sums, sizes = resampling.grouped(values)
+    total, n_images = sums.sum(axis=0), sizes.sum()
+    replicates = resampling.means(values)
+    jackknife = (total - sums) / (n_images - sizes)[:, None]
     return [
         missing[column] or bca_interval(total[column] / n_images, replicates[:, column], jackknife[:, column])
         for column in range(values.shape[1])

@@ -56,7 +56,11 @@ def regressions(gate: Gate) -> list[str]:
 
 def inconclusive(cell: GateCell) -> str:
     """Return the number of images that would decide an inconclusive cell, or why it was not tested."""
-    wanted = f"about {cell.n_wanted:,} images would decide" if cell.n_wanted else "not decidable with tolerance 0"
+    wanted = (
+        f"about {cell.n_wanted:,} images would decide"
+        if cell.n_wanted
+        else "these images do not tell how many would decide; the change may be close to the tolerance"
+    )
     return f"{cell.explainer}, {cell.metric}: {cell.reason or wanted}"
 
 

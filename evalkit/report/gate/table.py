@@ -109,9 +109,9 @@ def _legend(gate: Gate) -> list[str]:
     tolerances = sorted({f"{cell.tolerance:.3g}" for cell in gate.cells if cell.change is not None})
     accepted = ", ".join(tolerances) or "nothing was tested"
     lines.append(
-        f"Regressed = worse by more than the tolerance ({accepted}), and significant "
-        f"(paired sign flips, one-sided, Holm, alpha {gate.alpha:g}); unchanged = the interval lies within the "
-        "tolerance; not worse = its lower end does."
+        f"Regressed = shown to be worse by more than the tolerance ({accepted}): paired by image, studentized "
+        f"bootstrap, one-sided, Holm, and one unseen image of the opposite kind, alpha {gate.alpha:g}; unchanged = the "
+        "interval lies within the tolerance; not worse = its lower end does."
     )
     return lines
 

@@ -70,7 +70,7 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
     }
     figures = dict(zip(_file_names(list(curves)), curves.values(), strict=True))
     leaders = leading(manifest, results)
-    sizes = by_object_size(table_of(folder, manifest), criterion, manifest.settings.seed)
+    sizes = by_object_size(manifest, table_of(folder, manifest))
     optional = {
         "patch_sizes": sweep_plot(results, criterion),
         "object_sizes": object_size_plot(sizes, leaders, criterion),

@@ -90,7 +90,7 @@ def _marked(value: Any, markup: type[str]) -> Any:  # noqa: ANN401 - whatever a 
 def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Photos) -> dict[str, Any]:
     table = table_of(folder, manifest)
     boards = leaderboards(manifest, results)
-    sizes = by_object_size(table, manifest.settings.criterion, manifest.settings.seed)
+    sizes = by_object_size(manifest, table)
     leaders = leading(manifest, results)
     size_plot = object_size_plot(sizes, leaders, manifest.settings.criterion)
     curves = [

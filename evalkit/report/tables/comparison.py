@@ -92,11 +92,10 @@ def _notes(comparison: Comparison) -> list[str]:
             f"Of {len(verdicts)} comparisons {run.letter} is better in {counts['better']} and worse in "
             f"{counts['worse']}; {counts['tied']} are tied{unscored}."
         )
-    reasons = {cell.ci_reason for cell in comparison.cells if cell.ci_reason and cell.ci_low is not None}
-    lines += [f"Intervals: {reason}." for reason in sorted(reasons)]
     lines.append(
         f"Difference = later run minus A, on the images that both scored (of {comparison.n_shared} shared). Tests: "
-        f"within each metric all explainers and later runs, paired by image, sign flips ({comparison.n_flips:,}), "
-        "max-T, family-wise 5 %; no verdict = not significantly different."
+        f"within each metric all explainers and later runs, paired by image, studentized bootstrap "
+        f"({comparison.n_resamples:,} resamples), max-T, and one unseen image of the opposite kind; family-wise 5 %. The "
+        "intervals of a metric hold together; no verdict = not significantly different."
     )
     return [*lines, *(f"Left out: {reason}." for reason in comparison.left_out)]

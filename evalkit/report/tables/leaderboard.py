@@ -221,17 +221,7 @@ def legend(manifest: Manifest, results: Results) -> list[str]:
             f"{NOT_BEATING} mean not better than every control's."
         )
     lines += ranking_lines(results)
-    tested = [family for family in results.families if family.n_images]
-    if tested:
-        pairs, images = max(family.n_pairs for family in tested), min(family.n_images for family in tested)
-        smallest = max(family.smallest_p for family in tested)
-        lines.append(
-            f"Tests: within each metric all pairs of explainers (up to {pairs}), paired by image, sign flips "
-            f"({results.n_flips:,}; fewer for scores of the whole set), max-T, family-wise 5 %; fewest shared images "
-            f"{images}, smallest possible p {smallest:.2g}."
-        )
-        if smallest >= 0.05:
-            lines.append("Some metrics have too few images for any letter or mark: no difference can reach p < 0.05.")
+    lines += _test_lines(results)
     unreliable = {cell.ci_reason for cell in results.leaderboard if cell.ci_reason and cell.ci_low is not None}
     lines += [f"Intervals: {reason}." for reason in sorted(unreliable)]
     return lines
@@ -260,6 +250,28 @@ def ranking_lines(results: Results) -> list[str]:
         f"{NOT_RANKED} no rank: {', '.join(explainers)}: {reason} ({which})."
         for (reason, which), explainers in explainers_of.items()
     ]
+
+
+def _test_lines(results: Results) -> list[str]:
+    """Return sentences on the tests: their family, and what is too few images for them."""
+    tested = [family for family in results.families if family.n_images]
+    lines = []
+    if tested:
+        pairs, images = max(family.n_pairs for family in tested), min(family.n_images for family in tested)
+        lines.append(
+            f"Tests: within each metric all pairs of explainers (up to {pairs}), paired by image, studentized "
+            f"bootstrap ({results.n_test_resamples:,} resamples; fewer for scores of the whole set), max-T, and one "
+            f"unseen image of the opposite kind; family-wise 5 %; fewest shared images {images}, smallest possible p "
+            f"{max(family.smallest_p for family in tested):.2g}."
+        )
+    untested = max((family.n_untested for family in results.families), default=0)
+    if untested:
+        fewest = max(family.fewest_images for family in results.families)
+        lines.append(
+            f"Up to {untested} pairs of a metric share fewer than {fewest} images: too few for any letter or mark, and "
+            "left out of the tests."
+        )
+    return lines
 
 
 def facts(manifest: Manifest, results: Results) -> list[str]:
