@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evalkit.metrics import boxes
-from evalkit.metrics.boxes import THRESHOLDS, MaxBoxAccV1, MaxBoxAccV2, PxAP, boxes_at, intersection_over_union
+from evalkit.metrics import contours
+from evalkit.metrics.boxes import MaxBoxAccV1, MaxBoxAccV2, PxAP, intersection_over_union
 from evalkit.metrics.case import Region
+from evalkit.metrics.contours import THRESHOLDS, boxes_at
 
 
 def truth_of(size, *boxes):
@@ -104,7 +105,7 @@ def test_leaving_out_specks_changes_no_statistic(grain_px, monkeypatch):
             truth = truth_of(saliency_map.shape, (x0, y0, x1, y1))
             for metric in (MaxBoxAccV1(), MaxBoxAccV2()):
                 with monkeypatch.context() as patched:
-                    patched.setattr(boxes, "_SPECKLED", 0)
+                    patched.setattr(contours, "_SPECKLED", 0)
                     found = metric.score_region(saliency_map, truth)
                     shortened += sum(
                         len(few) < len(all_)
@@ -114,10 +115,10 @@ def test_leaving_out_specks_changes_no_statistic(grain_px, monkeypatch):
                             strict=True,
                         )
                     )
-                    patched.setattr(boxes, "_SPECKLED", np.inf)
-                    boxes._boxes_of.cache_clear()
+                    patched.setattr(contours, "_SPECKLED", np.inf)
+                    contours._boxes_of.cache_clear()
                     expected = metric.score_region(saliency_map, truth)
-                    boxes._boxes_of.cache_clear()
+                    contours._boxes_of.cache_clear()
                 np.testing.assert_array_equal(found, expected)
     assert shortened > 50
 
@@ -133,8 +134,8 @@ def test_a_small_contour_of_larger_area_is_kept():
     mask = (saliency_map > 0).astype(np.uint8)
     for speckled in (0, np.inf):
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(boxes, "_SPECKLED", speckled)
-            assert len(boxes._contours(mask, 200.0)) == 2
+            patched.setattr(contours, "_SPECKLED", speckled)
+            assert len(contours._contours(mask, 200.0)) == 2
 
 
 def test_ignored_pixels_change_neither_boxes_nor_scale():
