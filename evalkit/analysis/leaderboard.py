@@ -111,6 +111,7 @@ def _of_metric(
             better_than=better[text],
             rank_reason=ranking.reasons[column],
             rank_images=None if ranking.ranks[column] is None else ranking.n_images,
+            bias=intervals[column].bias,
         )
         for column, text in enumerate(table.explainers)
     ]

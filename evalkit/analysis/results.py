@@ -45,6 +45,8 @@ class LeaderboardCell(msgspec.Struct, frozen=True):
         better_than: explainers that are significantly worse (paired, family-wise 5 % within the metric).
         rank_reason: why there is no rank although images were scored; None otherwise.
         rank_images: number of images that the rank is by; None without a rank.
+        bias: by how much the score of the whole set is estimated to be too high on these images, negative = too low;
+            None for a mean over images, which has none.
     """
 
     explainer: str
@@ -60,6 +62,7 @@ class LeaderboardCell(msgspec.Struct, frozen=True):
     better_than: tuple[str, ...]
     rank_reason: str | None = None
     rank_images: int | None = None
+    bias: float | None = None
 
 
 class SweepScore(msgspec.Struct, frozen=True):

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.statistics.intervals import Interval, bca_statistic, mean_intervals, wilson_interval
-from evalkit.analysis.statistics.paired_tests import Family, Pairs, compare_means, compare_sets
+from evalkit.analysis.statistics.intervals import Interval, mean_intervals, wilson_interval
+from evalkit.analysis.statistics.paired_tests import Family, Pairs, compare_means
 from evalkit.analysis.statistics.resampling import Resampling
+from evalkit.analysis.statistics.set_intervals import set_interval
+from evalkit.analysis.statistics.set_tests import compare_sets
 from evalkit.metrics.spec import Metric
 from evalkit.store.scores import ScoreTable
 
 __all__ = ["Scores", "numbers_of", "scores_of"]
 
 Floats = NDArray[np.float64]
-# A set-level metric is computed again for each resample.
-_SET_RESAMPLES = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,17 +124,13 @@ class _SetScores(Scores):
 
     def intervals(self, resampling: Resampling) -> list[Interval]:
         columns = [self._column(index) for index in range(self.numbers.shape[1])]
-        return [bca_statistic(rows, self._resamples(len(rows), resampling), self.aggregate) for rows in columns]
+        return [set_interval(rows, self.aggregate, self.metric.spec.bounds, resampling) for rows in columns]
 
     def family(self, resampling: Resampling, pairs: Pairs | None = None) -> Family:
-        return compare_sets(self.numbers, self.aggregate, resampling.first(_SET_RESAMPLES), pairs=pairs)
+        return compare_sets(self.numbers, self.aggregate, resampling, pairs=pairs)
 
     def _column(self, index: int) -> Floats:
         return np.asarray(self.numbers[self.scored[:, index], index])
-
-    @staticmethod
-    def _resamples(n_images: int, resampling: Resampling) -> NDArray[np.uint16]:
-        return resampling.counts(max(n_images, 1))[:_SET_RESAMPLES]
 
 
 def numbers_of(metric: Metric, table: ScoreTable) -> Floats:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evalkit.analysis.statistics.intervals import Interval, bca_means, bca_statistic, resample_counts, wilson_interval
-from evalkit.metrics.boxes import PxAP
+from evalkit.analysis.statistics.intervals import Interval, bca_means, resample_counts, wilson_interval
 
 
 def bca_mean(values, counts):
@@ -33,22 +32,6 @@ def test_the_interval_of_a_mean_is_scipys(rng, n_images):
     assert found.high == pytest.approx(theirs.high, abs=0.03 * width)
     plain = stats.bootstrap((values,), np.mean, n_resamples=40_000, rng=rng, method="percentile").confidence_interval
     assert abs(plain.high - theirs.high) > 0.04 * width  # so the test can tell BCa from percentiles
-
-
-def test_the_interval_of_a_set_is_scipys(rng):
-    metric = PxAP()
-    statistics = np.zeros((15, 512))
-    statistics[:, :256] = rng.poisson(np.linspace(0, 4, 256), (15, 256))
-    statistics[:, 256:] = rng.poisson(np.linspace(4, 1, 256), (15, 256))
-    found = bca_statistic(statistics, resample_counts(rng, 15, 8_000), metric.aggregate)
-
-    def of(drawn):
-        return float(metric.aggregate(statistics[drawn].mean(axis=0)))
-
-    theirs = stats.bootstrap((np.arange(15),), of, n_resamples=8_000, rng=rng, method="BCa", vectorized=False)
-    low, high = theirs.confidence_interval
-    assert found.low == pytest.approx(low, abs=0.06 * (high - low))
-    assert found.high == pytest.approx(high, abs=0.06 * (high - low))
 
 
 def test_interval_covers_the_true_mean_at_its_level(rng):

@@ -63,6 +63,22 @@ def test_rows_beyond_z_have_two_letters():
     assert row_letters(0) == []
 
 
+def test_the_bias_of_scores_of_the_set_is_a_line_of_the_legend(manifest, results):
+    def lines(*cells):
+        shown = msgspec.structs.replace(results, leaderboard=tuple(cells))
+        return [line for line in legend(manifest, shown) if line.startswith("Bias")]
+
+    def biased(metric, bias, n_scored=24):
+        return LeaderboardCell("cam", metric, "higher", 0.5, 0.4, 0.6, None, n_scored, 0, 1, (), bias)
+
+    first, *rest = lines(
+        biased("max_box_acc_v1", 0.018), biased("max_box_acc_v1", 0.051, 20), biased("pxap", -0.004), biased("v", 0.02)
+    )
+    assert rest == []
+    assert first.startswith("Bias on these 20 to 24 images, estimated: max_box_acc_v1 +0.02 to +0.05, v +0.02. A score")
+    assert lines(biased("pxap", 0.004), biased("deletion", None)) == []
+
+
 @pytest.mark.parametrize(
     ("places", "expected"),
     [

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.statistics.bounded_means import bounded_quantile
-from evalkit.analysis.statistics.resampling import Resampling, resampled_sums
+from evalkit.analysis.statistics.resampling import Resampling
 
-__all__ = [
-    "Interval",
-    "bca_interval",
-    "bca_means",
-    "bca_statistic",
-    "bounded_intervals",
-    "mean_intervals",
-    "wilson_interval",
-]
+__all__ = ["Interval", "bca_interval", "bca_means", "bounded_intervals", "mean_intervals", "wilson_interval"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.uint16]
@@ -30,11 +21,15 @@ _BLOCK = 4_000_000  # numbers in memory at once, beside the counts themselves
 
 
 class Interval(NamedTuple):
-    """An interval, or the reason why there is none; with both, the reason why it is unreliable."""
+    """An interval, or the reason why there is none; with both, the reason why it is unreliable.
+
+    ``bias`` is the score's estimated bias; None where it has none, or none is estimated.
+    """
 
     low: float | None
     high: float | None
     reason: str | None
+    bias: float | None = None
 
 
 def bca_interval(estimate: float, replicates: Floats, jackknife: Floats) -> Interval:
@@ -106,34 +101,6 @@ def bca_means(values: Floats, resampling: Resampling) -> list[Interval]:
         missing[column] or bca_interval(total[column] / n_images, replicates[:, column], jackknife[:, column])
         for column in range(values.shape[1])
     ]
-
-
-def bca_statistic(statistics: Floats, counts: Counts, aggregate: Callable[[Floats], Floats]) -> Interval:
-    """Return the interval of a function of the images' mean statistics.
-
-    Args:
-        statistics: float64 (n, K), finite.
-        counts: (R, n).
-        aggregate: mean statistics (..., K) to the statistic (...).
-    """
-    n_images = len(statistics)
-    missing = _without_interval(statistics)
-    if missing:
-        return missing
-    total = statistics.sum(axis=0)
-    size = max(1, _BLOCK // statistics.shape[1])
-    replicates = np.concatenate(
-        [
-            aggregate(resampled_sums(counts[start : start + size], statistics) / n_images)
-            for start in range(0, len(counts), size)
-        ]
-    )
-    jackknife = np.concatenate(
-        [aggregate((total - statistics[start : start + size]) / (n_images - 1)) for start in range(0, n_images, size)]
-    )
-    if not (np.isfinite(replicates).all() and np.isfinite(jackknife).all()):
-        return Interval(None, None, "some resamples cannot be scored")
-    return bca_interval(float(aggregate(total / n_images)), replicates, jackknife)
 
 
 def _without_interval(values: Floats) -> Interval | None:

@@ -11,7 +11,7 @@ equal means whose scores differ in shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from evalkit.analysis.statistics.bounded_means import bounded_quantile, p_at_most_zero
 from evalkit.analysis.statistics.resampling import Resampling
 
-__all__ = ["ALPHA", "FEWEST_IMAGES", "Family", "all_pairs", "compare_means", "compare_sets", "smallest_p"]
+__all__ = ["ALPHA", "FEWEST_IMAGES", "Family", "all_pairs", "compare_means", "p_values_of", "sharing", "smallest_p"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -96,7 +96,7 @@ def compare_means(
     with np.errstate(divide="ignore", invalid="ignore"):
         observed = np.abs(spread.means) / (errors * units)
     observed = np.where(varying, observed, np.inf)  # differences that are all equal have no spread
-    p_values = np.where(testable, _p_values(observed, highest), 1.0)
+    p_values = np.where(testable, p_values_of(observed, highest), 1.0)
     unseen = _unseen(values, pairs, spread, width)
     significant = np.flatnonzero(p_values < ALPHA)
     if significant.size:
@@ -129,7 +129,7 @@ class _Spread(NamedTuple):
     def of(cls, values: Floats, pairs: Pairs, resampling: Resampling) -> _Spread:
         means, variances, largest = np.full((3, len(pairs)), np.nan)
         mostly_equal, n_images = np.zeros(len(pairs), dtype=np.bool_), np.zeros(len(pairs), dtype=np.int64)
-        for rows, where in _sharing(np.isfinite(values), pairs):
+        for rows, where in sharing(np.isfinite(values), pairs):
             n_images[where] = np.count_nonzero(rows)
             if not rows.any():
                 continue
@@ -171,7 +171,7 @@ def _variance(
     return np.asarray(remaining / total**2 * groups / max(groups - 1, 1))
 
 
-def _sharing(scored: Flags, pairs: Pairs) -> Iterator[tuple[Flags, NDArray[np.int64]]]:
+def sharing(scored: Flags, pairs: Pairs) -> Iterator[tuple[Flags, NDArray[np.int64]]]:
     """Group the pairs by the images that both scored: which images (n,), which pairs."""
     patterns, group = np.unique(scored, axis=1, return_inverse=True)
     group = group.reshape(-1)
@@ -185,8 +185,8 @@ def _studentized(values: Floats, pairs: Pairs, resampling: Resampling, spread: _
     """Return absolute t statistics of the resampled mean differences, float64 (R, V), of the varying pairs."""
     position = np.cumsum(varying) - 1
     drawn = np.zeros((resampling.n_resamples, np.count_nonzero(varying)))
-    for rows, sharing in _sharing(np.isfinite(values), pairs):
-        where = sharing[varying[sharing]]
+    for rows, members in sharing(np.isfinite(values), pairs):
+        where = members[varying[members]]
         if not where.size:
             continue
         sums, sizes = resampling.grouped(_gaps(values, pairs[where]), rows)
@@ -224,7 +224,7 @@ def _balanced(drawn: Floats) -> tuple[Floats, Floats]:
     return units, (drawn / units).max(axis=1, initial=0.0)
 
 
-def _p_values(observed: Floats, highest: Floats) -> Floats:
+def p_values_of(observed: Floats, highest: Floats) -> Floats:
     """Return how often the largest statistic of a resample reaches each observed statistic."""
     reached = len(highest) - np.searchsorted(np.sort(highest), observed * (1 - 1e-9))
     return np.asarray((1 + reached) / (1 + len(highest)))
@@ -244,8 +244,8 @@ def _unseen(values: Floats, pairs: Pairs, spread: _Spread, width: float) -> Floa
 def _of_unseen(values: Floats, pairs: Pairs, unseen: Floats, chosen: NDArray[np.int64]) -> Floats:
     """Return the two-sided p-values of the chosen pairs with one unseen image."""
     p_values = np.ones(len(pairs))
-    for rows, sharing in _sharing(np.isfinite(values), pairs):
-        where = np.intersect1d(sharing, chosen)
+    for rows, members in sharing(np.isfinite(values), pairs):
+        where = np.intersect1d(members, chosen)
         if where.size:
             gaps = _gaps(values[rows], pairs[where])
             sides = [p_at_most_zero(sign * gaps, -unseen[where]) for sign in (1.0, -1.0)]
@@ -256,8 +256,8 @@ def _of_unseen(values: Floats, pairs: Pairs, unseen: Floats, chosen: NDArray[np.
 def _intervals(values: Floats, pairs: Pairs, spread: _Spread, reach: Floats, unseen: Floats) -> tuple[Floats, Floats]:
     """Return the hull of both tests' intervals: it excludes 0 where the pair is significant."""
     low, high = np.full((2, len(pairs)), np.nan)
-    for rows, sharing in _sharing(np.isfinite(values), pairs):
-        where = sharing[spread.n_images[sharing] >= FEWEST_IMAGES]
+    for rows, members in sharing(np.isfinite(values), pairs):
+        where = members[spread.n_images[members] >= FEWEST_IMAGES]
         if not where.size:
             continue
         gaps, means = _gaps(values[rows], pairs[where]), spread.means[where]
@@ -267,46 +267,3 @@ def _intervals(values: Floats, pairs: Pairs, spread: _Spread, reach: Floats, uns
         low[where] = np.where(equal, np.nan, np.minimum(means - reach[where], lower))
         high[where] = np.where(equal, np.nan, np.maximum(means + reach[where], upper))
     return low, high
-
-
-def compare_sets(
-    statistics: Floats,
-    aggregate: Callable[[Floats], Floats],
-    resampling: Resampling,
-    *,
-    pairs: Pairs | None = None,
-) -> Family:
-    """Test pairs of columns of a set-level metric: bootstrap of the difference of scores, max-T.
-
-    Args:
-        statistics: float64 (n, E, K), rows of NaN = not scored.
-        aggregate: mean statistics (..., K) to the statistic (...).
-        resampling: resampling of the images.
-        pairs: int64 (P, 2), which columns to compare; None = all with all.
-    """
-    pairs = all_pairs(statistics.shape[1]) if pairs is None else pairs
-    scored = np.asarray(np.isfinite(statistics).all(axis=2))
-    n_images = np.zeros(len(pairs), dtype=np.int64)
-    differences = np.full(len(pairs), np.nan)
-    drawn = np.zeros((resampling.n_resamples, len(pairs)))
-    for rows, where in _sharing(scored, pairs):
-        n_images[where] = np.count_nonzero(rows)
-        if not rows.any():
-            continue
-        shared = statistics[rows]
-        score = {column: aggregate(shared[:, column].mean(axis=0)) for column in np.unique(pairs[where])}
-        resampled = {column: aggregate(resampling.means(shared[:, column])) for column in score}
-        for pair in where:
-            first, second = pairs[pair]
-            differences[pair] = score[first] - score[second]
-            drawn[:, pair] = resampled[first] - resampled[second] - differences[pair]
-    errors = drawn.std(axis=0)
-    testable = (n_images >= FEWEST_IMAGES) & np.isfinite(errors) & (errors > _ROUNDING)
-    units = np.where(testable, errors, 1.0)
-    highest = np.where(testable, np.abs(drawn) / units, 0.0).max(axis=1, initial=0.0)
-    observed = np.where(testable, np.abs(np.nan_to_num(differences)) / units, 0.0)
-    p_values = np.where(testable, _p_values(observed, highest), 1.0)
-    reach = np.where(testable, float(np.quantile(highest, 1 - ALPHA)) * units, np.nan)
-    return Family(
-        pairs, differences, p_values, differences - reach, differences + reach, n_images, resampling.n_resamples
-    )

@@ -95,7 +95,7 @@ def _notes(comparison: Comparison) -> list[str]:
     lines.append(
         f"Difference = later run minus A, on the images that both scored (of {comparison.n_shared} shared). Tests: "
         f"within each metric all explainers and later runs, paired by image, studentized bootstrap "
-        f"({comparison.n_resamples:,} resamples), max-T, and one unseen image of the opposite kind; family-wise 5 %. The "
-        "intervals of a metric hold together; no verdict = not significantly different."
+        f"({comparison.n_resamples:,} resamples), max-T, and one unseen image of the opposite kind; family-wise 5 %. "
+        "The intervals of a metric hold together; no verdict = not significantly different."
     )
     return [*lines, *(f"Left out: {reason}." for reason in comparison.left_out)]

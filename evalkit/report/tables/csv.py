@@ -24,6 +24,7 @@ _COLUMNS = (
     "better_than",
     "rank_reason",
     "rank_images",
+    "bias",
 )
 
 

@@ -224,7 +224,29 @@ def legend(manifest: Manifest, results: Results) -> list[str]:
     lines += _test_lines(results)
     unreliable = {cell.ci_reason for cell in results.leaderboard if cell.ci_reason and cell.ci_low is not None}
     lines += [f"Intervals: {reason}." for reason in sorted(unreliable)]
-    return lines
+    return [*lines, *_bias_lines(results)]
+
+
+def _bias_lines(results: Results) -> list[str]:
+    """Return one sentence on the bias of scores of the whole set, where it can be seen at two digits."""
+    by_metric: dict[str, list[LeaderboardCell]] = {}
+    for cell in results.leaderboard:
+        if cell.bias is not None:
+            by_metric.setdefault(cell.metric, []).append(cell)
+    parts, counts = [], set()
+    for metric, cells in by_metric.items():
+        shown = sorted({round(cell.bias, 2) + 0.0 for cell in cells if cell.bias is not None})
+        if any(shown):
+            parts.append(f"{metric} {' to '.join(f'{value:+.2f}' for value in dict.fromkeys([shown[0], shown[-1]]))}")
+            counts |= {cell.n_scored for cell in cells}
+    if not parts:
+        return []
+    images = " to ".join(str(count) for count in dict.fromkeys([min(counts), max(counts)]))
+    line = (
+        f"Bias on these {images} images, estimated: {', '.join(parts)}. A score of the whole set is fitted to the "
+        "images it scores, MaxBoxAcc by its best threshold; the intervals allow for that, the scores are not corrected."
+    )
+    return [line]
 
 
 def ranking_lines(results: Results) -> list[str]:
