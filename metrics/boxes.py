@@ -7,22 +7,27 @@ that end one pixel late, and an intersection over union that counts both ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.metrics.case import Region
+from evalkit.core import signature
+from evalkit.metrics.case import Case, Region
 from evalkit.metrics.contours import THRESHOLDS, boxes_at, quantized
 from evalkit.metrics.levels import is_constant
-from evalkit.metrics.spec import MetricSpec, RegionMetric, SetMetric
+from evalkit.metrics.spec import Answer, MetricSpec, RegionMetric, SetMetric
+from evalkit.metrics.thresholds import NO_THRESHOLD, StoredThresholds, read_thresholds
 
 __all__ = ["MaxBoxAccV1", "MaxBoxAccV2", "PxAP", "intersection_over_union", "pixel_histograms"]
 
 Map = NDArray[np.floating]
 _IOU_LEVELS = (0.3, 0.5, 0.7)
 _BINS = 256
+_ROUNDING = 1e-12
 
 
 def intersection_over_union(boxes: NDArray[np.float64], truths: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -64,7 +69,80 @@ def _right(overlaps: NDArray[np.float64], level: float) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class MaxBoxAccV1(SetMetric, RegionMetric):
+class _BoxAccuracy(SetMetric, RegionMetric):
+    """MaxBoxAcc; with ``threshold_from`` the threshold is given, and every image has a score of its own.
+
+    Attributes:
+        threshold_from: a file of thresholds that were chosen on other images, written by ``evalkit thresholds``; None =
+            the best threshold is chosen on the images that are scored.
+    """
+
+    levels: ClassVar[tuple[float, ...]]
+    largest_only: ClassVar[bool]
+    threshold_from: str | None = None
+
+    def __post_init__(self) -> None:
+        """Make it a metric with a score per image if the threshold is given."""
+        if self.threshold_from is not None:
+            object.__setattr__(self, "set_level", False)
+            object.__setattr__(self, "spec", replace(self.spec, binary=len(self.levels) == 1))
+
+    @cached_property
+    def stored(self) -> StoredThresholds:
+        """The given thresholds; read when they are first needed, since stored scores can be shown without the file.
+
+        Raises:
+            ConfigError: the file cannot be used.
+        """
+        return read_thresholds(str(self.threshold_from), self.name, len(self.levels))
+
+    @property
+    def signature(self) -> str:
+        """Name and version; given thresholds by the digest of their file, wherever it is."""
+        given = {} if self.threshold_from is None else {"threshold_from": self.stored.digest}
+        return signature.line(self.spec_name(), {"v": self.version, **given})
+
+    def unscored_reason(self, case: Case) -> str | None:
+        """Return why there is no region, or that the file has no threshold for the explainer."""
+        reason = super().unscored_reason(case)
+        if reason is not None or self.threshold_from is None or case.explainer in self.stored.by_explainer:
+            return reason
+        return NO_THRESHOLD
+
+    def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float | NDArray[np.float64]:
+        """Return ``score_region``; with given thresholds, the share of the overlaps at which the box is correct."""
+        flags = super().score(saliency_map, case, answers)
+        if self.threshold_from is None:
+            return flags
+        thresholds = self.stored.by_explainer[case.explainer]
+        at = [round(threshold * len(THRESHOLDS)) for threshold in thresholds]
+        return float(np.mean(self._by_level(np.asarray(flags))[range(len(at)), at]))
+
+    def score_region(self, saliency_map: Map, region: Region) -> NDArray[np.float64]:
+        """Return 1 for each overlap and threshold at which a box is correct, else 0, float64 (overlaps x 100,)."""
+        best = _best_overlaps(saliency_map, region, largest_only=self.largest_only)
+        return np.concatenate([_right(best, level) for level in self.levels])
+
+    def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the mean over the overlaps of the best threshold's share, 0..1; of scores per image, their mean."""
+        if not self.set_level:
+            return np.asarray(statistics[..., 0])
+        return np.asarray(self._by_level(statistics).max(axis=-1).mean(axis=-1))
+
+    def chosen_thresholds(self, statistics: NDArray[np.float64]) -> tuple[float, ...]:
+        """Return the best threshold of each overlap, the middle one of several."""
+        chosen = []
+        for shares in self._by_level(statistics):
+            best = np.flatnonzero(shares >= shares.max() - _ROUNDING)
+            chosen.append(float(THRESHOLDS[best[len(best) // 2]]))
+        return tuple(chosen)
+
+    def _by_level(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        return statistics.reshape(*statistics.shape[:-1], len(self.levels), len(THRESHOLDS))
+
+
+@dataclass(frozen=True)
+class MaxBoxAccV1(_BoxAccuracy):
     """MaxBoxAcc: share of images with a correct box, at the best threshold for the whole set."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
@@ -76,18 +154,12 @@ class MaxBoxAccV1(SetMetric, RegionMetric):
         summary="share of images whose largest box overlaps the object by half, at the set's best threshold",
         reference="Choe et al., CVPR 2020 (MaxBoxAcc); wsolevaluation",
     )
-
-    def score_region(self, saliency_map: Map, region: Region) -> NDArray[np.float64]:
-        """Return 1 for each threshold at which the largest contour's box is correct, else 0, float64 (100,)."""
-        return _right(_best_overlaps(saliency_map, region, largest_only=True), 0.5)
-
-    def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the best threshold's share, 0..1."""
-        return np.asarray(statistics.max(axis=-1))
+    levels: ClassVar[tuple[float, ...]] = (0.5,)
+    largest_only: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
-class MaxBoxAccV2(SetMetric, RegionMetric):
+class MaxBoxAccV2(_BoxAccuracy):
     """MaxBoxAccV2: any contour's box may be correct; mean over three overlaps, each at its best threshold."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
@@ -99,16 +171,8 @@ class MaxBoxAccV2(SetMetric, RegionMetric):
         summary="as v1 with every contour's box, mean over overlaps of 0.3, 0.5 and 0.7",
         reference="Choe et al., TPAMI 2022 (MaxBoxAccV2); wsolevaluation",
     )
-
-    def score_region(self, saliency_map: Map, region: Region) -> NDArray[np.float64]:
-        """Return 1 for each overlap and threshold at which any box is correct, else 0, float64 (300,)."""
-        best = _best_overlaps(saliency_map, region, largest_only=False)
-        return np.concatenate([_right(best, level) for level in _IOU_LEVELS])
-
-    def aggregate(self, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the mean over the overlaps of the best threshold's share, 0..1."""
-        levels = statistics.reshape(*statistics.shape[:-1], len(_IOU_LEVELS), len(THRESHOLDS))
-        return np.asarray(levels.max(axis=-1).mean(axis=-1))
+    levels: ClassVar[tuple[float, ...]] = _IOU_LEVELS
+    largest_only: ClassVar[bool] = False
 
 
 def pixel_histograms(saliency_map: Map, region: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -54,6 +54,7 @@ class Case:
         region_reason: why there is no region; empty if there is one.
         seed: the run's seed; None for a metric that does not declare that it draws random numbers.
         content: what stands for the image in derived seeds: a digest of its content.
+        explainer: text of the explainer whose map is scored.
     """
 
     image_id: str
@@ -67,6 +68,7 @@ class Case:
     region_reason: str = NO_REGION
     seed: int | None = None
     content: bytes = b""
+    explainer: str = ""
 
     def rng(self, *what: str | int) -> np.random.Generator:
         """Return a generator of random numbers that depends on the run's seed, the image's content and ``what``."""

@@ -74,12 +74,16 @@ def build_metrics(given: object, **defaults: Literals) -> list[Metric]:
         defaults: the run's own defaults, e.g. ``steps``.
 
     Raises:
-        ConfigError: nothing listed, an unknown name or parameter, a value out of range, or one listed twice.
+        ConfigError: nothing listed, an unknown name or parameter, a value out of range, a file that cannot be used, or
+            one listed twice.
     """
     items = METRICS.expand_sets(METRICS.all_of("default" if given is None else given), DEFAULT_METRICS)
     if not items:
         raise ConfigError(f"--metrics is empty; name at least one of: default, all, {', '.join(METRICS.names())}")
-    return METRICS.distinct([METRICS.accept(item, **defaults) for item in items])
+    metrics = METRICS.distinct([METRICS.accept(item, **defaults) for item in items])
+    for metric in metrics:
+        _ = metric.signature  # reads the files that a metric names, so that a bad one is refused here
+    return metrics
 
 
 def find_criterion(given: str, metrics: Sequence[Metric]) -> Metric:

@@ -183,6 +183,14 @@ class SetMetric(Metric):
             float64 (...), NaN where the set cannot be scored.
         """
 
+    def chosen_thresholds(self, statistics: NDArray[np.float64]) -> tuple[float, ...]:
+        """Return the thresholds, 0..1, that the score of one set is computed at; empty if it chooses none.
+
+        Args:
+            statistics: float64 (K,), the mean of the images' statistics.
+        """
+        return ()
+
 
 @dataclass(frozen=True)
 class PerturbationMetric(Metric):

@@ -20,6 +20,7 @@ from evalkit.cli.report import report
 from evalkit.cli.run import run
 from evalkit.cli.score import score
 from evalkit.cli.show import show
+from evalkit.cli.thresholds import thresholds
 from evalkit.cli.validate import validate
 from evalkit.core.errors import EvalkitError
 from evalkit.core.names import escaped
@@ -36,6 +37,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare,
     "baseline": baseline,
     "check": check,
+    "thresholds": thresholds,
     "report": report,
     "list": list_,
     "validate": validate,

@@ -33,6 +33,7 @@ def python(code, cwd=None):
         ["explain", "--help"],
         ["report", "--help"],
         ["score", "--help"],
+        ["thresholds", "--help"],
         ["list", "explainers"],
         ["list", "metrics"],
         ["list", "models"],

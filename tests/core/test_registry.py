@@ -179,3 +179,8 @@ def test_generators_depend_on_their_arguments_and_nothing_else():
         int(generator(*what).integers(1 << 60)) for what in [(1, "a"), (1, "b"), (2, "a"), (1, "a", ""), (1, b"a")]
     }
     assert len(different) == 5
+
+
+@pytest.mark.parametrize("path", ["t.json", "./a/t.json", "../runs/t-1.json", "/home/a/t.json", "~/t.json"])
+def test_a_path_is_a_word(path):
+    assert parse_spec(f"tool(file={path})").parameters == {"file": path}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from evalkit.metrics import contours
 from evalkit.metrics.boxes import MaxBoxAccV1, MaxBoxAccV2, PxAP, intersection_over_union
-from evalkit.metrics.case import Region
+from evalkit.metrics.case import Case, Region
 from evalkit.metrics.contours import THRESHOLDS, boxes_at
+from evalkit.metrics.thresholds import NO_THRESHOLD
 
 
 def truth_of(size, *boxes):
@@ -169,3 +174,41 @@ def test_pxap_leaves_ignored_pixels_out():
     assert statistics.sum() == 3.0
     assert statistics[255] == 1.0
     assert float(PxAP().aggregate(statistics)) == 1.0
+
+
+def test_the_chosen_threshold_is_the_middle_one_of_the_best():
+    shares = np.zeros(100)
+    shares[[20, 30, 31]] = 0.75
+    assert MaxBoxAccV1().chosen_thresholds(shares) == (0.3,)
+    three = np.concatenate([np.eye(100)[5], np.ones(100), np.eye(100)[99]])
+    assert MaxBoxAccV2().chosen_thresholds(three) == (0.05, 0.5, 0.99)
+    assert PxAP().chosen_thresholds(np.ones(512)) == ()
+
+
+def test_given_thresholds_score_each_image_by_itself(tmp_path):
+    """The overlaps are 1/4, then 1 above half of the maximum: right at every overlap only there."""
+    file = tmp_path / "thresholds.json"
+    found = {"max_box_acc_v1": {"cam": [0.6]}, "max_box_acc_v2": {"cam": [0.2, 0.6, 0.2]}}
+    header = {"schema_version": 1, "run": "calibration", "model": "m", "data": "d", "thresholds": found}
+    file.write_text(json.dumps(header))
+    saliency_map = blob((40, 40), (0, 0, 39, 39), (10, 10, 29, 29), values=[0.5, 1.0])
+    truth = truth_of((40, 40), (10, 10, 29, 29))
+    case = Case("image", np.zeros((40, 40, 3), np.uint8), (0,), np.ones(1), 1.0, region=truth, explainer="cam")
+    v1, v2 = (metric(threshold_from=str(file)) for metric in (MaxBoxAccV1, MaxBoxAccV2))
+    v1, v2 = (pickle.loads(pickle.dumps((metric, metric.signature)))[0] for metric in (v1, v2))  # noqa: S301
+    file.unlink()  # a worker elsewhere has the thresholds without the file
+    assert (v1.score(saliency_map, case, ()), v2.score(saliency_map, case, ())) == (1.0, pytest.approx(1 / 3))
+    assert (v1.set_level, v1.spec.binary, v2.set_level, v2.spec.binary) == (False, True, False, False)
+    assert v1.unscored_reason(replace(case, explainer="gradcam")) == NO_THRESHOLD
+    assert v1.unscored_reason(replace(case, explainer="gradcam", region=None)) == "no region"
+
+
+def test_the_signature_holds_the_files_digest_not_its_path(tmp_path):
+    assert MaxBoxAccV2().signature == "max_box_acc_v2|v:1"
+    lines = []
+    for name, threshold in (("a", 0.1), ("b", 0.1), ("c", 0.2)):
+        header = {"schema_version": 1, "run": "r", "model": "m", "data": "d"}
+        (tmp_path / name).write_text(json.dumps(header | {"thresholds": {"max_box_acc_v1": {"cam": [threshold]}}}))
+        lines.append(MaxBoxAccV1(threshold_from=str(tmp_path / name)).signature)
+    assert lines[0] == lines[1] != lines[2]
+    assert lines[0].startswith("max_box_acc_v1|v:1|threshold_from:")

@@ -230,7 +230,7 @@ class _Photo:
         unscored: dict[str, str] = {}
         broken: dict[str, str] = {}
         for metric in metrics:
-            case = cases[metric.text]
+            case = replace(cases[metric.text], explainer=explainer.text)
             if problem == _NOT_NUMBERS and case.not_finite:
                 problem = case.not_finite  # the cause, not its consequence
             if saliency_map is None or problem:
@@ -268,6 +268,7 @@ class _Photo:
 
     def _cell(self, requested: _Requested, metric: Metric, case: Case, answers: Sequence[Any]) -> Cell:
         cell = Cell(requested.explainer.text, metric.text)
+        case = replace(case, explainer=requested.explainer.text)
         broken = requested.problem or requested.broken.get(metric.text)
         reason = broken or requested.unscored.get(metric.text)
         if reason is not None or requested.saliency_map is None:
