@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from evalkit.analysis.statistics.intervals import Interval, mean_intervals, wilson_interval
 from evalkit.analysis.statistics.paired_tests import Family, Pairs, compare_means
 from evalkit.analysis.statistics.resampling import Resampling
-from evalkit.analysis.statistics.set_intervals import set_interval
+from evalkit.analysis.statistics.set_intervals import RESAMPLES, SetBootstrap, set_interval
 from evalkit.analysis.statistics.set_tests import compare_sets
 from evalkit.metrics.spec import Metric
 from evalkit.store.scores import ScoreTable
@@ -31,7 +32,7 @@ class Scores(ABC):
 
     numbers: Floats
 
-    @property
+    @cached_property
     def scored(self) -> NDArray[np.bool_]:
         """Which images are scored in which column, bool (n, E)."""
         return np.asarray(np.isfinite(self.numbers).all(axis=2))
@@ -111,9 +112,11 @@ class _SetScores(Scores):
 
     Attributes:
         metric: the metric, whose ``aggregate`` scores mean statistics.
+        known: resampled scores by column and images: intervals and tests resample the same ones.
     """
 
     metric: Metric
+    known: dict[tuple[int, bytes], SetBootstrap] = field(default_factory=dict)
 
     def aggregate(self, means: Floats) -> Floats:
         return self.metric.aggregate(means)
@@ -123,11 +126,28 @@ class _SetScores(Scores):
         return np.array([float(self.aggregate(rows.mean(axis=0))) if len(rows) else np.nan for rows in columns])
 
     def intervals(self, resampling: Resampling) -> list[Interval]:
-        columns = [self._column(index) for index in range(self.numbers.shape[1])]
-        return [set_interval(rows, self.aggregate, self.metric.spec.bounds, resampling) for rows in columns]
+        intervals = []
+        for column in range(self.numbers.shape[1]):
+            rows = self.scored[:, column]
+            known = self._bootstrap(column, rows, resampling) if np.count_nonzero(rows) > 1 else None
+            bounds = self.metric.spec.bounds
+            intervals.append(set_interval(self._column(column), self.aggregate, bounds, resampling, known))
+        return intervals
 
     def family(self, resampling: Resampling, pairs: Pairs | None = None) -> Family:
-        return compare_sets(self.numbers, self.aggregate, resampling, pairs=pairs)
+        resampling = resampling.first(RESAMPLES)
+        return compare_sets(
+            self.scored,
+            lambda column, rows: self._bootstrap(column, rows, resampling),
+            resampling.n_resamples,
+            pairs=pairs,
+        )
+
+    def _bootstrap(self, column: int, rows: NDArray[np.bool_], resampling: Resampling) -> SetBootstrap:
+        key = (column, rows.tobytes())
+        if key not in self.known:
+            self.known[key] = SetBootstrap.of(self.numbers[rows, column], self.aggregate, resampling)
+        return self.known[key]
 
     def _column(self, index: int) -> Floats:
         return np.asarray(self.numbers[self.scored[:, index], index])

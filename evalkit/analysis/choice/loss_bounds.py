@@ -18,6 +18,7 @@ _LEVEL = 0.95
 _POWER = 0.85  # of the prediction, so that the promise of four in five is kept although it is an estimate
 _DRAWS = 2_000
 _MOST_IMAGES = 1_000_000
+_CRITICAL_RESAMPLES = 4_000
 _BLOCK = 512
 _ROUNDING = 1e-12
 
@@ -53,14 +54,11 @@ def loss_bounds(scores: Floats, resampling: Resampling, width: float, margin: fl
     """
     n_candidates = scores.shape[1]
     pairs, unseen = np.zeros((2, n_candidates, n_candidates))
-    critical = np.zeros(n_candidates)
-    groups = resampling.grouped(scores)
-    units = groups.sums / groups.sizes[:, None]
+    critical = _critical(scores, resampling.first(_CRITICAL_RESAMPLES))
     for row in range(n_candidates):
         others = [index for index in range(n_candidates) if index != row]
         gaps = scores[:, [row]] - scores[:, others]
         errors = gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))
-        critical[row] = _critical(units[:, [row]] - units[:, others], resampling, len(scores))
         largest = np.abs(gaps).max(axis=0)
         mostly_small = np.median(np.abs(gaps), axis=0) <= margin
         unseen[row, others] = np.where(mostly_small & np.isfinite(width), width, largest)
@@ -70,19 +68,40 @@ def loss_bounds(scores: Floats, resampling: Resampling, width: float, margin: fl
     return LossBounds(pairs, losses, critical, unseen)
 
 
-def _critical(gaps: Floats, resampling: Resampling, n_images: int) -> float:
-    """Return the 95 % quantile of the largest studentized error among these differences of groups of images."""
-    errors = gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))
-    constant = errors <= _ROUNDING
+def _critical(scores: Floats, resampling: Resampling) -> Floats:
+    """Return, for each row, the 95 % quantile of the largest studentized error of its differences, (C,)."""
+    groups = resampling.grouped(scores)
+    units = groups.sums / groups.sizes[:, None]
+    units -= units.mean(axis=0)
+    count, size = units.shape
+    first, second = np.triu_indices(size)
+    products = units[:, first] * units[:, second]
+    variances = _variances_of_differences(products.mean(axis=0)[None], np.zeros((1, size)), first, second)[0]
+    errors = np.sqrt(variances / (count - 1))
+    constant = errors <= _ROUNDING  # and so a candidate with itself
     highest = []
-    for _, counts in resampling.blocks(n_images, _BLOCK):
-        resampled = counts @ gaps / len(gaps)
-        variance = np.maximum(counts @ gaps**2 / len(gaps) - resampled**2, 0.0) / (len(gaps) - 1)
+    for _, counts in resampling.blocks(len(scores), _BLOCK):
+        means = counts @ units / count
+        variances = _variances_of_differences(counts @ products / count, means, first, second)
         # A resample of one image has no spread; the error of the data is used instead.
-        spread = np.where(variance > _ROUNDING**2, np.sqrt(variance), errors)
-        studentized = (gaps.mean(axis=0) - resampled) / np.where(constant, 1.0, np.maximum(spread, _ROUNDING))
-        highest.append(np.where(constant, 0.0, studentized).max(axis=1))
-    return float(np.quantile(np.concatenate(highest), _LEVEL))
+        spread = np.where(variances > _ROUNDING**2, np.sqrt(variances / (count - 1)), errors)
+        studentized = (means[:, None, :] - means[:, :, None]) / np.where(
+            constant, np.inf, np.maximum(spread, _ROUNDING)
+        )
+        highest.append(studentized.max(axis=2))
+    return np.asarray(np.quantile(np.concatenate(highest), _LEVEL, axis=0))
+
+
+def _variances_of_differences(
+    products: Floats, means: Floats, first: NDArray[np.intp], second: NDArray[np.intp]
+) -> Floats:
+    """Return the variances of differences of columns, float64 (R, C, C), from mean products (R, P) and means (R, C)."""
+    covariances = np.empty((*means.shape, means.shape[1]))
+    covariances[:, first, second] = products
+    covariances[:, second, first] = products
+    covariances -= means[:, :, None] * means[:, None, :]
+    own = np.einsum("rcc->rc", covariances)
+    return np.asarray(np.maximum(own[:, :, None] + own[:, None, :] - 2 * covariances, 0.0))
 
 
 def chosen_share(

@@ -74,14 +74,21 @@ class Resampling:
         """See the class."""
         self.n_resamples = n_resamples
         self._seed = seed
+        self._all: Resampling | None = None
         self._known: OrderedDict[int, Counts] = OrderedDict()
 
     def first(self, n_resamples: int) -> Resampling:
         """Return the first of these resamples."""
-        return self if n_resamples >= self.n_resamples else Resampling(self._seed, n_resamples)
+        if n_resamples >= self.n_resamples:
+            return self
+        first = Resampling(self._seed, n_resamples)
+        first._all = self
+        return first
 
     def counts(self, n_images: int) -> Counts:
         """Return how often each group is drawn in each resample, uint16 (R, G)."""
+        if self._all is not None:
+            return self._all.counts(n_images)[: self.n_resamples]
         n_groups = min(max(n_images, 1), MOST_GROUPS)
         if n_groups not in self._known:
             rng = generator(self._seed, "bootstrap", n_groups)

@@ -30,7 +30,11 @@ _ROUNDING = 1e-12
 
 
 def set_interval(
-    statistics: Floats, aggregate: Aggregate, bounds: tuple[float, float], resampling: Resampling
+    statistics: Floats,
+    aggregate: Aggregate,
+    bounds: tuple[float, float],
+    resampling: Resampling,
+    scores: SetBootstrap | None = None,
 ) -> Interval:
     """Return the interval of a function of the images' mean statistics, and its estimated bias.
 
@@ -44,12 +48,13 @@ def set_interval(
         statistics: float64 (n, K), finite.
         aggregate: mean statistics (..., K) to scores (...).
         bounds: the smallest and largest score that can occur; infinite = none.
-        resampling: of the images.
+        resampling: resampling of the images.
+        scores: ``SetBootstrap.of`` these statistics, if it is known.
     """
     n_images = len(statistics)
     if n_images < 2:
         return Interval(None, None, "one image" if n_images else "nothing was scored")
-    scores = SetBootstrap.of(statistics, aggregate, resampling)
+    scores = scores or SetBootstrap.of(statistics, aggregate, resampling)
     if not scores.finite:
         return Interval(None, None, "some resamples cannot be scored")
     # What the draws add to a linear score is their noise, not bias.

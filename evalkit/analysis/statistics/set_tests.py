@@ -16,8 +16,7 @@ from evalkit.analysis.statistics.paired_tests import (
     p_values_of,
     sharing,
 )
-from evalkit.analysis.statistics.resampling import Resampling
-from evalkit.analysis.statistics.set_intervals import RESAMPLES, SetBootstrap
+from evalkit.analysis.statistics.set_intervals import SetBootstrap
 
 __all__ = ["compare_sets"]
 
@@ -26,7 +25,11 @@ _ROUNDING = 1e-12
 
 
 def compare_sets(
-    statistics: Floats, aggregate: Callable[[Floats], Floats], resampling: Resampling, *, pairs: Pairs | None = None
+    scored: NDArray[np.bool_],
+    bootstrap: Callable[[int, NDArray[np.bool_]], SetBootstrap],
+    n_resamples: int,
+    *,
+    pairs: Pairs | None = None,
 ) -> Family:
     """Test pairs of columns of a set-level metric, paired by image.
 
@@ -34,25 +37,20 @@ def compare_sets(
     (``set_intervals``); it is compared with the largest resampled difference of all pairs, each in standard deviations.
 
     Args:
-        statistics: float64 (n, E, K), rows of NaN = not scored.
-        aggregate: mean statistics (..., K) to the statistic (...).
-        resampling: resampling of the images; the first ``RESAMPLES`` are used.
+        scored: bool (n, E), which images are scored in which column.
+        bootstrap: the column and which images (n,), all of them scored, to the resampled score of these images.
+        n_resamples: number of resamples.
         pairs: int64 (P, 2), which columns to compare; None = all with all.
     """
-    pairs = all_pairs(statistics.shape[1]) if pairs is None else pairs
-    resampling = resampling.first(RESAMPLES)
-    scored = np.asarray(np.isfinite(statistics).all(axis=2))
+    pairs = all_pairs(scored.shape[1]) if pairs is None else pairs
     n_images = np.zeros(len(pairs), dtype=np.int64)
     differences, errors = np.full((2, len(pairs)), np.nan)
-    highest = np.zeros(resampling.n_resamples)
+    highest = np.zeros(n_resamples)
     for rows, members in sharing(scored, pairs):
         n_images[members] = np.count_nonzero(rows)
         if np.count_nonzero(rows) < 2:
             continue
-        scores = {
-            column: SetBootstrap.of(statistics[rows, column], aggregate, resampling)
-            for column in np.unique(pairs[members])
-        }
+        scores = {column: bootstrap(column, rows) for column in np.unique(pairs[members]).tolist()}
         for pair in members:
             difference = scores[pairs[pair, 0]].minus(scores[pairs[pair, 1]])
             differences[pair] = difference.score
@@ -64,6 +62,4 @@ def compare_sets(
     observed = np.where(testable, np.abs(differences) / np.where(testable, errors, 1.0), 0.0)
     p_values = np.where(testable, p_values_of(observed, highest), 1.0)
     reach = float(np.quantile(highest, 1 - ALPHA)) * errors
-    return Family(
-        pairs, differences, p_values, differences - reach, differences + reach, n_images, resampling.n_resamples
-    )
+    return Family(pairs, differences, p_values, differences - reach, differences + reach, n_images, n_resamples)
