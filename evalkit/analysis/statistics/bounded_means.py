@@ -94,6 +94,7 @@ def _quantiles(terms: Floats, wanted: float) -> Floats:
     before, score_before = mean, np.full(mean.shape, np.nan)
     point = np.zeros(mean.shape)
     now = np.clip(mean + wanted * error, low + 1e-3 * width, high - 1e-3 * width)
+    done = np.zeros(mean.shape, dtype=np.bool_)  # a column that is done stays as it is, whatever the others need
     for _ in range(_STEPS):
         score, point = _score(terms - now, point)
         low, high = np.where(score < wanted, now, low), np.where(score > wanted, now, high)
@@ -103,7 +104,8 @@ def _quantiles(terms: Floats, wanted: float) -> Floats:
         slope = np.where(slope > 0, slope, 1 / error)
         following = now + (wanted - score) / slope
         following = np.where((following <= low) | (following >= high), (low + high) / 2, following)
-        done = np.abs(following - now) <= _PRECISION * width
+        following = np.where(done, now, following)
+        done |= np.abs(following - now) <= _PRECISION * width
         before, score_before, now = now, score, following
         if done.all():
             break
@@ -135,13 +137,15 @@ def _saddlepoints(terms: Floats, start: Floats) -> Floats:
     low, high = 1.0 / terms.min(axis=0), 1.0 / terms.max(axis=0)
     width = high - low
     point = np.where((start > low) & (start < high), start, 0.0)
+    done = np.zeros(point.shape, dtype=np.bool_)  # as in ``_quantiles``
     for _ in range(_STEPS):
         tilted = terms / (1.0 - terms * point)
         slope = tilted.sum(axis=0)
         low, high = np.where(slope < 0, point, low), np.where(slope > 0, point, high)
         following = point - slope / np.einsum("np,np->p", tilted, tilted)
         following = np.where((following <= low) | (following >= high), (low + high) / 2, following)
-        done = np.abs(following - point) <= _PRECISION * width
+        following = np.where(done, point, following)
+        done |= np.abs(following - point) <= _PRECISION * width
         point = following
         if done.all():
             break

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from evalkit.analysis.statistics.bounded_means import bounded_quantile, p_at_most_zero
 from evalkit.analysis.statistics.resampling import Resampling
 
-__all__ = ["ALPHA", "FEWEST_IMAGES", "Family", "all_pairs", "compare_means", "p_values_of", "sharing", "smallest_p"]
+__all__ = ["ALPHA", "FEWEST_IMAGES", "Family", "all_pairs", "compare_means", "critical_of", "p_values_of", "sharing", "smallest_p"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -33,6 +33,7 @@ FEWEST_IMAGES = 6
 _BLOCK = 512
 _ROUNDING = 1e-12
 _DEGENERATE = 1e-12  # share of the squares below which the spread of a resample is rounding error
+_EQUAL = 1e-9  # statistics that differ by this share of their size are equal
 _BALANCED_AT = 0.99
 
 
@@ -103,7 +104,7 @@ def compare_means(
         p_values[significant] = np.maximum(p_values[significant], _of_unseen(values, pairs, unseen, significant))
     low, high = np.full((2, len(pairs)), np.nan)
     if intervals:
-        reach = np.where(varying, float(np.quantile(highest, 1 - ALPHA)) * units * errors, 0.0)
+        reach = np.where(varying, critical_of(highest) * units * errors, 0.0)
         low, high = _intervals(values, pairs, spread, reach, unseen)
     return Family(pairs, spread.means, p_values, low, high, spread.n_images, resampling.n_resamples)
 
@@ -226,8 +227,14 @@ def _balanced(drawn: Floats) -> tuple[Floats, Floats]:
 
 def p_values_of(observed: Floats, highest: Floats) -> Floats:
     """Return how often the largest statistic of a resample reaches each observed statistic."""
-    reached = len(highest) - np.searchsorted(np.sort(highest), observed * (1 - 1e-9))
+    reached = len(highest) - np.searchsorted(np.sort(highest), observed * (1 - _EQUAL))
     return np.asarray((1 + reached) / (1 + len(highest)))
+
+
+def critical_of(highest: Floats) -> float:
+    """Return the largest statistic that is not significant: intervals of this reach agree with ``p_values_of``."""
+    fewest = int(np.ceil(ALPHA * (1 + len(highest)))) - 1  # resamples that reach a statistic which is not significant
+    return float(np.sort(highest)[-fewest]) / (1 - _EQUAL) if fewest else float("inf")
 
 
 def _unseen(values: Floats, pairs: Pairs, spread: _Spread, width: float) -> Floats:
