@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from evalkit.analysis.comparable import Shared, n_photos, shared_by
 from evalkit.analysis.comparison import ComparedCell, ComparedRun, Comparison
+from evalkit.analysis.facts import typical_of
 from evalkit.analysis.load import RunScores
 from evalkit.analysis.scores import Scores, numbers_of, scores_of
 from evalkit.analysis.statistics.paired_tests import ALPHA, FEWEST_IMAGES
@@ -46,10 +47,12 @@ def compare_runs(
     letters = [_letter(index) for index in range(len(runs))]
     shared = shared_by(runs, metrics, letters)
     resampling = Resampling(seed, n_resamples)
+    facts = {one.text: one for one in runs[0].manifest.explainers}
+    typical = typical_of([facts[text] for text in shared.explainers])
     cells: list[ComparedCell] = []
     for metric in shared.metrics:
         family = _Family(shared, letters, metric, scores_of(metric, _stacked(runs, shared, metric)))
-        cells += family.cells(resampling)
+        cells += family.cells(resampling, None if typical is None else np.repeat(typical, len(runs)))
     return Comparison(
         runs=tuple(_described(run, letter) for run, letter in zip(runs, letters, strict=True)),
         n_shared=len(np.unique(shared.units)),
@@ -81,7 +84,7 @@ class _Family:
     metric: Metric
     scores: Scores
 
-    def cells(self, resampling: Resampling) -> Iterator[ComparedCell]:
+    def cells(self, resampling: Resampling, typical: NDArray[np.bool_] | None) -> Iterator[ComparedCell]:
         n_runs = len(self.letters)
         pairs = np.array(
             [
@@ -90,7 +93,7 @@ class _Family:
                 for later in range(1, n_runs)
             ]
         )
-        family = self.scores.family(resampling, pairs)
+        family = self.scores.family(resampling, pairs, typical)
         direction = self.metric.spec.direction
         sign = 1.0 if direction == "higher" else -1.0
         for index, (late, first) in enumerate(pairs):

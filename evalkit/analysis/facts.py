@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from evalkit.core.specs import parse_spec
 from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.facts import facts_of_metric
@@ -17,11 +20,13 @@ __all__ = [
     "same_substrate",
     "sweep_columns",
     "swept_by",
+    "typical_of",
     "variant_of",
     "width_of",
 ]
 
 _OLDER_SWEPT_BY = ("patch_size", "stride")
+_FEWEST_TYPICAL = 4
 
 
 def metric_facts_of(manifest: Manifest) -> tuple[MetricFacts, ...]:
@@ -89,6 +94,15 @@ def line_name(line: str) -> str:
     'occlusion'
     """
     return line.partition("|")[0]
+
+
+def typical_of(explainers: Sequence[ExplainerFacts]) -> NDArray[np.bool_] | None:
+    """Return which explainers say how far the scores of an unseen image may lie apart, bool (E,); None = all.
+
+    Without the controls, which range further than explainers do, if four others are left.
+    """
+    typical = np.array([not one.control for one in explainers])
+    return typical if np.count_nonzero(typical) >= _FEWEST_TYPICAL else None
 
 
 def swept_by(explainer: ExplainerFacts) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.choice.sweep import sweep
+from evalkit.analysis.facts import typical_of
 from evalkit.analysis.ranking import ranking_of
 from evalkit.analysis.results import Cost, LeaderboardCell, Results, TestedFamily, Unscored
 from evalkit.analysis.scores import numbers_of, scores_of
@@ -92,7 +93,7 @@ def _of_metric(
 ) -> _OfMetric:
     scores = scores_of(metric, numbers_of(metric, table))
     means, intervals, counts = scores.means(), scores.intervals(resampling), scores.counts()
-    family = scores.family(tests)
+    family = scores.family(tests, typical=typical_of(explainers))
     sign = 1.0 if metric.spec.direction == "higher" else -1.0
     ranking = ranking_of(scores, sign)
     better = _better_than(family, sign, table.explainers)

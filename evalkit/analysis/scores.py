@@ -54,13 +54,16 @@ class Scores(ABC):
         """Return the 95 % interval of every column's score."""
 
     @abstractmethod
-    def family(self, resampling: Resampling, pairs: Pairs | None = None) -> Family:
+    def family(
+        self, resampling: Resampling, pairs: Pairs | None = None, typical: NDArray[np.bool_] | None = None
+    ) -> Family:
         """Test pairs of columns, paired by image.
 
         Args:
             resampling: resampling of the images; a set-level metric takes the first of its resamples.
             pairs: int64 (P, 2), which columns to compare; None = all with all. Only chosen pairs get intervals of their
                 differences, because those of all pairs take long and nothing shows them.
+            typical: bool (E,), see ``compare_means``; a set-level metric does not use it.
         """
 
 
@@ -101,9 +104,14 @@ class _ImageScores(Scores):
                 intervals[column] = interval
         return intervals
 
-    def family(self, resampling: Resampling, pairs: Pairs | None = None) -> Family:
+    def family(
+        self, resampling: Resampling, pairs: Pairs | None = None, typical: NDArray[np.bool_] | None = None
+    ) -> Family:
         low, high = self.bounds
-        return compare_means(self.numbers[..., 0], resampling, high - low, pairs=pairs, intervals=pairs is not None)
+        chosen = pairs is not None
+        return compare_means(
+            self.numbers[..., 0], resampling, high - low, pairs=pairs, typical=typical, intervals=chosen
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +142,12 @@ class _SetScores(Scores):
             intervals.append(set_interval(self._column(column), self.aggregate, bounds, resampling, known))
         return intervals
 
-    def family(self, resampling: Resampling, pairs: Pairs | None = None) -> Family:
+    def family(
+        self,
+        resampling: Resampling,
+        pairs: Pairs | None = None,
+        typical: NDArray[np.bool_] | None = None,  # noqa: ARG002 - sets have no single scores to range over
+    ) -> Family:
         resampling = resampling.first(RESAMPLES)
         return compare_sets(
             self.scored,

@@ -21,7 +21,17 @@ from numpy.typing import NDArray
 from evalkit.analysis.statistics.bounded_means import bounded_quantile, p_at_most_zero
 from evalkit.analysis.statistics.resampling import Resampling
 
-__all__ = ["ALPHA", "FEWEST_IMAGES", "Family", "all_pairs", "compare_means", "critical_of", "p_values_of", "sharing", "smallest_p"]
+__all__ = [
+    "ALPHA",
+    "FEWEST_IMAGES",
+    "Family",
+    "all_pairs",
+    "compare_means",
+    "critical_of",
+    "p_values_of",
+    "sharing",
+    "smallest_p",
+]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -75,7 +85,13 @@ def smallest_p(n_images: int, n_resamples: int) -> float:
 
 
 def compare_means(
-    values: Floats, resampling: Resampling, width: float, *, pairs: Pairs | None = None, intervals: bool = False
+    values: Floats,
+    resampling: Resampling,
+    width: float,
+    *,
+    pairs: Pairs | None = None,
+    typical: Flags | None = None,
+    intervals: bool = False,
 ) -> Family:
     """Test pairs of columns of a metric that is a mean over images.
 
@@ -84,6 +100,7 @@ def compare_means(
         resampling: resampling of the images.
         width: difference between the metric's largest and smallest possible value; inf = unbounded.
         pairs: int64 (P, 2), which columns to compare; None = all with all.
+        typical: bool (E,), the columns that say how far the scores of an unseen image may lie apart; None = all.
         intervals: whether to compute ``low`` and ``high``.
     """
     pairs = all_pairs(values.shape[1]) if pairs is None else pairs
@@ -98,7 +115,7 @@ def compare_means(
         observed = np.abs(spread.means) / (errors * units)
     observed = np.where(varying, observed, np.inf)  # differences that are all equal have no spread
     p_values = np.where(testable, p_values_of(observed, highest), 1.0)
-    unseen = _unseen(values, pairs, spread, width)
+    unseen = _unseen(values, pairs, spread, width, typical)
     significant = np.flatnonzero(p_values < ALPHA)
     if significant.size:
         p_values[significant] = np.maximum(p_values[significant], _of_unseen(values, pairs, unseen, significant))
@@ -232,19 +249,22 @@ def p_values_of(observed: Floats, highest: Floats) -> Floats:
 
 
 def critical_of(highest: Floats) -> float:
-    """Return the largest statistic that is not significant: intervals of this reach agree with ``p_values_of``."""
+    """Return the largest statistic that is not significant: intervals of this reach agree with the p-values."""
     fewest = int(np.ceil(ALPHA * (1 + len(highest)))) - 1  # resamples that reach a statistic which is not significant
     return float(np.sort(highest)[-fewest]) / (1 - _EQUAL) if fewest else float("inf")
 
 
-def _unseen(values: Floats, pairs: Pairs, spread: _Spread, width: float) -> Floats:
-    """Return by how much two explainers may differ on an unseen image, (P,): as much as all scores range over.
+def _unseen(values: Floats, pairs: Pairs, spread: _Spread, width: float, typical: Flags | None) -> Floats:
+    """Return by how much two explainers may differ on an unseen image, (P,): as much as scores range over.
 
     If most differences are the same, as in the pointing game, the scores seen say little: then by the metric's width.
     """
-    columns = values[:, np.unique(pairs)]
-    scores = columns[np.isfinite(columns)]
-    seen = min(float(np.ptp(scores)) if scores.size else 0.0, width)
+    lowest = np.where(np.isfinite(values), values, np.inf).min(axis=0, initial=np.inf)
+    highest = np.where(np.isfinite(values), values, -np.inf).max(axis=0, initial=-np.inf)
+    shown = np.unique(pairs) if typical is None else np.flatnonzero(typical)
+    low = np.minimum(lowest[pairs].min(axis=1), lowest[shown].min(initial=np.inf))
+    high = np.maximum(highest[pairs].max(axis=1), highest[shown].max(initial=-np.inf))
+    seen = np.clip(high - low, 0.0, width)
     return np.maximum(np.where(spread.mostly_equal & np.isfinite(width), width, seen), spread.largest)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.statistics.paired_tests import (
-    ALPHA,
     FEWEST_IMAGES,
     Family,
     Pairs,
     all_pairs,
+    critical_of,
     p_values_of,
     sharing,
 )
@@ -61,5 +61,5 @@ def compare_sets(
     testable = np.isfinite(errors)
     observed = np.where(testable, np.abs(differences) / np.where(testable, errors, 1.0), 0.0)
     p_values = np.where(testable, p_values_of(observed, highest), 1.0)
-    reach = float(np.quantile(highest, 1 - ALPHA)) * errors
+    reach = critical_of(highest) * errors
     return Family(pairs, differences, p_values, differences - reach, differences + reach, n_images, n_resamples)
