@@ -228,7 +228,7 @@ def _tested(paired: Paired, evidence: _Evidence, worse: float, better: float, fa
         ci_low=evidence.low,
         ci_high=evidence.high,
         tolerance=paired.tolerance,
-        p_value=worse,
+        p_value=float(worse),
         n_images=len(changes),
         n_lost=paired.n_lost,
         lost_reason=paired.lost_reason,

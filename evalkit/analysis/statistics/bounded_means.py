@@ -25,6 +25,7 @@ _STEPS = 60
 _PRECISION = 1e-6
 _NEAR = 1e-4  # of a saddlepoint to zero, where its formula is 0 / 0
 _CERTAIN = 1e-4
+_ROUNDING = 1e-12  # relative
 _TINY = np.finfo(np.float64).tiny
 _BLOCK = 2_000_000  # numbers in memory at once
 
@@ -86,7 +87,8 @@ def _quantiles(terms: Floats, wanted: float) -> Floats:
     """Return where the normal score of the weighted mean is ``wanted``, by safeguarded secant steps."""
     low, high = terms.min(axis=0), terms.max(axis=0)
     found = low.copy()
-    varying = np.flatnonzero(high > low)
+    # Numbers that differ only by rounding are one number: their span is too small to divide by.
+    varying = np.flatnonzero(high - low > _ROUNDING * np.maximum(np.abs(low), np.abs(high)))
     terms, low, high = terms[:, varying], low[varying], high[varying]
     width = high - low
     # The normal approximation; the score is nearly linear in the mean.
