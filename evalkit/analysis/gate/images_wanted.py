@@ -11,6 +11,7 @@ __all__ = ["Outlook", "detectable", "images_wanted"]
 _POWER = 0.8
 _PREDICTED = 0.85  # of the prediction, so that the promise of four in five is kept although it is an estimate
 _MOST_IMAGES = 1_000_000
+_CLOSE = 1.2816  # standard errors: one mean in ten is further on the other side of the tolerance
 _NORMAL = NormalDist()
 
 
@@ -69,8 +70,11 @@ def images_wanted(outlook: Outlook) -> int | None:
     be close to the tolerance, no number of images is known to decide.
 
     Returns:
-        The number of images; None if even a million would not decide in four of five predictions.
+        The number of images; None if the tolerance lies in the worsening's 80 % interval, or if even a million would
+        not decide in four of five predictions.
     """
+    if abs(outlook.mean + outlook.tolerance) <= _CLOSE * outlook.spread / math.sqrt(outlook.n_images):
+        return None
     low, high = outlook.n_images, outlook.n_images + 1
     while _decided(outlook, high) < _PREDICTED:
         low, high = high, 2 * high
