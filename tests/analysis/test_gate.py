@@ -1,19 +1,16 @@
-"""The gate: verdicts by hand, p-values against a slow twin and scipy, errors under the null."""
+"""The gate: verdicts by hand, pairing, tolerances, drift; its statistics are in ``test_gate_statistics``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from evalkit.analysis.gate.check import _exit_code, check_against
 from evalkit.analysis.gate.tolerance import Tolerance, parse_tolerance
-from evalkit.analysis.gate.verdict import _holm, _one_sided, paired_scores, verdicts
+from evalkit.analysis.gate.verdict import paired_scores, verdicts
 from evalkit.analysis.load import RunScores
-from evalkit.analysis.statistics.permutation_tests import sign_flips
 from evalkit.core.errors import ConfigError, NotComparableError
 from evalkit.report.gate.sentences import losses
 from evalkit.store.baseline import BASELINE_VERSION, Baseline, BaselineModel
@@ -89,12 +86,12 @@ def held(
     ("metric", "change", "spread", "verdict", "code"),
     [
         ("insertion", 0.0, 0.01, "unchanged", 0),
-        ("insertion", -0.1, 0.05, "regressed", 1),
-        ("insertion", 0.1, 0.05, "improved", 0),
+        ("insertion", -0.2, 0.05, "regressed", 1),
+        ("insertion", 0.2, 0.05, "improved", 0),
         ("insertion", 0.015, 0.06, "not worse", 0),
-        ("insertion", 0.0, 0.5, "inconclusive", 0),
-        ("deletion", 0.1, 0.05, "regressed", 1),
-        ("deletion", -0.1, 0.05, "improved", 0),
+        ("insertion", 0.0, 0.08, "inconclusive", 0),
+        ("deletion", 0.2, 0.05, "regressed", 1),
+        ("deletion", -0.2, 0.05, "improved", 0),
         # Significant, and within the tolerance: nobody is woken.
         ("insertion", -0.01, 0.005, "unchanged", 0),
     ],
@@ -181,39 +178,6 @@ def test_nothing_in_common_is_refused(rng):
         held(scores, scores, images=rows(5, first=100))
     with pytest.raises(NotComparableError, match="target was label and is predicted"):
         held(scores, scores, settings={"target": "predicted"})
-
-
-def test_one_sided_p_values_equal_enumeration_and_scipy(rng):
-    changes = rng.normal(0.3, 1.0, 9)
-    flips, exact = sign_flips(rng, 9, 1_000)
-    better, worse = _one_sided(changes, flips, exact=exact)
-    sums = np.array([np.dot(signs, changes) for signs in product((1, -1), repeat=9)])
-    assert better == pytest.approx((sums >= changes.sum() - 1e-12).mean())
-    assert worse == pytest.approx((sums <= changes.sum() + 1e-12).mean())
-    for alternative, p_value in (("greater", better), ("less", worse)):
-        theirs = stats.permutation_test(
-            (changes, np.zeros(9)), lambda a, b, axis: (a - b).mean(axis=axis), permutation_type="samples",
-            alternative=alternative, vectorized=True,
-        )  # fmt: skip
-        assert p_value == pytest.approx(theirs.pvalue)
-
-
-def test_holm_by_hand():
-    np.testing.assert_allclose(_holm(np.array([0.01, 0.04, 0.03, 0.5])), [0.04, 0.09, 0.09, 0.5])
-    assert _holm(np.empty(0)).size == 0
-
-
-def test_false_alarms_are_few_and_a_true_worsening_is_caught(rng):
-    """A family of 24 on 100 images, paired differences of standard deviation 0.10."""
-    alarms = caught = 0
-    for _ in range(60):
-        before = rng.random((100, 24))
-        noise = rng.normal(0, 0.1, (100, 24))
-        alarms += held(before, before + noise, tolerance="0").exit_code == 1
-        noise[:, 0] -= 0.05
-        caught += held(before, before + noise).cells[0].verdict == "regressed"
-    assert alarms <= 8  # 60 x 0.05, and three standard errors
-    assert caught >= 50
 
 
 @pytest.mark.parametrize(
@@ -325,16 +289,15 @@ def many(count, now):
 
 
 def test_large_family_can_detect_a_regression(rng):
-    worse = many(600, rng.normal(0.5, 0.02, (600, 40)))
+    worse = many(200, rng.normal(0.5, 0.02, (200, 40)))
     assert {cell.verdict for cell in verdicts(worse, 0.05, 1_000)} == {"regressed"}
     assert verdicts(worse[:6], 0.0005, 1_000)[0].verdict == "regressed"
 
 
-def test_no_detectable_worsening_without_possible_significance(rng):
+def test_four_images_do_not_show_a_large_worsening(rng):
     for cell in verdicts(many(6, rng.normal(0.4, 0.02, (6, 4))), 0.05, 1_000):
-        assert (cell.verdict, cell.detectable) == ("inconclusive", None)
-        assert cell.n_wanted >= 7  # 6 / 2^7 is the first below 0.05
-    assert verdicts(many(1, np.full((1, 9), 0.8)), 0.05, 1_000)[0].detectable is None
+        assert cell.verdict == "inconclusive"
+        assert 4 < cell.n_wanted < 20
 
 
 def test_thousands_of_images(rng):
@@ -350,9 +313,10 @@ def test_a_run_is_no_worse_than_itself_at_tolerance_0(rng):
 
 def test_cells_that_cannot_be_tested_cost_the_others_no_power(rng):
     empty = paired_scores(("e", "n"), "higher", np.full(6, np.nan), np.ones(6), TWO_HUNDREDTHS)
-    cells = verdicts([empty] * 10 + many(1, rng.normal(0.4, 0.01, (1, 6))), 0.05, 1_000)
+    worse = many(1, rng.normal(0.4, 0.01, (1, 6)))
+    cells = verdicts([empty] * 10 + worse, 0.05, 1_000)
     assert [cell.verdict for cell in cells] == ["inconclusive"] * 10 + ["regressed"]
-    assert cells[-1].p_value == 1 / 64
+    assert cells[-1] == verdicts(worse, 0.05, 1_000)[0]
 
 
 def test_the_same_settings_under_another_text_are_the_same(rng):
