@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evalkit.analysis.leaderboard import analyse
+from evalkit.analysis.leaderboard import TEST_RESAMPLES, analyse
 from evalkit.metrics.catalog import METRICS
 from evalkit.store.scores import ScoreTable
 
-QUICK = {"seed": 0, "n_resamples": 500, "n_flips": 500}
+QUICK = {"seed": 0, "n_resamples": 500, "n_test_resamples": 500}
 
 
 @pytest.fixture
@@ -54,12 +54,53 @@ def test_the_best_of_a_higher_is_better_metric_is_the_highest(table, rng):
     assert low < mean < high
 
 
-def test_equal_means_share_a_rank_and_beat_nothing(table):
-    found = cells(analyse(*table("sparseness", {"gradcam": [0.5] * 8, "cam": [0.5] * 8, "edges": [0.1] * 8}), **QUICK))
-    assert [found[name].rank for name in ("gradcam", "cam", "edges")] == [1, 1, 3]
-    assert found["gradcam"].better_than == ("edges",)
-    assert found["gradcam"].ci_low is None
-    assert found["gradcam"].ci_reason == "all scores are equal"
+@pytest.mark.parametrize(("n_images", "beaten"), [(8, ()), (24, ("edges",))])
+def test_equal_means_share_a_rank_and_beat_nothing(table, n_images, beaten):
+    """All differences are 0.4: with one unseen image of -1, p is 2 x 1.4^-n, 0.14 for 8 images."""
+    scores = {name: [score] * n_images for name, score in (("gradcam", 0.5), ("cam", 0.5), ("edges", 0.1))}
+    found = cells(analyse(*table("sparseness", scores), **QUICK))
+    assert [found[name].rank for name in scores] == [1, 1, 3]
+    assert [found[name].better_than for name in scores] == [beaten, beaten, ()]
+    assert 0 < found["gradcam"].ci_low < 0.5 < found["gradcam"].ci_high < 1
+    assert found["gradcam"].ci_reason is None
+
+
+def test_equal_scores_without_bounds_have_no_interval(table):
+    found = cells(analyse(*table("max_sensitivity", {"gradcam": [0.5] * 24, "cam": [0.5] * 24}), **QUICK))
+    assert (found["gradcam"].ci_low, found["gradcam"].ci_reason) == (None, "all scores are equal")
+
+
+def test_a_rare_failure_loses_no_letter_to_a_constant_of_its_mean(table):
+    rare = np.ones(24)
+    rare[7] = 0
+    found = cells(analyse(*table("insertion", {"cam": rare, "edges": [23 / 24] * 24, "center": [1.0] * 24}), **QUICK))
+    assert {found[name].better_than for name in ("cam", "edges", "center")} == {()}
+
+
+def test_the_family_counts_pairs_that_share_too_few_images(table, rng):
+    noise = rng.normal(0, 0.02, (3, 24))
+    few = np.where(np.arange(24) < 5, 0.1, np.nan)
+    results = analyse(
+        *table("insertion", {"cam": 0.8 + noise[0], "edges": 0.4 + noise[1], "center": 0.2 + noise[2], "few": few}),
+        **QUICK,
+    )
+    (family,) = results.families
+    assert (family.n_pairs, family.n_untested, family.n_images, family.fewest_images) == (6, 3, 24, 6)
+    assert family.smallest_p == 1 / 501
+    assert results.n_test_resamples == 500
+    assert cells(results)["cam"].better_than == ("edges", "center")
+    assert cells(results)["few"].better_than == ()
+
+
+def test_five_images_have_no_letters_and_the_family_says_so(table):
+    (family,) = analyse(*table("insertion", {"cam": [0.9] * 5, "edges": [0.1] * 5}), **QUICK).families
+    assert (family.n_pairs, family.n_untested, family.n_images, family.smallest_p) == (1, 1, 0, 1.0)
+
+
+def test_tests_take_the_first_resamples_of_the_intervals(table, rng):
+    scores = {"cam": rng.random(30), "edges": rng.random(30)}
+    assert analyse(*table("insertion", scores), seed=0).n_test_resamples == TEST_RESAMPLES
+    assert analyse(*table("insertion", scores), seed=0, n_resamples=300).n_test_resamples == 300
 
 
 def test_not_scored_is_counted_and_never_averaged_in(table):

@@ -7,13 +7,15 @@ import pytest
 
 import evalkit
 from evalkit.analysis.curves import by_object_size, curves_of, mean_curve
-from evalkit.analysis.statistics.intervals import Resampling
+from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.facts import facts_of_metric
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
+from tests.builders import manifest
 
 RESAMPLING = Resampling(0, 500)
+BY_DELETION = manifest(settings={"criterion": "deletion"})
 DELETION = facts_of_metric(METRICS.build("deletion"))
 
 
@@ -40,8 +42,16 @@ def test_entries_of_one_photo_are_one_image():
         ("a#x", "a#y", "b#x"), ("e",), ("deletion",), np.array([[[0.2]], [[0.4]], [[0.9]]]), {}, {},
         np.array([0.05, 0.05, 0.05]), ("a", "a", "b"),
     )  # fmt: skip
-    small = next(one for one in by_object_size(table, "deletion", 0) if one.object_size == "small")
+    small = next(one for one in by_object_size(BY_DELETION, table) if one.object_size == "small")
     assert (small.n_images, small.mean) == (2, pytest.approx((0.3 + 0.9) / 2))
+
+
+def test_bands_of_equal_curves_have_no_width_and_of_many_images_are_narrow(rng):
+    curves = [np.array([[0.0, 1.0], [first, 0.1]]) for first in rng.uniform(0.5, 1.0, 2_500)]
+    made = mean_curve("e", DELETION, curves, 1, RESAMPLING)
+    error = np.std([curve[1, 0] for curve in curves]) / np.sqrt(2_500)
+    assert made.high[0] - made.low[0] == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert (made.low[1], made.high[1]) == pytest.approx((0.1, 0.1))
 
 
 def test_one_image_has_no_width():
@@ -79,11 +89,11 @@ def test_scores_by_object_size_have_means_and_intervals():
     values = np.array([[0.1], [0.3], [0.8], [np.nan], [0.9]])[:, :, None]
     shares = np.array([0.05, 0.06, 0.5, 0.5, np.nan])
     table = ScoreTable(tuple("abcde"), ("e",), ("deletion",), values, {}, {}, shares)
-    small, medium, large = by_object_size(table, "deletion", 0)
+    small, medium, large = by_object_size(BY_DELETION, table)
     assert (small.object_size, small.mean, small.n_images) == ("small", pytest.approx(0.2), 2)
-    assert small.low < 0.2 < small.high
+    assert 0 <= small.low < 0.2 < small.high <= 1
     assert (medium.mean, medium.n_images) == (None, 0)
     assert (large.mean, large.low, large.n_images) == (0.8, None, 1)
-    assert by_object_size(table, "insertion", 0) == []
+    assert by_object_size(manifest(settings={"criterion": "insertion"}), table) == []
     nowhere = ScoreTable(("a",), ("e",), ("deletion",), values[:1], {}, {}, np.array([np.nan]))
-    assert by_object_size(nowhere, "deletion", 0) == []
+    assert by_object_size(BY_DELETION, nowhere) == []

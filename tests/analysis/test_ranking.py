@@ -111,7 +111,7 @@ def test_best_and_not_beating_come_from_the_ranks(facts):
         {},
         {},
     )
-    found = analyse(table, [METRICS.build("insertion")], explainers, seed=0, n_resamples=300, n_flips=500)
+    found = analyse(table, [METRICS.build("insertion")], explainers, seed=0, n_resamples=300, n_test_resamples=500)
     cells = {cell.explainer: cell for cell in found.leaderboard}
     assert [cells[name].rank for name in columns] == [1, None, 3, 2]
     assert cells["cam"].mean == pytest.approx(np.nanmean(columns["cam"]))

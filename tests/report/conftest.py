@@ -84,7 +84,7 @@ def scored(manifest, object_shares=None):
         reasons=reasons,
         object_shares=object_shares,
     )
-    return analyse(table, metrics, explainers, seed=0, n_resamples=300, n_flips=300)
+    return analyse(table, metrics, explainers, seed=0, n_resamples=300, n_test_resamples=300)
 
 
 NAMES = ['<script>alert("x")</script>', 'it\'s "quoted" & <b>bold</b>', "🐟 emoji", "שלום עולם", "{{ 7*7 }} {% raw %}"]

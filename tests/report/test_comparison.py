@@ -19,7 +19,6 @@ from .conftest import TRICKY
 NAMES = ("gradcam", "occlusion(patch_size=56, stride=28, fill=blur)", "tf_explain.occlusion(patch_size=40)")
 METRICS = (("deletion", "lower"), ("insertion", "higher"), ("relevance_rank_accuracy", "higher"))
 VERDICTS = ("better", "worse", "tied", "not scored")
-UNRELIABLE = "fewer than 20 images: unreliable"
 
 
 def run(letter, name=None, **changes):
@@ -46,7 +45,7 @@ def made_up(letters="AB", names=NAMES, **changes):
                     numbers = (None, None, None, None, None, "nothing was scored", 0, None)
                 else:
                     gap = (0.1234, -0.2345, -0.0001)[len(cells) % 3]
-                    numbers = (0.5, 0.5 + gap, gap, gap - 0.05, gap + 0.05, UNRELIABLE, 12, 0.0123)
+                    numbers = (0.5, 0.5 + gap, gap, gap - 0.05, gap + 0.05, None, 12, 0.0123)
                 cells.append(ComparedCell(name, metric, direction, letter, *numbers, verdict))
     facts = {
         "runs": tuple(run(letter) for letter in letters),
@@ -54,7 +53,6 @@ def made_up(letters="AB", names=NAMES, **changes):
         "cells": tuple(cells),
         "differs": ("model: A vgg16.keras, B res.keras",),
         "left_out": ("explainer cam: not in B", "3 images: the models explain different classes"),
-        "n_flips": 10_000,
         "n_resamples": 10_000,
     }
     return Comparison(**{**facts, **changes})
@@ -89,7 +87,9 @@ def test_notes_list_runs_differences_counts_tests_left_out():
     assert "A: runs/A (vgg16.keras, float32, 25 images, right on 87.5 %, median clean score 0.930)" in text
     assert "Differs: model: A vgg16.keras, B res.keras." in text
     assert "Of 9 comparisons B is better in 3 and worse in 2; 2 are tied, 2 not scored." in text
-    assert f"Intervals: {UNRELIABLE}." in text
+    assert "studentized bootstrap (10,000 resamples), max-T, and one unseen image of the opposite kind" in text
+    assert "The intervals of a metric hold together" in text
+    assert "sign flips" not in text
     assert "of 12 shared" in text
     assert "Left out: explainer cam: not in B." in text
     assert "Left out: 3 images: the models explain different classes." in text
