@@ -1,1 +1,1 @@
-"""Confidence intervals and permutation tests."""
+"""Confidence intervals and paired tests of means."""

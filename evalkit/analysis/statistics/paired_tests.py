@@ -41,6 +41,7 @@ FEWEST_IMAGES = 6
 """Fewest images of a pair that can be significant: 2 x 2^-6 is below 5 %, 2 x 2^-5 is not."""
 
 _BLOCK = 512
+_NUMBERS = 4_000_000  # differences in memory at once
 _ROUNDING = 1e-12
 _DEGENERATE = 1e-12  # share of the squares below which the spread of a resample is rounding error
 _EQUAL = 1e-9  # statistics that differ by this share of their size are equal
@@ -172,7 +173,12 @@ def _gaps(values: Floats, pairs: Pairs) -> Floats:
 
 
 def _variance(
-    squares: Floats, products: Floats, means: Floats, sizes: Floats | float, total: Floats | float, groups: int
+    squares: Floats,
+    products: Floats,
+    means: Floats,
+    sizes: Floats | float,
+    total: Floats | float,
+    groups: NDArray[np.int64] | int,
 ) -> Floats:
     """Return the squared standard error of means, from sums over groups.
 
@@ -186,7 +192,7 @@ def _variance(
     """
     remaining = squares - 2 * means * products + means**2 * sizes
     remaining = np.where(remaining > _DEGENERATE * squares, remaining, 0.0)
-    return np.asarray(remaining / total**2 * groups / max(groups - 1, 1))
+    return np.asarray(remaining / total**2 * groups / np.maximum(groups - 1, 1))
 
 
 def sharing(scored: Flags, pairs: Pairs) -> Iterator[tuple[Flags, NDArray[np.int64]]]:
@@ -201,38 +207,53 @@ def sharing(scored: Flags, pairs: Pairs) -> Iterator[tuple[Flags, NDArray[np.int
 
 def _studentized(values: Floats, pairs: Pairs, resampling: Resampling, spread: _Spread, varying: Flags) -> Floats:
     """Return absolute t statistics of the resampled mean differences, float64 (R, V), of the varying pairs."""
-    position = np.cumsum(varying) - 1
     drawn = np.zeros((resampling.n_resamples, np.count_nonzero(varying)))
-    for rows, members in sharing(np.isfinite(values), pairs):
-        where = members[varying[members]]
-        if not where.size:
-            continue
-        sums, sizes = resampling.grouped(_gaps(values, pairs[where]), rows)
-        squares, products, means, variances = (
-            sums**2,
-            sums * sizes[:, None],
-            spread.means[where],
-            spread.variances[where],
-        )
+    position = np.cumsum(varying) - 1
+    for where, gaps, counted in _gaps_at_once(values, pairs, np.flatnonzero(varying)):
+        sums, sizes = resampling.grouped(gaps).sums, resampling.grouped(counted).sums
+        squares, products = sums**2, sums * sizes
         largest = sizes.max()
         even = bool(np.isin(sizes, (0, largest)).all())  # then the products are multiples of the sums
-        groups = int(np.count_nonzero(sizes))
+        groups = np.count_nonzero(sizes, axis=0)
         for block, counts in resampling.blocks(len(values), _BLOCK):
-            total = np.maximum(counts @ sizes, 1.0)[:, None]
+            drawn_sizes = counts @ sizes
+            total = np.maximum(drawn_sizes, 1.0)
             of_sums = counts @ sums
             resampled = of_sums / total
             variance = _variance(
                 counts @ squares,
                 largest * of_sums if even else counts @ products,
                 resampled,
-                (counts @ sizes**2)[:, None],
+                largest * drawn_sizes if even else counts @ sizes**2,
                 total,
                 groups,
             )
             # A resample without spread says nothing of the error: the error of the data is used instead.
-            variance = np.where(variance > 0, variance, variances)
-            drawn[block, position[where]] = np.abs(resampled - means) / np.sqrt(variance)
+            variance = np.where(variance > 0, variance, spread.variances[where])
+            drawn[block, position[where]] = np.abs(resampled - spread.means[where]) / np.sqrt(variance)
     return drawn
+
+
+def _gaps_at_once(
+    values: Floats, pairs: Pairs, chosen: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
+    """Yield some of the chosen pairs, their differences (n, C), 0 where an image is not shared, and where it is.
+
+    Pairs that share the same images come together, with one column that says which, (n, 1).
+    """
+    several = []
+    for rows, members in sharing(np.isfinite(values), pairs[chosen]):
+        where = chosen[members]
+        if where.size == 1:
+            several.append(where[0])
+        else:
+            yield where, np.where(rows[:, None], _gaps(values, pairs[where]), 0.0), rows[:, None].astype(np.float64)
+    size = max(1, _NUMBERS // max(len(values), 1))
+    for start in range(0, len(several), size):
+        where = np.array(several[start : start + size], dtype=np.int64)
+        gaps = _gaps(values, pairs[where])
+        counted = np.isfinite(gaps)
+        yield where, np.where(counted, gaps, 0.0), counted.astype(np.float64)
 
 
 def _balanced(drawn: Floats) -> tuple[Floats, Floats]:
