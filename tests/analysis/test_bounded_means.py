@@ -24,6 +24,8 @@ COLUMNS = {
     "rare failure": [*[0.05] * 23, -0.95],
     "spread": list(np.linspace(-0.4, 0.6, 24)),
     "ties": [0.25] * 10 + [0.5] * 10,
+    "scales": [*10.0 ** np.arange(-12, 0), 0.8],
+    "zeros": [*[0.0] * 11, 0.7],
 }
 
 

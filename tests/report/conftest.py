@@ -42,11 +42,11 @@ def results(manifest):
     return scored(manifest)
 
 
-def made_up(explainers):
+def made_up(explainers, metrics=DEFAULT_METRICS):
     """Describe a run of these explainers."""
     return build_manifest(
         explainers,
-        DEFAULT_METRICS,
+        metrics,
         model={"accuracy": 0.875, "n_right": 21, "median_clean_score": 0.9, "saturated_share": 0.2},
         data={
             "n_images": 25, "n_unreadable": 1, "n_regions": 20, "fingerprint": "d" * 64,

@@ -12,12 +12,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from evalkit.metrics.catalog import DEFAULT_METRICS
+from evalkit.analysis.leaderboard import analyse
+from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.report import FORMATS, render
 from evalkit.report.tables.latex import escape as latex_escape
-from evalkit.report.tables.leaderboard import beaten, leaderboards, number, tied_for_best
+from evalkit.report.tables.leaderboard import beaten, leaderboards, legend, number, tied_for_best
 from evalkit.report.tables.markdown import escape as markdown_escape
 from evalkit.report.tables.patch_size import choice_lines, object_size_rows
+from tests.builders import manifest as build_manifest
+from tests.builders import score_table
 
 from .conftest import EXPLAINERS, N_IMAGES, TRICKY, explainer, made_up, scored
 
@@ -279,3 +282,42 @@ def test_sweep_of_metrics_with_parameters_fits_80_columns(manifest, results):
     found = msgspec.structs.replace(results, patch_sweep=sweep, leaderboard=cells)
     text = render(run, found, "table", width=80, wide=False, color=False)
     assert "…" not in text
+
+
+def insertion_run(*columns):
+    """Return a run of explainers with these scores of ``insertion``, and its results."""
+    explainers = tuple(explainer(f"occlusion(patch_size={16 + at})", patch_size=16 + at) for at in range(len(columns)))
+    run = build_manifest(explainers, ("insertion",))
+    table = score_table(np.stack(columns, axis=1)[..., None], [one.text for one in explainers], ("insertion",))
+    metrics = [METRICS.build("insertion")]
+    return run, analyse(table, metrics, explainers, seed=0, n_resamples=500)
+
+
+def legend_of(run, results):
+    return " ".join(legend(run, results))
+
+
+def test_an_explainer_of_few_images_does_not_deny_the_marks_of_others():
+    rng = np.random.default_rng(4)
+    few = np.where(np.arange(24) < 5, 0.5, np.nan)
+    run, results = insertion_run(0.9 - 0.1 * rng.random(24), 0.2 + 0.1 * rng.random(24), few)
+    assert results.leaderboard[0].better_than == ("occlusion(patch_size=17)",)
+    text = legend_of(run, results)
+    assert "fewest shared images 24, smallest possible p 0.002." in text
+    assert "Up to 2 pairs of a metric share fewer than 6 images: too few for any letter or mark" in text
+    assert "no difference could reach" not in text
+
+
+def test_the_legend_names_the_tests_and_their_resamples():
+    run, results = insertion_run(np.linspace(0.1, 0.9, 24), np.linspace(0.1, 0.5, 24))
+    text = legend_of(run, results)
+    assert "paired by image, studentized bootstrap (500 resamples" in text
+    assert "one unseen image of the opposite kind; family-wise 5 %" in text
+    assert "fewer than" not in text
+
+
+def test_five_images_have_no_tests_and_the_legend_says_so():
+    run, results = insertion_run(np.full(5, 0.9), np.full(5, 0.1))
+    text = legend_of(run, results)
+    assert "Tests:" not in text
+    assert re.search(r"1 pairs? of a metric shares? fewer than 6 images", text)

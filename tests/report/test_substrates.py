@@ -9,6 +9,7 @@ import pytest
 
 import evalkit as package
 from evalkit.analysis.facts import metric_facts_of
+from evalkit.metrics.catalog import DEFAULT_METRICS
 from evalkit.report import render
 from evalkit.store.manifest import Manifest
 
@@ -27,7 +28,8 @@ def filled(*fills, sizes=(16,)):
             for fill in fills
             for size in sizes
         ]
-        + [explainer("random", control=True)]
+        + [explainer("random", control=True)],
+        (*DEFAULT_METRICS, *METRICS_OF_MEAN[2:]),
     )
 
 
