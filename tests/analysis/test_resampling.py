@@ -101,3 +101,18 @@ def test_intervals_and_tests_of_groups_are_nearly_those_of_images(rng):
     assert 1.8 < half < 2.3
     assert found.differences[0] == pytest.approx(gaps.mean())
     assert found.n_images[0] == 3_000
+
+
+def test_tests_of_groups_hold_where_explainers_miss_different_images(rng):
+    values = rng.random((2_400, 3)) * [1.0, 1.0, 0.5]
+    for column in range(3):
+        values[rng.random(2_400) < 0.3, column] = np.nan
+    found = compare_means(values, Resampling(0, 2_000), 1.0, intervals=True)
+    for index, (first, second) in enumerate(found.pairs):
+        gaps = values[:, first] - values[:, second]
+        gaps = gaps[np.isfinite(gaps)]
+        assert found.n_images[index] == len(gaps)
+        assert found.differences[index] == pytest.approx(gaps.mean())
+        half = (found.high[index] - found.low[index]) / 2 / (gaps.std() / np.sqrt(len(gaps)))
+        assert 1.96 < half < 2.8  # three pairs by Bonferroni: 2.39
+    assert (found.p_values < 0.05).tolist() == [False, True, True]
