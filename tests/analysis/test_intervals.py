@@ -15,7 +15,6 @@ from evalkit.analysis.statistics.intervals import (
     wilson_interval,
 )
 from evalkit.analysis.statistics.resampling import Resampling, resample_counts
-from evalkit.metrics.boxes import PxAP
 from evalkit.metrics.catalog import METRICS
 
 UNIT = (0.0, 1.0)
