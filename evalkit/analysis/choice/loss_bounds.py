@@ -49,10 +49,12 @@ def loss_bounds(scores: Floats, resampling: Resampling, width: float, margin: fl
     Args:
         scores: float64 (n, C), higher = better.
         resampling: resampling of the images.
-        width: difference between the metric's largest and smallest possible value; inf = unbounded.
+        width: difference between the metric's largest and smallest possible value; inf = unbounded, which takes the
+            range of the scores instead.
         margin: largest accepted loss.
     """
     n_candidates = scores.shape[1]
+    width = width if np.isfinite(width) else float(np.ptp(scores))
     pairs, unseen = np.zeros((2, n_candidates, n_candidates))
     critical = _critical(scores, resampling.first(_CRITICAL_RESAMPLES))
     for row in range(n_candidates):
@@ -61,7 +63,7 @@ def loss_bounds(scores: Floats, resampling: Resampling, width: float, margin: fl
         errors = gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))
         largest = np.abs(gaps).max(axis=0)
         mostly_small = np.median(np.abs(gaps), axis=0) <= margin
-        unseen[row, others] = np.where(mostly_small & np.isfinite(width), width, largest)
+        unseen[row, others] = np.where(mostly_small, width, largest)
         with_unseen = bounded_quantile(gaps, unseen[row, others], _LEVEL)
         pairs[row, others] = np.maximum(gaps.mean(axis=0) + critical[row] * errors, with_unseen)
     losses = np.where(np.eye(n_candidates, dtype=bool), 0.0, pairs).max(axis=0)
