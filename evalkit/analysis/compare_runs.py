@@ -47,8 +47,7 @@ def compare_runs(
     letters = [_letter(index) for index in range(len(runs))]
     shared = shared_by(runs, metrics, letters)
     resampling = Resampling(seed, n_resamples)
-    facts = {one.text: one for one in runs[0].manifest.explainers}
-    typical = typical_of([facts[text] for text in shared.explainers])
+    typical = typical_of(shared.explainers, runs[0].manifest.explainers)
     cells: list[ComparedCell] = []
     for metric in shared.metrics:
         family = _Family(shared, letters, metric, scores_of(metric, _stacked(runs, shared, metric)))

@@ -96,12 +96,17 @@ def line_name(line: str) -> str:
     return line.partition("|")[0]
 
 
-def typical_of(explainers: Sequence[ExplainerFacts]) -> NDArray[np.bool_] | None:
+def typical_of(texts: Sequence[str], explainers: Sequence[ExplainerFacts]) -> NDArray[np.bool_] | None:
     """Return which explainers say how far the scores of an unseen image may lie apart, bool (E,); None = all.
 
     Without the controls, which range further than explainers do, if four others are left.
+
+    Args:
+        texts: texts of the explainers.
+        explainers: explainers of the run.
     """
-    typical = np.array([not one.control for one in explainers])
+    controls = {one.text for one in explainers if one.control}
+    typical = np.array([text not in controls for text in texts])
     return typical if np.count_nonzero(typical) >= _FEWEST_TYPICAL else None
 
 

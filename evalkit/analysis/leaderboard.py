@@ -93,7 +93,7 @@ def _of_metric(
 ) -> _OfMetric:
     scores = scores_of(metric, numbers_of(metric, table))
     means, intervals, counts = scores.means(), scores.intervals(resampling), scores.counts()
-    family = scores.family(tests, typical=typical_of(explainers))
+    family = scores.family(tests, typical=typical_of(table.explainers, explainers))
     sign = 1.0 if metric.spec.direction == "higher" else -1.0
     ranking = ranking_of(scores, sign)
     better = _better_than(family, sign, table.explainers)
@@ -116,17 +116,18 @@ def _of_metric(
         )
         for column, text in enumerate(table.explainers)
     ]
-    return _OfMetric(cells, _tested(metric, family), _not_beating(ranking.goodness, explainers))
+    return _OfMetric(cells, _tested(metric, family, counts), _not_beating(ranking.goodness, explainers))
 
 
-def _tested(metric: Metric, family: Family) -> TestedFamily:
+def _tested(metric: Metric, family: Family, counts: NDArray[np.int64]) -> TestedFamily:
+    scored = (counts[family.pairs] > 0).all(axis=1)
     n_images = int(family.n_images[family.tested].min(initial=np.iinfo(np.int64).max)) if family.tested.any() else 0
     return TestedFamily(
         metric=metric.text,
         n_pairs=len(family.pairs),
         n_images=n_images,
         smallest_p=smallest_p(n_images, family.n_resamples),
-        n_untested=int(np.count_nonzero(~family.tested)),
+        n_untested=int(np.count_nonzero(~family.tested & scored)),
         fewest_images=FEWEST_IMAGES,
     )
 

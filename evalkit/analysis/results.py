@@ -199,8 +199,9 @@ class TestedFamily(msgspec.Struct, frozen=True):
         n_pairs: number of pairs of explainers.
         n_images: smallest number of images that a tested pair shares; 0 if none is tested.
         smallest_p: smallest p-value that a pair with this number of images can reach.
-        n_untested: number of pairs that share too few images to be tested; they do not count in the correction.
-        fewest_images: fewest images that a tested pair shares.
+        n_untested: number of pairs of scored explainers that share too few images to be tested; they do not count in
+            the correction.
+        fewest_images: fewest images of a pair that can be tested.
     """
 
     metric: str

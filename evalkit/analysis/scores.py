@@ -149,10 +149,12 @@ class _SetScores(Scores):
         typical: NDArray[np.bool_] | None = None,  # noqa: ARG002 - sets have no single scores to range over
     ) -> Family:
         resampling = resampling.first(RESAMPLES)
+        low, high = self.metric.spec.bounds
         return compare_sets(
             self.scored,
             lambda column, rows: self._bootstrap(column, rows, resampling),
             resampling.n_resamples,
+            high - low,
             pairs=pairs,
         )
 

@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 
 from evalkit.analysis.statistics.bounded_means import bounded_quantile, p_at_most_zero
-from evalkit.analysis.statistics.paired_tests import all_pairs, compare_means, compare_sets, smallest_p
+from evalkit.analysis.statistics.paired_tests import all_pairs, compare_means, smallest_p
 from evalkit.analysis.statistics.resampling import Resampling
+from evalkit.analysis.statistics.set_intervals import SetBootstrap
+from evalkit.analysis.statistics.set_tests import compare_sets as compare_set_scores
 from evalkit.metrics.boxes import MaxBoxAccV1
+
+
+def compare_sets(statistics, aggregate, resampling, pairs=None):
+    def bootstrap(column, rows):
+        return SetBootstrap.of(statistics[rows, column], aggregate, resampling)
+
+    scored = np.isfinite(statistics).all(axis=-1)
+    return compare_set_scores(scored, bootstrap, resampling.n_resamples, 1.0, pairs=pairs)
 
 
 def holed(rng, n_images, n_explainers, share=0.25):
@@ -252,6 +262,17 @@ def test_clear_letters_stay_beside_an_explainer_of_few_images(rng):
     assert (others < 0.05).tolist() == [True, True, True, True, True, False]
 
 
+def test_an_explainer_that_is_not_tested_moves_no_other_p_value(rng):
+    """Its one score, the largest possible, is no reason to expect such differences of the others."""
+    first = 0.3 + 0.05 * rng.random(24)
+    values = np.stack([first, first - 0.05 + 0.01 * rng.normal(size=24), np.full(24, np.nan)], axis=1)
+    values[0, 2] = 1.0
+    alone, beside = (compare_means(each, Resampling(0, 999), 1.0) for each in (values[:, :2], values))
+    assert beside.tested.tolist() == [True, False, False]
+    assert beside.p_values[0] == pytest.approx(alone.p_values[0])
+    assert beside.p_values[0] < 0.05
+
+
 def test_p_values_do_not_depend_on_units(rng):
     values = rng.random((24, 3)) + np.array([0.0, 0.2, 0.4])
     plain = compare_means(values, Resampling(0, 500), 2.0, intervals=True)
@@ -306,7 +327,7 @@ def test_interval_excludes_zero_exactly_where_significant_near_the_limit(rng):
 def slow_sets(statistics, aggregate, pairs, resampling):
     """Return differences and corrected p-values of scores of a set; units are standard deviations."""
     scored = np.isfinite(statistics).all(axis=-1)
-    observed, drawn = [], []
+    observed, drawn, errors = [], [], []
     for first, second in pairs:
         one, two = (statistics[scored[:, first] & scored[:, second], column] for column in (first, second))
 
@@ -316,12 +337,17 @@ def slow_sets(statistics, aggregate, pairs, resampling):
         images = np.arange(len(one))
         observed.append(gap(images))
         drawn.append([gap(np.repeat(images, row)) - observed[-1] for row in resampling.counts(len(one))])
+        without = np.array([gap(np.delete(images, index)) for index in images])
+        n_images, influences = len(images), without.mean() - without
+        # Room for four unseen images like the most influential one.
+        unseen = 4 * (influences**2).max() * ((n_images - 1) / n_images) ** 2
+        errors.append(np.sqrt(np.var(drawn[-1]) * n_images / (n_images - 1) + unseen))
     sizes = np.abs(drawn)
     units = np.std(drawn, axis=1)
     highest = (sizes / units[:, None]).max(axis=0)
     p_values = [
-        (1 + np.sum(highest >= abs(seen) / unit * (1 - 1e-9))) / (1 + len(highest))
-        for seen, unit in zip(observed, units, strict=True)
+        (1 + np.sum(highest >= abs(seen) / error * (1 - 1e-9))) / (1 + len(highest))
+        for seen, error in zip(observed, errors, strict=True)
     ]
     return observed, p_values
 

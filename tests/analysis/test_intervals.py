@@ -84,7 +84,7 @@ def test_bca_interval_of_few_images_is_unreliable(rng):
 
 def test_equal_scores_have_an_interval():
     """One unseen image of weight Beta(1, n) at the end of the range: 0.025^(1/24) is 0.857."""
-    low, high, reason = bounded(np.ones(24))
+    low, high, reason, _ = bounded(np.ones(24))
     assert (low, high, reason) == (pytest.approx(0.8575, abs=1e-3), pytest.approx(1.0), None)
     middle = bounded(np.full(24, 0.5))
     assert (middle.low, middle.high) == (

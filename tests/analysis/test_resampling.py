@@ -91,7 +91,7 @@ def test_groups_keep_the_variance_of_a_mean(rng):
 def test_intervals_and_tests_of_groups_are_nearly_those_of_images(rng):
     values = rng.gamma(1.0, 1.0, (3_000, 2)) * [1.0, 1.05]
     error = values.std(axis=0) / np.sqrt(3_000)
-    for column, (low, high, reason) in enumerate(bca_means(values, Resampling(0, 4_000))):
+    for column, (low, high, reason, _) in enumerate(bca_means(values, Resampling(0, 4_000))):
         mean = values[:, column].mean()
         assert ((mean - low) / error[column], (high - mean) / error[column]) == pytest.approx((1.96, 1.96), rel=0.12)
         assert reason is None

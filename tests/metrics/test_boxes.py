@@ -204,11 +204,11 @@ def test_given_thresholds_score_each_image_by_itself(tmp_path):
 
 
 def test_the_signature_holds_the_files_digest_not_its_path(tmp_path):
-    assert MaxBoxAccV2().signature == "max_box_acc_v2|v:1"
+    assert MaxBoxAccV2().signature == "max_box_acc_v2|v:2"
     lines = []
     for name, threshold in (("a", 0.1), ("b", 0.1), ("c", 0.2)):
         header = {"schema_version": 1, "run": "r", "model": "m", "data": "d"}
         (tmp_path / name).write_text(json.dumps(header | {"thresholds": {"max_box_acc_v1": {"cam": [threshold]}}}))
         lines.append(MaxBoxAccV1(threshold_from=str(tmp_path / name)).signature)
     assert lines[0] == lines[1] != lines[2]
-    assert lines[0].startswith("max_box_acc_v1|v:1|threshold_from:")
+    assert lines[0].startswith("max_box_acc_v1|v:2|threshold_from:")

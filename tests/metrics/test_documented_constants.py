@@ -12,7 +12,7 @@ from skimage.metrics import structural_similarity
 
 from evalkit.core.settings import RunOptions
 from evalkit.harness.planning import manifest
-from evalkit.metrics import boxes, levels, randomization
+from evalkit.metrics import boxes, contours, levels, randomization
 from evalkit.metrics.case import Case, Region
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
 from evalkit.metrics.levels import cuts
@@ -91,10 +91,9 @@ def test_the_thresholds_overlaps_and_bins():
     np.testing.assert_allclose(boxes.THRESHOLDS, np.arange(first, last + second / 2, second), atol=1e-12)
     assert numbers(r"mean of the shares at overlaps (\S+), (\S+) and (\S+), each") == boxes._IOU_LEVELS
     overlap = numbers(r"right if it overlaps a true box by (\S+);", section("max_box_acc_v1"))[0]
-    level = inspect.getsource(boxes.MaxBoxAccV1.score_region)
-    assert f"largest_only=True), {overlap:g})" in level
+    assert boxes.MaxBoxAccV1.levels == (overlap,)
     (bits,) = numbers(r"scaled to 0..1 and cut to (\d+) bits")
-    assert boxes._quantized(np.array([0.0, 1.0])).max() == 2**bits - 1
+    assert contours.quantized(np.array([0.0, 1.0])).max() == 2**bits - 1
     assert numbers(r"pooled in (\d+) bins") == (boxes._BINS,) == (2**bits,)
 
 

@@ -21,6 +21,7 @@ _MOST_IMAGES = 1_000_000
 _CRITICAL_RESAMPLES = 4_000
 _BLOCK = 512
 _ROUNDING = 1e-12
+_DEGENERATE = 1e-13  # share of two variances below which that of the difference is rounding error
 
 
 class LossBounds(NamedTuple):
@@ -86,7 +87,7 @@ def _critical(scores: Floats, resampling: Resampling) -> Floats:
         means = counts @ units / count
         variances = _variances_of_differences(counts @ products / count, means, first, second)
         # A resample of one image has no spread; the error of the data is used instead.
-        spread = np.where(variances > _ROUNDING**2, np.sqrt(variances / (count - 1)), errors)
+        spread = np.where(variances > 0, np.sqrt(variances / (count - 1)), errors)
         studentized = (means[:, None, :] - means[:, :, None]) / np.where(
             constant, np.inf, np.maximum(spread, _ROUNDING)
         )
@@ -103,7 +104,9 @@ def _variances_of_differences(
     covariances[:, second, first] = products
     covariances -= means[:, :, None] * means[:, None, :]
     own = np.einsum("rcc->rc", covariances)
-    return np.asarray(np.maximum(own[:, :, None] + own[:, None, :] - 2 * covariances, 0.0))
+    both = own[:, :, None] + own[:, None, :]
+    variances = both - 2 * covariances
+    return np.asarray(np.where(variances > _DEGENERATE * both, variances, 0.0))
 
 
 def chosen_share(

@@ -180,4 +180,4 @@ def _undecided_reason(
 def _how_many(wanted: int | None) -> str:
     if wanted:
         return f"about {wanted:,} images would decide."
-    return "these images do not tell how many would decide, because a true difference may be close to the margin."
+    return "these images do not tell how many would decide."

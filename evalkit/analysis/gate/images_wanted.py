@@ -12,6 +12,7 @@ _POWER = 0.8
 _PREDICTED = 0.85  # of the prediction, so that the promise of four in five is kept although it is an estimate
 _MOST_IMAGES = 1_000_000
 _CLOSE = 1.2816  # standard errors: one mean in ten is further on the other side of the tolerance
+_STEPS, _CLOSE_ENOUGH = 100, 1e-6
 _NORMAL = NormalDist()
 
 
@@ -42,13 +43,14 @@ class Outlook(NamedTuple):
         """Return by how much the observed worsening must exceed the tolerance to be called regressed."""
         error = self.spread / math.sqrt(n_images)
         corrected = -_NORMAL.inv_cdf(self.alpha / self.n_cells) * error
-        alone = -_NORMAL.inv_cdf(self.alpha) * error - math.log(self.alpha) * (self.unseen + self.tolerance) / n_images
+        unseen = (self.unseen + self.tolerance) * math.expm1(-math.log(self.alpha) / n_images)
+        alone = -_NORMAL.inv_cdf(self.alpha) * error + unseen
         return max(corrected, alone)
 
     def half_width(self, n_images: int) -> float:
         """Return half the width of the interval."""
         error = self.spread / math.sqrt(n_images)
-        return _NORMAL.inv_cdf(0.975) * error - math.log(0.025) * self.largest / n_images
+        return _NORMAL.inv_cdf(0.975) * error + math.expm1(-math.log(0.025) / n_images) * self.largest
 
 
 def detectable(outlook: Outlook, width: float) -> float | None:
@@ -59,8 +61,14 @@ def detectable(outlook: Outlook, width: float) -> float | None:
         width: largest possible worsening; inf = unbounded.
     """
     error = outlook.spread / math.sqrt(outlook.n_images)
-    smallest = outlook.tolerance + outlook.shown_beyond(outlook.n_images) + _NORMAL.inv_cdf(_POWER) * error
-    return smallest if smallest <= width else None
+    smallest = 0.0
+    for _ in range(_STEPS):  # a worsening widens the range of the scores
+        wider = outlook._replace(unseen=min(outlook.unseen + smallest, width))
+        following = outlook.tolerance + wider.shown_beyond(outlook.n_images) + _NORMAL.inv_cdf(_POWER) * error
+        if following > width or following - smallest < _CLOSE_ENOUGH:
+            break
+        smallest = following
+    return following if following <= width else None
 
 
 def images_wanted(outlook: Outlook) -> int | None:

@@ -19,6 +19,7 @@ from evalkit.analysis.gate.results import GateCell
 from evalkit.analysis.gate.tolerance import Tolerance
 from evalkit.analysis.statistics.mean_tests import MeanTests
 from evalkit.analysis.statistics.resampling import Resampling
+from evalkit.core.errors import ConfigError
 from evalkit.store.scores import first_rows, mean_of_units
 
 __all__ = ["Paired", "paired_scores", "verdicts"]
@@ -26,7 +27,7 @@ __all__ = ["Paired", "paired_scores", "verdicts"]
 Floats = NDArray[np.float64]
 _ROUNDING = 1e-5  # a baseline keeps five digits
 _DRAWS_PER_CELL = 4  # resamples for one cell's share of alpha, so that p-values can fall below it
-_MOST_DRAWS = 50_000
+_MOST_DRAWS = 100_000
 
 
 class Paired(NamedTuple):
@@ -94,8 +95,16 @@ def verdicts(cells: Sequence[Paired], alpha: float, n_draws: int) -> list[GateCe
         cells: paired scores of each explainer and metric.
         alpha: family-wise error rate of "regressed".
         n_draws: number of resamples, at least; more are drawn if the family needs smaller p-values.
+
+    Raises:
+        ConfigError: alpha is too small for so many comparisons.
     """
     tested = [index for index, cell in enumerate(cells) if len(cell.before) >= 2]
+    if len(tested) / (1 + _MOST_DRAWS) >= alpha:
+        raise ConfigError(
+            f"--alpha {alpha:g} is too small for {len(tested)} comparisons: none could be called regressed; it must be "
+            f"above {len(tested) / (1 + _MOST_DRAWS):.2g}"
+        )
     n_draws = min(max(n_draws, math.ceil(_DRAWS_PER_CELL * len(tested) / alpha)), _MOST_DRAWS)
     ranges = _ranges(cells)
     evidence: dict[int, _Evidence] = {}
@@ -153,7 +162,8 @@ def _evidence(cells: Sequence[Paired], ranges: dict[str, float], resampling: Res
     little = (same.mean(axis=0) > 0.5) & np.isfinite([cell.width for cell in cells])
     seen = np.array([ranges[cell.metric] for cell in cells])
     unseen = np.where(little, [cell.width for cell in cells], seen)
-    tests, opposite = MeanTests.of(changes, resampling), MeanTests.of(-changes, resampling)
+    tests = MeanTests.of(changes, resampling)
+    opposite = tests.opposite()
     low, high = tests.intervals()
     columns = (
         tests.p_not_below(-accepted),

@@ -51,6 +51,10 @@ class MeanTests:
             drawn[block] = np.where(varying, (resampled - center) / np.where(varying, spread, 1.0), 0.0)
         return cls(values, values.mean(axis=0), errors, drawn)
 
+    def opposite(self) -> MeanTests:
+        """Return the tests of the values with the opposite sign."""
+        return MeanTests(-self.values, -self.means, self.errors, -self.drawn)
+
     def p_not_below(self, limits: Floats) -> Floats:
         """Return the bootstrap's p-value of "the mean is at least the limit", (C,); small = it is shown to be below."""
         distance = self.means - limits

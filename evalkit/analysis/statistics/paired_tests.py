@@ -124,6 +124,7 @@ def compare_means(
     if intervals:
         reach = np.where(varying, critical_of(highest) * units * errors, 0.0)
         low, high = _intervals(values, pairs, spread, reach, unseen)
+        low, high = np.maximum(low, -width), np.minimum(high, width)
     return Family(pairs, spread.means, p_values, low, high, spread.n_images, resampling.n_resamples)
 
 
@@ -282,7 +283,8 @@ def _unseen(values: Floats, pairs: Pairs, spread: _Spread, width: float, typical
     """
     lowest = np.where(np.isfinite(values), values, np.inf).min(axis=0, initial=np.inf)
     highest = np.where(np.isfinite(values), values, -np.inf).max(axis=0, initial=-np.inf)
-    shown = np.unique(pairs) if typical is None else np.flatnonzero(typical)
+    shown = np.unique(pairs[spread.n_images >= FEWEST_IMAGES])  # without explainers that are not tested
+    shown = shown if typical is None else shown[typical[shown]]
     low = np.minimum(lowest[pairs].min(axis=1), lowest[shown].min(initial=np.inf))
     high = np.maximum(highest[pairs].max(axis=1), highest[shown].max(initial=-np.inf))
     seen = np.clip(high - low, 0.0, width)

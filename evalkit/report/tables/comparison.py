@@ -92,10 +92,14 @@ def _notes(comparison: Comparison) -> list[str]:
             f"Of {len(verdicts)} comparisons {run.letter} is better in {counts['better']} and worse in "
             f"{counts['worse']}; {counts['tied']} are tied{unscored}."
         )
+    untested = [cell for cell in comparison.cells if cell.p_value is None and cell.difference is not None]
+    if untested:
+        lines.append(f"Not tested, because they share too few images: {len(untested)} comparisons.")
     lines.append(
         f"Difference = later run minus A, on the images that both scored (of {comparison.n_shared} shared). Tests: "
         f"within each metric all explainers and later runs, paired by image, studentized bootstrap "
-        f"({comparison.n_resamples:,} resamples), max-T, and one unseen image of the opposite kind; family-wise 5 %. "
-        "The intervals of a metric hold together; no verdict = not significantly different."
+        f"({comparison.n_resamples:,} resamples; fewer for scores of the whole set), max-T, and one unseen image of "
+        "the opposite kind; family-wise 5 %. The intervals of a metric hold together; no verdict = not significantly "
+        "different."
     )
     return [*lines, *(f"Left out: {reason}." for reason in comparison.left_out)]

@@ -290,8 +290,7 @@ def _test_lines(results: Results) -> list[str]:
     if untested:
         fewest = max(family.fewest_images for family in results.families)
         lines.append(
-            f"Up to {untested} pairs of a metric share fewer than {fewest} images: too few for any letter or mark, and "
-            "left out of the tests."
+            f"Not tested, because they share fewer than {fewest} images: up to {untested} of a metric's pairs."
         )
     return lines
 
