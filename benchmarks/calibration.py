@@ -16,25 +16,43 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
-from simulation import choices, means
+from simulation import choices, means, sets
 from simulation.cells import Cell, Row, pooled, run_cells, show
 from simulation.populations import Real, from_run, make_run
 
 LABELS = ("case", "population", "metric", "difference")
 COVERED, MARKED_AT, POWER_AT = (12, 24, 50, 200), (12, 20, 24, 50, 200), (24, 50, 200)
-CHOSEN_AT, PROMISED_AT = (12, 24, 50, 100, 200), (12, 24, 50)
+COMPARED_AT, CHOSEN_AT, PROMISED_AT = (24, 50), (12, 24, 50, 100, 200), (12, 24, 50)
 
 
-PARTS: dict[str, Callable[[Sequence[Real], int], Iterator[Cell]]] = {
-    "coverage": lambda runs, _: means.coverage(runs, COVERED),
-    "family": lambda runs, explainers: means.family_error(runs, MARKED_AT, (explainers, 12)),
-    "power": lambda runs, explainers: means.power(runs, POWER_AT, explainers),
-    "missing": means.missing_scores,
-    "compare": lambda runs, explainers: means.comparisons(runs, (24, 50), explainers),
-    "choice": lambda runs, _: choices.decisions(runs, CHOSEN_AT),
-    "promises": lambda runs, _: choices.promises(runs, PROMISED_AT),
+class Material(NamedTuple):
+    """What is simulated from.
+
+    Attributes:
+        runs: the populations of the runs.
+        folders: the run folders.
+        explainers: number of explainers in the smaller family.
+        seed: random seed.
+    """
+
+    runs: Sequence[Real]
+    folders: Sequence[Path]
+    explainers: int
+    seed: int
+
+
+PARTS: dict[str, Callable[[Material], Iterator[Cell]]] = {
+    "coverage": lambda material: means.coverage(material.runs, COVERED),
+    "family": lambda material: means.family_error(material.runs, MARKED_AT, (material.explainers, 12)),
+    "power": lambda material: means.power(material.runs, POWER_AT, material.explainers),
+    "missing": lambda material: means.missing_scores(material.runs, material.explainers),
+    "compare": lambda material: means.comparisons(material.runs, COMPARED_AT, material.explainers),
+    "choice": lambda material: choices.decisions(material.runs, CHOSEN_AT),
+    "promises": lambda material: choices.promises(material.runs, PROMISED_AT),
+    "sets": lambda material: sets.set_scores_cells(material.folders, material.seed),
 }
 
 
@@ -50,8 +68,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every figure, with binomial 95 %% intervals, to this file")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        runs = [real for path in given.runs or [make_run(Path(folder) / "scenes24")] for real in from_run(path)]
-    cells = [cell for part in given.only or PARTS for cell in PARTS[part](runs, given.explainers)]
+        folders = given.runs or [make_run(Path(folder) / "scenes24")]
+        runs = [real for path in folders for real in from_run(path)]
+        material = Material(runs, folders, given.explainers, given.seed)
+        cells = [cell for part in given.only or PARTS for cell in PARTS[part](material)]
     rows = run_cells(cells, given.trials, given.seed, given.jobs)
     show(rows, LABELS, Console(width=120))
     if given.json:
@@ -68,6 +88,8 @@ def missed(rows: Sequence[Row]) -> Iterator[str]:
         scenario = row["scenario"]
         if scenario == "coverage" and row["trials"] and row["minimum"] < 0.92 and row["high"] < 0.95:
             yield f"coverage is below 92 %: {row}"
+        if scenario == sets.SETS and row["n"] >= 24 and row["trials"] and row["minimum"] < 0.92 and row["high"] < 0.95:
+            yield f"coverage of a score of the set is below 92 %: {row}"
         if "error" in scenario and row["n"] >= 20 and row["rate"] > 0.07 and row["low"] > 0.05:
             yield f"pairs are marked in more than 7 % of samples: {row}"
         if scenario == "compare" and row["tied beside its interval"] > 0:

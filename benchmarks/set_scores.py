@@ -135,8 +135,9 @@ def simulated(population: Population, n_images: int, trials: int, seed: int) -> 
         for explainer, interval in enumerate(drawn.intervals(resampling)):
             scores[explainer].append((interval, float(means[explainer])))
         for explainer in range(count - 1):
-            later, earlier = drawn.numbers[:, explainer], drawn.numbers[:, explainer + 1]
-            interval = drawn.difference_interval(later, earlier, resampling)
+            family = drawn.family(resampling, np.array([[explainer, explainer + 1]]))
+            ends = (float(family.low[0]), float(family.high[0]))
+            interval = Interval(*ends, None) if np.isfinite(ends).all() else Interval(None, None, None)
             gaps[explainer].append((interval, float(means[explainer] - means[explainer + 1])))
     for explainer, found in enumerate(scores):
         yield _row(population, n_images, "score", population.explainers[explainer], truths[explainer], found)

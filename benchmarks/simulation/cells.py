@@ -16,6 +16,7 @@ from scipy import stats
 __all__ = ["Cell", "Row", "pooled", "rate", "run_cells", "show"]
 
 Row = dict[str, Any]
+_NOT_SHARES = ("width", "bias", "estimated bias")
 
 
 class Cell(NamedTuple):
@@ -120,4 +121,4 @@ def _grouped(rows: Sequence[Row], labels: Sequence[str]) -> Iterator[tuple[tuple
 def _written(value: object, figure: str) -> str:
     if not isinstance(value, float):
         return "-"
-    return f"{value:.3f}" if figure == "width" else f"{100 * value:.1f}"
+    return f"{value:.3f}" if figure in _NOT_SHARES else f"{100 * value:.1f}"

@@ -39,12 +39,23 @@ def _fields(facts) -> dict[str, object]:
 
 def test_every_scenario_of_calibration_runs(load, run):
     calibration = load("calibration")
+    material = calibration.Material([run], [], 8, 0)
     for name, part in calibration.PARTS.items():
-        cells = list(part([run], 8))
+        if name == "sets":
+            continue
+        cells = list(part(material))
         of_run = next(cell for cell in cells if cell.labels["population"] == "run")
         row = of_run.simulate(2, 0, *of_run.arguments)
         assert row["trials"] >= 0, name
         assert {cell.labels["population"] for cell in cells} >= {"run"}
+
+
+def test_the_scores_of_a_set_have_a_scenario(load):
+    sets, set_scores = load("simulation.sets"), load("set_scores")
+    cells = list(sets.set_scores_cells([], 0))
+    assert {cell.labels["n"] for cell in cells} == set(set_scores.SIZES)
+    row = cells[0].simulate(20, 0, *cells[0].arguments)
+    assert 0.5 <= row["minimum"] <= 1
 
 
 def test_every_scenario_of_the_gate_runs(load):
