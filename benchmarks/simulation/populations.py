@@ -21,7 +21,7 @@ __all__ = ["SMOOTH", "Population", "Rare", "Real", "Smooth", "from_run", "make_r
 
 Floats = NDArray[np.float64]
 _GRID = np.linspace(-6.0, 6.0, 12_001)
-_RARE_LOSS, _RARE_NOISE = 0.5, 0.005
+_RARE_LOSS = 0.5
 
 
 class Population(Protocol):
@@ -170,13 +170,15 @@ class Smooth:
 
 @dataclass(frozen=True)
 class Rare:
-    """Equal explainers of which a worse one fails on few images, by 0.5, with small noise elsewhere.
+    """Equal explainers of which a worse one fails on few images, by 0.5, with noise elsewhere.
 
     Attributes:
         n_explainers: number of explainers.
+        noise: standard deviation of the differences on the other images.
     """
 
     n_explainers: int
+    noise: float
     source: str = "rare losses"
     metric: str = "symmetric_relevance_gain"
     sign: float = 1.0
@@ -186,7 +188,7 @@ class Rare:
 
     def worsen(self, rng: np.random.Generator, scores: Floats, loss: Floats) -> Floats:
         fails = rng.random(scores.shape) < loss / _RARE_LOSS
-        return scores - np.where(fails, _RARE_LOSS, rng.normal(0.0, _RARE_NOISE, scores.shape))
+        return scores - np.where(fails, _RARE_LOSS, rng.normal(0.0, self.noise, scores.shape))
 
 
 SMOOTH: Sequence[str] = tuple(_SHAPES)
