@@ -83,7 +83,8 @@ def _family_error(trials: int, seed: int, population: Population, n_images: int)
     wrong = 0
     for trial in range(trials):
         rng = generator(seed, "family", population.source, population.metric, n_images, trial)
-        tests = tested.compare_pairs(population.metric, population.draw(rng, n_images), trial)
+        scores = population.draw(rng, n_images)
+        tests = tested.compare_pairs(population.metric, scores, trial, typical=population.typical)
         wrong += bool((tests.p_values < tested.ALPHA).any())
     return rate(wrong, trials)
 

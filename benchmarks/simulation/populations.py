@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from evalkit.analysis.facts import typical_of
 from evalkit.analysis.load import metrics_of, read_run
 from evalkit.store.manifest import ExplainerFacts
 
@@ -32,6 +33,7 @@ class Population(Protocol):
         metric: text of the metric.
         n_explainers: number of explainers.
         sign: 1 if higher scores are better, else -1.
+        typical: which explainers are no controls, bool (E,); None = all.
     """
 
     @property
@@ -42,6 +44,8 @@ class Population(Protocol):
     def n_explainers(self) -> int: ...
     @property
     def sign(self) -> float: ...
+    @property
+    def typical(self) -> NDArray[np.bool_] | None: ...
 
     def draw(self, rng: np.random.Generator, n_images: int) -> Floats:
         """Return scores of images, float64 (n, E)."""
@@ -71,6 +75,10 @@ class Real:
     @property
     def n_explainers(self) -> int:
         return self.values.shape[1]
+
+    @property
+    def typical(self) -> NDArray[np.bool_] | None:
+        return typical_of(self.facts)
 
     @property
     def means(self) -> Floats:
@@ -148,6 +156,7 @@ class Smooth:
     metric: str
     n_explainers: int
     source: str = "smooth"
+    typical: None = None
 
     @property
     def sign(self) -> float:
@@ -182,6 +191,7 @@ class Rare:
     source: str = "rare losses"
     metric: str = "symmetric_relevance_gain"
     sign: float = 1.0
+    typical: None = None
 
     def draw(self, rng: np.random.Generator, n_images: int) -> Floats:
         return np.repeat(0.3 + 0.5 * rng.beta(2.0, 2.0, size=(n_images, 1)), self.n_explainers, axis=1)

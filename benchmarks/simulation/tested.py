@@ -55,9 +55,23 @@ def intervals(metric: str, values: Floats, seed: int) -> tuple[Floats, Floats]:
     return low, high
 
 
-def compare_pairs(metric: str, values: Floats, seed: int, pairs: NDArray[np.int64] | None = None) -> Tests:
-    """Test pairs of columns of (n, E) scores as one family; None = all pairs."""
-    family = _scores(metric, values).family(Resampling(seed, RESAMPLES), pairs)
+def compare_pairs(
+    metric: str,
+    values: Floats,
+    seed: int,
+    pairs: NDArray[np.int64] | None = None,
+    typical: NDArray[np.bool_] | None = None,
+) -> Tests:
+    """Test pairs of columns of (n, E) scores as one family.
+
+    Args:
+        metric: text of the metric.
+        values: the scores.
+        seed: random seed.
+        pairs: which pairs; None = all.
+        typical: which columns are no controls; None = all.
+    """
+    family = _scores(metric, values).family(Resampling(seed, RESAMPLES), pairs, typical)
     return Tests(family.pairs, family.differences, family.p_values, family.low, family.high)
 
 
