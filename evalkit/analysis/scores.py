@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.statistics.intervals import Interval, mean_intervals, wilson_interval
+from evalkit.analysis.statistics.intervals import Interval, mean_intervals
 from evalkit.analysis.statistics.paired_tests import Family, Pairs, compare_means
 from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.analysis.statistics.set_intervals import RESAMPLES, SetBootstrap, set_interval
@@ -73,11 +73,9 @@ class _ImageScores(Scores):
 
     Attributes:
         bounds: the smallest and largest number that can occur.
-        binary: every number is 0 or 1.
     """
 
     bounds: tuple[float, float]
-    binary: bool
 
     def aggregate(self, means: Floats) -> Floats:
         return np.asarray(means[..., 0])
@@ -96,10 +94,7 @@ class _ImageScores(Scores):
         for index in range(patterns.shape[1]):
             columns = np.flatnonzero(group.reshape(-1) == index)
             rows = values[patterns[:, index]][:, columns]
-            if self.binary and np.isin(rows, (0.0, 1.0)).all():  # the mean of a photo's entries lies between
-                of_columns = [wilson_interval(int(column.sum()), len(rows)) for column in rows.T]
-            else:
-                of_columns = mean_intervals(rows, self.bounds, resampling)
+            of_columns = mean_intervals(rows, self.bounds, resampling)
             for column, interval in zip(columns, of_columns, strict=True):
                 intervals[column] = interval
         return intervals
@@ -182,4 +177,4 @@ def scores_of(metric: Metric, numbers: Floats) -> Scores:
     """Return the scores of a metric from numbers (n, E, K); see ``numbers_of``."""
     if metric.set_level:
         return _SetScores(numbers, metric)
-    return _ImageScores(numbers, metric.spec.bounds, metric.spec.binary)
+    return _ImageScores(numbers, metric.spec.bounds)

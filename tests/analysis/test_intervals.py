@@ -12,7 +12,6 @@ from evalkit.analysis.statistics.intervals import (
     bca_means,
     bounded_intervals,
     mean_intervals,
-    wilson_interval,
 )
 from evalkit.analysis.statistics.resampling import Resampling, resample_counts
 from evalkit.metrics.catalog import METRICS
@@ -79,7 +78,6 @@ def test_missing_bounded_interval_has_a_reason(values, reason):
 def test_bca_interval_of_few_images_is_unreliable(rng):
     assert bca_mean(rng.random(19), 500).reason == "fewer than 20 images: unreliable"
     assert bca_mean(rng.random(20), 500).reason is None
-    assert wilson_interval(3, 19).reason == "fewer than 20 images: unreliable"
 
 
 def test_equal_scores_have_an_interval():
@@ -158,17 +156,6 @@ def test_order_of_images_does_not_move_bounded_intervals(rng):
     plain, turned = bounded_intervals(values, UNIT), bounded_intervals(values[::-1], UNIT)
     for one, other in zip(plain, turned, strict=True):
         assert (one.low, one.high) == pytest.approx((other.low, other.high), abs=1e-9)
-
-
-def test_wilson_by_hand():
-    found = wilson_interval(20, 20)
-    z2 = stats.norm.ppf(0.975) ** 2
-    assert found.high == pytest.approx(1.0)
-    assert found.low == pytest.approx(20 / (20 + z2))
-    found = wilson_interval(10, 40)
-    center, half = (10 + z2 / 2) / (40 + z2), np.sqrt(z2 * (10 * 30 / 40 + z2 / 4)) / (40 + z2)
-    assert (found.low, found.high) == pytest.approx((center - half, center + half))
-    assert wilson_interval(0, 0) == Interval(None, None, "nothing was scored")
 
 
 def test_columns_have_the_intervals_that_they_have_alone(rng):

@@ -1,4 +1,4 @@
-"""95 % intervals of means over images: for bounded scores, for scores of 0 and 1, and BCa for unbounded ones."""
+"""95 % intervals of means over images: for bounded scores, and BCa for unbounded ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from evalkit.analysis.statistics.bounded_means import bounded_quantile
 from evalkit.analysis.statistics.resampling import Resampling
 
-__all__ = ["Interval", "bca_interval", "bca_means", "bounded_intervals", "mean_intervals", "wilson_interval"]
+__all__ = ["Interval", "bca_interval", "bca_means", "bounded_intervals", "mean_intervals"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.uint16]
@@ -112,14 +112,3 @@ def _without_interval(values: Floats) -> Interval | None:
     if (values == values[0]).all():
         return Interval(None, None, "all scores are equal")
     return None
-
-
-def wilson_interval(n_hits: int, n_images: int) -> Interval:
-    """Return Wilson's interval of a proportion."""
-    if n_images == 0:
-        return Interval(None, None, "nothing was scored")
-    from scipy.stats import binomtest
-
-    interval = binomtest(n_hits, n_images).proportion_ci(confidence_level=_LEVEL, method="wilson")
-    reason = f"fewer than {_RELIABLE_FROM} images: unreliable" if n_images < _RELIABLE_FROM else None
-    return Interval(float(interval.low), float(interval.high), reason)
