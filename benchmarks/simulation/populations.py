@@ -78,7 +78,7 @@ class Real:
 
     @property
     def typical(self) -> NDArray[np.bool_] | None:
-        return typical_of(self.facts)
+        return typical_of([one.text for one in self.facts], self.facts)
 
     @property
     def means(self) -> Floats:

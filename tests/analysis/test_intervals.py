@@ -103,7 +103,7 @@ def test_bounded_interval_of_hits_is_clopper_pearsons(hits):
     [
         ("energy_pointing_game", 0.857, 1.0),
         ("pointing_game", 0.857, 1.0),
-        ("increase_in_confidence", 24 / (24 + 3.8415), 1.0),
+        ("increase_in_confidence", 0.8575, 1.0),
     ],
 )
 def test_metrics_with_bounds_have_an_interval_where_all_is_right(metric, low, high):

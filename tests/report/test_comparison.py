@@ -87,7 +87,7 @@ def test_notes_list_runs_differences_counts_tests_left_out():
     assert "A: runs/A (vgg16.keras, float32, 25 images, right on 87.5 %, median clean score 0.930)" in text
     assert "Differs: model: A vgg16.keras, B res.keras." in text
     assert "Of 9 comparisons B is better in 3 and worse in 2; 2 are tied, 2 not scored." in text
-    assert "studentized bootstrap (10,000 resamples), max-T, and one unseen image of the opposite kind" in text
+    assert "studentized bootstrap (10,000 resamples; fewer for scores of the whole set), max-T, and one unseen" in text
     assert "The intervals of a metric hold together" in text
     assert "sign flips" not in text
     assert "of 12 shared" in text

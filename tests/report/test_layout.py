@@ -69,7 +69,7 @@ def test_the_bias_of_scores_of_the_set_is_a_line_of_the_legend(manifest, results
         return [line for line in legend(manifest, shown) if line.startswith("Bias")]
 
     def biased(metric, bias, n_scored=24):
-        return LeaderboardCell("cam", metric, "higher", 0.5, 0.4, 0.6, None, n_scored, 0, 1, (), bias)
+        return LeaderboardCell("cam", metric, "higher", 0.5, 0.4, 0.6, None, n_scored, 0, 1, (), bias=bias)
 
     first, *rest = lines(
         biased("max_box_acc_v1", 0.018), biased("max_box_acc_v1", 0.051, 20), biased("pxap", -0.004), biased("v", 0.02)
