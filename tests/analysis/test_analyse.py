@@ -86,7 +86,7 @@ def test_the_family_counts_pairs_that_share_too_few_images(table, rng):
     )
     (family,) = results.families
     assert (family.n_pairs, family.n_untested, family.n_images, family.fewest_images) == (6, 3, 24, 6)
-    assert family.smallest_p == 1 / 501
+    assert family.smallest_p == 1.5 / 501
     assert results.n_test_resamples == 500
     assert cells(results)["cam"].better_than == ("edges", "center")
     assert cells(results)["few"].better_than == ()

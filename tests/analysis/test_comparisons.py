@@ -73,10 +73,11 @@ def slow_pairs(values, pairs, resampling, width):
     highest = np.max([pair.drawn / pair.unit for pair in found], axis=0)
     p_values = []
     for pair in found:
-        p = (1 + np.sum(highest >= pair.observed / pair.unit * (1 - 1e-9))) / (1 + n_resamples)
+        reached = np.sum(highest >= pair.observed / pair.unit * (1 - 1e-9))
+        p = min(1.0, 1.5 * (1 + reached) / (1 + n_resamples))
         p_values.append(max(p, pair.p_with_unseen()) if p < 0.05 else p)
     # p < 0.05 where fewer than 0.05 (R + 1) - 1 resamples reach the statistic.
-    reach = np.sort(highest)[::-1][int(np.ceil(0.05 * (n_resamples + 1))) - 2]
+    reach = np.sort(highest)[::-1][int(np.ceil(0.05 / 1.5 * (n_resamples + 1))) - 2]
     return found, p_values, [pair.interval(reach) for pair in found]
 
 
@@ -148,7 +149,7 @@ def test_pairs_use_the_images_that_both_scored(rng):
     whole, found = (compare_means(each, Resampling(0, 2_000), 2.0) for each in (values, more))
     assert found.differences == pytest.approx(whole.differences)
     assert found.n_images.tolist() == [20]
-    assert found.p_values[0] == pytest.approx(whole.p_values[0], abs=0.01)  # the resamples are others
+    assert found.p_values[0] == pytest.approx(whole.p_values[0], abs=0.02)  # the resamples are others
 
 
 def test_pairs_that_share_fewer_than_six_images_are_not_tested():
@@ -192,7 +193,7 @@ def test_smallest_p_is_that_of_a_difference_as_large_as_the_range():
         assert p_value == pytest.approx(2.0 ** (1 - n_images), rel=0.04)
         assert smallest_p(n_images, 4_000) == pytest.approx(p_value, rel=0.04)
     assert smallest_p(5, 4_000) > 0.05 > smallest_p(6, 4_000)
-    assert smallest_p(1_000, 999) == 1 / 1_000
+    assert smallest_p(1_000, 999) == 1.5 / 1_000
 
 
 def test_rare_failures_that_cancel_are_not_marked():

@@ -31,6 +31,7 @@ def default(function, name):
         f"marked unreliable under {intervals._RELIABLE_FROM} images",
         f"a studentized bootstrap of the paired differences ({TEST_RESAMPLES:,} resamples)",
         f"in units of its own {100 * paired_tests._BALANCED_AT:.0f} % quantile",
+        f"The p-value is multiplied by {paired_tests._CAUTION:g}",
         f"shares fewer than {paired_tests.FEWEST_IMAGES} images cannot reach p < {paired_tests.ALPHA}",
         f"if there are {WORDS[facts._FEWEST_TYPICAL]} other explainers",
         f"Each image's statistics are resampled {set_intervals.RESAMPLES:,} times (of more than {MOST_GROUPS:,} images",

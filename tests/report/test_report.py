@@ -303,7 +303,7 @@ def test_an_explainer_of_few_images_does_not_deny_the_marks_of_others():
     run, results = insertion_run(0.9 - 0.1 * rng.random(24), 0.2 + 0.1 * rng.random(24), few)
     assert results.leaderboard[0].better_than == ("occlusion(patch_size=17)",)
     text = legend_of(run, results)
-    assert "fewest shared images 24, smallest possible p 0.002." in text
+    assert "fewest shared images 24, smallest possible p 0.003." in text
     assert "Not tested, because they share fewer than 6 images: up to 2 of a metric's pairs." in text
     assert "no difference could reach" not in text
 
