@@ -9,6 +9,7 @@ from evalkit.analysis.gate.images_wanted import Outlook, detectable, images_want
 from evalkit.analysis.gate.tolerance import Tolerance
 from evalkit.analysis.gate.verdict import _holm, paired_scores, verdicts
 from evalkit.analysis.statistics.resampling import Resampling
+from evalkit.core.errors import ConfigError
 from tests.analysis.mean_twins import bootstrap_p, holm, standard_error, studentized, weighted_means
 
 ALPHA, TOLERANCE = 0.05, 0.02
@@ -225,3 +226,8 @@ def test_the_wanted_number_of_images_decides_in_four_of_five_runs(rng, mean):
             kept += cell(rng.normal(mean, 0.05, first.n_wanted)).verdict != "inconclusive"
     assert promised >= 10
     assert kept >= 0.8 * promised
+
+
+def test_an_alpha_that_no_resample_can_reach_is_refused(rng):
+    with pytest.raises(ConfigError, match=r"--alpha 1e-06 is too small for 24 comparisons.*above 0.00024"):
+        cells(rng.random((24, 24)), alpha=1e-6, n_draws=100)
