@@ -17,7 +17,7 @@ from evalkit.analysis.statistics.resampling import MOST_GROUPS
 from evalkit.core.settings import DEFAULT_MARGIN, DEFAULT_MAX_LOST, DEFAULT_TOLERANCE
 
 DOCS = Path(__file__).parents[2] / "docs"
-WORDS = {4: "four"}
+WORDS = {2: "twice", 4: "four"}
 
 
 def default(function, name):
@@ -40,6 +40,8 @@ def default(function, name):
         f"`--margin`, {DEFAULT_MARGIN:g}",
         f"or with fewer than {patch_size._FEWEST_IMAGES} images, the choice is undecided",
         f"at least {100 * loss_bounds._POWER:.0f} of 100 predicted runs decide",
+        f"with at least {100 * images_wanted._PREDICTED:.0f} of 100",
+        f"within {WORDS[loss_bounds._SMALL]} the margin",
         f"**More than {MOST_GROUPS:,} images** are divided at random into {MOST_GROUPS:,} groups",
     ],
 )
@@ -53,6 +55,5 @@ def test_the_gate_states_its_defaults():
     assert f"`--max-lost` ({100 * DEFAULT_MAX_LOST:.0f} %)" in text
 
 
-def test_choice_and_gate_promise_alike():
-    assert images_wanted._PREDICTED == loss_bounds._POWER
+def test_comparisons_of_runs_resample_as_often():
     assert default(compare_runs, "n_resamples") == default(analyse, "n_resamples")

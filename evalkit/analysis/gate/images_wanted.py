@@ -9,7 +9,7 @@ from typing import NamedTuple
 __all__ = ["Outlook", "detectable", "images_wanted"]
 
 _POWER = 0.8
-_PREDICTED = 0.85  # of the prediction, so that the promise of four in five is kept although it is an estimate
+_PREDICTED = 0.9  # of the prediction, so that the promise of four in five is kept although it is an estimate
 _MOST_IMAGES = 1_000_000
 _CLOSE = 1.2816  # standard errors: one mean in ten is further on the other side of the tolerance
 _STEPS, _CLOSE_ENOUGH = 100, 1e-6
