@@ -102,7 +102,8 @@ def compare_means(
         resampling: resampling of the images.
         width: difference between the metric's largest and smallest possible value; inf = unbounded.
         pairs: int64 (P, 2), which columns to compare; None = all with all.
-        typical: bool (E,), the columns that say how far the scores of an unseen image may lie apart; None = all.
+        typical: bool (E,), the columns that say how far the scores of an unseen image may lie apart, for pairs of them;
+            of other pairs all columns do; None = all.
         intervals: whether to compute ``low`` and ``high``.
     """
     pairs = all_pairs(values.shape[1]) if pairs is None else pairs
@@ -285,10 +286,11 @@ def _unseen(values: Floats, pairs: Pairs, spread: _Spread, width: float, typical
     lowest = np.where(np.isfinite(values), values, np.inf).min(axis=0, initial=np.inf)
     highest = np.where(np.isfinite(values), values, -np.inf).max(axis=0, initial=-np.inf)
     shown = np.unique(pairs[spread.n_images >= FEWEST_IMAGES])  # without explainers that are not tested
-    shown = shown if typical is None else shown[typical[shown]]
-    low = np.minimum(lowest[pairs].min(axis=1), lowest[shown].min(initial=np.inf))
-    high = np.maximum(highest[pairs].max(axis=1), highest[shown].max(initial=-np.inf))
-    seen = np.clip(high - low, 0.0, width)
+    seen = np.full(len(pairs), highest[shown].max(initial=-np.inf) - lowest[shown].min(initial=np.inf))
+    if typical is not None:
+        both, some = typical[pairs].all(axis=1), shown[typical[shown]]
+        seen[both] = highest[some].max(initial=-np.inf) - lowest[some].min(initial=np.inf)
+    seen = np.clip(seen, 0.0, width)
     return np.maximum(np.where(spread.mostly_equal & np.isfinite(width), width, seen), spread.largest)
 
 
