@@ -17,7 +17,7 @@ from evalkit.analysis.statistics.resampling import MOST_GROUPS
 from evalkit.core.settings import DEFAULT_MARGIN, DEFAULT_MAX_LOST, DEFAULT_TOLERANCE
 
 DOCS = Path(__file__).parents[2] / "docs"
-WORDS = {2: "twice", 4: "four"}
+WORDS = {4: "four"}
 
 
 def default(function, name):
@@ -41,7 +41,6 @@ def default(function, name):
         f"or with fewer than {patch_size._FEWEST_IMAGES} images, the choice is undecided",
         f"at least {100 * loss_bounds._POWER:.0f} of 100 predicted runs decide",
         f"with at least {100 * images_wanted._PREDICTED:.0f} of 100",
-        f"within {WORDS[loss_bounds._SMALL]} the margin",
         f"**More than {MOST_GROUPS:,} images** are divided at random into {MOST_GROUPS:,} groups",
     ],
 )

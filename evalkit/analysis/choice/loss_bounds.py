@@ -19,7 +19,6 @@ _POWER = 0.85  # of the prediction, so that the promise of four in five is kept 
 _DRAWS = 2_000
 _MOST_IMAGES = 1_000_000
 _CRITICAL_RESAMPLES = 4_000
-_SMALL = 2  # margins: differences up to this say nothing of rare large losses
 _BLOCK = 512
 _ROUNDING = 1e-12
 _DEGENERATE = 1e-13  # share of two variances below which that of the difference is rounding error
@@ -45,8 +44,8 @@ def loss_bounds(scores: Floats, resampling: Resampling, width: float, margin: fl
     """Bound the losses of candidates; of a row, all bounds hold together in 95 % of runs.
 
     Each is the larger of two: a studentized max-T bootstrap, and the bound with one unseen image. On that image a
-    candidate loses as much as the pair differed on any image; if most of its differences are within twice the margin,
-    as much as the metric can differ, because such images say nothing of rare large losses.
+    candidate loses as much as the pair differed on any image; if most of its differences are within the margin, as
+    much as the metric can differ, because such images say nothing of rare large losses.
 
     Args:
         scores: float64 (n, C), higher = better.
@@ -64,7 +63,7 @@ def loss_bounds(scores: Floats, resampling: Resampling, width: float, margin: fl
         gaps = scores[:, [row]] - scores[:, others]
         errors = gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))
         largest = np.abs(gaps).max(axis=0)
-        mostly_small = np.median(np.abs(gaps), axis=0) <= _SMALL * margin
+        mostly_small = np.median(np.abs(gaps), axis=0) <= margin
         unseen[row, others] = np.where(mostly_small, width, largest)
         with_unseen = bounded_quantile(gaps, unseen[row, others], _LEVEL)
         pairs[row, others] = np.maximum(gaps.mean(axis=0) + critical[row] * errors, with_unseen)
