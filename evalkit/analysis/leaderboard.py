@@ -23,7 +23,7 @@ from evalkit.store.scores import ScoreTable
 __all__ = ["analyse"]
 
 Floats = NDArray[np.float64]
-TEST_RESAMPLES = 4_000
+TEST_RESAMPLES = 2_500
 
 
 def analyse(

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-ANALYSIS_VERSION = 5  # increased when equal scores give other results: stored results are then computed again
+ANALYSIS_VERSION = 6  # increased when equal scores give other results: stored results are then computed again
 
 
 class LeaderboardCell(msgspec.Struct, frozen=True):
