@@ -10,17 +10,14 @@ bounded, skewed, with the standard deviation of differences seen on real photos.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
 from simulation import choices, means, sets
-from simulation.cells import Cell, Row, pooled, run_cells, show
+from simulation.cells import Cell, Row, pooled, report, run_cells
 from simulation.populations import Real, from_run, make_run
 
 LABELS = ("case", "population", "metric", "difference")
@@ -73,13 +70,7 @@ def main() -> None:
         material = Material(runs, folders, given.explainers, given.seed)
         cells = [cell for part in given.only or PARTS for cell in PARTS[part](material)]
     rows = run_cells(cells, given.trials, given.seed, given.jobs)
-    show(rows, LABELS, Console(width=120))
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    failures = list(missed(rows))
-    for line in failures:
-        print(line)
-    sys.exit(1 if failures else 0)
+    report(rows, LABELS, given.json, list(missed(rows)))
 
 
 def missed(rows: Sequence[Row]) -> Iterator[str]:

@@ -7,15 +7,12 @@ skewed, with a given standard deviation. The tested code is the gate itself, wit
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from simulation import checks
-from simulation.cells import Row, pooled, run_cells, show
+from simulation.cells import Row, pooled, report, run_cells
 
 LABELS = ("changes", "worse", "spread")
 NUMBERS, PROMISED_AT = (24, 50, 100, 200), (24, 50)
@@ -37,13 +34,7 @@ def main() -> None:
     given = parser.parse_args()
     cells = [cell for part in given.only or PARTS for cell in PARTS[part]()]
     rows = run_cells(cells, given.trials, given.seed, given.jobs)
-    show(rows, LABELS, Console(width=120))
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
-    failures = list(missed(rows))
-    for line in failures:
-        print(line)
-    sys.exit(1 if failures else 0)
+    report(rows, LABELS, given.json, list(missed(rows)))
 
 
 def missed(rows: Sequence[Row]) -> Iterator[str]:

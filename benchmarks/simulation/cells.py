@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -73,6 +75,16 @@ def run_cells(cells: Sequence[Cell], trials: int, seed: int, jobs: int) -> list[
                 seconds = time.perf_counter() - started
                 print(f"\r{len(rows)} of {len(cells)} cells, {seconds:.0f} s ", end="", file=sys.stderr, flush=True)
     return [rows[index] for index in range(len(cells))]
+
+
+def report(rows: Sequence[Row], labels: Sequence[str], path: Path | None, failures: Sequence[str]) -> None:
+    """Print and write the rows, print the targets that are missed, and exit with 1 if there are any."""
+    show(rows, labels, Console(width=120))
+    if path:
+        path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    for line in failures:
+        print(line)
+    sys.exit(1 if failures else 0)
 
 
 def show(rows: Sequence[Row], labels: Sequence[str], console: Console) -> None:

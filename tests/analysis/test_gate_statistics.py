@@ -8,6 +8,7 @@ import pytest
 from evalkit.analysis.gate.images_wanted import Outlook, detectable, images_wanted
 from evalkit.analysis.gate.tolerance import Tolerance
 from evalkit.analysis.gate.verdict import _holm, paired_scores, verdicts
+from evalkit.analysis.statistics.mean_tests import MeanTests
 from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.core.errors import ConfigError
 from tests.analysis.mean_twins import bootstrap_p, holm, standard_error, studentized, weighted_means
@@ -231,3 +232,13 @@ def test_the_wanted_number_of_images_decides_in_four_of_five_runs(rng, mean):
 def test_an_alpha_that_no_resample_can_reach_is_refused(rng):
     with pytest.raises(ConfigError, match=r"--alpha 1e-06 is too small for 24 comparisons.*above 0.00024"):
         cells(rng.random((24, 24)), alpha=1e-6, n_draws=100)
+
+
+def test_a_resample_without_the_one_other_change_has_the_spread_of_the_data():
+    """Its own spread is 0 but for rounding, and would make the interval endless."""
+    changes = np.full((24, 1), -0.021)
+    changes[0] = 0.48
+    tests = MeanTests.of(changes, Resampling(0, 2_000))
+    assert np.abs(tests.drawn).max() < 20
+    low, high = tests.intervals()
+    assert -0.2 < low[0] < -0.021 < high[0] < 0.2

@@ -13,7 +13,7 @@ from evalkit.analysis.statistics.intervals import (
     bounded_intervals,
     mean_intervals,
 )
-from evalkit.analysis.statistics.resampling import Resampling, resample_counts
+from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.metrics.catalog import METRICS
 
 UNIT = (0.0, 1.0)
@@ -31,15 +31,6 @@ def of_metric(text, values):
     """Return the interval of one column of scores of a metric."""
     numbers = np.asarray(values, dtype=float).reshape(-1, 1, 1)
     return scores_of(METRICS.build(text), numbers).intervals(Resampling(0, 500))[0]
-
-
-def test_resample_counts_draw_n_images_each_time(rng):
-    counts = resample_counts(rng, 7, 500)
-    assert counts.shape == (500, 7)
-    assert counts.dtype == np.uint16
-    np.testing.assert_array_equal(counts.sum(axis=1), np.full(500, 7))
-    assert abs(counts.mean() - 1) < 1e-12
-    assert counts.var() == pytest.approx(6 / 7, rel=0.1)  # binomial(7, 1/7)
 
 
 @pytest.mark.parametrize("n_images", [8, 25, 80])

@@ -154,11 +154,12 @@ def images_wanted(scores: Floats, bounds: LossBounds, margin: float, fewest: int
     """
     n_images, n_candidates = scores.shape
     rng = generator(seed, "images wanted", n_images)
+    covariances = np.cov(scores.T)
     deviations = rng.multivariate_normal(
-        np.zeros(n_candidates), np.cov(scores.T), size=_DRAWS, check_valid="ignore", method="svd"
+        np.zeros(n_candidates), covariances, size=_DRAWS, check_valid="ignore", method="svd"
     )
-    gaps = scores[:, :, None] - scores[:, None, :]
-    spreads = gaps.std(axis=0, ddof=1)
+    own = np.diag(covariances)
+    spreads = np.sqrt(np.maximum(own[:, None] + own[None] - 2 * covariances, 0.0))
     means = scores.mean(axis=0)
     normal = 1.645  # the 95 % quantile, for the bound with one unseen image
 

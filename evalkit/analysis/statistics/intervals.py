@@ -13,11 +13,9 @@ from evalkit.analysis.statistics.resampling import Resampling
 __all__ = ["Interval", "bca_interval", "bca_means", "bounded_intervals", "mean_intervals"]
 
 Floats = NDArray[np.float64]
-Counts = NDArray[np.uint16]
 _LEVEL = 0.95
 _TAILS = ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2)
 _RELIABLE_FROM = 20
-_BLOCK = 4_000_000  # numbers in memory at once, beside the counts themselves
 
 
 class Interval(NamedTuple):

@@ -15,6 +15,7 @@ __all__ = ["MeanTests"]
 Floats = NDArray[np.float64]
 _BLOCK = 512
 _ROUNDING = 1e-12
+_DEGENERATE = 1e-12  # share of the squares below which the spread of a resample is rounding error
 _TAIL = 0.025
 
 
@@ -39,16 +40,17 @@ class MeanTests:
         """Resample the images of float64 (n, C), finite, n at least 2."""
         groups = resampling.grouped(values)
         units = groups.sums / groups.sizes[:, None]
-        center, count = units.mean(axis=0), len(units)
+        units, count = units - units.mean(axis=0), len(units)
         errors = units.std(axis=0, ddof=1) / np.sqrt(count)
         varying = errors > _ROUNDING
         drawn = np.zeros((resampling.n_resamples, values.shape[1]))
         for block, counts in resampling.blocks(len(values), _BLOCK):
             resampled = counts @ units / count
-            variances = np.maximum(counts @ units**2 / count - resampled**2, 0.0) / (count - 1)
+            squares = counts @ units**2 / count
+            variances = np.maximum(squares - resampled**2, 0.0) / (count - 1)
             # A resample without spread says nothing of the error: the error of the data is used instead.
-            spread = np.where(variances > _ROUNDING**2, np.sqrt(variances), errors)
-            drawn[block] = np.where(varying, (resampled - center) / np.where(varying, spread, 1.0), 0.0)
+            spread = np.where(squares - resampled**2 > _DEGENERATE * squares, np.sqrt(variances), errors)
+            drawn[block] = np.where(varying, resampled / np.where(varying, spread, 1.0), 0.0)
         return cls(values, values.mean(axis=0), errors, drawn)
 
     def opposite(self) -> MeanTests:

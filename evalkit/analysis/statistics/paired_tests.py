@@ -2,7 +2,7 @@
 
 A pair is significant only if two tests agree. The first is a studentized bootstrap of the paired differences over
 images; every pair is compared with the largest statistic among all pairs of its metric (max-T; Westfall and Young,
-1993), in units of the pair's own 99 % quantile, so that a pair of few or strange images costs the others nothing
+1993), in units of the pair's own 99 % quantile, so that a pair of few or strange images does not raise the others'
 (balanced; Beran, JASA 1988). The second adds one unseen image on which the two explainers differ, the other way round,
 by as much as the scores of the metric range over (``bounded_means``): rare failures that a small sample happens to lack
 decide no comparison. Sign flips are not used: they test whether two explainers are exchangeable, and mark explainers of
@@ -155,7 +155,7 @@ class _Spread(NamedTuple):
             n_images[where] = np.count_nonzero(rows)
             if not rows.any():
                 continue
-            gaps = values[rows][:, pairs[where, 0]] - values[rows][:, pairs[where, 1]]
+            gaps = _gaps(values[rows], pairs[where])
             means[where] = gaps.mean(axis=0)
             largest[where] = np.abs(gaps).max(axis=0)
             mostly_equal[where] = (np.abs(gaps - np.median(gaps, axis=0)) <= _ROUNDING).mean(axis=0) > 0.5
