@@ -77,7 +77,7 @@ def windowed(classifier: Classifier, repeats: int) -> Iterator[Ratio]:
 def against_tf_explain(classifier: Classifier, repeats: int) -> Ratio:
     """The same 196 positions by tf-explain, which runs the user's model."""
     photo = make_scene(0, 0).pixels
-    explainer, prepared = EXPLAINERS.build("occlusion(patch_size=16)"), classifier.preprocessed(photo[None])[0]
+    explainer, prepared = EXPLAINERS.build("occlusion(patch_size=16)"), classifier.graph.preprocessed(photo[None])[0]
     return ratio(
         "occlusion map, patch 16, 196 positions",
         ("tf-explain get_sensitivity_map", lambda: baseline_script.occlusion(classifier.model, prepared, 0, 16)),
@@ -154,7 +154,7 @@ def whole_job(classifier: Classifier, n_photos: int) -> Ratio:
     def plain() -> None:
         model = classifier.model
         for photo, target in zip(photos, targets.tolist(), strict=True):
-            prepared = classifier.preprocessed(photo[None])[0]
+            prepared = classifier.graph.preprocessed(photo[None])[0]
             maps = [baseline_script.gradcam(model, prepared, target, "block5_pool") for _ in range(2)]
             maps += [baseline_script.occlusion(model, prepared, target, size) for size in (*SIZES, 40)]
             maps += [control.explain(classifier, photo[None], [target])[0] for control in explainers if control.control]

@@ -38,6 +38,8 @@ class EvaluateOptions(TypedDict, total=False):
     data_format: str | None
     class_map: str | PathLike[str] | None
     preprocess: str | None
+    head: Literal["auto", "softmax", "sigmoid", "multilabel", "probabilities"] | None
+    output_name: str | None
     class_names: Sequence[str] | None
     explainers: str | Sequence[object] | None
     patch_sizes: str | Sequence[int] | None
@@ -101,7 +103,7 @@ def evaluate(
             lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
             model=None
             if isinstance(model, str)
-            else _classifier(model, settings.preprocess, class_names, settings.batch_size),
+            else _classifier(model, {**settings.model_options(), "class_names": class_names}, settings.batch_size),
             images=images if _is_image_set(images) else None,  # type: ignore[arg-type]
             class_names=class_names,
             maps=[Path(folder) for folder in maps],
@@ -162,10 +164,9 @@ def _is_image_set(images: object) -> bool:
 
 def _classifier(
     model: Any,  # noqa: ANN401 - a keras.Model
-    preprocess: str | None,
-    class_names: Sequence[str] | None,
+    options: Mapping[str, Any],
     batch_size: int | None,
 ) -> Classifier:
     from evalkit.models.zoo.load import as_classifier
 
-    return as_classifier(model, preprocess=preprocess, class_names=class_names, batch_size=batch_size)
+    return as_classifier(model, batch_size=batch_size, **options)

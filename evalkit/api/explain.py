@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeGuard, Unpack, overload
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from evalkit.core.errors import ConfigError, DataError
+from evalkit.core.errors import ConfigError, DataError, nearest
 from evalkit.core.options import described
 from evalkit.core.registry import split_specs
-from evalkit.core.settings import OPTIONS
+from evalkit.core.settings import OPTIONS, RunOptions, merge
 
 if TYPE_CHECKING:
     from evalkit.datasets.geometry import Geometry
@@ -33,34 +33,43 @@ class Saved(NamedTuple):
     values: Path
 
 
-class _Options(TypedDict, total=False):
-    class_index: int | str | None
+class ExplainOptions(TypedDict, total=False):
+    """The types of the options of ``explain``, for type checkers; ``core/settings.py`` declares the options."""
+
     preprocess: str | None
+    head: Literal["auto", "softmax", "sigmoid", "multilabel", "probabilities"] | None
+    output_name: str | None
     class_names: Sequence[str] | None
-    geometry: Literal["squash", "center-crop"]
+    geometry: Literal["squash", "center-crop"] | None
     batch_size: int | None
 
 
 @overload
-def explain(model: Any, image: Photo, explainer: str | Explainer = ..., **options: Unpack[_Options]) -> Explanation: ...  # noqa: ANN401
+def explain(
+    model: Any,  # noqa: ANN401
+    image: Photo,
+    explainer: str | Explainer = ...,
+    *,
+    class_index: int | str | None = ...,
+    **options: Unpack[ExplainOptions],
+) -> Explanation: ...
 @overload
 def explain(
     model: Any,  # noqa: ANN401
     image: Sequence[Photo],
     explainer: str | Explainer = ...,
-    **options: Unpack[_Options],
+    *,
+    class_index: int | str | None = ...,
+    **options: Unpack[ExplainOptions],
 ) -> list[Explanation]: ...
-@described(OPTIONS)
+@described(OPTIONS, *ExplainOptions.__annotations__)
 def explain(
     model: Any,
     image: Photo | Sequence[Photo],
     explainer: str | Explainer = "gradcam",
     *,
     class_index: int | str | None = None,
-    preprocess: str | None = None,
-    class_names: Sequence[str] | None = None,
-    geometry: Literal["squash", "center-crop"] = "squash",
-    batch_size: int | None = None,
+    **options: Unpack[ExplainOptions],
 ) -> Explanation | list[Explanation]:
     """Explain the model's decision on a photo.
 
@@ -72,10 +81,7 @@ def explain(
         image: a file, uint8 (H, W, 3) RGB, or a sequence of these; of any size.
         explainer: a spec such as ``"occlusion(patch_size=40)"``, or an ``Explainer`` object.
         class_index: the class to explain, by index or name; None = the class that the model predicts.
-        preprocess: {preprocess}
-        class_names: {class_names}
-        geometry: {geometry}
-        batch_size: {batch_size}
+        {options}
 
     Returns:
         An ``Explanation`` (``saliency_map``, ``class_name``, ``probability``, ``top``, ...), or one for each photo.
@@ -94,15 +100,28 @@ def explain(
             f"explainer {explainer!r} is not one spec; write for example 'gradcam', and call once for each"
         )
     load = load_classifier if isinstance(model, str) else as_classifier
-    classifier = load(model, preprocess=preprocess, class_names=class_names, batch_size=batch_size)
+    settings = _settings(options)
+    classifier = load(
+        model,
+        batch_size=settings.batch_size,
+        **{**settings.model_options(), "class_names": options.get("class_names")},
+    )
     made = explain_photos(
         classifier,
         photos,
         build_explainers([explainer], classifier),
         class_index=class_index_of(classifier, class_index),
-        geometry=geometry,
+        geometry=settings.geometry,
     )
     return list(made) if several else next(made)
+
+
+def _settings(options: Mapping[str, object]) -> RunOptions:
+    """Return the options, checked; names that ``explain`` does not have are refused."""
+    for name in options.keys() - ExplainOptions.__annotations__.keys():
+        allowed = nearest(name, ["class_index", *ExplainOptions.__annotations__])
+        raise TypeError(f"explain() got an unexpected keyword argument '{name}': {allowed}")
+    return merge({name: value for name, value in options.items() if name != "class_names"})
 
 
 def _source(given: Any) -> Path | NDArray[Any]:  # noqa: ANN401 - any array-like object

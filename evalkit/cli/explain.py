@@ -73,13 +73,7 @@ def explain(
         raise ConfigError(
             "--model is missing; give a .keras file, vgg16 or another keras.applications name, or module:function"
         )
-    classifier = load_classifier(
-        settings.model or MINI,
-        weights=Path(settings.weights) if settings.weights else None,
-        preprocess=settings.preprocess,
-        class_names=Path(settings.class_names) if settings.class_names else None,
-        batch_size=settings.batch_size,
-    )
+    classifier = load_classifier(settings.model or MINI, batch_size=settings.batch_size, **settings.model_options())
     console, taken = stderr_console(), set[str]()
     if classifier.doubt:
         console.print(classifier.doubt, markup=False, highlight=False, soft_wrap=True)

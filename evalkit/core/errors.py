@@ -17,6 +17,7 @@ __all__ = [
     "MissingPackageError",
     "ModelError",
     "NotComparableError",
+    "NotScored",
     "StoreError",
     "nearest",
 ]
@@ -42,6 +43,10 @@ class ImageError(EvalkitError, ValueError):
 
 class ModelError(EvalkitError, ValueError):
     """The model cannot be loaded, or cannot be explained in this way."""
+
+
+class NotScored(EvalkitError, ValueError):  # noqa: N818 - no fault of anybody
+    """An explainer has no map for one image; the message is the reason stored with its cells. Never stops a run."""
 
 
 class StoreError(EvalkitError, RuntimeError):

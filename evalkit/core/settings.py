@@ -112,6 +112,19 @@ class RunOptions:
             "Normalization layer.",
         ),
     ] = None
+    head: Annotated[
+        Literal["auto", "softmax", "sigmoid", "multilabel", "probabilities"],
+        Option(
+            "model",
+            "How the model's outputs become scores: softmax, also of logits; sigmoid, one unit for two classes; "
+            "multilabel, a sigmoid for each class; probabilities, outputs taken as they are. auto finds it by what the "
+            "model puts out.",
+        ),
+    ] = "auto"
+    output_name: Annotated[
+        str | None,
+        Option("model", "Output to explain of a model with several: its name, or its number from 0."),
+    ] = None
     class_names: Annotated[
         str | None,
         Option(
@@ -274,6 +287,11 @@ class RunOptions:
         bool, _with_baseline("Also fail if an explainer's maps changed, even if its scores did not.")
     ] = False
     junit: Annotated[str | None, _with_baseline("Write the verdicts to this file as JUnit XML.")] = None
+
+    def model_options(self) -> dict[str, Any]:
+        """Return the options that describe the model, by name, without ``model`` itself."""
+        names = [name for name, option in OPTIONS.items() if option.group == "model" and name != "model"]
+        return {name: getattr(self, name) for name in names}
 
 
 OPTIONS: Mapping[str, Option] = options_of(RunOptions)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError
 from evalkit.explainers.base import Explainer, Maps, Need, Outputs, Photos, enlarge
+from evalkit.models.heads import Head
 from evalkit.models.probabilities import outputs_of, softmax
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Cam(Explainer):
         kernel = np.asarray(end.dense.kernel, dtype=np.float64)
         bias = np.zeros(kernel.shape[1]) if end.dense.bias is None else np.asarray(end.dense.bias, dtype=np.float64)
         logits = features.mean(axis=(1, 2), dtype=np.float64) @ kernel + bias
-        weights = [_weights(kernel, row, target) for row, target in zip(logits, targets, strict=True)]
+        weights = [_weights(classifier.head, kernel, row, target) for row, target in zip(logits, targets, strict=True)]
         return enlarge(np.einsum("bk,bhwk->bhw", np.stack(weights), features), images.shape[1:3])
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
@@ -110,7 +111,11 @@ class Cam(Explainer):
         return end
 
 
-def _weights(kernel: NDArray[np.float64], logits: NDArray[np.float64], target: Outputs) -> NDArray[np.float64]:
-    """Return the class weights; for several outputs, their mean weighted by probability."""
+def _weights(
+    head: Head, kernel: NDArray[np.float64], logits: NDArray[np.float64], target: Outputs
+) -> NDArray[np.float64]:
+    """Return the class weights; for several outputs, their mean weighted by probability; for one unit, w or -w."""
     outputs = outputs_of(target)
+    if head.kind == "sigmoid":
+        return np.asarray(kernel[:, 0] if outputs == [1] else -kernel[:, 0])
     return np.asarray(kernel[:, outputs] @ softmax(logits[outputs]))

@@ -124,12 +124,10 @@ class Occlusion(Explainer):
         return np.stack([self._map_of(classifier, image, index) for image, index in zip(images, targets, strict=True)])
 
     def _map_of(self, classifier: Classifier, image: NDArray[np.uint8], target: Outputs) -> NDArray[np.float64]:
-        from evalkit.models.probabilities import log_complement
-
         size, clean = image.shape[:2], image.astype(np.float32)
         rows, columns = self._grid(size)
         logits = classifier.occluded.logits(clean, self._filled(clean), rows, columns, self.patch_size)
-        complement = np.exp(log_complement(logits, target))
+        complement = np.exp(classifier.head.log_complement(logits, target))
         # Row 0 is the clean photo.
         return paint(complement[1:] - complement[0], rows, columns, self.patch_size, size)
 

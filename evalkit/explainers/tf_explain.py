@@ -52,7 +52,7 @@ class TfExplainGradCam(Explainer):
         from tf_explain.core.grad_cam import GradCAM
 
         layer, maps = self._layer(classifier), []
-        for photo, target in zip(classifier.preprocessed(images), targets, strict=True):
+        for photo, target in zip(classifier.graph.preprocessed(images), targets, strict=True):
             model, class_index = _summed(classifier.functional, outputs_of(target))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Keras on the library's nested list of inputs
@@ -75,7 +75,7 @@ class TfExplainGradCam(Explainer):
     def check(self, classifier: Classifier) -> None:
         """Raise ModelError if the layer is not the model's own, has no single 4-D output, or is itself a model."""
         super().check(classifier)
-        layer, model = self._layer(classifier), classifier.model
+        layer, model = self._layer(classifier), classifier.graph.model
         dimensions = {own.name: len(getattr(getattr(own, "output", None), "shape", ())) for own in model.layers}
         spatial = [name for name, count in dimensions.items() if count == 4]
         if layer not in spatial:
@@ -132,7 +132,7 @@ class _Quiet:
 
     def predict(self, images: Any, batch_size: int | None = None) -> Any:  # noqa: ANN401 - what the library passes
         self._classifier.count.forward += len(images)
-        scores = self._classifier.model.predict(images, batch_size=batch_size, verbose=0)
+        scores = self._classifier.graph.model.predict(images, batch_size=batch_size, verbose=0)
         return scores[:, self._outputs].sum(axis=1, keepdims=True)
 
 
@@ -170,7 +170,7 @@ class TfExplainOcclusion(Explainer):
                 np.asarray(
                     library.get_sensitivity_map(_Quiet(classifier, target), photo, 0, self.patch_size), dtype=np.float64
                 )
-                for photo, target in zip(classifier.preprocessed(images), targets, strict=True)
+                for photo, target in zip(classifier.graph.preprocessed(images), targets, strict=True)
             ]
         )
 

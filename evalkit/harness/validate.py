@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from evalkit.core.errors import ConfigError, DataError
 from evalkit.core.settings import RunOptions
 from evalkit.datasets.class_map import ClassMap, read_class_map
@@ -113,7 +111,7 @@ class _ModelCheck:
         scores = self.classifier.probabilities(pixels[None])[0]
         self.n_asked += 1
         targets = matched.outputs or (matched.class_index,)
-        self.n_right += bool(np.isfinite(scores).all()) and int(scores.argmax()) in targets
+        self.n_right += self.classifier.head.is_right(scores, targets)
 
     def report(self) -> ModelReport:
         """Return the result."""
@@ -130,9 +128,4 @@ class _ModelCheck:
 def _loaded(options: RunOptions) -> Classifier:
     from evalkit.models.zoo.load import load_classifier
 
-    return load_classifier(
-        options.model or "",
-        weights=Path(options.weights) if options.weights else None,
-        preprocess=options.preprocess,
-        class_names=Path(options.class_names) if options.class_names else None,
-    )
+    return load_classifier(options.model or "", **options.model_options())

@@ -1,59 +1,66 @@
-"""``Classifier``: a Keras model with scores, gradients, feature maps and fast perturbation passes."""
+"""``Classifier``: a model that is asked for scores and, if it is a Keras graph, for gradients and feature maps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 import keras
 import numpy as np
 
 from evalkit.core.errors import ModelError, nearest
 from evalkit.metrics.requests import Variant
-from evalkit.models.inference.composition import ComposedPass
+from evalkit.models.blackbox import BlackBox, BlackBoxSource
+from evalkit.models.find_head import Seen, find_head, probe_images
+from evalkit.models.heads import Head
+from evalkit.models.inference.composition import ComposedPass, DirectComposedPass
 from evalkit.models.inference.occlusion import OccludedPass
-from evalkit.models.keras import graph
+from evalkit.models.keras import graph as keras_graph
 from evalkit.models.keras.features import FeaturePass
 from evalkit.models.keras.fingerprint import fingerprint
-from evalkit.models.keras.runner import PassCount, Runner, as_tensor
+from evalkit.models.keras.source import KerasSource
 from evalkit.models.keras.variant import with_new_weights
+from evalkit.models.runner import PassCount, Runner
 
-__all__ = ["Classifier"]
+__all__ = ["KERAS_OFFERS", "Classifier"]
+
+KERAS_OFFERS: frozenset[str] = frozenset({"scores", "gradients", "features"})
+"""What a functional or Sequential Keras model offers; a black box offers scores."""
 
 
 class Classifier(Runner):
-    """A Keras image classifier that takes RGB pixels in 0..255.
+    """An image classifier that takes pixels in 0..255: a Keras model, or a black box.
 
-    It includes the preprocessing. Logits are converted from the model's precision to float64 before the softmax. The
-    user's model is never changed.
+    It includes the preprocessing. Outputs are converted from the model's precision to float64 before scores are taken
+    of them. The user's model is never changed.
 
     Attributes:
         offers: the parts of a classifier that explainers may need and that exist here.
-        model: the given Keras model.
+        model: the given Keras model or black box.
         name: the model's name in tables.
+        head: how its outputs become scores of classes.
         input_size: (height, width) in pixels.
-        n_classes: the number of outputs.
-        class_names: the names of the outputs, or None if unknown.
-        class_ids: the WordNet ids of the outputs, or None if unknown.
-        target_layer: the default layer of CAM methods; None without a convolution.
+        channels: the number of channels of its input.
+        n_classes: the number of classes.
+        class_names: the names of the classes, or None if unknown.
+        class_ids: the WordNet ids of the classes, or None if unknown.
+        target_layer: the default layer of CAM methods; None without a convolution, or of a black box.
         preprocess: the ``keras.applications`` family whose ``preprocess_input`` is applied, or ``none``.
-        precision: the dtype of the computation; ``bfloat16`` uses a copy of the model.
-        computed: the Keras model of the passes: ``model`` itself, or its copy in bfloat16.
+        precision: the dtype of the computation; ``bfloat16`` uses a copy of the model; ``own`` of a black box.
         batch_size: the largest number of images in one pass; halved when memory runs out.
         passes: the number of forward passes so far, in images.
-        work: the multiplications of one pass, from the shapes of kernels and outputs.
-        fingerprint: the sha256 of architecture, weights and preprocessing; the same in every precision.
+        fingerprint: the sha256 of architecture, weights and preprocessing, the same in every precision; of a black box
+            of its identity and its outputs on probe images.
     """
-
-    offers: ClassVar[frozenset[str]] = frozenset({"scores", "gradients", "features"})
 
     def __init__(  # noqa: PLR0913 - what the copies in other precisions and variants share
         self,
-        model: keras.Model,
+        model: keras.Model | BlackBox,
         *,
         name: str | None = None,
         preprocess: str = "none",
+        head: str | Head = "auto",
         class_names: Sequence[str] | None = None,
         class_ids: Sequence[str] | None = None,
         target_layer: str | None = None,
@@ -63,27 +70,67 @@ class Classifier(Runner):
     ) -> None:
         """See the class. With ``float32`` a model of another dtype keeps its own dtype.
 
+        Args:
+            model: the model.
+            name: the model's name in tables; None = its own.
+            preprocess: a family of ``keras.applications``, or ``none``.
+            head: ``auto`` finds it by what the model puts out; or its kind; or the head itself, if it is known.
+            class_names: the names of the classes, in their order.
+            class_ids: the WordNet ids of the classes, in their order.
+            target_layer: the default layer of CAM methods; None = found.
+            batch_size: the largest number of images in one pass; None = 32, or fewer if memory is short.
+            precision: the dtype of the computation.
+            count: the count that passes are added to; None = a new one.
+
         Raises:
-            ModelError: not a functional or Sequential model over (H, W, 3) images with one row of class scores, a
-                sigmoid end, an unknown preprocessing family or layer, or class names that do not fit the outputs.
+            ModelError: not a functional or Sequential model over images with one row of class scores, an ambiguous end,
+                an unknown preprocessing family or layer, or class names that do not fit the outputs.
         """
-        super().__init__(
-            model, name=name, preprocess=preprocess, batch_size=batch_size, precision=precision, count=count
-        )
+        self.model, self.preprocess = model, preprocess
+        source: KerasSource | BlackBoxSource
+        if isinstance(model, BlackBox):
+            source = BlackBoxSource(model, name)
+        else:
+            source = KerasSource(model, name=name, preprocess=preprocess, precision=precision)
+        found = head if isinstance(head, Head) else find_head(_seen(source), head)
+        if isinstance(source, KerasSource):
+            source.remove_end(removed=found.from_logits)
+        super().__init__(source, found, batch_size, count)
         self.class_names = _checked_names(class_names, self.n_classes, self.name)
         self.class_ids = _checked_names(class_ids, self.n_classes, self.name)
-        self.target_layer = (
-            self.resolve_layer(target_layer) if target_layer else graph.find_target_layer(model, self.shapes)
-        )
-        self.fingerprint = fingerprint(model, preprocess)
+        self.offers: frozenset[str] = frozenset({"scores"})
+        self.target_layer: str | None = None
+        if isinstance(source, BlackBoxSource):
+            self.fingerprint = source.fingerprint
+        else:
+            self.offers = KERAS_OFFERS
+            self.target_layer = (
+                self.resolve_layer(target_layer)
+                if target_layer
+                else keras_graph.find_target_layer(model, source.shapes)
+            )
+            self.fingerprint = fingerprint(model, preprocess)
         self._variants: dict[Variant, Classifier] = {}
+
+    @property
+    def graph(self) -> KerasSource:
+        """The graph of the Keras model.
+
+        Raises:
+            ModelError: a black box has none.
+        """
+        if not isinstance(self.source, KerasSource):
+            raise ModelError(f"model '{self.name}' is a black box: it has no layers and no gradients; use occlusion")
+        return self.source
 
     @property
     def doubt(self) -> str:
         """A sentence on what may be wrong with the preprocessing; empty if nothing is."""
-        probe = np.linspace(0, 255, 12).reshape(1, 2, 2, 3)
-        changed = not np.array_equal(self._preprocess(as_tensor(probe)), probe.astype(np.float32))
-        if not (changed and graph.has_own_preprocessing(self.model)):
+        if not isinstance(self.source, KerasSource):
+            return ""
+        probe = np.linspace(0, 255, 4 * self.channels, dtype=np.float32).reshape(1, 2, 2, self.channels)
+        changed = not np.array_equal(self.source.preprocessed(probe), probe)
+        if not (changed and keras_graph.has_own_preprocessing(self.source.model)):
             return ""
         return (
             f"--preprocess {self.preprocess} is applied before model '{self.name}', which begins with a Rescaling or "
@@ -97,41 +144,50 @@ class Classifier(Runner):
             ModelError: the model cannot be changed in this way.
         """
         if variant not in self._variants:
-            self._variants[variant] = Classifier(
-                with_new_weights(self.model, variant.seed),
-                name=self.name,
-                preprocess=self.preprocess,
-                class_names=self.class_names,
-                class_ids=self.class_ids,
-                target_layer=self.target_layer,
-                batch_size=self.batch_size,
-                precision="float32" if self.computed is self.model else "bfloat16",
-                count=self.count,
+            bfloat16 = self.graph.computed is not self.graph.model
+            self._variants[variant] = self._copy(
+                with_new_weights(self.graph.model, variant.seed), "bfloat16" if bfloat16 else "float32", self.count
             )
         return self._variants[variant]
 
     def in_precision(self, precision: Literal["float32", "bfloat16"]) -> Classifier:
-        """Return a classifier of the same model that computes in another precision."""
+        """Return a classifier of the same model that computes in another precision.
+
+        Raises:
+            ModelError: the model cannot be computed in bfloat16.
+        """
+        if precision == "bfloat16" and not self.head.from_logits:
+            raise ModelError(
+                f"the logits of model '{self.name}' cannot be reached, and in bfloat16 its probabilities would have "
+                "three digits; use --precision float32"
+            )
+        return self._copy(self.graph.model, precision, None)
+
+    def _copy(
+        self, model: keras.Model, precision: Literal["float32", "bfloat16"], count: PassCount | None
+    ) -> Classifier:
         return Classifier(
-            self.model,
+            model,
             name=self.name,
             preprocess=self.preprocess,
+            head=self.head,
             class_names=self.class_names,
             class_ids=self.class_ids,
             target_layer=self.target_layer,
             batch_size=self.batch_size,
             precision=precision,
+            count=count,
         )
 
     @cached_property
     def features(self) -> FeaturePass:
         """Tensors inside the model, and their gradients."""
-        return FeaturePass(self)
+        return FeaturePass(self, self.graph)
 
     @cached_property
-    def composed(self) -> ComposedPass:
+    def composed(self) -> ComposedPass | DirectComposedPass:
         """Logits of images composed of two others, pixel by pixel."""
-        return ComposedPass(self)
+        return ComposedPass(self, self.source) if isinstance(self.source, KerasSource) else DirectComposedPass(self)
 
     @cached_property
     def occluded(self) -> OccludedPass:
@@ -144,47 +200,62 @@ class Classifier(Runner):
         Raises:
             ModelError: no such layer, several of that name, or one whose output is not (N, h, w, K).
         """
-        paths = [path for path in self.shapes if path == layer or path.rpartition("/")[2] == layer]
+        shapes = self.graph.shapes
+        paths = [path for path in shapes if path == layer or path.rpartition("/")[2] == layer]
         if len(paths) != 1:
-            spatial = [path for path, shape in self.shapes.items() if len(shape) == 4]
+            spatial = [path for path, shape in shapes.items() if len(shape) == 4]
             problem = "has no layer" if not paths else f"has {len(paths)} layers called"
             advice = nearest(layer, spatial) if spatial else "no layer returns a feature map (N, h, w, K)"
             raise ModelError(f"model '{self.name}' {problem} '{layer}': {advice}")
-        if len(self.shapes[paths[0]]) != 4:
-            shape = self.shapes[paths[0]]
+        if len(shapes[paths[0]]) != 4:
+            shape = shapes[paths[0]]
             raise ModelError(
                 f"layer '{layer}' of model '{self.name}' has outputs of shape {shape}; "
                 "a feature map (N, h, w, K) is needed"
             )
         return paths[0]
 
-    def pooled_end(self) -> graph.Pooled | None:
+    def pooled_end(self) -> keras_graph.Pooled | None:
         """Return the end of the model for CAM; None unless it is global average pooling and one dense layer."""
-        return graph.pooled_end(self.model)
+        return keras_graph.pooled_end(self.graph.model)
 
     @cached_property
     def functional(self) -> keras.Model:
         """The model as a plain functional one; a Sequential is copied, because its graph is not accessible."""
-        if not isinstance(self.model, keras.Sequential):
-            return self.model
-        images = keras.Input((*self.input_size, 3))
+        model = self.graph.model
+        if not isinstance(model, keras.Sequential):
+            return model
+        images = keras.Input((*self.input_size, self.channels))
         tensor = images
-        for layer in self.model.layers:
+        for layer in model.layers:
             copy = type(layer).from_config(layer.get_config())
             tensor = copy(tensor)
             copy.set_weights(layer.get_weights())
-        return keras.Model(images, tensor, name=self.model.name)
+        return keras.Model(images, tensor, name=model.name)
 
     def last_4d_layer(self) -> str | None:
         """Return the last of the model's own layers with a 4-D output, pooling included: tf-explain's rule."""
-        for layer in reversed(self.model.layers):
+        for layer in reversed(self.graph.model.layers):
             shape = getattr(getattr(layer, "output", None), "shape", ())
             if len(shape) == 4:
                 return str(layer.name)
         return None
 
 
+def _seen(source: KerasSource | BlackBoxSource) -> Seen:
+    """Return what the model puts out on the probe images."""
+    if isinstance(source, BlackBoxSource):
+        return Seen(source.name, source.probes)
+    probes = probe_images(source.input_size, source.channels)
+    outputs, is_half = source.own_outputs(probes)
+    logits = None
+    if source.end.replaced:
+        source.remove_end(removed=True)
+        logits = source.outputs(probes).astype(np.float64)
+    return Seen(source.name, outputs, source.end.activation, source.end.name, logits, is_half)
+
+
 def _checked_names(names: Sequence[str] | None, n_classes: int, model: str) -> tuple[str, ...] | None:
     if names is not None and len(names) != n_classes:
-        raise ModelError(f"{len(names)} class names were given, but model '{model}' has {n_classes} outputs")
+        raise ModelError(f"{len(names)} class names were given, but model '{model}' has {n_classes} classes")
     return None if names is None else tuple(names)

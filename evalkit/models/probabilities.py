@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Outputs", "log_complement", "log_odds", "outputs_of", "score_of", "softmax"]
+__all__ = ["Outputs", "log_complement", "log_odds", "outputs_of", "score_of", "sigmoid", "softmax"]
 
 Floats = NDArray[np.float64]
 Outputs = int | Sequence[int]
@@ -33,6 +33,13 @@ def softmax(logits: Floats) -> Floats:
     """
     shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Return 1 / (1 + exp(-z)) of each logit, float64 (...) in 0..1."""
+    from scipy.special import expit
+
+    return np.asarray(expit(logits))
 
 
 def outputs_of(target: Outputs) -> list[int]:

@@ -44,11 +44,14 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         input_size: height and width in pixels.
         n_classes: number of outputs.
         target_layer: default layer of the CAM methods; None if the model has none.
-        precision: dtype of the model's computations.
-        accuracy: fraction of the readable labelled images whose top-1 is the label; None before any is scored.
+        precision: dtype of the model's computations; ``own`` of a black box.
+        accuracy: fraction of the readable labelled images on which the model is right: top-1, or p >= 0.5 of a
+            multilabel model; None before any is scored.
         n_right: number of those images.
-        median_clean_score: median softmax score of the target on the unchanged images.
+        median_clean_score: median score of the target on the unchanged images.
         saturated_share: fraction of clean scores above 0.999.
+        head: how outputs become scores of classes, in words.
+        channels: number of channels of its input.
     """
 
     name: str
@@ -62,6 +65,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     n_right: int | None = None
     median_clean_score: float | None = None
     saturated_share: float | None = None
+    head: str = "softmax"
+    channels: int = 3
 
 
 class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

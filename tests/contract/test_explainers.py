@@ -14,7 +14,7 @@ from evalkit.core.errors import ConfigError, ModelError
 from evalkit.datasets.image import LabelledImage
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, EXPLAINERS, expand
-from evalkit.models.classifier import Classifier
+from evalkit.models.classifier import KERAS_OFFERS, Classifier
 
 CHEAP = {"occlusion": "occlusion(patch_size=8)", "tf_explain.occlusion": "tf_explain.occlusion(patch_size=8)"}
 OTHER_PARAMETERS = [
@@ -174,13 +174,13 @@ class Only:
 
 # What every classifier says of itself, a black box too.
 ALWAYS = {"name", "input_size", "n_classes", "class_names", "class_ids", "batch_size", "precision", "fingerprint",
-          "count", "preprocessed"}  # fmt: skip
+          "count", "channels", "head", "graph.preprocessed"}  # fmt: skip
 # What each need stands for. Libraries are given a Keras model: for scores only its ``predict``, for features its
 # layers, for gradients all of it.
 GIVEN_BY = {
-    "scores": {"logits", "logits_from", "probabilities", "occluded", "composed", "model.predict"},
-    "features": {"features.activations", "target_layer", "resolve_layer", "pooled_end", "last_4d_layer", "shapes",
-                 "model.layers", "model.inputs", "model.name"},
+    "scores": {"logits", "logits_from", "probabilities", "occluded", "composed", "graph.model.predict"},
+    "features": {"features.activations", "target_layer", "resolve_layer", "pooled_end", "last_4d_layer", "graph.shapes",
+                 "graph.model.layers", "graph.model.inputs", "graph.model.name"},
     "gradients": {"features.activations_and_gradients", "functional"},
 }  # fmt: skip
 
@@ -195,7 +195,7 @@ def test_declaration_is_complete(name):
     explainer = build(name)
     assert explainer.name == explainer.spec_name() == name
     assert explainer.version >= 1
-    assert explainer.needs <= Classifier.offers
+    assert explainer.needs <= KERAS_OFFERS
     assert explainer.summary
     assert explainer.reference
     assert explainer.method
@@ -351,7 +351,7 @@ def test_explains_with_only_what_it_declares(name, shape, classifiers, expected)
 @NEED
 def test_a_lacking_need_is_refused_in_words(name, need, classifiers):
     explainer = build(name)
-    reduced = stand_in(classifiers["chain"], Classifier.offers - {need})
+    reduced = stand_in(classifiers["chain"], KERAS_OFFERS - {need})
     with pytest.raises(ModelError) as refusal:
         explainer.check(reduced)
     words = str(refusal.value)

@@ -18,6 +18,7 @@ from evalkit.metrics.catalog import METRICS, find_criterion
 from evalkit.metrics.facts import facts_of_metric, metric_of_facts
 from evalkit.metrics.perturbation import Deletion, Insertion, SymmetricRelevanceGain
 from evalkit.metrics.requests import Perturbation
+from evalkit.models.heads import Head
 from evalkit.models.inference.perturbation import PhotoScores
 from evalkit.models.probabilities import log_odds, softmax
 
@@ -40,6 +41,7 @@ class Linear:
     def __init__(self, weights, bias=0.0):
         self.weights, self.bias = np.asarray(weights, float), bias
         self.composed, self.passes = self, 0
+        self.head = Head("softmax", len(self.weights))
 
     def of(self, image):
         return (self.weights * np.asarray(image, float)[..., 0]).sum(axis=(1, 2)) + self.bias

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.core.errors import EvalkitError, ImageError
+from evalkit.core.errors import EvalkitError, ImageError, NotScored
 from evalkit.core.names import escaped
 from evalkit.datasets.geometry import fit
 from evalkit.datasets.image import UNLABELLED, LabelledImage
@@ -24,7 +24,7 @@ from evalkit.metrics.case import NO_REGION, Case, Region
 from evalkit.metrics.requests import Request
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
-from evalkit.models.probabilities import score_of, softmax
+from evalkit.models.probabilities import score_of
 from evalkit.store.maps import as_float32
 
 __all__ = ["Advance", "Worker"]
@@ -100,7 +100,7 @@ class Worker:
             predicted=photo.predicted,
             targets=photo.targets,
             clean_score=photo.clean_score,
-            is_correct=None if image.class_index == UNLABELLED else photo.predicted in image.targets,
+            is_correct=None if image.class_index == UNLABELLED else photo.is_right(image.targets),
             cells=tuple(photo.cells),
             maps=tuple(photo.maps),
             lost=tuple(explainer.text for explainer, _ in work if explainer.text not in {*stored, *computed}),
@@ -132,7 +132,7 @@ class _Requested:
     explainer: Explainer
     metrics: Sequence[Metric]
     saliency_map: NDArray[np.float32] | None
-    problem: str | None
+    problem: Refusal | None
     requests: Mapping[str, Sequence[Request]]
     unscored: Mapping[str, str]
     broken: Mapping[str, str]
@@ -153,6 +153,7 @@ class _Photo:
     advance: Advance
     predicted: int = UNLABELLED
     targets: tuple[int, ...] = (UNLABELLED,)
+    clean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     clean_score: float = float("nan")
     cells: list[Cell] = field(default_factory=list)
     maps: list[MadeMap] = field(default_factory=list)
@@ -160,9 +161,10 @@ class _Photo:
     def run(self, work: Work, stored: Mapping[str, NDArray[np.float32]]) -> None:
         """Explain and score; fills ``cells`` and ``maps``."""
         logits = self.classifier.logits(self.image.pixels[None])
-        clean = softmax(logits)[0]
+        clean = self.classifier.head.scores(logits)[0]
         finite = bool(np.isfinite(clean).all())
         self.predicted = int(clean.argmax()) if finite else UNLABELLED
+        self.clean = clean
         self.targets = (self.predicted,) if self.recipe.target == "predicted" and finite else self.image.targets
         self.clean_score = float(score_of(clean, self.targets))
         case = self._case(clean)
@@ -188,6 +190,10 @@ class _Photo:
                     for metric in requested.metrics
                 ]
 
+    def is_right(self, targets: Sequence[int]) -> bool:
+        """Return whether the model is right on the clean image, as its head says."""
+        return self.classifier.head.is_right(self.clean, targets)
+
     def _case(self, clean: NDArray[np.float64]) -> Case:
         image = self.image
         not_finite = (
@@ -201,7 +207,7 @@ class _Photo:
             clean_scores=clean,
             clean_score=self.clean_score,
             not_finite=not_finite,
-            misclassified=self.recipe.target == "label" and self.predicted not in image.targets,
+            misclassified=self.recipe.target == "label" and not self.is_right(image.targets),
             region=region,
             region_reason=reason,
             content=sha256(image.pixels.tobytes()).digest(),
@@ -231,8 +237,8 @@ class _Photo:
         broken: dict[str, str] = {}
         for metric in metrics:
             case = replace(cases[metric.text], explainer=explainer.text)
-            if problem == _NOT_NUMBERS and case.not_finite:
-                problem = case.not_finite  # the cause, not its consequence
+            if problem is not None and problem.reason == _NOT_NUMBERS and case.not_finite:
+                problem = Refusal(case.not_finite, failed=True)  # the cause, not its consequence
             if saliency_map is None or problem:
                 continue
             try:
@@ -248,28 +254,30 @@ class _Photo:
         self.advance(explainer.text, explainer.forward_passes(self.classifier.input_size))
         return _Requested(explainer, metrics, saliency_map, problem, requests, unscored, broken)
 
-    def _explain(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, str | None]:
+    def _explain(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, Refusal | None]:
         start = perf_counter()
         try:
             maps = explainer.explain_photo(self.classifier, self.image, self.targets)
             saliency_map = as_float32(np.asarray(maps[0]))
         except EvalkitError as error:
-            return None, str(error)
+            return None, Refusal(str(error), failed=not isinstance(error, NotScored))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             # If an explainer fails on one image, only its cells of that image are lost.
-            return None, why_failed(explainer.name, error)
+            return None, Refusal(why_failed(explainer.name, error), failed=True)
         problem = _map_problem(saliency_map, self.image.pixels.shape[:2])
         if problem:  # not stored, so the next run computes it again
-            return None, problem
+            return None, Refusal(problem, failed=True)
         self.maps.append(MadeMap(explainer.text, saliency_map, perf_counter() - start))
         return saliency_map, None
 
     def _cell(self, requested: _Requested, metric: Metric, case: Case, answers: Sequence[Any]) -> Cell:
         cell = Cell(requested.explainer.text, metric.text)
         case = replace(case, explainer=requested.explainer.text)
-        broken = requested.problem or requested.broken.get(metric.text)
+        if requested.problem is not None:
+            return replace(cell, reason=requested.problem.reason, failed=requested.problem.failed)
+        broken = requested.broken.get(metric.text)
         reason = broken or requested.unscored.get(metric.text)
         if reason is not None or requested.saliency_map is None:
             return replace(cell, reason=reason, failed=bool(broken) or reason == case.not_finite)

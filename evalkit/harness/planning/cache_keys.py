@@ -12,6 +12,7 @@ from evalkit.core.provenance import DISTRIBUTION, distribution_of, is_built_in
 from evalkit.metrics.catalog import needs_scores
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
+from evalkit.models.heads import HeadKind
 
 __all__ = ["libraries", "metric_line", "protocol", "subject", "versions"]
 
@@ -55,12 +56,14 @@ def libraries() -> str:
 def subject(model: Classifier) -> str:
     """Return the line of model, weights, versions and precision."""
     known = versions()
+    head = {} if model.head.kind == "softmax" else {"head": model.head.kind}
     return signature.line(
         "subject",
         {
             "model": model.name,
             "weights": model.fingerprint[:16],
             "preprocess": model.preprocess,
+            **head,
             "precision": model.precision,
             "tensorflow": known["tensorflow"],
             "keras": known["keras"],
@@ -73,11 +76,15 @@ def protocol(settings: Mapping[str, str | int | None]) -> str:
     return signature.line("protocol", {"evalkit": versions()["evalkit"], **settings})
 
 
-def metric_line(metric: Metric, target: str, seed: int) -> str:
+def metric_line(metric: Metric, target: str, seed: int, head: HeadKind = "softmax") -> str:
     """Return a metric's signature, with score and target if it uses the model's scores, the seed if it draws."""
-    # A metric whose parameter it is signs another score than softmax itself.
-    is_signed = metric.score_kind != "softmax" and "score" in metric.parameters()
-    score = "" if is_signed else f"|score:{metric.score_kind}"
+    if metric.score_kind == "softmax":
+        score = f"|score:{head}"
+    else:
+        # A metric whose parameter it is signs another score than the head's itself.
+        is_signed = "score" in metric.parameters()
+        own = "" if is_signed else f"|score:{metric.score_kind}"
+        score = own if head == "softmax" else f"{own}|head:{head}"
     scored = f"{score}|target:{target}" if needs_scores(metric) else ""
     drawn = f"|seed:{seed}" if metric.draws else ""
     return f"{metric.signature}{scored}{drawn}"

@@ -85,6 +85,8 @@ def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
         n_classes=model.n_classes,
         target_layer=model.target_layer,
         precision=model.precision,
+        head=model.head.text,
+        channels=model.channels,
         accuracy=right / len(labelled) if labelled else None,
         n_right=right if labelled else None,
         median_clean_score=float(np.median(clean)) if clean.size else None,

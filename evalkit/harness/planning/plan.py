@@ -112,7 +112,7 @@ class Plan:
                 "limit": self.limit,
                 **self.chosen,
                 "geometry": self.geometry,
-                "score": "softmax",
+                "score": self.classifier.head.kind,
                 "target": self.target_text,
                 "steps": self.steps,
                 "seed": self.seed,
@@ -122,7 +122,10 @@ class Plan:
     @cached_property
     def metric_lines(self) -> dict[str, str]:
         """Every metric's line by its text; one that uses the model's scores also names the score and the target."""
-        return {metric.text: cache_keys.metric_line(metric, self.target_text, self.seed) for metric in self.metrics}
+        head = self.classifier.head.kind
+        return {
+            metric.text: cache_keys.metric_line(metric, self.target_text, self.seed, head) for metric in self.metrics
+        }
 
     def signatures(self) -> Signatures:
         """Return every line of the run."""

@@ -174,8 +174,8 @@ def _files(options: RunOptions) -> dict[str, str]:
 
 
 def _named(options: RunOptions, class_names: Sequence[str] | None) -> NamedModel:
-    names = options.class_names if class_names is None else tuple(class_names)
-    return NamedModel(options.model or "", options.weights, options.preprocess, names)
+    given = {} if class_names is None else {"class_names": tuple(class_names)}
+    return NamedModel(options.model or "", {**options.model_options(), **given})
 
 
 def default_output(plan: Plan) -> Path:

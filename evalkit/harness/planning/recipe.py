@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from evalkit.core.errors import ModelError
@@ -13,6 +12,7 @@ from evalkit.datasets.image_set import ImageSource
 from evalkit.explainers.base import Explainer
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
+from evalkit.models.heads import Head
 
 __all__ = ["LiveModel", "ModelRecipe", "ModelSource", "NamedModel", "Target", "WorkRecipe"]
 
@@ -36,28 +36,17 @@ class NamedModel:
 
     Attributes:
         source: a file, a name, or ``module:function``.
-        weights: a weights file, or None.
-        preprocess: the preprocessing family; None if the model begins with its own.
-        class_names: the file with the names of the outputs, or the names themselves.
+        options: the options of the model, see ``ModelOptions``.
     """
 
     source: str
-    weights: str | None = None
-    preprocess: str | None = None
-    class_names: str | tuple[str, ...] | None = None
+    options: Mapping[str, Any]
 
     def load(self, batch_size: int | None) -> Classifier:
         """Load the model."""
         from evalkit.models.zoo.load import load_classifier
 
-        names = Path(self.class_names) if isinstance(self.class_names, str) else self.class_names
-        return load_classifier(
-            self.source,
-            weights=None if self.weights is None else Path(self.weights),
-            preprocess=self.preprocess,
-            class_names=names,
-            batch_size=batch_size,
-        )
+        return load_classifier(self.source, batch_size=batch_size, **self.options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +57,7 @@ class LiveModel:
         model: the Keras model.
         name: the model's name in tables.
         preprocess: the preprocessing family.
+        head: how outputs become scores of classes.
         class_names: the names of the outputs, or None.
         class_ids: the WordNet ids of the outputs, or None.
         target_layer: the default layer of CAM methods.
@@ -76,6 +66,7 @@ class LiveModel:
     model: Any
     name: str
     preprocess: str
+    head: Head
     class_names: Sequence[str] | None
     class_ids: Sequence[str] | None
     target_layer: str | None
@@ -87,6 +78,7 @@ class LiveModel:
             classifier.model,
             classifier.name,
             classifier.preprocess,
+            classifier.head,
             classifier.class_names,
             classifier.class_ids,
             classifier.target_layer,
@@ -98,6 +90,7 @@ class LiveModel:
             self.model,
             name=self.name,
             preprocess=self.preprocess,
+            head=self.head,
             class_names=self.class_names,
             class_ids=self.class_ids,
             target_layer=self.target_layer,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from evalkit.core.errors import DataError, ImageError
 from evalkit.core.settings import RunOptions
 from evalkit.datasets.entry import Entry
@@ -82,10 +80,10 @@ def _within(images: ImageSet, entry: Entry, area: tuple[float, float]) -> bool:
 
 
 def is_correct(images: ImageSet, entry: Entry, classifier: Classifier, geometry: Geometry) -> bool | None:
-    """Return whether the predicted class is the label; None if the photo cannot be read."""
+    """Return whether the model is right, as its head says; None if the photo cannot be read."""
     try:
         image = fit(images.read(entry), classifier.input_size, geometry)
     except ImageError:
         return None
     scores = classifier.probabilities(image.pixels[None])[0]
-    return bool(np.isfinite(scores).all()) and int(scores.argmax()) in image.targets
+    return classifier.head.is_right(scores, image.targets)

@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from evalkit.models.keras.runner import Runner
+from evalkit.models.keras.source import KerasSource
+from evalkit.models.runner import Runner
 
-__all__ = ["ComposedPass"]
+__all__ = ["ComposedPass", "DirectComposedPass"]
 
 Floats = NDArray[np.float64]
 
@@ -22,20 +23,21 @@ Floats = NDArray[np.float64]
 class ComposedPass:
     """Passes of composed images through one classifier."""
 
-    def __init__(self, runner: Runner) -> None:
-        """Prepare; nothing is computed yet."""
-        self._runner = runner
+    def __init__(self, runner: Runner, source: KerasSource) -> None:
+        """Prepare; nothing is computed yet.
+
+        Args:
+            runner: the runner, which counts the passes and knows the head.
+            source: its graph.
+        """
+        self._runner, self._source = runner, source
         height, width = runner.input_size
-        self._preprocess = tf.function(
-            runner.preprocess_tensor,
-            autograph=False,
-            input_signature=[tf.TensorSpec([None, height, width, 3], tf.float32)],
-        )
+        self._preprocess = tf.function(source.preprocess_tensor, autograph=False, input_signature=[source.batch_spec()])
         self._logits = tf.function(
             self._trace,
             autograph=False,
             input_signature=[
-                tf.TensorSpec([None, height, width, 3], tf.float32),
+                source.batch_spec(),
                 tf.TensorSpec([None, height, width], tf.int32),
                 tf.TensorSpec([None, 4], tf.int32),
             ],
@@ -45,7 +47,7 @@ class ComposedPass:
         start, end, rank, cut = tf.unstack(rows, axis=1)
         turned = tf.gather(ranks, rank) < cut[:, None, None]
         images = tf.where(turned[..., None], tf.gather(canvases, end), tf.gather(canvases, start))
-        return self._runner.run_graph(images)
+        return self._source.run_graph(images)
 
     def logits(
         self,
@@ -77,4 +79,30 @@ class ComposedPass:
             tick(stop - start)
             return logits[: stop - start]
 
-        return self._runner.in_batches(len(rows), run)
+        return self._runner.logits_in_batches(len(rows), run)
+
+
+class DirectComposedPass:
+    """The same for a black box: images are composed in NumPy, before its own preprocessing."""
+
+    def __init__(self, runner: Runner) -> None:
+        """Prepare; nothing is computed yet."""
+        self._runner = runner
+
+    def logits(
+        self,
+        canvases: NDArray[np.float32],
+        ranks: NDArray[np.int32],
+        rows: NDArray[np.int32],
+        tick: Callable[[int], None] = lambda _: None,
+    ) -> Floats:
+        """Return the logits of every composition, as ``ComposedPass.logits``."""
+
+        def run(start: int, stop: int) -> NDArray[np.floating]:
+            first, second, rank, cut = rows[start:stop].T
+            turned = ranks[rank] < cut[:, None, None]
+            outputs = self._runner.source.outputs(np.where(turned[..., None], canvases[second], canvases[first]))
+            tick(stop - start)
+            return outputs
+
+        return self._runner.logits_in_batches(len(rows), run)

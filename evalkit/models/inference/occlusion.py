@@ -10,12 +10,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from evalkit.models.inference.chain import spatial_layers
+from evalkit.models.inference.chain import Spatial, spatial_layers
 from evalkit.models.inference.route import Pair, Route, plan_route
 from evalkit.models.inference.windowed import WindowedPass
 from evalkit.models.inference.windows import Windows
 from evalkit.models.keras import graph
-from evalkit.models.keras.runner import Runner
+from evalkit.models.keras.source import KerasSource
+from evalkit.models.runner import Runner
 
 __all__ = ["FULL", "WINDOWED", "OccludedPass"]
 
@@ -38,14 +39,17 @@ class OccludedPass:
     """
 
     def __init__(self, runner: Runner) -> None:
-        """Analyze the classifier's graph; nothing is computed yet."""
+        """Analyze the classifier's graph, if it has one; nothing is computed yet."""
         self.windowed = True
         self._runner = runner
-        own_first, self._layers = spatial_layers(runner.computed, runner.input_size, runner.replaced)
-        self._first: Callable[[Tensor], Tensor] = lambda images: own_first(runner.preprocess_tensor(images))
+        self._layers: list[Spatial] = []
         self._compiled: dict[tuple[object, ...], WindowedPass] = {}
         self._routes: dict[tuple[object, ...], Route | None] = {}
         self._compiled_rest = tf.function(self._rest, autograph=False, reduce_retracing=True)
+        if isinstance(runner.source, KerasSource):
+            source = self._source = runner.source
+            own_first, self._layers = spatial_layers(source.computed, runner.input_size, source.replaced)
+            self._first: Callable[[Tensor], Tensor] = lambda images: own_first(source.preprocess_tensor(images))
 
     def method(self, rows: Places, columns: Places, patch_size: int) -> str:
         """Return how patches of this size at these positions are computed: ``windowed`` or ``full pass``."""
@@ -124,7 +128,7 @@ class OccludedPass:
             places = np.array(list(product(rows, columns)), dtype=np.int64).reshape(-1, 2)
             patches = Pair(Windows(places[:, 0], patch_size), Windows(places[:, 1], patch_size))
             route = plan_route(self._layers, patches)
-            behind = max(0.0, self._runner.work - route.full_work)
+            behind = max(0.0, self._source.work - route.full_work)
             pays = bool(route.segments) and route.full_work + behind >= _PAYS * (route.work + behind)
             self._routes[key] = route if pays else None
         return self._routes[key]
@@ -140,11 +144,11 @@ class OccludedPass:
         """Run the model from the end of the chain to its logits."""
         last = self._layers[-1].operations[-1]
         skipped: dict[int, Callable[[Tensor], Tensor]] = {}
-        for operation in graph.straight_operations(self._runner.computed):
+        for operation in graph.straight_operations(self._source.computed):
             skipped[id(operation)] = lambda tensor: tensor
             if operation is last:
                 break
-        return self._runner.run_graph(features, skipped)
+        return self._source.run_graph(features, skipped)
 
 
 def _key(rows: Places, columns: Places, patch_size: int) -> tuple[object, ...]:

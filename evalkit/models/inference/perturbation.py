@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.metrics.requests import Blend, Canvas, Composition, Perturbation, ScoreKind
-from evalkit.models.inference.composition import ComposedPass
-from evalkit.models.probabilities import Outputs, log_odds, score_of, softmax
+from evalkit.models.heads import Head
+from evalkit.models.inference.composition import ComposedPass, DirectComposedPass
+from evalkit.models.probabilities import Outputs, score_of
 
 __all__ = ["MEAN_COLOR", "PhotoScores", "blurred", "rise_kernel"]
 
@@ -63,7 +64,11 @@ class PerturbedModel(Protocol):
     """The parts of a classifier that the engine needs."""
 
     @property
-    def composed(self) -> ComposedPass:
+    def head(self) -> Head:
+        """How logits become scores of classes."""
+
+    @property
+    def composed(self) -> ComposedPass | DirectComposedPass:
         """Logits of images composed of two others, pixel by pixel."""
 
     def logits_from(self, count: int, make: Callable[[int], NDArray[np.floating]]) -> NDArray[np.float64]:
@@ -172,7 +177,8 @@ class PhotoScores:
         return float(self._scores_of(self._pure[name][None], kind)[0])
 
     def _scores_of(self, logits: Floats, kind: ScoreKind) -> Floats:
-        return log_odds(logits, self.target) if kind == "log_odds" else score_of(softmax(logits), self.target)
+        head = self._model.head
+        return head.log_odds(logits, self.target) if kind == "log_odds" else score_of(head.scores(logits), self.target)
 
     @cached_property
     def _all_canvases(self) -> Image:

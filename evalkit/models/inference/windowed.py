@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from evalkit.models.inference.chain import Spatial
 from evalkit.models.inference.route import Pair, Route
 from evalkit.models.inference.windows import Windows
-from evalkit.models.keras.memory import OUT_OF_MEMORY
-from evalkit.models.keras.runner import Runner
+from evalkit.models.memory import OUT_OF_MEMORY
+from evalkit.models.runner import Runner
 
 __all__ = ["WindowedPass"]
 
@@ -57,7 +57,7 @@ class WindowedPass:
         """
         self.route, self.chunk = route, route.chunk
         self._runner, self._layers, self._first = runner, layers, first
-        image = tf.TensorSpec([1, layers[0].rows.size_in, layers[0].columns.size_in, 3], tf.float32)
+        image = tf.TensorSpec([1, *runner.input_size, runner.channels], tf.float32)
         self._keep = tf.function(self._trace_keep, autograph=False).get_concrete_function(image, image)
         self._windows: dict[int, Callable[..., Tensor]] = {}
         self._rest = rest
@@ -99,7 +99,8 @@ class WindowedPass:
         return self._windows[self.chunk](*given)
 
     def _scores(self, features: Tensor, count: int) -> NDArray[np.float64]:
-        return np.asarray(self._rest(features).numpy()[:count], dtype=np.float64)
+        outputs = np.asarray(self._rest(features).numpy()[:count], dtype=np.float64)
+        return self._runner.head.class_logits(outputs)
 
     def _all_sources(self) -> list[list[NDArray[np.int32]]]:
         """Return the sources of each gather's pixels; the last gather is the whole last windowed layer."""

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.models.keras.runner import Runner
+from evalkit.models.runner import Runner
 
 __all__ = ["Agreement", "agreement"]
 
@@ -75,9 +75,9 @@ def agreement(exact: Runner, fast: Runner, images: Sequence[NDArray[np.uint8]]) 
 
 
 def _occluded(runner: Runner, image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the logits under each of 4 x 4 black patches."""
+    """Return the target logits of each class under each of 4 x 4 black patches."""
     down, across = (side // _PATCHES_A_SIDE for side in image.shape[:2])
     images = np.stack([image] * _PATCHES_A_SIDE**2)
     for number, (row, column) in enumerate(product(range(_PATCHES_A_SIDE), repeat=2)):
         images[number, row * down : (row + 1) * down, column * across : (column + 1) * across] = 0
-    return runner.logits(images)
+    return runner.head.target_logits(runner.logits(images))

@@ -9,20 +9,30 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from evalkit.core.errors import NotScored
+from evalkit.models.heads import Head
 from evalkit.models.keras import graph
-from evalkit.models.keras.runner import Pixels, Runner, as_tensor
+from evalkit.models.keras.source import KerasSource, as_tensor
 from evalkit.models.probabilities import Outputs, outputs_of
+from evalkit.models.runner import Pixels, Runner
 
-__all__ = ["FeaturePass"]
+__all__ = ["SATURATED", "FeaturePass", "objective"]
+
+SATURATED = "saturated: the class's probability is 0 or 1 in float32, and the model has no reachable logit"
 
 
 class FeaturePass:
     """Passes of images through one classifier that return tensors inside it."""
 
-    def __init__(self, runner: Runner) -> None:
-        """Prepare; nothing is computed yet."""
-        self._runner = runner
-        self._images = tf.TensorSpec([None, *runner.input_size, 3], tf.float32)
+    def __init__(self, runner: Runner, source: KerasSource) -> None:
+        """Prepare; nothing is computed yet.
+
+        Args:
+            runner: the runner, which counts the passes and knows the head.
+            source: its graph.
+        """
+        self._runner, self._source = runner, source
+        self._images = source.batch_spec()
         self._gradients: dict[str, Any] = {}
         self._activations: dict[graph.TensorAt, Any] = {}
 
@@ -45,7 +55,7 @@ class FeaturePass:
                 if at == wanted:
                     seen.append(tensor)
 
-            self._runner.run_graph(self._runner.preprocess_tensor(images), look=look)
+            self._source.run_graph(self._source.preprocess_tensor(images), look=look)
             return tf.cast(seen[-1], tf.float32)
 
         return trace
@@ -55,7 +65,8 @@ class FeaturePass:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return a layer's output and the gradient of each image's target **logit** with respect to it.
 
-        The logit of several outputs is their log-sum-exp: its softmax score is the sum of their probabilities.
+        The logit of several outputs is their log-sum-exp: its softmax score is the sum of their probabilities. Where
+        no logit can be reached, the gradient is that of log p - log(1 - p), 1 - p being the sum of the others.
 
         Args:
             images: the images, RGB (N, H, W, 3) in 0..255.
@@ -64,6 +75,9 @@ class FeaturePass:
 
         Returns:
             Two float32 arrays (N, h, w, K).
+
+        Raises:
+            NotScored: there is no logit, and the target's probability is 0 or 1 in float32.
         """
         if layer not in self._gradients:
             signature = [self._images, tf.TensorSpec([None, self._runner.n_classes], tf.bool)]
@@ -73,19 +87,23 @@ class FeaturePass:
         chosen = np.zeros((len(images), self._runner.n_classes), dtype=np.bool_)
         for row, target in zip(chosen, targets, strict=True):
             row[outputs_of(target)] = True
-        both = self._runner.in_batches(
-            len(images),
-            lambda start, stop: np.stack(
-                self._gradients[layer](as_tensor(images[start:stop]), chosen[start:stop]), axis=1
-            ),
-        ).astype(np.float32)
+        explained: list[NDArray[np.float32]] = []
+
+        def run(start: int, stop: int) -> NDArray[np.floating]:
+            *both, target = self._gradients[layer](as_tensor(images[start:stop]), chosen[start:stop])
+            explained.append(target.numpy())
+            return np.stack(both, axis=1)
+
+        both = self._runner.in_batches(len(images), run).astype(np.float32)
         self._runner.count.backward += len(images)
+        if not self._runner.head.from_logits and not np.isfinite(np.concatenate(explained)).all():
+            raise NotScored(SATURATED)
         return both[:, 0], both[:, 1]
 
-    def _gradient_tracer(self, layer: str) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    def _gradient_tracer(self, layer: str) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
         wanted = graph.TensorAt(layer)
 
-        def trace(images: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def trace(images: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             seen: list[tf.Tensor] = []
             # Only operations after the layer are recorded: those before it need no gradient.
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -95,10 +113,33 @@ class FeaturePass:
                         tape.watch(tensor)
                         seen.append(tensor)
 
-                logits = self._runner.run_graph(self._runner.preprocess_tensor(images), look=look)
-                # For one output this is its logit itself, and the gradient is exactly 1 there and 0 elsewhere.
-                target = tf.reduce_logsumexp(tf.where(chosen, logits, -np.inf), axis=1)
+                outputs = self._source.run_graph(self._source.preprocess_tensor(images), look=look)
+                target = objective(self._runner.head, outputs, chosen)
             gradient = tape.gradient(target, seen[-1], unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            return tf.cast(seen[-1], tf.float32), tf.cast(gradient, tf.float32)
+            return tf.cast(seen[-1], tf.float32), tf.cast(gradient, tf.float32), tf.cast(target, tf.float32)
 
         return trace
+
+
+def objective(head: Head, outputs: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+    """Return the number of each image that is differentiated: the target's logit, or its log odds if there is none.
+
+    Args:
+        head: how outputs become scores of classes.
+        outputs: what the passes return, (N, R).
+        chosen: the classes of the target, bool (N, C).
+
+    Returns:
+        (N,); infinite where the target's probability is 0 or 1 and there is no logit.
+    """
+    if head.kind == "sigmoid":
+        sign = tf.where(chosen[:, 1], 1, -1)
+        logit = outputs if head.from_logits else tf.math.log(outputs) - tf.math.log(1 - outputs)
+        return logit[:, 0] * tf.cast(sign, outputs.dtype)
+    if head.from_logits:
+        # For one class this is its logit itself, and the gradient is exactly 1 there and 0 elsewhere.
+        return tf.reduce_logsumexp(tf.where(chosen, outputs, -np.inf), axis=1)
+    nothing = tf.zeros_like(outputs)
+    own = tf.reduce_sum(tf.where(chosen, outputs, nothing), axis=1)
+    others = tf.reduce_sum(tf.where(chosen, nothing, outputs), axis=1) if head.is_exclusive else 1 - own
+    return tf.math.log(own) - tf.math.log(others)

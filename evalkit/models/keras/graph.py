@@ -1,7 +1,7 @@
-"""Runs a Keras model's graph without its last softmax, and gives access to its tensors; the model is not changed.
+"""Runs a Keras model's graph without its last softmax or sigmoid; its tensors are accessible, the model not changed.
 
 Nested models (a backbone used as a layer) are entered, so a layer inside one can be named ``vgg16/block5_conv3``.
-Calling layers on real tensors adds nothing to the user's graph; the layer whose softmax is removed is replaced by
+Calling layers on real tensors adds nothing to the user's graph; the layer whose activation is removed is replaced by
 a copy with the same weights and no activation.
 """
 
@@ -18,10 +18,11 @@ import keras
 from evalkit.core.errors import ModelError
 
 __all__ = [
+    "End",
     "Pooled",
     "TensorAt",
+    "end_of",
     "find_target_layer",
-    "linear_end",
     "pooled_end",
     "run",
     "scoring_operations",
@@ -39,7 +40,7 @@ _CONVOLUTIONS = (
     keras.layers.Conv2DTranspose,
 )
 # Layers that may follow the scores without changing their order or meaning.
-_PASSING = ("Dropout", "Flatten", "Reshape", "Identity")
+_PASSING = ("Dropout", "Flatten", "Reshape", "Identity", "Cast")
 _NOT_FEATURES = ("Pooling", "Dropout", "Padding", "InputLayer")
 
 
@@ -67,6 +68,21 @@ class Pooled:
 
     features: TensorAt
     dense: keras.layers.Dense
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """The end of a model by its last operations.
+
+    Attributes:
+        activation: its activation; ``linear`` after a dense layer or a convolution without one; empty if unknown.
+        name: the name of the operation with the activation, or of the last one.
+        replaced: for softmax and sigmoid: the operation's ``id``, and its replacement that returns logits.
+    """
+
+    activation: str
+    name: str
+    replaced: dict[int, Callable[[Tensor], Tensor]]
 
 
 def _functional(model: Operation) -> Operation:
@@ -162,28 +178,17 @@ def _activation(operation: Operation) -> str:
     return str(getattr(activation, "__name__", type(activation).__name__)).lower()
 
 
-def linear_end(model: keras.Model) -> dict[int, Callable[[Tensor], Tensor]]:
-    """Return the operation with the last softmax, and its replacement that returns logits.
-
-    Returns:
-        The replacement by the operation's ``id``; empty for a model that returns logits.
-
-    Raises:
-        ModelError: the model ends in a sigmoid or another activation.
-    """
+def end_of(model: keras.Model) -> End:
+    """Return the end of a model by its last operations; what it puts out has to be looked at as well."""
     for operation in _chain_up(_graph(model)):
         activation = _activation(operation)
-        if activation == "softmax":
-            return {id(operation): _without_activation(operation)}
-        if activation != "linear":
-            raise ModelError(
-                f"model '{model.name}' ends in {activation} ('{operation.name}'): evalkit explains classifiers that "
-                "end in softmax, or in logits; a sigmoid scores each class on its own and has no softmax score"
-            )
+        if activation in ("softmax", "sigmoid"):
+            return End(activation, operation.name, {id(operation): _without_activation(operation)})
         passing = isinstance(operation, keras.layers.Activation) or type(operation).__name__ in _PASSING
-        if not passing:
-            return {}
-    return {}
+        if activation != "linear" or not passing:
+            is_linear = activation == "linear" and getattr(operation, "kernel", None) is not None
+            return End("linear" if is_linear else activation if activation != "linear" else "", operation.name, {})
+    return End("", model.name, {})
 
 
 def scoring_operations(model: keras.Model) -> list[Operation]:
@@ -216,7 +221,7 @@ def work(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> float
 
 
 def _without_activation(operation: Operation) -> Callable[[Tensor], Tensor]:
-    if isinstance(operation, keras.layers.Activation) or type(operation).__name__ == "Softmax":
+    if isinstance(operation, keras.layers.Activation) or type(operation).__name__ in ("Softmax", "Sigmoid"):
         return lambda tensor: tensor
     copy: Any = type(operation).from_config({**operation.get_config(), "activation": "linear"})
     copy.build(operation.input.shape)
@@ -236,7 +241,7 @@ def run(
     Args:
         model: functional or Sequential.
         images: the preprocessed images, float32 (N, H, W, 3).
-        replaced: the replacements, from ``linear_end``.
+        replaced: the replacements, from ``end_of``.
         look: a function that is called with every layer's input and output tensor.
     """
     return _run(_graph(model), images, replaced, look, "")

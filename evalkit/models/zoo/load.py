@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import keras
 
@@ -19,40 +19,50 @@ from evalkit.datasets.scenes.scenes import CLASS_NAMES
 from evalkit.models.classifier import Classifier
 from evalkit.models.keras import graph
 from evalkit.models.keras.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
+from evalkit.models.keras.outputs import one_output
 
-__all__ = ["as_classifier", "load_classifier", "read_class_names", "read_classes"]
+__all__ = ["ModelOptions", "as_classifier", "load_classifier", "read_class_names", "read_classes"]
 
 _SYNSET = re.compile(r"(n[0-9]{8})\b\s*(.*)")
 _FILE_ENDINGS = (".keras", ".h5", ".hdf5")
 
 
-def load_classifier(
-    source: str,
-    *,
-    weights: Path | None = None,
-    preprocess: str | None = None,
-    class_names: Path | Sequence[str] | None = None,
-    batch_size: int | None = None,
-) -> Classifier:
+class ModelOptions(TypedDict, total=False):
+    """The options of a model, named and read as in ``core/settings.py``.
+
+    Attributes:
+        weights: a weights file, instead of ImageNet's or the model file's own weights.
+        preprocess: a family of ``keras.applications``, or ``none``. Required for a file, ``module:function`` or Keras
+            model unless it begins with a ``Rescaling`` or ``Normalization`` layer.
+        head: ``auto``, or a kind of head.
+        output_name: the output to explain, by name or number, of a model with several.
+        class_names: a file for ``read_classes``, or the names themselves.
+    """
+
+    weights: str | Path | None
+    preprocess: str | None
+    head: str
+    output_name: str | None
+    class_names: str | Path | Sequence[str] | None
+
+
+def load_classifier(source: str, *, batch_size: int | None = None, **options: Unpack[ModelOptions]) -> Classifier:
     """Load a model as a ``Classifier``.
 
     Args:
         source: ``vgg16-mini``, which is in the package; a ``.keras`` (or ``.h5``) file; a name of
             ``keras.applications``; or ``module:function``, a function of no arguments that returns a Keras model.
-        weights: the weights file, instead of ImageNet's or the model file's own weights.
-        preprocess: a family of ``keras.applications``, or ``none``. Required for a file and for ``module:function``
-            unless the model begins with a ``Rescaling`` or ``Normalization`` layer.
-        class_names: a file for ``read_classes``, or the names themselves.
         batch_size: the largest number of images in one pass; None = 32, or fewer if memory is short.
+        **options: see ``ModelOptions``.
 
     Raises:
         ModelError: the model cannot be found, loaded or explained, or its preprocessing is not known.
     """
+    preprocess, given = options.get("preprocess"), options.get("weights")
+    weights = None if given is None else Path(given)
     if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
         raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
-    names: Sequence[str] | None
-    ids: Sequence[str] | None
-    names, ids = read_classes(class_names) if isinstance(class_names, Path) else (class_names, None)
+    names, ids = _classes(options.get("class_names"))
     application = APPLICATIONS.get(simplify(source))
     if source.lower().endswith(_FILE_ENDINGS):
         model, name = _from_file(Path(source)), Path(source).name
@@ -75,9 +85,10 @@ def load_classifier(
     if weights is not None:
         _load_weights(model, weights)
     return Classifier(
-        model,
+        one_output(model, options.get("output_name")),
         name=name,
         preprocess=_preprocessing(model, preprocess, source),
+        head=options.get("head") or "auto",
         class_names=names,
         class_ids=ids,
         batch_size=batch_size,
@@ -85,19 +96,14 @@ def load_classifier(
 
 
 def as_classifier(
-    model: keras.Model | Classifier,
-    *,
-    preprocess: str | None = None,
-    class_names: Sequence[str] | None = None,
-    batch_size: int | None = None,
+    model: keras.Model | Classifier, *, batch_size: int | None = None, **options: Unpack[ModelOptions]
 ) -> Classifier:
     """Return a Keras model as a ``Classifier``; a ``Classifier`` is returned unchanged.
 
     Args:
         model: the model, functional or Sequential.
-        preprocess: as in ``load_classifier``; required unless the model begins with its own preprocessing.
-        class_names: the names of the outputs, in their order.
         batch_size: the largest number of images in one pass; None = 32, or fewer if memory is short.
+        **options: see ``ModelOptions``; it has its weights.
 
     Raises:
         ModelError: the model is not a Keras model, cannot be explained, or its preprocessing is not known.
@@ -106,15 +112,24 @@ def as_classifier(
         return model
     if not isinstance(model, keras.Model):
         raise ModelError(f"model is {type(model).__name__}; a Keras model is needed, or what --model takes")
+    preprocess = options.get("preprocess")
     if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
         raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
+    names, ids = _classes(options.get("class_names"))
     return Classifier(
-        model,
+        one_output(model, options.get("output_name")),
         name=model.name,
         preprocess=_preprocessing(model, preprocess, model.name),
-        class_names=class_names,
+        head=options.get("head") or "auto",
+        class_names=names,
+        class_ids=ids,
         batch_size=batch_size,
     )
+
+
+def _classes(given: str | Path | Sequence[str] | None) -> tuple[Sequence[str] | None, Sequence[str] | None]:
+    """Return the names and WordNet ids of the outputs, from a file or as given."""
+    return read_classes(Path(given)) if isinstance(given, str | Path) else (given, None)
 
 
 def _preprocessing(model: keras.Model, preprocess: str | None, source: str) -> str:

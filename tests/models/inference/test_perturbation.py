@@ -7,6 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from evalkit.metrics.requests import Blend, Perturbation
+from evalkit.models.heads import Head
 from evalkit.models.inference.perturbation import MEAN_COLOR, PhotoScores, blurred, rise_kernel
 from evalkit.models.probabilities import softmax
 
@@ -19,6 +20,7 @@ class Recorder:
     def __init__(self):
         self.images = []
         self.composed = self
+        self.head = Head("softmax", 2)
 
     def logits(self, canvases, ranks, rows, tick):
         def made(number):

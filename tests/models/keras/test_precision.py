@@ -31,7 +31,7 @@ def test_the_copy_uses_bfloat16_for_all_but_the_scores(tiny_model, photos):
     before = [weight.copy() for weight in tiny_model.get_weights()]
     exact, fast = Classifier(tiny_model), Classifier(tiny_model, precision="bfloat16")
     assert (exact.precision, fast.precision) == ("float32", "bfloat16")
-    dtypes = {layer.name: layer.compute_dtype for layer in fast.computed.layers}
+    dtypes = {layer.name: layer.compute_dtype for layer in fast.graph.computed.layers}
     assert dtypes["conv_a"] == dtypes["conv_b"] == "bfloat16"
     assert dtypes["predictions"] == "float32"
     assert tiny_model.compute_dtype == "float32"
@@ -159,7 +159,7 @@ def test_the_head_stays_float32_and_operators_are_copied():
     model = keras.Model(images, keras.layers.Softmax()(keras.layers.Rescaling(2.0, name="temperature")(scores)))
     fast = Classifier(model, precision="bfloat16")
     dtypes = {
-        layer.name: layer.compute_dtype for layer in fast.computed.layers if isinstance(layer, keras.layers.Layer)
+        layer.name: layer.compute_dtype for layer in fast.graph.computed.layers if isinstance(layer, keras.layers.Layer)
     }
     assert (dtypes["early"], dtypes["scores"], dtypes["temperature"]) == ("bfloat16", "float32", "float32")
     photo = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 3)).astype(np.float32)

@@ -159,7 +159,7 @@ def test_class_names_that_make_no_sense_are_refused(tmp_path, content, message):
 def test_class_names_must_fit_the_outputs(tmp_path, tiny_model):
     tiny_model.save(tmp_path / "tiny.keras")
     (tmp_path / "names.json").write_text('["cat", "dog"]')
-    with pytest.raises(ModelError, match=r"2 class names were given, but model 'tiny.keras' has 3 outputs"):
+    with pytest.raises(ModelError, match=r"2 class names were given, but model 'tiny.keras' has 3 classes"):
         load_classifier(str(tmp_path / "tiny.keras"), class_names=tmp_path / "names.json")
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from evalkit.models.keras import memory
+from evalkit.models import memory
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,181 @@
+"""The graph of a Keras model as the source of its outputs: preprocessing, the end removed, access to its tensors."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from evalkit.core.errors import ModelError, nearest
+from evalkit.core.names import escaped
+from evalkit.models.keras import graph
+from evalkit.models.keras.applications import PREPROCESS_FAMILIES
+from evalkit.models.keras.precision import in_bfloat16
+from evalkit.models.memory import fitting_batch
+from evalkit.models.runner import Pixels
+
+__all__ = ["KerasSource", "as_tensor"]
+
+_DEFAULT_SIDE = 224
+
+
+def as_tensor(images: Pixels) -> tf.Tensor:
+    """Return images as a float32 tensor."""
+    return tf.constant(np.asarray(images, dtype=np.float32))
+
+
+class KerasSource:
+    """A functional or Sequential Keras model.
+
+    Attributes:
+        model: the given Keras model; it is never changed.
+        name: the model's name in tables.
+        preprocess: the ``keras.applications`` family whose ``preprocess_input`` is applied, or ``none``.
+        input_size: (height, width) in pixels.
+        channels: the number of channels of its input.
+        n_outputs: the number of outputs.
+        precision: the dtype of the computation; ``bfloat16`` uses a copy of the model.
+        computed: the Keras model of the passes: ``model`` itself, or its copy in bfloat16.
+        end: the end of ``computed``.
+        shapes: the output shapes by layer path, the batch dimension first.
+        work: the multiplications of one pass, from the shapes of kernels and outputs.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        name: str | None,
+        preprocess: str,
+        precision: Literal["float32", "bfloat16"],
+    ) -> None:
+        """See the class. With ``float32`` a model of another dtype keeps its own dtype.
+
+        Raises:
+            ModelError: not a functional or Sequential model over (H, W, 3) images with one row of class scores, or an
+                unknown preprocessing family.
+        """
+        self.model = model
+        self.name = escaped(name or model.name)
+        self.preprocess = preprocess
+        self.input_size, self.channels = _input_shape(model)
+        self.n_outputs = _n_outputs(model)
+        self.computed = in_bfloat16(model, graph.scoring_operations(model)) if precision == "bfloat16" else model
+        self.precision = precision if precision == "bfloat16" else str(model.compute_dtype)
+        self.end = graph.end_of(self.computed)
+        self._replaced: dict[int, Callable[[tf.Tensor], tf.Tensor]] = {}
+        self._preprocess = _preprocess_function(preprocess)
+        self._outputs = self._compiled_outputs()
+        self.shapes = self._layer_shapes()
+        self.work = graph.work(self.computed, self.shapes)
+
+    def remove_end(self, *, removed: bool) -> None:
+        """Let ``outputs`` return the logits before the softmax or sigmoid at the end, if any; else its own outputs."""
+        replaced = self.end.replaced if removed else {}
+        if replaced.keys() != self._replaced.keys():
+            self._replaced = replaced
+            self._outputs = self._compiled_outputs()
+
+    def own_outputs(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
+        """Return what the model itself puts out, float64 (N, R), and whether it has fewer digits than float32."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras, on a model that was made with a list of one input
+            outputs = self.computed(self._preprocess(tf.constant(images)), training=False)
+        outputs = keras.tree.flatten(outputs)[0]
+        return outputs.numpy().astype(np.float64), outputs.dtype not in (tf.float32, tf.float64)
+
+    @property
+    def fitting_batch(self) -> int:
+        """The largest number of images in one pass that fits into memory."""
+        return fitting_batch(self.shapes)
+
+    def outputs(self, images: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Return the outputs of images (N, H, W, C) in 0..255, float (N, R): logits after ``remove_end``."""
+        outputs: NDArray[np.floating] = self._outputs(tf.constant(images)).numpy()
+        return outputs
+
+    def batch_spec(self) -> tf.TensorSpec:
+        """Return the type of a batch of images."""
+        return tf.TensorSpec([None, *self.input_size, self.channels], tf.float32)
+
+    def _compiled_outputs(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        compiled: Callable[[tf.Tensor], tf.Tensor] = tf.function(
+            lambda images: self.run_graph(self._preprocess(images)),
+            autograph=False,
+            input_signature=[self.batch_spec()],
+        )
+        return compiled
+
+    @property
+    def replaced(self) -> Collection[int]:
+        """The ``id`` of the operations of ``computed`` that are replaced, because they contain the activation."""
+        return self._replaced.keys()
+
+    def preprocess_tensor(self, images: tf.Tensor) -> tf.Tensor:
+        """Return the input of the Keras model itself; pixelwise, for any height and width."""
+        return self._preprocess(images)
+
+    def preprocessed(self, images: Pixels) -> NDArray[np.float32]:
+        """Return the input of the Keras model itself, float32 (N, H, W, C), for libraries that run the model."""
+        return np.asarray(self._preprocess(as_tensor(images)))
+
+    def run_graph(
+        self,
+        preprocessed: tf.Tensor,
+        skipped: dict[int, Callable[[tf.Tensor], tf.Tensor]] | None = None,
+        look: Callable[[graph.TensorAt, Any], None] | None = None,
+    ) -> tf.Tensor:
+        """Return the outputs of preprocessed images, as a tensor.
+
+        Args:
+            preprocessed: the images, from ``preprocess_tensor``.
+            skipped: the replacements of operations, by ``id``.
+            look: a function that is called with every layer's input and output.
+        """
+        return graph.run(self.computed, preprocessed, {**self._replaced, **(skipped or {})}, look)
+
+    def _layer_shapes(self) -> dict[str, tuple[int | None, ...]]:
+        shapes: dict[str, tuple[int | None, ...]] = {}
+
+        def look(at: graph.TensorAt, tensor: Any) -> None:  # noqa: ANN401 - a tensor or a list of them
+            if not at.entering and hasattr(tensor, "shape"):
+                shapes[at.path] = tuple(tensor.shape)
+
+        def trace(images: tf.Tensor) -> tf.Tensor:
+            return self.run_graph(self._preprocess(images), self.end.replaced, look)
+
+        one = tf.TensorSpec([1, *self.input_size, self.channels], tf.float32)
+        tf.function(trace, autograph=False).get_concrete_function(one)
+        return shapes
+
+
+def _input_shape(model: keras.Model) -> tuple[tuple[int, int], int]:
+    shape = tuple(model.input_shape) if isinstance(getattr(model, "input_shape", None), tuple) else ()
+    if len(shape) != 4 or not shape[3]:
+        raise ModelError(
+            f"model '{model.name}' takes inputs of shape {shape}; images (N, height, width, channels) are needed"
+        )
+    return (shape[1] or _DEFAULT_SIDE, shape[2] or _DEFAULT_SIDE), shape[3]
+
+
+def _n_outputs(model: keras.Model) -> int:
+    shape = tuple(model.output_shape) if isinstance(getattr(model, "output_shape", None), tuple) else ()
+    if len(shape) != 2 or not shape[1]:
+        raise ModelError(
+            f"model '{model.name}' has outputs of shape {shape}; one row of scores an image, (N, C), is needed: one "
+            "for each class, or one for two classes"
+        )
+    return int(shape[1])
+
+
+def _preprocess_function(family: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    if family not in PREPROCESS_FAMILIES:
+        raise ModelError(f"unknown preprocessing '{family}': {nearest(family, PREPROCESS_FAMILIES)}")
+    function: Callable[[tf.Tensor], tf.Tensor]
+    function = tf.identity if family == "none" else getattr(keras.applications, family).preprocess_input
+    return function
