@@ -43,6 +43,7 @@ def _values(manifest: Manifest) -> dict[str, object]:
         "data_format": data.kind if data.kind in reader_names() else None,
         "model": model.name,
         **manifest.files,
+        **model.given,
         "preprocess": model.preprocess,
         "explainers": [one.text for one in manifest.explainers if origin_of(one) != "precomputed"],
         "metrics": manifest.metrics,

@@ -52,6 +52,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         saturated_share: fraction of clean scores above 0.999.
         head: how outputs become scores of classes, in words.
         channels: number of channels of its input.
+        n_at_limit: number of images on which the target's probability is 0 or 1 and the model has no reachable logit.
+        given: values of the options that say how the model is read, besides files and preprocessing.
     """
 
     name: str
@@ -67,6 +69,8 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     saturated_share: float | None = None
     head: str = "softmax"
     channels: int = 3
+    n_at_limit: int = 0
+    given: dict[str, str] = {}
 
 
 class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -30,6 +30,8 @@ WRITTEN = {
     "model": ("vgg16-mini", '"vgg16-mini"', "vgg16-mini"),
     "weights": ("w.h5", '"w.h5"', "w.h5"),
     "preprocess": ("none", '"none"', "none"),
+    "head": ("sigmoid", '"sigmoid"', "sigmoid"),
+    "output_name": ("scores", '"scores"', "scores"),
     "class_names": ("n.txt", '"n.txt"', "n.txt"),
     "explainers": ("rise,b(c=1, d=2)", '["rise", "b(c=1, d=2)"]', ("rise", "b(c=1, d=2)")),
     "patch_sizes": ("8,16", "[8, 16]", (8, 16)),
@@ -155,7 +157,7 @@ def test_repeated_command_has_every_scoring_option(evalkit, workplace):
         "--class-map": "map.json", "--class-names": "names.txt", "--weights": "w.weights.h5", "--explainers": "center",
         "--metrics": "deletion,sparseness", "--criterion": "deletion", "--margin": "0.05", "--steps": "3",
         "--limit": "2", "--region-area": "0.01..0.9", "--target": "predicted", "--geometry": "center-crop",
-        "--precision": "float32", "--seed": "4",
+        "--precision": "float32", "--seed": "4", "--head": "softmax", "--output-name": "0",
     }  # fmt: skip
     model = keras.models.load_model("tiny.keras")
     model.save_weights("w.weights.h5")

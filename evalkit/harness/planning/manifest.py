@@ -87,6 +87,8 @@ def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
         precision=model.precision,
         head=model.head.text,
         channels=model.channels,
+        given=dict(plan.model_given),
+        n_at_limit=0 if model.head.from_logits else int(np.isin(clean, (0.0, 1.0)).sum()),
         accuracy=right / len(labelled) if labelled else None,
         n_right=right if labelled else None,
         median_clean_score=float(np.median(clean)) if clean.size else None,

@@ -43,6 +43,8 @@ class Plan:
         fail_on_error: stop at the first photo, explainer or metric that fails.
         chosen: the options besides the limit that select images, and their values.
         joined: the classes with several outputs, of all images before the selection; None = those of ``images``.
+        model_given: the options that say how the model is read, besides files and preprocessing, that are not at
+            their defaults, and their values.
         files: the absolute paths of other files that were read, by option (``model``, ``weights``, ...).
         token: a unique text for the keys of results that cannot be recognized later, see ``Component.can_be_cached``.
         source: where the images can be read again, ``scenes`` or an absolute path; empty if they cannot.
@@ -64,6 +66,7 @@ class Plan:
     chosen: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    model_given: Mapping[str, str] = field(default_factory=dict)
     joined: Sequence[tuple[str, tuple[int, ...]]] | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 

@@ -13,6 +13,7 @@ from evalkit.core.errors import ConfigError, EvalkitError, ImageError, ModelErro
 from evalkit.core.names import escaped, is_text, path_of
 from evalkit.core.settings import (
     DEFAULT_CRITERION,
+    OPTIONS,
     RunOptions,
     completed,
 )
@@ -82,6 +83,7 @@ def prepare(
         class_ids=classifier.class_ids,
         class_map=class_map,
     )
+    _refuse_joined(classifier, images)
     for note in (*images.notes, *notes):
         say(note)
     precision = _precision(options, classifier)
@@ -108,6 +110,7 @@ def prepare(
         source=data_source,
         joined=joined,
         files=_files(options),
+        model_given=_model_given(options),
     )
 
 
@@ -131,6 +134,17 @@ def _explainers(options: RunOptions, say: Say) -> list[Explainer]:
         strides=options.strides or ("patch",),
         say=say,
     )
+
+
+def _refuse_joined(classifier: Classifier, images: ImageSet) -> None:
+    """Raise ConfigError if a class has several outputs whose probabilities do not exclude each other."""
+    joined = next((entry for entry in images.entries if len(entry.outputs) > 1), None)
+    if joined is not None and not classifier.head.is_exclusive:
+        raise ConfigError(
+            f"--class-map gives class '{joined.label}' several outputs, but the probabilities of model "
+            f"'{classifier.name}' ({classifier.head.text}) do not exclude each other, so their sum is no probability; "
+            "give each class one output"
+        )
 
 
 def _report_notes(
@@ -171,6 +185,12 @@ def _files(options: RunOptions) -> dict[str, str]:
     paths = {key: Path(text).absolute() for key, text in given.items() if text}
     files = {key: str(path) for key, path in paths.items() if path.is_file() and is_text(str(path))}
     return files if "model" in files or not options.model else {"model": escaped(options.model), **files}
+
+
+def _model_given(options: RunOptions) -> dict[str, str]:
+    """Return the options that say how the model is read, besides files and preprocessing, for the same command."""
+    given = {name: value for name, value in options.model_options().items() if value != OPTIONS[name].value}
+    return {name: str(value) for name, value in given.items() if name not in ("weights", "preprocess", "class_names")}
 
 
 def _named(options: RunOptions, class_names: Sequence[str] | None) -> NamedModel:

@@ -314,8 +314,24 @@ def facts(manifest: Manifest, results: Results) -> list[str]:
     )
     return [
         about,
+        model_line(manifest),
         f"Target: {settings.target}; geometry: {settings.geometry}; steps: {settings.steps}; seed: {settings.seed}.",
     ]
+
+
+def model_line(manifest: Manifest) -> str:
+    """Return a sentence on what was chosen or found of the model: head, preprocessing, layer of CAM methods, input."""
+    model = manifest.model
+    height, width = model.input_size
+    layer = f"CAM methods look at {model.target_layer}" if model.target_layer else "no layer for CAM methods"
+    limit = ""
+    if model.n_at_limit:
+        images = "image" if model.n_at_limit == 1 else "images"
+        limit = f"; the probability is 0 or 1 in float32 on {model.n_at_limit} {images}"
+    return (
+        f"Head: {model.head}{limit}; preprocessing: {model.preprocess}; {layer}; "
+        f"input: {height} x {width} x {model.channels}."
+    )
 
 
 def substrate_lines(manifest: Manifest, board: Leaderboard) -> list[str]:
