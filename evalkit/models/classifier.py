@@ -252,7 +252,9 @@ def _seen(source: KerasSource | BlackBoxSource) -> Seen:
     if source.end.replaced:
         source.remove_end(removed=True)
         logits = source.outputs(probes).astype(np.float64)
-    return Seen(source.name, outputs, source.end.activation, source.end.name, logits, is_half)
+    return Seen(
+        source.name, outputs, source.end.activation, source.end.name, logits, source.unit_of_two(probes[:1]), is_half
+    )
 
 
 def _checked_names(names: Sequence[str] | None, n_classes: int, model: str) -> tuple[str, ...] | None:

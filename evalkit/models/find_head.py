@@ -48,6 +48,7 @@ class Seen:
             unknown.
         end: the name of the operation with that activation.
         logits: what enters a softmax or sigmoid at its end, float64 (N, R); None if there is none.
+        unit: of two outputs p and 1 - p of one sigmoid unit, the one that is p; None of any others.
         is_half: True if the outputs have fewer digits than float32.
     """
 
@@ -56,6 +57,7 @@ class Seen:
     activation: str = ""
     end: str = ""
     logits: Floats | None = None
+    unit: int | None = None
     is_half: bool = False
 
     @property
@@ -101,6 +103,8 @@ def find_head(seen: Seen, asked: str = "auto") -> Head:
     Raises:
         ModelError: the end is ambiguous, or the head asked for contradicts the outputs.
     """
+    if asked in ("auto", "sigmoid") and seen.unit is not None:
+        return Head("sigmoid", 2, unit=seen.unit)
     if asked == "auto":
         return _found(seen)
     if asked == "sigmoid" and seen.count != 1:

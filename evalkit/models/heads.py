@@ -42,12 +42,14 @@ class Head:
         n_outputs: the number of outputs.
         from_logits: True if the passes return logits; False if they return probabilities.
         ending: True if the model itself ends in the softmax or the sigmoid; False if it returns logits.
+        unit: of two outputs p and 1 - p of one sigmoid unit, the one that is p; the other says nothing more.
     """
 
     kind: HeadKind
     n_outputs: int
     from_logits: bool = True
     ending: bool = True
+    unit: int | None = None
 
     @property
     def n_classes(self) -> int:
@@ -73,6 +75,7 @@ class Head:
             several = "a probability for each class" if self.kind == "multilabel" else "one probability"
             return f"{self.kind}: {several} (seen), no logit, float32 resolution"
         unit = {"softmax": "", "sigmoid": ", one unit", "multilabel": ", a sigmoid for each class"}[self.kind]
+        unit += "" if self.unit is None else " (outputs p and 1 - p)"
         return f"{self.kind}{unit}{'' if self.ending else ', of logits'}"
 
     def class_logits(self, outputs: Floats) -> Floats:
@@ -82,7 +85,10 @@ class Head:
             outputs: what the passes return, float64 (N, ``n_outputs``).
         """
         if self.from_logits:
-            return np.pad(outputs, ((0, 0), (1, 0))) if self.kind == "sigmoid" else outputs
+            if self.kind != "sigmoid":
+                return outputs
+            logits = outputs if self.unit is None else outputs[:, [self.unit]]
+            return np.pad(logits, ((0, 0), (0, 1) if self.unit == 0 else (1, 0)))
         outputs = self._as_probabilities(outputs)
         with np.errstate(divide="ignore"):
             if self.kind == "probabilities":

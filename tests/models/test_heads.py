@@ -101,7 +101,23 @@ ENDS = {
     ),
     "average of softmaxes": (averaged, "probabilities (seen), no logit", ""),
     "test-time augmentation": (augmented, "probabilities (seen), no logit", ""),
-    "one minus p, and p": (one_minus, "probabilities (seen), no logit", ""),
+    "one minus p, and p": (one_minus, "sigmoid, one unit (outputs p and 1 - p)", ""),
+    "p, and one minus p, in a Lambda": (
+        lambda: network(dense(1, "sigmoid"), LAYERS.Lambda(lambda p: tf.concat([p, 1 - p], axis=1))),
+        "sigmoid, one unit (outputs p and 1 - p)",
+        "",
+    ),
+    "two softmaxed logits": (lambda: network(dense(2, "softmax")), "softmax", ""),
+    "a sigmoid that is normalized": (
+        lambda: network(dense(3, "sigmoid"), lambda p: p / keras.ops.sum(p, axis=1, keepdims=True)),
+        "probabilities (seen), no logit",
+        "",
+    ),
+    "two sigmoids that are normalized": (
+        lambda: network(dense(2, "sigmoid"), lambda p: p / keras.ops.sum(p, axis=1, keepdims=True)),
+        "probabilities (seen), no logit",
+        "",
+    ),
     "softmax, then a clip": (
         lambda: network(dense(3, "softmax"), lambda t: keras.ops.clip(t, 1e-7, 1 - 1e-7)),
         "probabilities (seen), no logit",
@@ -202,6 +218,21 @@ def test_one_unit_keeps_drops_that_one_minus_p_loses():
     white = np.full((1, 4, 4, 3), 255, np.uint8)
     map_of_one = EXPLAINERS.build("occlusion(patch_size=4)").explain(classifier, white, [1])[0]
     np.testing.assert_allclose(map_of_one, np.exp(-40.0) - np.exp(-41.0), rtol=1e-4)
+
+
+def test_two_outputs_of_one_unit_keep_what_one_minus_p_loses():
+    """In float32, 1 - sigmoid(20) is 0; the unit's logit is reached."""
+    inputs = keras.Input((4, 4, 3))
+    unit = LAYERS.Dense(1, "sigmoid", kernel_initializer="ones", bias_initializer=keras.initializers.Constant(20.0))
+    p = unit(LAYERS.GlobalAveragePooling2D()(LAYERS.Rescaling(1 / 765)(inputs)))
+    for model, sure in (
+        (keras.Model(inputs, LAYERS.Concatenate()([1 - p, p])), 1),
+        (keras.Model(inputs, LAYERS.Concatenate()([p, 1 - p])), 0),
+    ):
+        classifier, white = Classifier(model), np.full((1, 4, 4, 3), 255, np.uint8)
+        assert classifier.n_classes == 2
+        found = EXPLAINERS.build("occlusion(patch_size=4)").explain(classifier, white, [sure])[0]
+        np.testing.assert_allclose(found, np.exp(-20.0) - np.exp(-21.0), rtol=1e-4)
 
 
 def test_a_single_probability_has_the_resolution_of_float32():

@@ -133,9 +133,9 @@ def objective(head: Head, outputs: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
         (N,); infinite where the target's probability is 0 or 1 and there is no logit.
     """
     if head.kind == "sigmoid":
-        sign = tf.where(chosen[:, 1], 1, -1)
+        sign = tf.where(chosen[:, 0 if head.unit == 0 else 1], 1, -1)
         logit = outputs if head.from_logits else tf.math.log(outputs) - tf.math.log(1 - outputs)
-        return logit[:, 0] * tf.cast(sign, outputs.dtype)
+        return logit[:, head.unit or 0] * tf.cast(sign, outputs.dtype)
     if head.from_logits:
         # For one class this is its logit itself, and the gradient is exactly 1 there and 0 elsewhere.
         return tf.reduce_logsumexp(tf.where(chosen, outputs, -np.inf), axis=1)

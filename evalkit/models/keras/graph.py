@@ -78,11 +78,13 @@ class End:
         activation: its activation; ``linear`` after a dense layer or a convolution without one; empty if unknown.
         name: the name of the operation with the activation, or of the last one.
         replaced: for softmax and sigmoid: the operation's ``id``, and its replacement that returns logits.
+        before_the_end: True if two outputs are made of this one sigmoid unit by further operations.
     """
 
     activation: str
     name: str
     replaced: dict[int, Callable[[Tensor], Tensor]]
+    before_the_end: bool = False
 
 
 def _functional(model: Operation) -> Operation:
@@ -186,9 +188,36 @@ def end_of(model: keras.Model) -> End:
             return End(activation, operation.name, {id(operation): _without_activation(operation)})
         passing = isinstance(operation, keras.layers.Activation) or type(operation).__name__ in _PASSING
         if activation != "linear" or not passing:
+            unit = _unit_behind(model)
+            if unit is not None:
+                return End("sigmoid", unit.name, {id(unit): _without_activation(unit)}, before_the_end=True)
             is_linear = activation == "linear" and getattr(operation, "kernel", None) is not None
             return End("linear" if is_linear else activation if activation != "linear" else "", operation.name, {})
     return End("", model.name, {})
+
+
+def _unit_behind(model: keras.Model) -> Operation | None:
+    """Return the sigmoid unit that both of two outputs are made of, as in ``Concatenate()([1 - p, p])``, if any."""
+    if tuple(model.output_shape)[-1] != 2:
+        return None
+    graph = _functional(model)
+    tensors = [graph.outputs[0]]
+    while True:
+        operations = {id(_producer(tensor)): _producer(tensor) for tensor in tensors}
+        if len(operations) == 1 and _activation(*operations.values()) == "sigmoid":
+            return next(iter(operations.values()))
+        before = [one for tensor in tensors for one in _inputs_of(tensor)]
+        if not before or len(before) > 2 or any(_functional(operation) for operation in operations.values()):
+            return None
+        tensors = before
+
+
+def _inputs_of(tensor: Tensor) -> list[Tensor]:
+    """Return what an operation reads; one that is a sigmoid itself is not passed."""
+    operation = _producer(tensor)
+    if _activation(operation) == "sigmoid":
+        return [tensor]
+    return list(operation._inbound_nodes[tensor._keras_history.node_index].input_tensors)
 
 
 def scoring_operations(model: keras.Model) -> list[Operation]:

@@ -89,6 +89,26 @@ class KerasSource:
         outputs = keras.tree.flatten(outputs)[0]
         return outputs.numpy().astype(np.float64), outputs.dtype not in (tf.float32, tf.float64)
 
+    def unit_of_two(self, image: NDArray[np.float32]) -> int | None:
+        """Return which of two outputs is p and the other 1 - p, if both are made of one sigmoid unit; else None.
+
+        Args:
+            image: any image, float32 (1, H, W, C) in 0..255.
+        """
+        if not self.end.before_the_end:
+            return None
+        columns = {self._column_of(image, p) for p in (0.25, 0.9)}
+        return columns.pop() if len(columns) == 1 else None
+
+    def _column_of(self, image: NDArray[np.float32], p: float) -> int | None:
+        """Return which output is p, and the other 1 - p, where the unit at the end puts out p."""
+        ((unit, linear),) = self.end.replaced.items()
+        prepared = self._preprocess(tf.constant(image))
+        outputs = graph.run(self.computed, prepared, {unit: lambda tensor: tf.zeros_like(linear(tensor)) + p})
+        row = np.asarray(outputs, dtype=np.float64)[0]
+        fitting = [column for column in (0, 1) if np.allclose(row[[column, 1 - column]], [p, 1 - p], atol=1e-2)]
+        return fitting[0] if fitting else None
+
     @property
     def fitting_batch(self) -> int:
         """The largest number of images in one pass that fits into memory."""
