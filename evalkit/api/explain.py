@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -77,7 +78,8 @@ def explain(
     ``pictures/cat.png`` and ``pictures/cat.npy``.
 
     Args:
-        model: a Keras model, which is never changed, or a value of ``--model``.
+        model: a Keras model, whose layers and weights are never changed, or a value of ``--model``. A Keras model is
+            prepared once and kept with what was prepared; a value of ``--model`` is loaded in every call.
         image: a file, uint8 (H, W, 3) RGB, or a sequence of these; of any size.
         explainer: a spec such as ``"occlusion(patch_size=40)"``, or an ``Explainer`` object.
         class_index: the class to explain, by index or name; None = the class that the model predicts.
@@ -90,7 +92,8 @@ def explain(
         EvalkitError: an argument that is not allowed or does not fit the others, named as on the command line.
     """
     from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, read_photo
-    from evalkit.models.zoo.load import as_classifier, load_classifier
+    from evalkit.models.zoo.load import load_classifier
+    from evalkit.models.zoo.reuse import reused_classifier
 
     several = isinstance(image, Sequence) and not isinstance(image, str | bytes)
     given: Sequence[Any] = image if several else [image]  # type: ignore[assignment]
@@ -99,21 +102,21 @@ def explain(
         raise ConfigError(
             f"explainer {explainer!r} is not one spec; write for example 'gradcam', and call once for each"
         )
-    load = load_classifier if isinstance(model, str) else as_classifier
     settings = _settings(options)
-    classifier = load(
-        model,
-        batch_size=settings.batch_size,
-        **{**settings.model_options(), "class_names": options.get("class_names")},
-    )
-    made = explain_photos(
-        classifier,
-        photos,
-        build_explainers([explainer], classifier),
-        class_index=class_index_of(classifier, class_index),
-        geometry=settings.geometry,
-    )
-    return list(made) if several else next(made)
+    given_options: dict[str, Any] = {**settings.model_options(), "class_names": options.get("class_names")}
+    if isinstance(model, str | PathLike):
+        model = load_classifier(os.fspath(model), batch_size=settings.batch_size, **given_options)
+    with reused_classifier(model, batch_size=settings.batch_size, **given_options) as classifier:
+        made = list(
+            explain_photos(
+                classifier,
+                photos,
+                build_explainers([explainer], classifier),
+                class_index=class_index_of(classifier, class_index),
+                geometry=settings.geometry,
+            )
+        )
+    return made if several else made[0]
 
 
 def _settings(options: Mapping[str, object]) -> RunOptions:
