@@ -40,7 +40,8 @@ def compute_and_print(
         console.print(text if text == _NEXT_STEPS else escaped(text), markup=False, highlight=False, soft_wrap=True)
 
     with quiet_native_stderr():
-        from evalkit.harness.planning.prepare import default_output, prepare
+        from evalkit.harness.planning.precision import default_run
+        from evalkit.harness.planning.prepare import prepare
     from evalkit.api.evaluate import run_plan
     from evalkit.models.keras.applications import MINI
     from evalkit.report import render
@@ -48,7 +49,7 @@ def compute_and_print(
     plan = prepare(options, say, maps=maps)
     if gating:
         gating.require_comparable(plan.target_text, plan.geometry)
-    path = Path(options.output) if options.output else default_output(plan)
+    plan, path = (plan, Path(options.output)) if options.output else default_run(plan, options)
     manifest, results = run_plan(plan, path, fresh=options.fresh, console=console)
     gate = gating.gate_of(path) if gating else None
     shown = render(manifest, results, form, width=terminal_width(), wide=wide, color=color_wanted(), gate=gate)

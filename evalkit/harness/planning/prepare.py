@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from evalkit.core.component import Component
-from evalkit.core.errors import ConfigError, EvalkitError, ImageError, ModelError
+from evalkit.core.errors import ConfigError, EvalkitError
 from evalkit.core.names import escaped, is_text, path_of
 from evalkit.core.settings import (
     DEFAULT_CRITERION,
@@ -19,25 +16,21 @@ from evalkit.core.settings import (
 )
 from evalkit.datasets.class_map import read_class_map
 from evalkit.datasets.classes import match_classes
-from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, names_in, unused_by
 from evalkit.explainers.precomputed import PrecomputedMaps, precomputed_maps, report_missing
 from evalkit.harness.planning.plan import Plan, joined_classes
+from evalkit.harness.planning.precision import in_chosen_precision
 from evalkit.harness.planning.recipe import LiveModel, ModelRecipe, ModelSource, NamedModel
 from evalkit.harness.planning.select_images import chosen_by, select
 from evalkit.metrics.catalog import build_metrics, find_criterion
 from evalkit.models.classifier import Classifier
-from evalkit.models.keras.agreement import agreement
-from evalkit.models.keras.precision import has_bfloat16_units
-from evalkit.store.run_folder import RunFolder
 
-__all__ = ["default_output", "prepare"]
+__all__ = ["prepare"]
 
 Say = Callable[[str], None]
-_N_COMPARED = 3  # photos on which two precisions are compared
 
 
 def prepare(
@@ -86,8 +79,7 @@ def prepare(
     _refuse_joined(classifier, images)
     for note in (*images.notes, *notes):
         say(note)
-    precision = _precision(options, classifier)
-    classifier = _in_precision(classifier, precision, _checked(images), options.geometry, say)
+    classifier = in_chosen_precision(classifier, options, _checked(images), say)
     joined = joined_classes(images)  # before the selection: a limit changes no score of the images that stay
     images = _checked(select(images, options, classifier, options.geometry, say))  # with the precision of the run
     fitting = _fitting(explainers, classifier, options, say)
@@ -198,12 +190,6 @@ def _named(options: RunOptions, class_names: Sequence[str] | None) -> NamedModel
     return NamedModel(options.model or "", {**options.model_options(), **given})
 
 
-def default_output(plan: Plan) -> Path:
-    """Return ``runs/<data>-<model>-<signature>``: the same command always has the same folder."""
-    data, model = Path(plan.images.name).stem, Path(plan.classifier.name.replace(":", "-")).stem
-    return Path("runs") / f"{data}-{model}-{plan.digest()}"
-
-
 def _fitting(explainers: Sequence[Explainer], classifier: Classifier, options: RunOptions, say: Say) -> list[Explainer]:
     """Check every explainer against the model; members of a set that do not fit are left out with a note."""
     named, sized = names_in(options.explainers), options.patch_sizes is not None
@@ -218,57 +204,6 @@ def _fitting(explainers: Sequence[Explainer], classifier: Classifier, options: R
         else:
             fitting.append(explainer)
     return fitting
-
-
-def _precision(options: RunOptions, classifier: Classifier) -> str:
-    """Return the precision of the options; a resumed run keeps what ``auto`` chose before."""
-    precision = options.precision
-    if precision != "auto" or options.output is None or options.fresh:
-        return precision
-    earlier = RunFolder.manifest_at(Path(options.output))
-    if earlier is None or earlier.model.fingerprint != classifier.fingerprint:
-        return precision
-    return earlier.model.precision if earlier.model.precision in ("float32", "bfloat16") else precision
-
-
-def _in_precision(classifier: Classifier, precision: str, images: ImageSet, geometry: Geometry, say: Say) -> Classifier:
-    """Return the classifier in this precision; ``auto`` uses bfloat16 where it is fast and close enough."""
-    if classifier.precision != "float32":
-        return classifier  # the model was built for another precision, which is kept
-    if precision == "float32":
-        return classifier
-    if precision == "bfloat16":
-        if not has_bfloat16_units():
-            say("this processor has no bfloat16 units: --precision bfloat16 will be slow; auto uses float32 here")
-        return classifier.in_precision("bfloat16")
-    photos = _first_photos(images, classifier.input_size, geometry) if has_bfloat16_units() else []
-    if not photos:
-        return classifier
-    try:
-        fast = classifier.in_precision("bfloat16")
-    except ModelError as error:
-        say(f"float32 is used: {error}")
-        return classifier
-    comparison = agreement(classifier, fast, photos)
-    if comparison.close_enough:
-        return fast
-    say(
-        f"float32 is used: on {comparison.n_images} of these photos bfloat16 gives {comparison}; "
-        "--precision bfloat16 uses it anyway"
-    )
-    return classifier
-
-
-def _first_photos(images: ImageSet, size: tuple[int, int], geometry: Geometry) -> list[NDArray[np.uint8]]:
-    photos: list[NDArray[np.uint8]] = []
-    for entry in images.entries:
-        try:
-            photos.append(fit(images.read(entry), size, geometry).pixels)
-        except ImageError:
-            continue
-        if len(photos) == _N_COMPARED:
-            break
-    return photos
 
 
 def _checked(images: ImageSet) -> ImageSet:

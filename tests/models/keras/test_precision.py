@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import pickle
+
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
+from evalkit.api.evaluate import run_plan
 from evalkit.core.errors import ModelError
 from evalkit.core.settings import merge
-from evalkit.harness.planning import prepare as module
+from evalkit.harness.planning import precision as module
+from evalkit.harness.planning.precision import default_run
+from evalkit.harness.planning.prepare import prepare
 from evalkit.models.classifier import Classifier
 from evalkit.models.keras import precision
 from evalkit.models.keras.agreement import Agreement, agreement
 from evalkit.models.keras.precision import has_bfloat16_units, in_bfloat16
+from evalkit.models.runner import PassCount
 
 
 @pytest.mark.parametrize(
@@ -106,12 +113,13 @@ def prepared(tmp_path, tiny_model, photos, monkeypatch):
         Image.fromarray(photo).save(f"{number}.png")
     (tmp_path / "labels.csv").write_text("image,class_index\n" + "".join(f"{number}.png,0\n" for number in range(4)))
 
-    def call(choice, units, close=True):
+    def call(choice, units, close=True, gain=2.0, **others):
         said = []
         monkeypatch.setattr(module, "has_bfloat16_units", lambda: units)
         monkeypatch.setattr(module, "agreement", lambda *_: Agreement(3, 0.0 if close else 0.5, 1.0, True))
-        options = {"data": "labels.csv", "model": "tiny.keras", "precision": choice, "explainers": "random"}
-        return module.prepare(merge(options), said.append), said
+        monkeypatch.setattr(module, "times_as_fast", lambda *_: gain)
+        options = {"data": "labels.csv", "model": "tiny.keras", "precision": choice, "explainers": "random", **others}
+        return prepare(merge(options), said.append), said
 
     return call
 
@@ -173,3 +181,53 @@ def test_layers_of_another_dtype_keep_it(tiny_model):
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(tensor)))
     dtypes = {layer.name: layer.compute_dtype for layer in in_bfloat16(model, [model.layers[-1]]).layers}
     assert (dtypes["double"], dtypes["single"]) == ("float64", "bfloat16")
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(1.2, "bfloat16"), (1.19, "float32"), (0.71, "float32")])
+def test_auto_takes_bfloat16_only_where_it_is_faster(prepared, gain, expected):
+    plan, said = prepared("auto", units=True, gain=gain)
+    assert plan.classifier.precision == expected
+    refusal = (
+        f"float32 is used: bfloat16 is {gain:.2f} times as fast for model 'tiny.keras' (used from 1.2 times); "
+        "--precision bfloat16 uses it anyway"
+    )
+    assert said == ([] if expected == "bfloat16" else [refusal])
+    assert prepared("bfloat16", units=True, gain=gain)[0].classifier.precision == "bfloat16"
+
+
+class _Runner:
+    """A model whose passes take given seconds on a clock of their own."""
+
+    def __init__(self, clock, seconds):
+        self.clock, self.seconds, self.batch_size, self.count = clock, iter(seconds), 32, PassCount()
+        self.batches = []
+
+    def logits(self, batch):
+        self.batches.append(batch.shape)
+        self.count.forward += len(batch)
+        self.clock[0] += next(self.seconds)
+
+
+def test_speed_is_the_median_of_passes_after_the_first(photos):
+    clock = [0.0]
+    exact, fast = _Runner(clock, [90, 6, 3, 2]), _Runner(clock, [1, 2, 50, 1])
+    assert module.times_as_fast(exact, fast, photos[:3], lambda: clock[0]) == 1.5
+    assert exact.batches == fast.batches == [(8, 32, 32, 3)] * 4
+    assert exact.count == fast.count == PassCount()
+
+
+def test_a_repeated_command_resumes_in_the_precision_that_it_began_in(prepared):
+    """Whatever the speeds are this time."""
+    options = {"data": "labels.csv", "model": "tiny.keras", "explainers": "random", "metrics": "sparseness"}
+    first, path = default_run(prepared("auto", units=True, gain=1.21, **options)[0], merge(options))
+    assert first.classifier.precision == "bfloat16"
+    slow = prepared("auto", units=True, gain=1.19, **options)[0]
+    assert default_run(slow, merge(options))[1] != path  # nothing was computed yet
+    run_plan(first, path, fresh=False, console=Console(quiet=True))
+    again, same = default_run(slow, merge(options))
+    assert (again.classifier.precision, same) == ("bfloat16", path)
+    assert default_run(slow, merge({**options, "precision": "float32"}))[1] != path
+    assert default_run(slow, merge({**options, "fresh": True}))[1] != path
+    resumed = prepared("auto", units=True, gain=0.5, output=str(path), **options)[0]
+    assert resumed.classifier.precision == "bfloat16"
+    assert pickle.loads(pickle.dumps(resumed.work)).model.build().precision == "bfloat16"  # noqa: S301 - own data
