@@ -16,7 +16,7 @@ from evalkit.core.errors import ImageError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["decode_mask", "decode_photo", "decode_void"]
+__all__ = ["decode_mask", "decode_photo", "decode_void", "pixels_of"]
 
 # Pillow reads many more; some of them start other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -43,6 +43,22 @@ def decode_photo(data: bytes) -> NDArray[np.uint8]:
     """
     with _image_errors():
         return _rgb(_open_upright(data))
+
+
+def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of a Pillow image, converted as ``decode_photo`` converts those of its file.
+
+    Args:
+        image: image of any mode.
+
+    Returns:
+        uint8 (H, W, 3), C-contiguous, RGB, 0..255.
+
+    Raises:
+        ImageError: the image's pixels cannot be converted, or its file cannot be decoded.
+    """
+    with _image_errors():
+        return _rgb(_upright(image.copy()))
 
 
 def decode_mask(data: bytes) -> NDArray[np.bool_]:
@@ -130,9 +146,14 @@ def _image_errors() -> Iterator[None]:
 
 
 def _open_upright(data: bytes) -> Image.Image:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    return _upright(Image.open(io.BytesIO(data), formats=_FORMATS))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    from PIL import ImageOps
+
     for key in ("xmp", "XML:com.adobe.xmp"):  # Pillow reads an orientation here too, viewers do not
         image.info.pop(key, None)
     return ImageOps.exif_transpose(image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,14 +11,17 @@ from os import PathLike, devnull
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_type_hints
 
+from numpy.typing import ArrayLike
 from rich.console import Console
 
 from evalkit.analysis.results import Results
 from evalkit.analysis.service import results_of
+from evalkit.api.photos import image_set_of
 from evalkit.api.run import Run
 from evalkit.core.errors import nearest
 from evalkit.core.options import described
 from evalkit.core.settings import OPTIONS, merge
+from evalkit.models.environment import require_keras
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 
@@ -64,7 +68,7 @@ class EvaluateOptions(TypedDict, total=False):
 @described(OPTIONS, *(name for name, option in OPTIONS.items() if not option.not_in_python))
 def evaluate(
     model: Any,  # noqa: ANN401 - a keras.Model, which must not be imported to say so
-    images: ImageSet | str | PathLike[str],
+    images: ImageSet | str | PathLike[str] | tuple[ArrayLike, ArrayLike],
     *,
     maps: Sequence[str | PathLike[str]] = (),
     progress: bool = True,
@@ -77,7 +81,8 @@ def evaluate(
 
     Args:
         model: a Keras model, which is never changed, or a value of ``--model``.
-        images: an ``ImageSet``, e.g. of ``ImageSet.from_arrays``, or a value of ``--data``.
+        images: an ``ImageSet``, e.g. of ``ImageSet.from_arrays``; a value of ``--data``; or arrays of images and of
+            their classes, ``(x, y)``, as ``keras.datasets`` gives them.
         maps: folders of maps from files, scored beside the explainers: see ``python -m evalkit score --help``.
         progress: show progress on stderr.
         {options}
@@ -85,6 +90,7 @@ def evaluate(
     Raises:
         EvalkitError: an argument that is not allowed or does not fit the others, named as on the command line.
     """
+    require_keras()
     from evalkit.harness.planning.prepare import prepare
 
     given: Mapping[str, object] = options
@@ -92,8 +98,9 @@ def evaluate(
         allowed = nearest(name, EvaluateOptions.__annotations__)
         raise TypeError(f"evaluate() got an unexpected keyword argument '{name}': {allowed}")
     class_names = options.pop("class_names", None)
-    by_text = {"model": model} if isinstance(model, str) else {}
-    if not _is_image_set(images):
+    by_text = {"model": os.fspath(model)} if isinstance(model, str | PathLike) else {}
+    image_set = image_set_of(images)
+    if image_set is None:
         by_text["data"] = str(images)
     settings = merge(by_text, given)
     with open(devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - no path on every system
@@ -102,9 +109,9 @@ def evaluate(
             settings,
             lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
             model=None
-            if isinstance(model, str)
+            if isinstance(model, str | PathLike)
             else _classifier(model, {**settings.model_options(), "class_names": class_names}, settings.batch_size),
-            images=images if _is_image_set(images) else None,  # type: ignore[arg-type]
+            images=image_set,
             class_names=class_names,
             maps=[Path(folder) for folder in maps],
         )
@@ -156,10 +163,6 @@ def run_plan(plan: Plan, path: Path, *, fresh: bool, console: Console) -> tuple[
         return results_of(folder)
     finally:
         folder.close()
-
-
-def _is_image_set(images: object) -> bool:
-    return hasattr(images, "entries")
 
 
 def _classifier(

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evalkit.api.photos import photo_of
 from evalkit.core.errors import ConfigError, DataError, nearest
 from evalkit.core.options import described
 from evalkit.core.registry import split_specs
 from evalkit.core.settings import OPTIONS, RunOptions, merge
+from evalkit.models.environment import require_keras
 
 if TYPE_CHECKING:
     from evalkit.datasets.geometry import Geometry
@@ -80,7 +82,8 @@ def explain(
     Args:
         model: a Keras model, whose layers and weights are never changed, or a value of ``--model``. A Keras model is
             prepared once and kept with what was prepared; a value of ``--model`` is loaded in every call.
-        image: a file, uint8 (H, W, 3) RGB, or a sequence of these; of any size.
+        image: a file, a Pillow image, an array (H, W, 3) of whole numbers 0..255, RGB, or (H, W), gray; or a sequence
+            of these; of any size.
         explainer: a spec such as ``"occlusion(patch_size=40)"``, or an ``Explainer`` object.
         class_index: the class to explain, by index or name; None = the class that the model predicts.
         {options}
@@ -91,13 +94,14 @@ def explain(
     Raises:
         EvalkitError: an argument that is not allowed or does not fit the others, named as on the command line.
     """
+    require_keras()
     from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, read_photo
     from evalkit.models.zoo.load import load_classifier
     from evalkit.models.zoo.reuse import reused_classifier
 
     several = isinstance(image, Sequence) and not isinstance(image, str | bytes)
     given: Sequence[Any] = image if several else [image]  # type: ignore[assignment]
-    photos = [read_photo(_source(one), f"image {number}" if several else "image") for number, one in enumerate(given)]
+    photos = [read_photo(photo_of(one), f"image {number}" if several else "image") for number, one in enumerate(given)]
     if isinstance(explainer, Sequence) and (not isinstance(explainer, str) or len(split_specs(explainer)) != 1):
         raise ConfigError(
             f"explainer {explainer!r} is not one spec; write for example 'gradcam', and call once for each"
@@ -125,15 +129,6 @@ def _settings(options: Mapping[str, object]) -> RunOptions:
         allowed = nearest(name, ["class_index", *ExplainOptions.__annotations__])
         raise TypeError(f"explain() got an unexpected keyword argument '{name}': {allowed}")
     return merge({name: value for name, value in options.items() if name != "class_names"})
-
-
-def _source(given: Any) -> Path | NDArray[Any]:  # noqa: ANN401 - any array-like object
-    """Return a path, or an array made of an array-like object, e.g. a PIL image or a tensor."""
-    if isinstance(given, str | PathLike):
-        return Path(given)
-    if not hasattr(given, "__array__") and not hasattr(given, "__array_interface__"):
-        raise DataError(f"image is {type(given).__name__}; a file, or uint8 (height, width, 3), RGB, is needed")
-    return np.asarray(given)
 
 
 def save(

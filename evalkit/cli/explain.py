@@ -18,6 +18,7 @@ from evalkit.cli.options import MODEL, takes
 from evalkit.core.errors import ConfigError, ModelError
 from evalkit.core.names import escaped
 from evalkit.core.settings import merge
+from evalkit.models.environment import require_keras
 from evalkit.report.formats import OutputFormat
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def explain(
     if output.exists() and not output.is_dir():
         raise ConfigError(f"--output '{output}' is a file; name a folder")
     with quiet_native_stderr():
+        require_keras()
         from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, is_scene, read_photo
         from evalkit.models.zoo.load import load_classifier
     from evalkit.api.explain import save

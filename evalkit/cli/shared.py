@@ -10,6 +10,7 @@ from evalkit.cli.console import color_wanted, print_result, quiet_native_stderr,
 from evalkit.cli.gating import gating_of
 from evalkit.core.names import escaped
 from evalkit.core.settings import merge
+from evalkit.models.environment import require_keras
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["compute_and_print"]
@@ -40,6 +41,7 @@ def compute_and_print(
         console.print(text if text == _NEXT_STEPS else escaped(text), markup=False, highlight=False, soft_wrap=True)
 
     with quiet_native_stderr():
+        require_keras()
         from evalkit.harness.planning.precision import default_run
         from evalkit.harness.planning.prepare import prepare
     from evalkit.api.evaluate import run_plan

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from evalkit.cli.console import print_result, quiet_native_stderr, stderr_console, terminal_width
 from evalkit.cli.options import DATA, MODEL, takes
 from evalkit.core.settings import merge
+from evalkit.models.environment import require_keras
 
 if TYPE_CHECKING:
     from evalkit.datasets.entry import Entry
@@ -39,6 +40,7 @@ def validate(
     settings = merge(options)
     if settings.model is not None:
         with quiet_native_stderr():
+            require_keras()
             import evalkit.models.zoo.load  # noqa: F401 - loaded here, where its messages are discarded
     validation = validate_data(settings, _with_progress)
     print_result(render_validation(validation, format, width=terminal_width()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -196,6 +197,8 @@ def _n_outputs(model: keras.Model) -> int:
 def _preprocess_function(family: str) -> Callable[[tf.Tensor], tf.Tensor]:
     if family not in PREPROCESS_FAMILIES:
         raise ModelError(f"unknown preprocessing '{family}': {nearest(family, PREPROCESS_FAMILIES)}")
-    function: Callable[[tf.Tensor], tf.Tensor]
-    function = tf.identity if family == "none" else getattr(keras.applications, family).preprocess_input
-    return function
+    if family == "none":
+        identity: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+        return identity
+    # Images have their channels last, whatever Keras' configuration file says.
+    return partial(getattr(keras.applications, family).preprocess_input, data_format="channels_last")

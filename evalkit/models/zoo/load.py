@@ -17,6 +17,7 @@ from evalkit.core.names import escaped
 from evalkit.core.specs import simplify
 from evalkit.datasets.scenes.scenes import CLASS_NAMES
 from evalkit.models.classifier import Classifier
+from evalkit.models.environment import standard_settings
 from evalkit.models.keras import graph
 from evalkit.models.keras.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
 from evalkit.models.keras.outputs import one_output
@@ -147,7 +148,8 @@ def _from_file(path: Path) -> keras.Model:
     if not path.is_file():
         raise ModelError(f"--model '{path}': there is no such file")
     try:
-        return keras.saving.load_model(path, compile=False)
+        with standard_settings():
+            return keras.saving.load_model(path, compile=False)
     except Exception as error:
         raise ModelError(
             f"--model '{path}' cannot be loaded by Keras {keras.__version__}: {first_line(error)}"
@@ -157,17 +159,20 @@ def _from_file(path: Path) -> keras.Model:
 def _from_package() -> keras.Model:
     from evalkit.models.zoo.vgg16_mini import load_vgg16_mini
 
-    return load_vgg16_mini()
+    with standard_settings():
+        return load_vgg16_mini()
 
 
 def _from_application(function: str, weights: Path | None, names: Sequence[str] | None) -> keras.Model:
     build = getattr(keras.applications, function)
     if weights is not None:
-        model = build(weights=None, classes=len(names) if names else 1000)
+        with standard_settings():
+            model = build(weights=None, classes=len(names) if names else 1000)
         _load_weights(model, weights)
         return model
     try:
-        return build(weights="imagenet")
+        with standard_settings():
+            return build(weights="imagenet")
     except Exception as error:
         raise ModelError(
             f"the ImageNet weights of {function} could not be fetched ({first_line(error)}); connect to the network "
