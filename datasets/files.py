@@ -23,6 +23,7 @@ from evalkit.datasets.segments import decode_segment
 
 __all__ = [
     "EMPTY_MASK",
+    "MISSING",
     "SMALLER",
     "contents_of",
     "file_facts",

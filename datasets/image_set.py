@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -152,7 +152,8 @@ class ImageSet:
         """Return ``count`` images drawn evenly over the classes, in the set's order.
 
         The draw depends on the ids and labels alone, not on the order of the entries, and is nested: with one seed, a
-        larger draw contains every smaller one. The class of an unlabelled entry is its class index.
+        larger draw contains every smaller one. The class of an unlabelled entry is its class index. Entries that are
+        known to be unusable, e.g. because their photo is missing, are drawn after all others.
 
         Args:
             count: number of images, 1 or more; if the set has fewer, all are returned.
@@ -178,16 +179,20 @@ class ImageSet:
             return self.with_entries(filter(wanted, self.entries))
         if count < 1:
             raise ConfigError(f"--limit {count} is not allowed; it takes 1 or more images")
-        kept = {entry.id for entry in islice(self._in_turn(seed, wanted), count)}
+        usable = [entry for entry in self.entries if not entry.problem]
+        others = [entry for entry in self.entries if entry.problem]
+        in_turn = chain(self._in_turn(usable, seed, wanted), self._in_turn(others, seed, wanted))
+        kept = {entry.id for entry in islice(in_turn, count)}
         return self.with_entries(entry for entry in self.entries if entry.id in kept)
 
-    def _in_turn(self, seed: int, wanted: Callable[[Entry], bool]) -> Iterator[Entry]:
+    @staticmethod
+    def _in_turn(entries: Sequence[Entry], seed: int, wanted: Callable[[Entry], bool]) -> Iterator[Entry]:
         """Yield every entry that is wanted: each class is shuffled, then the classes take turns."""
         classes: dict[str | int, list[str]] = {}
-        for entry in self.entries:
+        for entry in entries:
             key = entry.label or (-1 if entry.class_index is None else entry.class_index)
             classes.setdefault(key, []).append(entry.id)
-        by_id = {entry.id: entry for entry in self.entries}
+        by_id = {entry.id: entry for entry in entries}
         keys = sorted(classes, key=lambda key: (str(key), isinstance(key, str)))
         shuffled = [generator(seed, "limit", key).permutation(sorted(classes[key])).tolist() for key in keys]
         by_class = [filter(wanted, map(by_id.__getitem__, ids)) for ids in shuffled]

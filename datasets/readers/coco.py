@@ -25,7 +25,7 @@ from evalkit.datasets.readers.coco_document import (
     photos_of,
     read_document,
 )
-from evalkit.datasets.readers.photo_finder import PhotoFinder
+from evalkit.datasets.readers.photo_finder import PHOTO_FOLDERS, PhotoFinder
 from evalkit.datasets.segments import check_segment, polygon_box
 
 __all__ = ["READER", "read_coco"]
@@ -250,6 +250,6 @@ def _folders(path: Path) -> Iterable[Path]:
         for name in splits:
             yield base / name
             yield base / "images" / name
-        yield base / "images"
-        yield base / "data"
+        for name in (*PHOTO_FOLDERS, "data"):
+            yield base / name
     yield own.parent

@@ -5,17 +5,18 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from evalkit.core.errors import DataError
 from evalkit.core.names import escaped, is_text, path_of
 from evalkit.datasets.annotations import to_number
 from evalkit.datasets.entry import Box, Entry, PixelSet
-from evalkit.datasets.files import file_facts, read_from_file
+from evalkit.datasets.files import MISSING, file_facts, read_from_file
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.readers.csv_lines import Line, csv_lines, require_commas
+from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PHOTO_FOLDERS, PhotoFinder
 
 __all__ = ["READER", "read_csv_manifest"]
 
@@ -38,7 +39,8 @@ def read_csv_manifest(path: Path) -> ImageSet:
 
     The columns have these names in the header line, in any order and case; others are ignored:
 
-    * ``image``: path of the photo, absolute or relative to the manifest's folder;
+    * ``image``: path of the photo, absolute or relative to the manifest's folder; a photo that is not there is searched
+      in ``images`` and ``image`` beside the manifest, and with the extension that its name may lack;
     * ``class_index`` (whole number from 0), ``label`` (text) or both;
     * ``x0, y0, x1, y1``: a box in pixels of the upright photo, half-open; all four or none, in the header and in a row;
     * ``mask``: path of an image of the photo's size whose non-zero pixels are the object;
@@ -70,7 +72,11 @@ def read_csv_manifest(path: Path) -> ImageSet:
         raise DataError(f"{path} has a header but no rows; write one row per image")
     folder = path.absolute().parent
     entries = [image.entry(folder) for image in images.values()]
-    return ImageSet(path.name, _NAME, entries, read_from_file, notes=_unread_columns(header, columns, path))
+    names = {entry.id: name for entry in entries if entry.problem == MISSING and (name := _relative(entry.id))}
+    finder = PhotoFinder([folder, *(folder / name for name in PHOTO_FOLDERS)], [*names.values()], PHOTO_ENDINGS)
+    entries = [_searched(entry, names[entry.id], finder) if entry.id in names else entry for entry in entries]
+    notes = [*_unread_columns(header, columns, path), *finder.missing(path.name, entries)]
+    return ImageSet(path.name, _NAME, entries, read_from_file, notes=notes)
 
 
 def _is_csv(path: Path) -> bool:
@@ -245,6 +251,20 @@ class _Image:
             problem=problem,
             ignore=PixelSet(masks=tuple(_from_windows(folder / path_of(mask)) for mask in self.ignores)),
         )
+
+
+def _relative(image: str) -> str:
+    """Return a relative path with slashes; empty for another path."""
+    path = path_of(image.replace("\\", "/"))
+    return "" if path.is_absolute() or ".." in path.parts else path.as_posix()
+
+
+def _searched(entry: Entry, name: str, finder: PhotoFinder) -> Entry:
+    """Return an entry with the photo that the finder finds, if any."""
+    path, size_bytes, mtime_ns, problem = finder.photo(name)
+    if problem == MISSING:
+        return entry
+    return replace(entry, path=path, size_bytes=size_bytes, mtime_ns=mtime_ns, problem=problem)
 
 
 def _from_windows(path: Path) -> Path:

@@ -14,7 +14,7 @@ from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet, Labels
 from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.readers.csv_lines import Line, csv_lines, require_commas
-from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PhotoFinder
+from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PHOTO_FOLDERS, PhotoFinder
 from evalkit.datasets.readers.voc import half_open
 
 __all__ = ["READER", "read_imagenet_csv"]
@@ -29,8 +29,8 @@ def read_imagenet_csv(path: Path) -> ImageSet:
     """Open ImageNet's own list of boxes; photos are not read.
 
     Boxes count pixels from 1 and include both ends, as in ImageNet's XML. Labels are WordNet ids. Photos are in
-    ``ILSVRC/Data/CLS-LOC/val`` (or ``train``) beside the file, in ``val``, in ``images``, or beside the file itself;
-    those of ``train`` in one folder per class.
+    ``ILSVRC/Data/CLS-LOC/val`` (or ``train``) beside the file, in ``val``, in ``images`` or ``image``, or beside the
+    file itself; those of ``train`` in one folder per class.
 
     Args:
         path: path of a UTF-8 file, with or without byte order mark.
@@ -143,5 +143,6 @@ def _folders(path: Path) -> Iterator[Path]:
     split = "train" if "train" in path.stem.lower() else "val"
     for base in (own / "ILSVRC" / "Data" / "CLS-LOC", own / "Data" / "CLS-LOC", own, own.parent / "Data" / "CLS-LOC"):
         yield base / split
-    yield own / "images"
+    for name in PHOTO_FOLDERS:
+        yield own / name
     yield own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +12,14 @@ from evalkit.core.names import escaped
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.files import MISSING, file_facts
 
-__all__ = ["PHOTO_ENDINGS", "FoundPhoto", "PhotoFinder", "existing"]
+__all__ = ["PHOTO_ENDINGS", "PHOTO_FOLDERS", "FoundPhoto", "PhotoFinder", "existing"]
 
 PHOTO_ENDINGS = ("", ".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG", ".bmp", ".gif", ".tif", ".tiff", ".webp",
                  ".ppm", ".pgm", ".pbm")  # fmt: skip
 """Extensions that a photo's name may lack in annotations."""
+
+PHOTO_FOLDERS = ("images", "image", "Images")
+"""Folders beside annotations that often hold the photos."""
 
 _SAMPLED = 50  # photos that decide which folder is used
 
@@ -30,7 +34,13 @@ class FoundPhoto(NamedTuple):
 
 
 class PhotoFinder:
-    """Finds photos by name, with or without extension, in the folder that has most of them."""
+    """Finds photos by name, with or without extension, in the folder that has most of them.
+
+    Attributes:
+        endings: extensions that names may lack.
+        folders: the folders that were searched.
+        folder: the folder that is used.
+    """
 
     def __init__(self, folders: Iterable[Path], names: Sequence[str], endings: Sequence[str] = ("",)) -> None:
         """Choose the folder.
@@ -40,8 +50,9 @@ class PhotoFinder:
             names: posix paths below the folder.
             endings: extensions that names may lack, e.g. ``.JPEG``.
         """
-        candidates = list(dict.fromkeys(folders))
+        self.folders = candidates = list(dict.fromkeys(folders))
         self.endings = endings
+        self._listed: dict[str, frozenset[str] | None] = {}
         counts = {folder: sum(map(self._has(folder), names[:_SAMPLED])) for folder in candidates}
         self.folder = max(candidates, key=counts.__getitem__)
         if not counts[self.folder]:
@@ -52,19 +63,57 @@ class PhotoFinder:
     def photo(self, *names: str) -> FoundPhoto:
         """Return the photo of the first of these names that exists, or the path where it is expected."""
         for name in names:
-            paths = existing(self.folder, name, self.endings)
+            paths = self._existing(self.folder, name)
             if paths:
                 return _only_photo(paths)
         path = self.folder / f"{names[0]}{self.endings[0]}"
         return FoundPhoto(path, *file_facts(path))
 
-    def missing(self, name: str, entries: Iterable[Entry]) -> list[str]:
-        """Return a note with the folder that was searched, if photos are missing."""
-        gone = {entry.path for entry in entries if entry.problem == MISSING}
-        return [f"{name}: {len(gone)} photos are missing below '{escaped(str(self.folder))}'"] if gone else []
+    def missing(self, name: str, entries: Sequence[Entry]) -> list[str]:
+        """Return a note with all folders that were searched, if photos are missing."""
+        photos = {entry.path: entry.problem == MISSING for entry in entries}
+        n_missing, n_photos = sum(photos.values()), len(photos)
+        if not n_missing:
+            return []
+        there = f"{n_photos - n_missing} are in '{escaped(str(self.folder))}'; " if n_missing < n_photos else ""
+        most = "; --limit draws from those that are there" if there and n_missing > n_photos / 2 else ""
+        return [f"{name}: {n_missing} of {n_photos} photos are missing; {there}searched {self._searched()}{most}"]
+
+    def _searched(self) -> str:
+        """Return the folders that were searched, relative to their common one."""
+        common = Path(os.path.commonpath(self.folders))
+        below = ", ".join(escaped(folder.relative_to(common).as_posix()) for folder in self.folders if folder != common)
+        if common not in self.folders:
+            return f"below '{escaped(str(common))}': {below}"
+        return f"'{escaped(str(common))}'" + (f" and below it {below}" if below else "")
 
     def _has(self, folder: Path) -> Callable[[str], bool]:
-        return lambda name: bool(existing(folder, name, self.endings))
+        return lambda name: bool(self._existing(folder, name))
+
+    def _existing(self, folder: Path, name: str) -> list[Path]:
+        """Return the files with a name: of a set with many missing photos, each folder is listed once."""
+        parent, _, last = f"{folder}/{name}".rpartition("/")
+        listed = self._names_in(parent)
+        if listed is not None and not listed:
+            return []
+        endings = self.endings if listed is None else [end for end in self.endings if _folded(f"{last}{end}") in listed]
+        return existing(folder, name, endings)
+
+    def _names_in(self, folder: str) -> frozenset[str] | None:
+        """Return the names in a folder, as ``_folded``; None if it cannot be listed."""
+        if folder not in self._listed:
+            try:
+                self._listed[folder] = frozenset(map(_folded, os.listdir(folder)))  # noqa: PTH208 - names, not paths
+            except (FileNotFoundError, NotADirectoryError):
+                self._listed[folder] = frozenset()
+            except (OSError, ValueError):
+                self._listed[folder] = None
+        return self._listed[folder]
+
+
+def _folded(name: str) -> str:
+    """Return a name in the form in which names are equal that some disks take for one: case and composed letters."""
+    return name.casefold() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
 def _only_photo(paths: Sequence[Path]) -> FoundPhoto:

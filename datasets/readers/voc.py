@@ -22,7 +22,7 @@ from evalkit.datasets.entry import Box, Entry, PixelSet
 from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet, Labels
 from evalkit.datasets.readers.base import Reader, visible_files
-from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PhotoFinder
+from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PHOTO_FOLDERS, PhotoFinder
 
 __all__ = ["READER", "half_open", "read_voc"]
 
@@ -30,7 +30,7 @@ _NAME = "voc"
 _XML = ".xml"
 _ANNOTATIONS = "Annotations"
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-_PHOTOS = ("JPEGImages", "Data", "images", "Images")  # folders parallel to Annotations
+_PHOTOS = ("JPEGImages", "Data", *PHOTO_FOLDERS)  # folders parallel to Annotations
 
 
 def half_open(xmin: float, ymin: float, xmax: float, ymax: float) -> tuple[float, float, float, float]:

@@ -188,7 +188,7 @@ class RunOptions:
         int | None,
         Option(
             "run",
-            "Largest number of images, taken evenly over the classes.",
+            "Largest number of images, taken evenly over the classes, from photos that are there.",
             default=f"all; of scenes {_SCENES_LIMIT}",
             at_least=1,
         ),

@@ -393,7 +393,7 @@ def test_photos_in_the_parent_folder_are_found(
     images = open_image_set(tmp_path / "set")
     found = place.startswith("val") or file_name == "a.png"
     assert (images.entries[0].problem == "") == found
-    assert any("photos are missing below" in note for note in images.notes) != found
+    assert any("photos are missing; searched" in note for note in images.notes) != found
 
 
 def test_lvis_photos_are_named_by_url(write: Write, save: Save, tmp_path: Path) -> None:

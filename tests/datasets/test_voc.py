@@ -203,5 +203,6 @@ def test_every_spelling_of_difficult_is_read(write: Write, hard: str) -> None:
 
 def test_missing_photos_are_noted_with_the_folder(write: Write) -> None:
     images = read_voc(write(annotation(thing("cat", 1, 1, 2, 2), filename="gone.png"), name="gone.xml"))
-    assert "VOC: 1 photos are missing below '" in images.notes[-1]
-    assert "JPEGImages'" in images.notes[-1]
+    note = images.notes[-1]
+    assert note.startswith("VOC: 1 of 1 photos are missing; searched below '")
+    assert "VOC': JPEGImages, Data, images, image, Images, Annotations, Annotations/JPEGImages" in note
