@@ -10,13 +10,13 @@ import msgspec
 from evalkit.report.formats import OutputFormat
 from evalkit.report.tables.csv import to_csv
 from evalkit.report.tables.leaderboard import number
-from evalkit.report.tables.table import Board, render_boards
+from evalkit.report.tables.table import Board, natural_width, render_boards
 
 __all__ = ["Explained", "TopClass", "render_explained"]
 
 SCHEMA_VERSION = 1
 _NOTHING = "-"
-_LONGEST = 16  # letters of a photo's name
+_HEADER = ("explainer", "class", "probability", "maximum", "seconds")
 
 
 class TopClass(msgspec.Struct, frozen=True):
@@ -70,26 +70,28 @@ def render_explained(rows: Sequence[Explained], form: OutputFormat, *, width: in
         fields = [field for field in Explained.__struct_fields__ if field not in ("maximum", "top")]
         table = [[*(getattr(row, field) for field in fields), *(row.maximum or (None, None))] for row in rows]
         return to_csv([*fields, "maximum_x", "maximum_y"], table)
-    header = ["explainer", "image", "class", "probability", "maximum", "seconds"]
-    cells = [
-        [
-            row.explainer,
-            _short(row.image) if form == "table" else row.image,
-            row.class_name,
-            number(row.probability),
-            _maximum(row),
-            number(row.seconds, 2),
-        ]
-        for row in rows
+    boards = _boards(rows)
+    if form == "table" and natural_width(boards[0]) > width:
+        boards = _boards_of_images(rows)
+    return render_boards(boards, _notes(rows), form, width=width, color=color)
+
+
+def _boards(rows: Sequence[Explained]) -> list[Board]:
+    """Return one table of all maps."""
+    header = [_HEADER[0], "image", *_HEADER[1:]]
+    return [Board("Explanations", header, [[row.explainer, row.image, *_values(row)] for row in rows], range(3, 6))]
+
+
+def _boards_of_images(rows: Sequence[Explained]) -> list[Board]:
+    """Return one table for each image, titled with its name: in a column, a long name would be broken."""
+    return [
+        Board(image, _HEADER, [[row.explainer, *_values(row)] for row in rows if row.image == image], range(2, 5))
+        for image in dict.fromkeys(row.image for row in rows)
     ]
-    return render_boards(
-        [Board("Explanations", header, cells, range(3, 6))], _notes(rows), form, width=width, color=color
-    )
 
 
-def _short(name: str) -> str:
-    """Shorten a long name in its middle, to fit a table of 80 columns."""
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2 - 1]}..{name[-(_LONGEST // 2 - 1) :]}"
+def _values(row: Explained) -> list[str]:
+    return [row.class_name, number(row.probability), _maximum(row), number(row.seconds, 2)]
 
 
 def _maximum(row: Explained) -> str:

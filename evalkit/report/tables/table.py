@@ -11,7 +11,7 @@ from evalkit.report.tables import latex, markdown
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-__all__ = ["Board", "render_boards"]
+__all__ = ["Board", "natural_width", "render_boards"]
 
 _NAME_COLUMNS = 26
 
@@ -30,6 +30,19 @@ class Board(NamedTuple):
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     numeric: range
+
+
+def natural_width(board: Board) -> int:
+    """Return the columns that a table needs on a terminal so that no cell is broken, but names at their parameters."""
+    from rich.cells import cell_len
+
+    from evalkit.report.tables.rich_tables import broken_name
+
+    names = [line for row in board.rows for line in broken_name(row[0], _NAME_COLUMNS).plain.split("\n")]
+    others = zip(*(row[1:] for row in board.rows), strict=True)
+    cells = [names, *map(list, others)]
+    widths = [max(map(cell_len, [title, *texts])) for title, texts in zip(board.header, cells, strict=True)]
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def render_boards(boards: Sequence[Board], notes: Sequence[str], form: OutputFormat, *, width: int, color: bool) -> str:
@@ -63,6 +76,7 @@ def render_boards(boards: Sequence[Board], notes: Sequence[str], form: OutputFor
 
 
 def _on_terminal(boards: Sequence[Board], notes: Sequence[str], *, width: int, color: bool) -> str:
+    from rich.cells import cell_len
     from rich.padding import Padding
 
     from evalkit.report.tables.rich_tables import block, broken_name, print_to_text, titled_table
@@ -70,6 +84,7 @@ def _on_terminal(boards: Sequence[Board], notes: Sequence[str], *, width: int, c
     parts: list[RenderableType] = []
     for board in boards:
         table = titled_table(board.title)
+        table.min_width = min(width, cell_len(board.title))  # so that a title is not broken
         for index, name in enumerate(board.header):
             if index in board.numeric:
                 table.add_column(name, justify="right", no_wrap=True)
