@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from evalkit.core.boxes import rasterize
 from evalkit.core.errors import DataError, ImageError
 from evalkit.core.names import escaped
+from evalkit.datasets.array_labels import ArrayLabels, read_class_indices
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.files import require_inside
 from evalkit.datasets.geometry import tight_box
@@ -22,17 +23,17 @@ __all__ = ["array_entries"]
 
 def array_entries(
     pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-    class_indices: Sequence[int] | NDArray[np.integer] | None,
+    class_indices: ArrayLike | None,
     regions: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None,
     boxes: Sequence[ArrayLike | None] | NDArray[np.floating] | None,
     class_names: Sequence[str] | None,
     ids: Sequence[str] | None,
     ignores: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
-) -> tuple[list[Entry], Callable[[Entry], LabelledImage]]:
+) -> tuple[list[Entry], Callable[[Entry], LabelledImage], ArrayLabels]:
     """Check the arguments of ``ImageSet.from_arrays``, which documents them.
 
     Returns:
-        One entry per image, and the reader that makes an entry's image.
+        One entry for each image and class, the reader that makes an entry's image, and the labels.
 
     Raises:
         DataError: a wrong shape, dtype or value.
@@ -46,7 +47,7 @@ def array_entries(
     if count == 0:
         raise DataError("pixels holds no image; give one or more")
     names = _ids(ids, count)
-    indices = _class_indices(class_indices, class_names, count)
+    labels = read_class_indices(class_indices, class_names, count)
     all_regions = _one_each("regions", regions, count)
     all_boxes = _one_each("boxes", boxes, count)
     all_ignores = _one_each("ignores", ignores, count)
@@ -62,13 +63,15 @@ def array_entries(
         given = _boxes(all_boxes[position], size, where)
         if region is not None and given:
             raise DataError(f"{where}: both a region and boxes; give one of them")
-        index = indices[position]
-        label = "" if class_names is None or index is None else class_names[index]
         unsigned = _Arrays(photo, region, _digest(photo), ignore)
         contents = unsigned.digest()
-        arrays[name] = replace(unsigned, contents=contents)
-        entries.append(Entry(name, None, index, label, given, size_bytes=photo.nbytes, where=where, contents=contents))
-    return entries, _ArrayReader(arrays)
+        for entry_id, index in labels.entries(position, name, class_names):
+            label = "" if class_names is None or index is None else class_names[index]
+            arrays[entry_id] = replace(unsigned, contents=contents)
+            entries.append(
+                Entry(entry_id, None, index, label, given, size_bytes=photo.nbytes, where=where, contents=contents)
+            )
+    return entries, _ArrayReader(arrays), labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,25 +126,6 @@ def _ids(ids: Sequence[str] | None, count: int) -> list[str]:
     if len(ids) != count:
         raise DataError(f"ids has length {len(ids)} for {count} images; give one id per image")
     return [escaped(str(name)) for name in ids]
-
-
-def _class_indices(
-    class_indices: Sequence[int] | NDArray[np.integer] | None, class_names: Sequence[str] | None, count: int
-) -> list[int | None]:
-    if class_indices is None:
-        return [None] * count
-    given = np.asarray(class_indices)
-    if given.shape != (count,) or not np.issubdtype(given.dtype, np.integer):
-        raise DataError(
-            f"class_indices is {given.dtype} of shape {given.shape} for {count} images; give whole numbers of shape "
-            f"({count},)"
-        )
-    highest = None if class_names is None else len(class_names) - 1
-    for position, index in enumerate(given.tolist()):
-        if index < 0 or (highest is not None and index > highest):
-            allowed = "0 and more; class_indices=None if no image has a label" if highest is None else f"0..{highest}"
-            raise DataError(f"class_indices[{position}] is {index}; allowed: {allowed}")
-    return list(given.tolist())
 
 
 def _one_each(name: str, given: Sequence[ArrayLike | None] | NDArray[np.generic] | None, count: int) -> list[object]:

@@ -27,11 +27,13 @@ class Labels:
         noun: what messages call them, e.g. ``labels`` or ``folders``.
         ordered: whether the class names in sorted order may be the model's outputs, if the model has none of them.
         partial: whether labels without an output are left out, if others have one; otherwise they are refused.
+        columns: number of columns of the matrix that gave the class indices, one for each output; None without one.
     """
 
     noun: str = "labels"
     ordered: bool = False
     partial: bool = False
+    columns: int | None = None
 
 
 _ANY_LABELS = Labels()
@@ -210,7 +212,7 @@ class ImageSet:
     def from_arrays(
         cls,
         pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
-        class_indices: Sequence[int] | NDArray[np.integer] | None,
+        class_indices: ArrayLike | None,
         regions: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
         boxes: Sequence[ArrayLike | None] | NDArray[np.floating] | None = None,
         class_names: Sequence[str] | None = None,
@@ -224,7 +226,9 @@ class ImageSet:
 
         Args:
             pixels: uint8 (N, H, W, 3), or N arrays (H, W, 3) that may differ in size; RGB, 0..255.
-            class_indices: (N,) whole numbers from 0; None if the images are unlabelled.
+            class_indices: (N,) or (N, 1) whole numbers from 0; one-hot (N, C); or an indicator matrix (N, C) with a 1
+                for each class present: one entry for each image and class, its id ``<id>#<class>``, all with the
+                image's region. None if the images are unlabelled.
             regions: bool (N, H, W), or for each image an exact mask of the object (H, W) or None.
             boxes: for each image float (K, 4) or (4,), x0, y0, x1, y1 in pixels, half-open, or None. An image has a
                 region or boxes, not both.
@@ -239,5 +243,6 @@ class ImageSet:
         """
         from evalkit.datasets.arrays import array_entries
 
-        entries, reader = array_entries(pixels, class_indices, regions, boxes, class_names, ids, ignores)
-        return cls(name, "arrays", entries, reader, class_names)
+        entries, reader, given = array_entries(pixels, class_indices, regions, boxes, class_names, ids, ignores)
+        labels = Labels(columns=given.columns)
+        return cls(name, "arrays", entries, reader, class_names, given.notes(name), labels)

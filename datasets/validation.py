@@ -227,7 +227,8 @@ def _class_of(entry: Entry) -> str:
 
 
 def _file_of(entry: Entry) -> str:
-    return entry.id if entry.path is None else str(entry.path)
+    # Images in memory have the same origin if they are one photo with several classes.
+    return entry.where or entry.id if entry.path is None else str(entry.path)
 
 
 def _kind(reason: str) -> str:

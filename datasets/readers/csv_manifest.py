@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
@@ -15,6 +14,7 @@ from evalkit.datasets.entry import Box, Entry, PixelSet
 from evalkit.datasets.files import MISSING, file_facts, read_from_file
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.readers.base import Reader
+from evalkit.datasets.readers.csv_classes import CsvClass, PhotoClasses, classes_in
 from evalkit.datasets.readers.csv_lines import Line, csv_lines, require_commas
 from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PHOTO_FOLDERS, PhotoFinder
 
@@ -30,7 +30,6 @@ _OTHER_REGIONS = frozenset(
         *("mask_path", "mask_file", "segmentation", "polygon", "rle", "encodedpixels"),
     )
 )
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,9}")
 _NEEDED = "needed: image, and class_index or label"
 
 
@@ -41,24 +40,26 @@ def read_csv_manifest(path: Path) -> ImageSet:
 
     * ``image``: path of the photo, absolute or relative to the manifest's folder; a photo that is not there is searched
       in ``images`` and ``image`` beside the manifest, and with the extension that its name may lack;
-    * ``class_index`` (whole number from 0), ``label`` (text) or both;
+    * ``class_index`` (whole number from 0), ``label`` (text) or both; several classes of a photo are separated by
+      ``|``, or in several rows;
     * ``x0, y0, x1, y1``: a box in pixels of the upright photo, half-open; all four or none, in the header and in a row;
     * ``mask``: path of an image of the photo's size whose non-zero pixels are the object;
     * ``ignore``: path of such an image whose non-zero pixels are neither object nor background.
 
-    Several rows of one image are several boxes or several masks of it. Empty rows are skipped.
+    Several rows of one image and class are several boxes or several masks of it. Empty rows are skipped.
 
     Args:
         path: path of a UTF-8 file, with or without byte order mark.
 
     Returns:
-        The set, one entry per image, in the order of first appearance. A photo that does not exist is an entry with
-        ``problem`` set.
+        The set, one entry for each photo and class, in the order of first appearance; ids are the photo's path, with
+        ``#`` and the class if it has several. A photo that does not exist is an entry with ``problem`` set.
 
     Raises:
         DataError: the file or a row is not allowed; the message names the file and the line.
     """
-    images: dict[str, _Image] = {}
+    images: dict[tuple[str, CsvClass], _Image] = {}
+    photos = PhotoClasses()
     rows = csv_lines(path)
     header = next(rows, None)
     if header is None:
@@ -66,16 +67,21 @@ def read_csv_manifest(path: Path) -> ImageSet:
     columns = _columns(header, path)
     for line in rows:
         row = _Row.parse(line, header, columns)
-        image = images.setdefault(row.image, _Image(row))
-        image.add(row)
+        photos.add(row.image, row.classes, row.where)
+        for of_row in row.classes:
+            images.setdefault((row.image, of_row), _Image(row, of_row)).add(row)
+    class_columns = " and ".join(name for name in ("class_index", "label") if name in columns)
+    notes = [*photos.notes(path.name, class_columns), *_unread_columns(header, columns, path)]
     if not images:
         raise DataError(f"{path} has a header but no rows; write one row per image")
     folder = path.absolute().parent
-    entries = [image.entry(folder) for image in images.values()]
-    names = {entry.id: name for entry in entries if entry.problem == MISSING and (name := _relative(entry.id))}
+    entries = [image.entry(folder, several=photos.several(photo)) for (photo, _), image in images.items()]
+    photo_of = {entry.id: photo for entry, (photo, _) in zip(entries, images, strict=True)}
+    missing = [entry.id for entry in entries if entry.problem == MISSING]
+    names = {entry_id: name for entry_id in missing if (name := _relative(photo_of[entry_id]))}
     finder = PhotoFinder([folder, *(folder / name for name in PHOTO_FOLDERS)], [*names.values()], PHOTO_ENDINGS)
     entries = [_searched(entry, names[entry.id], finder) if entry.id in names else entry for entry in entries]
-    notes = [*_unread_columns(header, columns, path), *finder.missing(path.name, entries)]
+    notes += finder.missing(path.name, entries)
     return ImageSet(path.name, _NAME, entries, read_from_file, notes=notes)
 
 
@@ -140,8 +146,7 @@ class _Row:
 
     where: str
     image: str
-    class_index: int | None
-    label: str
+    classes: tuple[CsvClass, ...]
     box: Box | None
     mask: str
     ignore: str
@@ -159,28 +164,12 @@ class _Row:
                 raise DataError(f"{line.where}: {name} {cell!a} has control characters or line breaks; remove them")
         if not cells["image"]:
             raise DataError(f"{line.where}: image is empty; write the path of a photo")
-        class_index = _class_index(cells.get("class_index", ""), line.where)
-        label = cells.get("label", "")
-        if class_index is None and not label:
-            empty = " and ".join(name for name in ("class_index", "label") if name in columns)
-            raise DataError(f"{line.where}: no class ({empty} empty); write a class_index or a label")
+        classes = classes_in(cells.get("class_index", ""), cells.get("label", ""), line.where)
         box = _box([cells.get(edge, "") for edge in _EDGES], line.where)
         mask = cells.get("mask", "")
         if box and mask:
             raise DataError(f"{line.where}: both a box and a mask; keep one of them")
-        return cls(
-            line.where, PurePath(cells["image"]).as_posix(), class_index, label, box, mask, cells.get("ignore", "")
-        )
-
-
-def _class_index(text: str, where: str) -> int | None:
-    if not text:
-        return None
-    if not _WHOLE_NUMBER.fullmatch(text):
-        raise DataError(f"{where}: class_index '{text}' is not a whole number; allowed: 0, 1, 2, ...")
-    if text.startswith("-"):
-        raise DataError(f"{where}: class_index {text} is negative; allowed: 0, 1, 2, ...")
-    return int(text)
+        return cls(line.where, PurePath(cells["image"]).as_posix(), classes, box, mask, cells.get("ignore", ""))
 
 
 def _box(texts: list[str], where: str) -> Box | None:
@@ -210,20 +199,16 @@ def _edge(name: str, text: str, where: str) -> float:
 
 @dataclass
 class _Image:
-    """The rows of one image."""
+    """The rows of one photo and class."""
 
     first: _Row
+    of_class: CsvClass
     boxes: list[Box] = field(default_factory=list)
     masks: list[str] = field(default_factory=list)
     ignores: list[str] = field(default_factory=list)
 
     def add(self, row: _Row) -> None:
         """Add one row; raise DataError if it contradicts those before."""
-        if (row.class_index, row.label) != (self.first.class_index, self.first.label):
-            raise DataError(
-                f"{row.where}: '{row.image}' has class {_class_text(row)}, but {_class_text(self.first)} in "
-                f"{self.first.where}; an image has one class"
-            )
         if row.box and row.box not in self.boxes:
             self.boxes.append(row.box)
         if row.mask and row.mask not in self.masks:
@@ -233,16 +218,21 @@ class _Image:
         if self.boxes and self.masks:
             raise DataError(f"{row.where}: '{row.image}' has both boxes and masks; keep one kind per image")
 
-    def entry(self, folder: Path) -> Entry:
-        """Return the entry of the image, with its file's size and time of change."""
+    def entry(self, folder: Path, *, several: bool) -> Entry:
+        """Return the entry of the image, with its file's size and time of change.
+
+        Args:
+            folder: folder of the manifest.
+            several: whether the photo has several classes.
+        """
         row = self.first
         photo = _from_windows(folder / path_of(row.image))
         size_bytes, mtime_ns, problem = file_facts(photo)
         return Entry(
-            id=row.image,
+            id=row.image + (self.of_class.suffix if several else ""),
             path=photo,
-            class_index=row.class_index,
-            label=row.label,
+            class_index=self.of_class.number,
+            label=self.of_class.label,
             boxes=tuple(self.boxes),
             masks=tuple(_from_windows(folder / path_of(mask)) for mask in self.masks),
             size_bytes=size_bytes,
@@ -272,8 +262,3 @@ def _from_windows(path: Path) -> Path:
     if "\\" not in str(path) or path.exists():
         return path
     return Path(str(path).replace("\\", "/"))
-
-
-def _class_text(row: _Row) -> str:
-    index = [] if row.class_index is None else [str(row.class_index)]
-    return " ".join([*index, *([f"'{row.label}'"] if row.label else [])])

@@ -118,7 +118,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"pixels": PIXELS[..., 0]}, "image '0': pixels have shape (4, 6)"),
     ({"pixels": PIXELS[:, :0]}, "image '0': pixels have shape (0, 6, 3)"),
     ({"class_indices": [0]}, "class_indices is int64 of shape (1,) for 2 images; give whole numbers of shape (2,)"),
-    ({"class_indices": [0.0, 1.0]}, "class_indices is float64 of shape (2,)"),
+    ({"class_indices": [0.0, 1.5]}, "class_indices[1] is 1.5; give whole numbers from 0"),
     ({"class_indices": [0, -1]}, "class_indices[1] is -1; allowed: 0 and more"),
     ({"class_indices": [0, 2], "class_names": ["a", "b"]}, "class_indices[1] is 2; allowed: 0..1"),
     ({"ids": ["a"]}, "ids has length 1 for 2 images"),
@@ -159,3 +159,65 @@ def test_ignored_pixels_exclude_the_region(photo: np.ndarray) -> None:
     assert first.place != plain.place
     with pytest.raises(DataError, match=r"the ignore mask is bool of shape \(2, 6\); give bool of the image's"):
         ImageSet.from_arrays([photo], [0], ignores=[ignore[:2]])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.array([2, 0]),
+        np.array([[2], [0]]),
+        np.array([2.0, 0.0], np.float32),
+        np.array([[2.0], [0.0]]),
+        np.array([[0, 0, 1], [1, 0, 0]]),
+        np.array([[0, 0, 1], [1, 0, 0]], np.float32),
+        np.array([[0, 0, 1], [1, 0, 0]], bool),
+        [[0, 0, 1], [1, 0, 0]],
+    ],
+    ids=lambda given: f"{np.asarray(given).dtype}{np.asarray(given).shape}",
+)
+def test_class_indices_may_be_columns_floats_or_one_hot(given: Any) -> None:
+    images = ImageSet.from_arrays(PIXELS, given, class_names=["cat", "dog", "emu"])
+    assert [(entry.id, entry.class_index, entry.label) for entry in images.entries] == [
+        ("0", 2, "emu"),
+        ("1", 0, "cat"),
+    ]
+    assert images.notes == ()
+
+
+def test_indicator_matrix_gives_an_image_for_each_class_present() -> None:
+    pixels = np.concatenate([PIXELS, PIXELS[:1] + 1])
+    region = np.zeros((3, 4, 6), bool)
+    region[:, 1, 1] = True
+    images = ImageSet.from_arrays(pixels, [[1, 0, 1], [0, 0, 0], [0, 1, 0]], regions=region, ids=["a", "b", "c"])
+    assert [(entry.id, entry.class_index) for entry in images.entries] == [("a#0", 0), ("a#2", 2), ("c#1", 1)]
+    assert images.notes == ("arrays: left out: 1 photos without a class (the first: pixels[1])",)
+    first, second, third = images
+    assert np.array_equal(first.pixels, second.pixels)
+    assert first.sha256 == second.sha256 != third.sha256  # one photo counts once
+    assert first.exact
+    assert images.labels.columns == 3
+    named = ImageSet.from_arrays(PIXELS, [[1, 1], [0, 1]], class_names=["cat", "dog"])
+    assert [entry.id for entry in named.entries] == ["0#cat", "0#dog", "1#dog"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[0.9, 0.1], [0, 1]], "class_indices[0, 0] is 0.9; a matrix must be one-hot or have a 1 for each class"),
+        ([[0, 2], [1, 0]], "class_indices[0, 1] is 2"),
+        ([[0, 0], [0, 0]], "class_indices has no 1, so no image has a class"),
+        ([[0], [1, 2]], "class_indices has rows of different lengths; give whole numbers of shape (2,), or a matrix"),
+        ([0, float("nan")], "class_indices[1] is nan; give whole numbers from 0"),
+        (["cat", "dog"], "of shape (2,) for 2 images; give whole numbers of shape (2,), or a matrix of 0 and 1"),
+        (np.zeros((2, 2, 2), int), "of shape (2, 2, 2) for 2 images"),
+    ],
+)
+def test_wrong_labels_of_arrays_are_refused(given: Any, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        ImageSet.from_arrays(PIXELS, given)
+    assert message in str(caught.value)
+
+
+def test_columns_need_as_many_class_names() -> None:
+    with pytest.raises(DataError, match="class_indices has 2 columns for 3 class_names"):
+        ImageSet.from_arrays(PIXELS, np.eye(2), class_names=["a", "b", "c"])

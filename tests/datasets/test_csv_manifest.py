@@ -157,7 +157,12 @@ WRONG = [
     (BOX + "3,2,1,4\n", "line 2: box (3, 2, 1, 4) is inverted or empty; x1 must be greater than x0"),
     (BOX + "1,2,3,2\n", "line 2: box (1, 2, 3, 2) is inverted or empty; y1 must be greater than y0"),
     (BOX + "-1,2,3,4\n", "line 2: box (-1, 2, 3, 4) has negative coordinates"),
-    ("image,class_index\na.png,0\nb.png,0\na.png,1\n", "line 4: 'a.png' has class 1, but 0 in labels.csv line 2"),
+    ("image,class_index,label\na.png,0,cat\na.png,1,cat\n", "line 3: 'a.png' has class 1 'cat', but 0 'cat' in"),
+    ("image,class_index,label\na.png,0,\na.png,,cat\n", "line 3: 'a.png' has class 'cat', but 0 in labels.csv line 2"),
+    ("image,label\na.png,cat\na.png,\n", "line 3: no class (label empty); write a class_index or a label"),
+    ("image,label\na.png,cat||dog\n", "line 2: label 'cat||dog' has an empty class; write one class between '|' each"),
+    ("image,label\na.png,cat|cat\n", "line 2: label 'cat|cat' lists a class twice"),
+    ("image,class_index,label\na.png,0|1,cat\n", "class_index '0|1' and label 'cat' list 2 and 1 classes"),
     (
         "image,class_index,label\na.png,0,cat\na.png,0,\n",
         "line 3: 'a.png' has class 0, but 0 'cat' in labels.csv line 2",
@@ -234,3 +239,37 @@ def test_windows_paths_quotes_and_numbers_are_read(manifest: Manifest, save: Sav
     assert (entry.problem, entry.label) == ("", "cat")
     with pytest.raises(DataError, match="x1 '1_0' is not a number"):
         read_csv_manifest(manifest("image,label,x0,y0,x1,y1\na.png,cat,0,0,1_0,2\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,label\na.png,cat | dog\nb.png,cat\n",
+        "image,label\na.png,cat\nb.png,cat\na.png,dog\n",
+    ],
+)
+def test_photo_with_several_classes_gives_an_image_for_each(manifest: Manifest, text: str) -> None:
+    images = read_csv_manifest(manifest(text))
+    found = [("a.png#cat", "cat"), ("a.png#dog", "dog"), ("b.png", "cat")]
+    assert sorted((entry.id, entry.label) for entry in images.entries) == found
+    note = "labels.csv: 1 photos have several classes; there is one image for each photo and class"
+    assert images.notes == (note,)
+
+
+def test_several_classes_may_be_indices_with_labels(manifest: Manifest) -> None:
+    images = read_csv_manifest(manifest("image,class_index,label\na,0|2.0,cat|emu\n"))
+    assert [(e.id, e.class_index, e.label) for e in images.entries] == [("a#cat", 0, "cat"), ("a#emu", 2, "emu")]
+    images = read_csv_manifest(manifest("image,class_index\na,0|2\n"))
+    assert [(e.id, e.class_index) for e in images.entries] == [("a#0", 0), ("a#2", 2)]
+
+
+def test_each_class_of_a_photo_has_the_boxes_of_its_rows(manifest: Manifest) -> None:
+    text = "image,label,x0,y0,x1,y1\na,cat,0,0,1,1\na,dog,1,1,2,2\na,cat,2,2,3,3\n"
+    boxes = {entry.id: entry.boxes for entry in read_csv_manifest(manifest(text)).entries}
+    assert boxes == {"a#cat": ((0, 0, 1, 1), (2, 2, 3, 3)), "a#dog": ((1, 1, 2, 2),)}
+
+
+def test_photos_without_a_class_are_left_out_beside_several(manifest: Manifest) -> None:
+    images = read_csv_manifest(manifest("image,label\na,cat|dog\nb,\nc,dog\n"))
+    assert [entry.id for entry in images.entries] == ["a#cat", "a#dog", "c"]
+    assert images.notes[1] == "labels.csv: left out: 1 photos without a class (the first: b)"
