@@ -54,6 +54,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         channels: number of channels of its input.
         n_at_limit: number of images on which the target's probability is 0 or 1 and the model has no reachable logit.
         given: values of the options that say how the model is read, besides files and preprocessing.
+        class_names: names, by index, of the outputs that are class or target of an image; empty if unknown.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channels: int = 3
     n_at_limit: int = 0
     given: dict[str, str] = {}
+    class_names: dict[int, str] = {}
 
 
 class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,7 +105,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         criterion: spec of the metric that decides the patch size.
         margin: largest accepted loss of the criterion, relative to the best size.
-        chosen: values of the options, besides the limit, that select images.
+        chosen: values of the options, besides the limit, that select images or their classes.
     """
 
     target: str

@@ -93,7 +93,14 @@ def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
         n_right=right if labelled else None,
         median_clean_score=float(np.median(clean)) if clean.size else None,
         saturated_share=float((clean > 0.999).mean()) if clean.size else None,
+        class_names=_class_names(plan, rows),
     )
+
+
+def _class_names(plan: Plan, rows: Sequence[ImageRow]) -> dict[int, str]:
+    names = plan.classifier.class_names or ()
+    used = {index for row in rows for index in (row.class_index, row.target) if index is not None}
+    return {index: names[index] for index in sorted(used) if 0 <= index < len(names)}
 
 
 def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ _QUALITY = 72
 _MOST_IMAGES = 170  # in all: about 25 KB each, five megabytes
 _GROUP_SIZE = 3
 _GRAY = 128
+_WORDNET_ID = re.compile(r"n[0-9]{8}")
 
 
 class ShownMap(NamedTuple):
@@ -164,7 +166,8 @@ class _Drawing(NamedTuple):
             ]
             picture, note = ("", "no map is stored") if saliency_map is None else _over(photo, saliency_map)
             shown.append(ShownMap(explainer.text, explainer.control, picture, _score(float(score)), note))
-        return ShownImage(row.image_id, row.label, _facts(row, pick), _alone(photo), tuple(shown))
+        names = self.manifest.model.class_names
+        return ShownImage(row.image_id, _label(row, names), _facts(row, pick, names), _alone(photo), tuple(shown))
 
 
 def _over(photo: LabelledImage | None, saliency_map: NDArray[np.float32]) -> tuple[str, str]:
@@ -193,13 +196,24 @@ def _score(value: float) -> str:
     return number(value) if np.isfinite(value) else "not scored"
 
 
-def _facts(row: ImageRow, pick: Pick) -> str:
+def _label(row: ImageRow, names: Mapping[int, str]) -> str:
+    """Return the name of an image's class, also where its label is a WordNet id; empty if unknown."""
+    known = names.get(row.class_index, "")
+    return known or row.label if not row.label or _WORDNET_ID.fullmatch(row.label) else row.label
+
+
+def _facts(row: ImageRow, pick: Pick, names: Mapping[int, str]) -> str:
     # The explained class is the label, or, with --target predicted, the model's first choice.
     other = row.target is not None and row.target != row.class_index
+    known = _label(row, names)
     parts: Sequence[str] = [
-        *([f"explained: class {row.target}"] if other else [] if row.label else [f"class {row.class_index}"]),
+        *([f"explained: {_class(row.target, names)}"] if other else [] if known else [f"class {row.class_index}"]),
         *([] if row.clean_score is None else [f"{'its' if other else 'class'} score {number(row.clean_score)}"]),
         *(["misclassified"] if row.correct == 0 else []),
         f"mean {number(pick.mean)}, difference {number(pick.spread)}",
     ]
     return " \N{MIDDLE DOT} ".join(parts)
+
+
+def _class(index: int | None, names: Mapping[int, str]) -> str:
+    return names.get(index, f"class {index}") if index is not None else ""
