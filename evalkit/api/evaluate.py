@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from os import PathLike, devnull
+from os import PathLike, devnull, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_type_hints
 
@@ -21,6 +21,7 @@ from evalkit.api.run import Run
 from evalkit.core.errors import nearest
 from evalkit.core.options import described
 from evalkit.core.settings import OPTIONS, merge
+from evalkit.datasets.class_names import GivenNames
 from evalkit.models.environment import require_keras
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
@@ -44,7 +45,7 @@ class EvaluateOptions(TypedDict, total=False):
     preprocess: str | None
     head: Literal["auto", "softmax", "sigmoid", "multilabel", "probabilities"] | None
     output_name: str | None
-    class_names: Sequence[str] | None
+    class_names: GivenNames | None
     explainers: str | Sequence[object] | None
     patch_sizes: str | Sequence[int] | None
     strides: str | Sequence[int | str] | None
@@ -102,6 +103,8 @@ def evaluate(
     image_set = image_set_of(images)
     if image_set is None:
         by_text["data"] = str(images)
+    if isinstance(class_names, str | PathLike):
+        by_text["class_names"] = os.fspath(class_names)
     settings = merge(by_text, given)
     with open(devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - no path on every system
         console = Console(stderr=True) if progress else Console(file=nowhere)

@@ -20,6 +20,7 @@ from evalkit.core.settings import OPTIONS, RunOptions, merge
 from evalkit.models.environment import require_keras
 
 if TYPE_CHECKING:
+    from evalkit.datasets.class_names import GivenNames
     from evalkit.datasets.geometry import Geometry
     from evalkit.explainers.base import Explainer
     from evalkit.harness.explain import Explanation
@@ -42,7 +43,7 @@ class ExplainOptions(TypedDict, total=False):
     preprocess: str | None
     head: Literal["auto", "softmax", "sigmoid", "multilabel", "probabilities"] | None
     output_name: str | None
-    class_names: Sequence[str] | None
+    class_names: GivenNames | None
     geometry: Literal["squash", "center-crop"] | None
     batch_size: int | None
 

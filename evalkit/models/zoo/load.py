@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -13,8 +11,8 @@ import keras
 
 from evalkit.core.errors import ModelError, nearest
 from evalkit.core.imports import first_line, import_object
-from evalkit.core.names import escaped
 from evalkit.core.specs import simplify
+from evalkit.datasets.class_names import GivenNames, read_classes
 from evalkit.datasets.scenes.scenes import CLASS_NAMES
 from evalkit.models.classifier import Classifier
 from evalkit.models.environment import standard_settings
@@ -22,9 +20,8 @@ from evalkit.models.keras import graph
 from evalkit.models.keras.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
 from evalkit.models.keras.outputs import one_output
 
-__all__ = ["ModelOptions", "as_classifier", "load_classifier", "read_class_names", "read_classes"]
+__all__ = ["ModelOptions", "as_classifier", "load_classifier"]
 
-_SYNSET = re.compile(r"(n[0-9]{8})\b\s*(.*)")
 _FILE_ENDINGS = (".keras", ".h5", ".hdf5")
 
 
@@ -37,14 +34,14 @@ class ModelOptions(TypedDict, total=False):
             model unless it begins with a ``Rescaling`` or ``Normalization`` layer.
         head: ``auto``, or a kind of head.
         output_name: the output to explain, by name or number, of a model with several.
-        class_names: a file for ``read_classes``, or the names themselves.
+        class_names: what ``read_classes`` takes; read before the model.
     """
 
     weights: str | Path | None
     preprocess: str | None
     head: str
     output_name: str | None
-    class_names: str | Path | Sequence[str] | None
+    class_names: GivenNames | None
 
 
 def load_classifier(source: str, *, batch_size: int | None = None, **options: Unpack[ModelOptions]) -> Classifier:
@@ -128,9 +125,9 @@ def as_classifier(
     )
 
 
-def _classes(given: str | Path | Sequence[str] | None) -> tuple[Sequence[str] | None, Sequence[str] | None]:
-    """Return the names and WordNet ids of the outputs, from a file or as given."""
-    return read_classes(Path(given)) if isinstance(given, str | Path) else (given, None)
+def _classes(given: GivenNames | None) -> tuple[Sequence[str] | None, Sequence[str] | None]:
+    """Return the names and WordNet ids of the outputs."""
+    return (None, None) if given is None else read_classes(given)
 
 
 def _preprocessing(model: keras.Model, preprocess: str | None, source: str) -> str:
@@ -215,59 +212,3 @@ def _imagenet_classes(model: keras.Model) -> tuple[Sequence[str] | None, Sequenc
     if model.output_shape[-1] != 1000 or not path.is_file():
         return None, None
     return read_classes(path)
-
-
-def read_classes(path: Path) -> tuple[list[str], list[str] | None]:
-    """Read the names of a model's outputs in their order, and their WordNet ids if the file has them.
-
-    The file is a JSON list of names; one name per line; Keras' ``imagenet_class_index.json``,
-    {"0": ["n01440764", "tench"], ...}; or ImageNet's ``LOC_synset_mapping.txt``, ``n01440764 tench, Tinca tinca`` per
-    line, of which the first name is used.
-
-    Returns:
-        Names and ids.
-
-    Raises:
-        ModelError: the file is missing, empty, or JSON of another kind.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # bytes that are not UTF-8, or a path with a null byte
-        reason = getattr(error, "strerror", None) or error
-        raise ModelError(
-            f"--class-names '{path}' cannot be read: {reason}; give a file with a JSON list, or one name per line"
-        ) from error
-    if text.lstrip().startswith(("[", "{")):
-        try:
-            names = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ModelError(f"--class-names '{path}' is not valid JSON: {error}") from error
-        if isinstance(names, dict):
-            return _from_class_index(names, path)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ModelError(f"--class-names '{path}': a JSON list of strings is needed, or Keras' class index")
-    else:
-        names = [line.strip() for line in text.splitlines() if line.strip()]
-    if not names:
-        raise ModelError(f"--class-names '{path}' contains no names; give a JSON list, or one name per line")
-    pairs = [_SYNSET.fullmatch(name) for name in names]
-    classes = [(pair[1], pair[2].partition(",")[0].strip() or pair[1]) for pair in pairs if pair]
-    if len(classes) < len(names):
-        return [escaped(name) for name in names], None
-    return [escaped(name) for _, name in classes], [wordnet_id for wordnet_id, _ in classes]
-
-
-def read_class_names(path: Path) -> list[str]:
-    """Return the names of ``read_classes``."""
-    return read_classes(path)[0]
-
-
-def _from_class_index(index: dict[str, Any], path: Path) -> tuple[list[str], list[str]]:
-    pairs = [index.get(str(position)) for position in range(len(index))]
-    if not pairs or not all(isinstance(pair, list) and [type(part) for part in pair] == [str, str] for pair in pairs):
-        raise ModelError(
-            f'--class-names \'{path}\': Keras\' class index is {{"0": ["n01440764", "tench"], "1": ...}}; '
-            "give it, or a JSON list of strings"
-        )
-    ids, names = zip(*pairs, strict=True)
-    return [escaped(name) for name in names], list(ids)

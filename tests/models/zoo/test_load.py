@@ -15,7 +15,7 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from evalkit.core.errors import ModelError
 from evalkit.models.keras.applications import APPLICATIONS, PREPROCESS_FAMILIES
-from evalkit.models.zoo.load import load_classifier, read_class_names, read_classes
+from evalkit.models.zoo.load import load_classifier
 
 
 @pytest.fixture
@@ -141,55 +141,8 @@ def test_a_file_that_is_no_model_is_one_sentence(tmp_path):
         load_classifier(str(tmp_path / "bad.keras"), preprocess="none")
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"a": 1}', "a JSON list of strings"),
-        ("[1, 2]", "a JSON list of strings"),
-        ("[", "not valid JSON"),
-        ("", "no names"),
-    ],
-)
-def test_class_names_that_make_no_sense_are_refused(tmp_path, content, message):
-    (tmp_path / "names").write_text(content)
-    with pytest.raises(ModelError, match=message):
-        read_class_names(tmp_path / "names")
-
-
 def test_class_names_must_fit_the_outputs(tmp_path, tiny_model):
     tiny_model.save(tmp_path / "tiny.keras")
     (tmp_path / "names.json").write_text('["cat", "dog"]')
     with pytest.raises(ModelError, match=r"2 class names were given, but model 'tiny.keras' has 3 classes"):
         load_classifier(str(tmp_path / "tiny.keras"), class_names=tmp_path / "names.json")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}',
-        "n01440764 tench, Tinca tinca\r\nn01443537 goldfish, Carassius auratus\r\n",
-    ],
-)
-def test_wordnet_ids_come_with_the_names_where_a_file_has_them(tmp_path, text):
-    (tmp_path / "names").write_text(text, newline="")
-    assert read_classes(tmp_path / "names") == (["tench", "goldfish"], ["n01440764", "n01443537"])
-
-
-def test_names_without_wordnet_ids_have_none(tmp_path):
-    (tmp_path / "names").write_text("tench\nn01443537 goldfish\n")
-    assert read_classes(tmp_path / "names") == (["tench", "n01443537 goldfish"], None)
-    (tmp_path / "names").write_text('{"0": "tench"}')
-    with pytest.raises(ModelError, match="Keras' class index is"):
-        read_classes(tmp_path / "names")
-
-
-def test_control_characters_in_class_names_are_escaped(tmp_path):
-    (tmp_path / "names.json").write_text(
-        '["cat\\u001b[31m", "dog\\nhouse", "\\u0645\\u06cc\\u200c\\u0634\\u0648\\u062f"]'
-    )
-    assert read_class_names(tmp_path / "names.json") == ["cat\\x1b[31m", "dog\\nhouse", "می\u200cشود"]
-
-
-def test_wordnet_ids_may_stand_before_a_tab(tmp_path):
-    (tmp_path / "words.txt").write_text("n01440764\ttench, Tinca tinca\nn01443537\tgoldfish\n")
-    assert read_classes(tmp_path / "words.txt") == (["tench", "goldfish"], ["n01440764", "n01443537"])
