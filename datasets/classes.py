@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from evalkit.core.errors import DataError
 from evalkit.datasets.class_map import ClassMap
+from evalkit.datasets.class_order import ClassOrder, index_orders, seem_to_start_at_1
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.image import UNLABELLED
 from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.label_outputs import MatchedLabels, Outputs, match_labels
 from evalkit.datasets.output_names import OutputNames, unused_classes
 
-__all__ = ["match_classes", "require_labelled"]
+__all__ = ["Match", "match_classes", "require_labelled"]
 
-_NAMED = 5
 _LISTED = 200
 
-Outputs = tuple[int, ...]
+
+@dataclass(frozen=True)
+class Match:
+    """A set whose images have the outputs of their classes.
+
+    Attributes:
+        images: the set with all class indices.
+        notes: sentences for the user.
+        order: how the classes were matched with the outputs, in words, for tables; empty without classes.
+        taken: the order of the classes if no name said which output is which; else None.
+        others: other possible orders; for each, its output by the output of the order taken.
+        complete: whether the classes are all outputs of the model, so that any other order of them is possible too.
+    """
+
+    images: ImageSet
+    notes: list[str]
+    order: str = "class_index"
+    taken: ClassOrder | None = None
+    others: Mapping[ClassOrder, Mapping[int, int]] = field(default_factory=dict)
+    complete: bool = False
 
 
 def match_classes(
@@ -28,15 +48,20 @@ def match_classes(
     require_labels: bool,
     class_ids: Sequence[str] | None = None,
     class_map: ClassMap | None = None,
-) -> tuple[ImageSet, list[str]]:
+    class_order: ClassOrder | None = None,
+) -> Match:
     """Give every entry the index, or indices, of the model's outputs for its class.
 
     An entry's own class index is used first. Otherwise its label is searched in the class map, then among the model's
-    names and WordNet ids: exactly, then regardless of case and with ``_``, ``-`` and space as equal. If none is found
-    and all labels are whole numbers below ``n_classes``, they are indices. If none is found and the set's classes have
-    an order (folders, scenes), they are the outputs in sorted order, provided that there are as many as outputs.
+    names and WordNet ids: exactly, then regardless of case and with ``_``, ``-`` and space as equal. If none is found,
+    the order of the classes decides: of sets whose classes have an order (folders, scenes) and are as many as the
+    outputs, whose names are unknown, sorted as text; else, if all labels are whole numbers below ``n_classes``, they
+    are indices; else, of such sets, sorted as text if no class has a name of the model's. ``class_order`` is used
+    instead of names.
+
     Labels that are not found are refused; with a class map, or in annotations with classes of their own
-    (``Labels.partial``) of which others are found, they are left out and listed.
+    (``Labels.partial``) of which others are found, they are left out and listed. If labels are not required, images
+    whose label would be refused are unlabelled.
 
     Args:
         images: the set.
@@ -45,32 +70,107 @@ def match_classes(
         require_labels: whether unlabelled entries are refused; otherwise they get -1.
         class_ids: WordNet ids in the order of the outputs; None if unknown.
         class_map: outputs of the set's classes, from ``--class-map``.
-
-    Returns:
-        The set with all class indices, and notes for the user.
+        class_order: order of the classes, from ``--class-order``; None chooses it as above.
 
     Raises:
-        DataError: an index is out of range, a label names no class or several, or an entry has no label.
+        DataError: an index is out of range, a label names no class or several, an entry has no label, or the set's
+            classes cannot have the order.
         ConfigError: the class map names an output that the model lacks.
     """
     if require_labels:
         require_labelled(images)
+    _require_columns(images, n_classes)
     names = OutputNames(class_names, class_ids, n_classes)
+    given = {entry.class_index for entry in images.entries if entry.class_index is not None}
+    images = _counted_from(images, given, class_order, n_classes)
     labels = list(dict.fromkeys(entry.label for entry in images.entries if entry.class_index is None and entry.label))
-    matched, notes = _matched(images, labels, names, class_map)
-    entries = []
-    for entry in images.entries:
-        if entry.class_index is not None:
-            _require_in_range(entry, entry.class_index, n_classes)
-            entries.append(entry)
-        elif not entry.label:
-            entries.append(replace(entry, class_index=UNLABELLED))
-        elif outputs := matched.get(entry.label):
-            entries.append(replace(entry, class_index=outputs[0], outputs=outputs if len(outputs) > 1 else ()))
-    notes += _left_out(images, [label for label in labels if not matched.get(label)], len(labels), len(entries))
+    found = match_labels(images, labels, names, class_map, class_order, refuse=require_labels)
+    entries = [entry for entry in (_with_outputs(entry, found) for entry in images.entries) if entry is not None]
+    notes = list(found.notes)
+    if not found.kept:
+        unmatched = [label for label in labels if not found.outputs.get(label)]
+        notes += _left_out(images, unmatched, len(labels), len(entries))
     if class_map is not None:
         notes += _unused(images, class_map, labels)
-    return images.with_entries(entries), notes + _contradictions(images, names)
+    notes += _contradictions(images, names)
+    matched = images.with_entries(entries)
+    if labels:
+        others = {order: _by_output(found.outputs, outputs) for order, outputs in found.others.items()}
+        return Match(matched, notes, found.order, found.taken, _distinct(others), found.complete)
+    if not given:
+        return Match(matched, notes, "")
+    if any(map(names.find, {entry.label for entry in entries})):
+        return Match(matched, notes)  # the labels beside the indices say what these mean
+    taken: ClassOrder = "index-from-1" if class_order == "index-from-1" else "index"
+    words = "class_index, counted from 1" if taken == "index-from-1" else "class_index"
+    return Match(matched, notes, words, taken, index_orders(given, taken, n_classes))
+
+
+def _with_outputs(entry: Entry, found: MatchedLabels) -> Entry | None:
+    """Return an entry with its class; None if it is left out."""
+    if entry.class_index is not None:
+        return entry
+    if outputs := found.outputs.get(entry.label):
+        return replace(entry, class_index=outputs[0], outputs=outputs if len(outputs) > 1 else ())
+    return replace(entry, class_index=UNLABELLED) if not entry.label or found.kept else None
+
+
+def _by_output(taken: Mapping[str, Outputs], other: Mapping[str, int]) -> dict[int, int]:
+    return {outputs[0]: other[label] for label, outputs in taken.items()}
+
+
+def _distinct(others: Mapping[ClassOrder, dict[int, int]]) -> dict[ClassOrder, dict[int, int]]:
+    """Return the orders that differ from the one taken and from each other."""
+    distinct: dict[ClassOrder, dict[int, int]] = {}
+    for order, outputs in others.items():
+        if any(here != there for here, there in outputs.items()) and outputs not in distinct.values():
+            distinct[order] = outputs
+    return distinct
+
+
+def _require_columns(images: ImageSet, n_classes: int) -> None:
+    columns = images.labels.columns
+    if columns not in (None, n_classes):
+        raise DataError(
+            f"{images.name}: class_indices has {columns} columns, one for each class, but the model has {n_classes} "
+            "outputs; give one column for each output, or class indices"
+        )
+
+
+def _counted_from(images: ImageSet, given: set[int], order: ClassOrder | None, n_classes: int) -> ImageSet:
+    """Return the set with class indices from 0 that are in range; ``given`` are those of the set."""
+    if not given:
+        return images
+    if order in ("sorted", "numeric") and all(entry.class_index is not None for entry in images.entries):
+        raise DataError(
+            f"{images.name}: --class-order {order} orders labels, but every image has a class index; allowed: index, "
+            "or index-from-1 if they are counted from 1"
+        )
+    first = 1 if order == "index-from-1" else 0
+    for entry in images.entries:
+        if entry.class_index is not None and not first <= entry.class_index < n_classes + first:
+            raise DataError(_out_of_range(entry, given, first, n_classes))
+    if not first:
+        return images
+    return images.with_entries(
+        entry if entry.class_index is None else replace(entry, class_index=entry.class_index - 1)
+        for entry in images.entries
+    )
+
+
+def _out_of_range(entry: Entry, given: set[int], first: int, n_classes: int) -> str:
+    hint = ""
+    if not first and seem_to_start_at_1(given, n_classes):
+        hint = (
+            f"; none is 0 and the highest is {n_classes}, so they seem to be counted from 1: subtract 1 from each, or "
+            "give --class-order index-from-1"
+        )
+    elif first and entry.class_index == 0:
+        hint = "; leave --class-order out if they are counted from 0"
+    return (
+        f"{_where(entry)}: class_index {entry.class_index} is out of range; the model has {n_classes} classes, "
+        f"{first}..{n_classes - 1 + first}{hint}"
+    )
 
 
 def _unused(images: ImageSet, class_map: ClassMap, labels: list[str]) -> list[str]:
@@ -93,35 +193,6 @@ def require_labelled(images: ImageSet) -> None:
         )
 
 
-def _matched(
-    images: ImageSet, labels: list[str], names: OutputNames, class_map: ClassMap | None
-) -> tuple[dict[str, Outputs], list[str]]:
-    """Return the outputs of each label that has any, and notes for the user."""
-    mapped = {} if class_map is None else names.mapped(class_map, labels)
-    matched = dict(mapped)
-    for label in labels:
-        if label not in mapped and (candidates := names.find(label)):
-            if len(candidates) > 1:
-                raise DataError(
-                    f"{images.name}: the label '{label}' is the name of classes {', '.join(map(str, candidates))}; "
-                    "use a CSV manifest with class_index, or --class-map FILE"
-                )
-            matched[label] = (candidates[0],)
-    unmatched = [label for label in labels if label not in matched]
-    if not unmatched:
-        return matched, []
-    if class_map is None and not matched:
-        # All classes count, not only those with images: a limited set must not be matched in another way.
-        classes = list(images.class_names or ()) if images.labels.ordered else labels
-        if names.all_indices(classes):
-            return {label: (int(label),) for label in labels}, [f"{images.name}: its labels are taken as class indices"]
-        if images.labels.ordered and len(classes) == names.count and not any(map(names.find, classes)):
-            return {name: (index,) for index, name in enumerate(classes)}, [_sorted_order_note(images, names)]
-    if class_map is None and not (images.labels.partial and any(matched.values())):
-        raise DataError(_unmatched_message(images, unmatched, names))
-    return matched, []
-
-
 def _left_out(images: ImageSet, labels: list[str], n_labels: int, n_left: int) -> list[str]:
     """Return a note that lists the classes without an output."""
     if not labels:
@@ -135,45 +206,6 @@ def _left_out(images: ImageSet, labels: list[str], n_labels: int, n_left: int) -
     if not n_left:
         raise DataError(note)
     return [note]
-
-
-def _sorted_order_note(images: ImageSet, names: OutputNames) -> str:
-    classes = images.class_names or ()
-    why = "the model's class names are unknown" if names.names is None else "none of its classes is one of the model's"
-    listed = ", ".join(f"{name} = {index}" for index, name in enumerate(classes[:_NAMED]))
-    more = ", ..." if len(classes) > _NAMED else ""
-    order = f"its {len(classes)} {images.labels.noun} in sorted order are the model's outputs"
-    return f"{images.name}: {why}, so {order}: {listed}{more}"
-
-
-def _unmatched_message(images: ImageSet, unmatched: list[str], names: OutputNames) -> str:
-    noun = images.labels.noun
-    listed = ", ".join(f"'{label}'{names.nearest(label)}" for label in unmatched[:_NAMED])
-    more = f" and {len(unmatched) - _NAMED} more" if len(unmatched) > _NAMED else ""
-    ways = "use a CSV manifest with class_index, or give them outputs with --class-map FILE"
-    if names.names is None:
-        n_classes = len(images.class_names or ())
-        counted = f", and {n_classes} {noun} are not {names.count}" if images.labels.ordered else ""
-        return (
-            f"{images.name}: the model's class names are unknown, so {noun} cannot be matched{counted}: {listed}{more}"
-            f"; name its outputs with --class-names FILE{names.ids_hint(unmatched)}, {ways}"
-        )
-    first = next(entry for entry in images.entries if entry.label == unmatched[0])
-    count = len({entry.label for entry in images.entries if entry.class_index is None and entry.label})
-    where = f" (the first: {first.where})" if first.where else ""
-    return (
-        f"{images.name}: {len(unmatched)} of {count} {noun} are not among the model's {names.count} classes{where}: "
-        f"{listed}{more}; rename the {noun}, name the outputs with --class-names FILE{names.ids_hint(unmatched)}, "
-        f"{ways}"
-    )
-
-
-def _require_in_range(entry: Entry, class_index: int, n_classes: int) -> None:
-    if not 0 <= class_index < n_classes:
-        raise DataError(
-            f"{_where(entry)}: class_index {class_index} is out of range; the model has {n_classes} classes, "
-            f"0..{n_classes - 1}"
-        )
 
 
 def _contradictions(images: ImageSet, names: OutputNames) -> list[str]:

@@ -46,13 +46,6 @@ class OutputNames:
             return [self._ids[label]]
         return self._exact.get(label) or self._plain.get(_plain(label), [])
 
-    def all_indices(self, labels: Iterable[str]) -> bool:
-        """Return whether there are labels and all are whole numbers below the number of outputs."""
-        texts = list(labels)
-        return bool(texts) and all(
-            text.isascii() and text.isdigit() and len(text) < 10 and int(text) < self.count for text in texts
-        )
-
     def mapped(self, class_map: ClassMap, labels: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """Return the outputs of the labels in a class map, found by exact name or else regardless of case.
 

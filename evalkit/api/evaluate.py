@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from os import PathLike, devnull, fspath
+from os import PathLike, devnull
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_type_hints
 
@@ -42,6 +42,7 @@ class EvaluateOptions(TypedDict, total=False):
 
     data_format: str | None
     class_map: str | PathLike[str] | None
+    class_order: Literal["sorted", "numeric", "index", "index-from-1"] | None
     preprocess: str | None
     head: Literal["auto", "softmax", "sigmoid", "multilabel", "probabilities"] | None
     output_name: str | None

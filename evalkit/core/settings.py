@@ -87,6 +87,16 @@ class RunOptions:
             "sum of their probabilities; images of a class without an output are left out.",
         ),
     ] = None
+    class_order: Annotated[
+        Literal["sorted", "numeric", "index", "index-from-1"] | None,
+        Option(
+            "data",
+            "Which output a class is, where names do not say it: classes sorted as text, as Keras does (0, 1, 10, 2), "
+            "in the order of the numbers in their names (0, 1, 2, 10), or the class's number is the output's index, "
+            "counted from 0 or from 1.",
+            default="by name; else sorted for as many class folders as outputs, or index",
+        ),
+    ] = None
     model: Annotated[
         str | None,
         Option(
@@ -129,9 +139,11 @@ class RunOptions:
         str | None,
         Option(
             "model",
-            "File with the names of the model's outputs, in their order: a JSON list, one name per line, Keras' "
+            "Names of the model's outputs in their order, separated by commas (no,yes), or a file: one name per line, "
+            "a JSON list, Keras' class_indices as JSON, lines such as 0 cat, YOLO's data.yaml, Keras' "
             "imagenet_class_index.json, or ImageNet's LOC_synset_mapping.txt.",
-            in_python="Names of the model's outputs, in their order.",
+            in_python="Names of the model's outputs: in their order, as a dictionary of names and indices, or the "
+            "path of a file as for --class-names.",
         ),
     ] = None
     explainers: Annotated[

@@ -12,7 +12,7 @@ from evalkit.datasets.class_map import ClassMap, read_class_map
 from evalkit.datasets.classes import match_classes, require_labelled
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.geometry import fit, geometry_of
-from evalkit.datasets.image import LabelledImage
+from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.datasets.output_names import OutputNames
@@ -74,6 +74,8 @@ class _ModelCheck:
     """Matches the classes with a model's outputs, and counts how often the model is right."""
 
     def __init__(self, images: ImageSet, options: RunOptions, class_map: ClassMap | None) -> None:
+        from evalkit.harness.planning.class_order import order_notes
+
         self.classifier = _loaded(options)
         self.geometry = geometry_of(options.geometry)
         self.blocking: tuple[str, ...] = ()
@@ -83,13 +85,14 @@ class _ModelCheck:
         model = self.classifier
         labels = dict.fromkeys(entry.label for entry in images.entries if entry.label and entry.class_index is None)
         try:
-            matched, self.notes = match_classes(
+            match = match_classes(
                 images,
                 model.class_names,
                 model.n_classes,
                 require_labels=(options.target or "label") == "label",
                 class_ids=model.class_ids,
                 class_map=class_map,
+                class_order=options.class_order,
             )
         except DataError as error:
             self.blocking = (str(error),)
@@ -97,9 +100,10 @@ class _ModelCheck:
             self.matched: dict[str, Entry] = {}
             self.unknown = tuple(label for label in labels if not names.find(label))
         else:
-            self.known = matched
-            self.matched = {entry.id: entry for entry in matched.entries}
-            known = {entry.label for entry in matched.entries}
+            self.known = match.images
+            self.notes = [*match.notes, *order_notes(match, model, self.geometry)]
+            self.matched = {entry.id: entry for entry in match.images.entries}
+            known = {entry.label for entry in match.images.entries if entry.class_index != UNLABELLED}
             self.unknown = tuple(label for label in labels if label not in known)
 
     def look(self, entry: Entry, image: LabelledImage) -> None:

@@ -27,6 +27,7 @@ WRITTEN = {
     "data": ("scenes", '"scenes"', "scenes"),
     "data_format": ("csv", '"csv"', "csv"),
     "class_map": ("map.json", '"map.json"', "map.json"),
+    "class_order": ("numeric", '"numeric"', "numeric"),
     "model": ("vgg16-mini", '"vgg16-mini"', "vgg16-mini"),
     "weights": ("w.h5", '"w.h5"', "w.h5"),
     "preprocess": ("none", '"none"', "none"),
@@ -154,7 +155,8 @@ def test_repeated_command_has_every_scoring_option(evalkit, workplace):
     """Every option that is not declared as left out is in the command, with the value of the run."""
     given = {
         "--data": "labels.csv", "--data-format": "csv", "--model": "tiny.keras", "--preprocess": "none",
-        "--class-map": "map.json", "--class-names": "names.txt", "--weights": "w.weights.h5", "--explainers": "center",
+        "--class-map": "map.json", "--class-order": "index", "--class-names": "names.txt",
+        "--weights": "w.weights.h5", "--explainers": "center",
         "--metrics": "deletion,sparseness", "--criterion": "deletion", "--margin": "0.05", "--steps": "3",
         "--limit": "2", "--region-area": "0.01..0.9", "--target": "predicted", "--geometry": "center-crop",
         "--precision": "float32", "--seed": "4", "--head": "softmax", "--output-name": "0",

@@ -26,10 +26,8 @@ def mapped(tmp_path: Path, manifest: Manifest) -> Callable[..., tuple[dict[str, 
         path = tmp_path / "map"
         path.write_text(text, encoding="utf-8", newline="")
         images = read_csv_manifest(manifest(labels))
-        found, notes = match_classes(
-            images, NAMES, 5, require_labels=True, class_ids=IDS, class_map=read_class_map(path)
-        )
-        return {entry.label: entry.outputs or (entry.class_index,) for entry in found.entries}, notes
+        match = match_classes(images, NAMES, 5, require_labels=True, class_ids=IDS, class_map=read_class_map(path))
+        return {entry.label: entry.outputs or (entry.class_index,) for entry in match.images.entries}, match.notes
 
     return make
 

@@ -33,8 +33,8 @@ def matched(
     images: ImageSet, names: Sequence[str] | None, n_classes: int | None = None
 ) -> tuple[dict[str, int | None], list[str]]:
     count = len(names or ()) if n_classes is None else n_classes
-    found, notes = match_classes(images, names, count, require_labels=True)
-    return {entry.label or entry.id: entry.class_index for entry in found.entries}, notes
+    match = match_classes(images, names, count, require_labels=True)
+    return {entry.label or entry.id: entry.class_index for entry in match.images.entries}, match.notes
 
 
 def refusal(images: ImageSet, names: Sequence[str] | None, n_classes: int, *, require_labels: bool = True) -> str:
@@ -118,10 +118,10 @@ def test_the_first_five_unmatched_folders_are_named(folders: Folders) -> None:
 
 def test_csv_labels_are_matched_and_class_indices_kept(manifest: Manifest) -> None:
     images = read_csv_manifest(manifest("image,class_index,label\na,,Dog\nb,2,\nc,0,cat\n"))
-    found, notes = match_classes(images, ["cat", "dog", "emu"], 3, require_labels=True)
-    assert [entry.class_index for entry in found.entries] == [1, 2, 0]
-    assert notes == []
-    assert found.name == "labels.csv"
+    match = match_classes(images, ["cat", "dog", "emu"], 3, require_labels=True)
+    assert [entry.class_index for entry in match.images.entries] == [1, 2, 0]
+    assert match.notes == []
+    assert match.images.name == "labels.csv"
 
 
 def test_csv_labels_are_never_sorted(manifest: Manifest) -> None:
@@ -133,7 +133,7 @@ def test_csv_labels_are_never_sorted(manifest: Manifest) -> None:
 
 
 def test_index_out_of_range_is_refused_with_its_line(manifest: Manifest) -> None:
-    images = read_csv_manifest(manifest("image,class_index\na,1\nb,2\n"))
+    images = read_csv_manifest(manifest("image,class_index\na,0\nb,2\n"))
     expected = "labels.csv line 3: class_index 2 is out of range; the model has 2 classes, 0..1"
     assert refusal(images, None, 2) == expected
     assert refusal(images, None, 2, require_labels=False) == expected
@@ -141,10 +141,12 @@ def test_index_out_of_range_is_refused_with_its_line(manifest: Manifest) -> None
 
 def test_labels_contradicting_their_index_are_noted(manifest: Manifest) -> None:
     images = read_csv_manifest(manifest("image,class_index,label\na,0,cat\nb,1,cat\nc,1,my cat\n"))
-    found, notes = match_classes(images, ["cat", "dog"], 2, require_labels=True)
-    assert [entry.class_index for entry in found.entries] == [0, 1, 1]
+    match = match_classes(images, ["cat", "dog"], 2, require_labels=True)
+    assert [entry.class_index for entry in match.images.entries] == [0, 1, 1]
     first = "labels.csv line 3: 'cat' is class 0 of the model, class_index says 1"
-    assert notes == [f"labels.csv: 1 of 3 labels name another class than their class_index, which is used ({first})"]
+    assert match.notes == [
+        f"labels.csv: 1 of 3 labels name another class than their class_index, which is used ({first})"
+    ]
 
 
 def test_unlabelled_images_are_refused_if_labels_are_needed(tmp_path: Path) -> None:
@@ -156,26 +158,26 @@ def test_unlabelled_images_are_refused_if_labels_are_needed(tmp_path: Path) -> N
 
 def test_unlabelled_images_get_minus_one_otherwise(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
-    found, notes = match_classes(read_class_folder(tmp_path), ["cat"], 1, require_labels=False)
-    assert [entry.class_index for entry in found.entries] == [-1]
-    assert notes == []
+    match = match_classes(read_class_folder(tmp_path), ["cat"], 1, require_labels=False)
+    assert [entry.class_index for entry in match.images.entries] == [-1]
+    assert match.notes == []
 
 
 def test_matching_returns_a_new_set(photo: np.ndarray, manifest: Manifest) -> None:
     images = ImageSet.from_arrays([photo], [1])
     before = images.entries
-    found, _ = match_classes(images, None, 2, require_labels=True)
+    match = match_classes(images, None, 2, require_labels=True)
     assert images.entries is before
-    assert [image.class_index for image in found] == [1]
+    assert [image.class_index for image in match.images] == [1]
 
 
 def test_wordnet_ids_are_matched(folders: Folders) -> None:
     images = folders("n02012849", "n03126707")
-    found, notes = match_classes(
+    match = match_classes(
         images, ["crane", "dog", "crane"], 3, require_labels=True, class_ids=["n02012849", "n02084071", "n03126707"]
     )
-    assert [entry.class_index for entry in found.entries] == [0, 2]
-    assert notes == []
+    assert [entry.class_index for entry in match.images.entries] == [0, 2]
+    assert match.notes == []
 
 
 def test_unknown_wordnet_ids_get_a_hint(folders: Folders) -> None:
@@ -203,7 +205,9 @@ def annotated(*labels: str) -> ImageSet:
 
 def test_annotated_classes_without_output_are_left_out() -> None:
     images = annotated("dog", "person", "cat")
-    found, notes = match_classes(images, ["cat", "dog"], 2, require_labels=True)
-    assert [entry.class_index for entry in found.entries] == [1, 0]
-    assert "val.json: 1 of 3 classes have no output of the model; left out, with 1 of 3 images: 'person'" in notes[0]
+    match = match_classes(images, ["cat", "dog"], 2, require_labels=True)
+    assert [entry.class_index for entry in match.images.entries] == [1, 0]
+    assert (
+        "val.json: 1 of 3 classes have no output of the model; left out, with 1 of 3 images: 'person'" in match.notes[0]
+    )
     assert "2 of 2 labels are not among" in refusal(annotated("a", "b"), ["cat"], 1)

@@ -101,14 +101,16 @@ def test_set_reads_scenes_with_exact_regions():
 def test_scenes_open_by_name_and_match_in_sorted_order():
     images = open_image_set("scenes")
     assert (images.name, images.kind, len(images)) == ("scenes", "scenes", 1000)
-    matched, notes = match_classes(images, None, 10, require_labels=True)
-    assert [entry.class_index for entry in matched.entries[:20]] == [make_scene(0, i).class_index for i in range(20)]
-    [note] = notes
+    match = match_classes(images, None, 10, require_labels=True)
+    assert [entry.class_index for entry in match.images.entries[:20]] == [
+        make_scene(0, i).class_index for i in range(20)
+    ]
+    [note] = match.notes
     assert note == (
         "scenes: the model's class names are unknown, so its 10 classes in sorted order are the model's outputs: "
         "arrow = 0, crescent = 1, cross = 2, disc = 3, heart = 4, ..."
     )
-    assert match_classes(images, CLASS_NAMES, 10, require_labels=True)[1] == []
+    assert match_classes(images, CLASS_NAMES, 10, require_labels=True).notes == []
 
 
 def test_model_with_other_classes_is_refused():

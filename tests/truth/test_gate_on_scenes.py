@@ -40,7 +40,7 @@ def mini():
 @pytest.fixture(scope="module")
 def run(mini, tmp_path_factory):
     """Run Grad-CAM and occlusion on scenes, as the code is at the moment; returns the folder."""
-    images, _ = match_classes(scenes(N_SCENES, SEED), mini.class_names, 10, require_labels=True)
+    images = match_classes(scenes(N_SCENES, SEED), mini.class_names, 10, require_labels=True).images
 
     def make(classifier=mini, specs=(GRADCAM, OCCLUSION), path=None):
         metrics = [METRICS.build(name, steps=6) for name in METRIC_NAMES]

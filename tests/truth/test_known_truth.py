@@ -60,7 +60,7 @@ def mini():
 
 @pytest.fixture(scope="module")
 def images(mini):
-    found, _ = match_classes(scenes(N_SCENES, SEED), mini.class_names, 10, require_labels=True)
+    found = match_classes(scenes(N_SCENES, SEED), mini.class_names, 10, require_labels=True).images
     Oracle.masks.update({one.pixels.tobytes(): one.region for one in found})
     return found
 

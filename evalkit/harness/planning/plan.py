@@ -41,7 +41,7 @@ class Plan:
         batch_size: the largest number of images in one pass, from the options; None = that of a run in the run folder,
             if any.
         fail_on_error: stop at the first photo, explainer or metric that fails.
-        chosen: the options besides the limit that select images, and their values.
+        chosen: the options besides the limit that select images or their classes, and their values.
         joined: the classes with several outputs, of all images before the selection; None = those of ``images``.
         model_given: the options that say how the model is read, besides files and preprocessing, that are not at
             their defaults, and their values.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from os import PathLike, fspath
 from pathlib import Path
 
 from evalkit.core.component import Component
@@ -15,12 +16,14 @@ from evalkit.core.settings import (
     completed,
 )
 from evalkit.datasets.class_map import read_class_map
+from evalkit.datasets.class_names import GivenNames, read_classes
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, names_in, unused_by
 from evalkit.explainers.precomputed import PrecomputedMaps, precomputed_maps, report_missing
+from evalkit.harness.planning.class_order import order_notes
 from evalkit.harness.planning.plan import Plan, joined_classes
 from evalkit.harness.planning.precision import in_chosen_precision
 from evalkit.harness.planning.recipe import LiveModel, ModelRecipe, ModelSource, NamedModel
@@ -39,7 +42,7 @@ def prepare(
     *,
     model: Classifier | None = None,
     images: ImageSet | None = None,
-    class_names: Sequence[str] | None = None,
+    class_names: GivenNames | None = None,
     maps: Sequence[Path] = (),
 ) -> Plan:
     """Open the images and the model, build explainers and metrics, and check that they fit each other.
@@ -49,7 +52,7 @@ def prepare(
         say: a function that prints one sentence on stderr, for automatic decisions.
         model: the model, instead of ``options.model``.
         images: the images, instead of ``options.data``.
-        class_names: the names, instead of the file of ``options.class_names``.
+        class_names: what ``read_classes`` takes, instead of ``options.class_names``.
         maps: the folders of maps from files, listed before the explainers.
 
     Raises:
@@ -68,16 +71,18 @@ def prepare(
     precomputed = precomputed_maps(maps, [entry.id for entry in images.entries])
     source: ModelSource = _named(options, class_names) if model is None else LiveModel.of(model)
     classifier = model or source.load(options.batch_size)
-    images, notes = match_classes(
+    match = match_classes(
         images,
         classifier.class_names,
         classifier.n_classes,
         require_labels=options.target == "label" or options.only_correct,
         class_ids=classifier.class_ids,
         class_map=class_map,
+        class_order=options.class_order,
     )
+    images = match.images
     _refuse_joined(classifier, images)
-    for note in (*images.notes, *notes):
+    for note in (*images.notes, *match.notes, *order_notes(match, classifier, options.geometry)):
         say(note)
     classifier = in_chosen_precision(classifier, options, _checked(images), say)
     joined = joined_classes(images)  # before the selection: a limit changes no score of the images that stay
@@ -176,6 +181,8 @@ def _files(options: RunOptions) -> dict[str, str]:
     given = {key: getattr(options, key) for key in ("model", "weights", "class_names", "class_map")}
     paths = {key: Path(text).absolute() for key, text in given.items() if text}
     files = {key: str(path) for key, path in paths.items() if path.is_file() and is_text(str(path))}
+    if options.class_names and "class_names" not in files:
+        files["class_names"] = escaped(options.class_names)  # names separated by commas
     return files if "model" in files or not options.model else {"model": escaped(options.model), **files}
 
 
@@ -185,9 +192,13 @@ def _model_given(options: RunOptions) -> dict[str, str]:
     return {name: str(value) for name, value in given.items() if name not in ("weights", "preprocess", "class_names")}
 
 
-def _named(options: RunOptions, class_names: Sequence[str] | None) -> NamedModel:
-    given = {} if class_names is None else {"class_names": tuple(class_names)}
-    return NamedModel(options.model or "", {**options.model_options(), **given})
+def _named(options: RunOptions, class_names: GivenNames | None) -> NamedModel:
+    names: GivenNames | None = options.class_names
+    if isinstance(class_names, str | PathLike):
+        names = fspath(class_names)
+    elif class_names is not None:
+        names = tuple(read_classes(class_names)[0])
+    return NamedModel(options.model or "", {**options.model_options(), "class_names": names})
 
 
 def _fitting(explainers: Sequence[Explainer], classifier: Classifier, options: RunOptions, say: Say) -> list[Explainer]:

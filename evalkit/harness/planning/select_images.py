@@ -19,8 +19,10 @@ Wanted = Callable[[Entry], bool]
 
 
 def chosen_by(options: RunOptions) -> dict[str, str]:
-    """Return the options besides the limit that select images, for the signature."""
-    chosen = {}
+    """Return the options besides the limit that select images or their classes, for the signature."""
+    chosen: dict[str, str] = {}
+    if options.class_order is not None:
+        chosen["class_order"] = options.class_order
     if options.region_area is not None:
         chosen["region_area"] = str(options.region_area)
     if options.only_correct:

@@ -255,7 +255,7 @@ for number in range(count):
     PIL.Image.fromarray(rng.integers(0, 256, (600, 800, 3), dtype=np.uint8)).save(root / "photos" / f"{number}.png")
 from evalkit.datasets.open import open_image_set
 from evalkit.datasets.classes import match_classes
-images, _ = match_classes(open_image_set(root / "photos"), None, 3, require_labels=False)
+images = match_classes(open_image_set(root / "photos"), None, 3, require_labels=False).images
 explainers = expand("gradcam, occlusion(patch_size=16), random, center", [], 0)
 plan = Plan(images, ModelRecipe.live(Classifier(model)), explainers,
             [METRICS.build(text, steps=6) for text in DEFAULT_METRICS], "predicted", "squash", 6, 0, None)

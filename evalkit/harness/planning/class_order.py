@@ -1,0 +1,133 @@
+"""The test of the order of classes: does the model agree with another order far more often than with the one taken?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from evalkit.core.errors import ImageError
+from evalkit.datasets.class_order import described
+from evalkit.datasets.classes import Match
+from evalkit.datasets.geometry import Geometry, fit
+from evalkit.datasets.image_set import ImageSet
+from evalkit.models.classifier import Classifier
+
+__all__ = ["order_notes"]
+
+_SAMPLE = 64  # images, evenly over the classes
+_FAR = 0.2  # difference of accuracies
+_P = 0.01  # of a one-sided sign test on the images on which two orders differ
+_NAMED = 5
+_UNKNOWN = -1
+
+Whole = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+def order_notes(match: Match, classifier: Classifier, geometry: Geometry) -> list[str]:
+    """Return a sentence if another order of the classes fits the model's predictions far better, else nothing.
+
+    Far better: on a sample of at most 64 images the accuracy is higher by at least 0.2, and a one-sided sign test on
+    the images on which only one of the two orders is right gives p < 0.01. Where the classes are all outputs of the
+    model, every order is possible: the best one is chosen on one half of the sample and counted on the other. The order
+    taken is never changed.
+
+    Args:
+        match: the images with their outputs.
+        classifier: the model.
+        geometry: how photos are fitted to its input.
+    """
+    if match.taken is None or not (match.others or match.complete):
+        return []
+    taken, predicted = _sample(match.images, classifier, geometry)
+    if not len(taken):
+        return []
+    right = np.equal(taken, predicted)
+    better: list[tuple[int, str]] = []
+    for order, outputs in match.others.items():
+        other = np.equal([outputs.get(output, _UNKNOWN) for output in taken.tolist()], predicted)
+        if _far_better(other, right):
+            way = f"give --class-order {order} if that is the order of the model's outputs"
+            better.append((int(other.sum()), _sentence(match, right, other, described(order), way)))
+    if better:
+        return [max(better)[1]]
+    if match.complete:
+        other = _in_halves(taken, predicted, classifier.n_classes)
+        if _far_better(other, right):
+            best = _best_order(taken, predicted, classifier.n_classes)
+            return [_sentence(match, right, other, *_named(match.images, best))]
+    return []
+
+
+def _sample(images: ImageSet, classifier: Classifier, geometry: Geometry) -> tuple[Whole, Whole]:
+    """Return taken and predicted outputs of some images; a prediction that is not finite is -1."""
+    taken, pixels = [], []
+    for entry in images.limit(_SAMPLE, 0).entries:
+        if entry.class_index is None or entry.class_index < 0:
+            continue
+        try:
+            pixels.append(fit(images.read(entry), classifier.input_size, geometry).pixels)
+        except ImageError:
+            continue
+        taken.append(entry.class_index)
+    if not pixels:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    scores = classifier.probabilities(np.stack(pixels))
+    predicted = [int(row.argmax()) if np.isfinite(row).all() else _UNKNOWN for row in scores]
+    return np.array(taken), np.array(predicted)
+
+
+def _far_better(other: Flags, taken: Flags) -> bool:
+    """Return whether the accuracy of another order is higher by much, and by more than chance."""
+    if float(other.mean() - taken.mean()) < _FAR:
+        return False
+    gained, lost = int((other & ~taken).sum()), int((taken & ~other).sum())
+    n = gained + lost
+    tail = sum(math.comb(n, k) for k in range(gained, n + 1))
+    return bool(tail < _P * 2**n)
+
+
+def _best_order(taken: Whole, predicted: Whole, n_outputs: int) -> dict[int, int]:
+    """Return the one-to-one order that agrees most with the predictions, for the outputs taken that occur."""
+    counts = np.zeros((n_outputs, n_outputs))
+    known = predicted != _UNKNOWN
+    np.add.at(counts, (taken[known], predicted[known]), 1.0)
+    rows, columns = linear_sum_assignment(counts + 1e-6 * np.eye(n_outputs), maximize=True)  # ties: as taken
+    present = set(taken.tolist())
+    return {row: column for row, column in zip(rows.tolist(), columns.tolist(), strict=True) if row in present}
+
+
+def _in_halves(taken: Whole, predicted: Whole, n_outputs: int) -> Flags:
+    """Return where the best order of one half of the sample is right on the other half."""
+    right = np.zeros(len(taken), np.bool_)
+    for first in (0, 1):  # a sample is sorted by class, so that every second image is an even half
+        chosen, judged = slice(first, None, 2), slice(1 - first, None, 2)
+        order = _best_order(taken[chosen], predicted[chosen], n_outputs)
+        right[judged] = (
+            np.array([order.get(output, _UNKNOWN) for output in taken[judged].tolist()]) == predicted[judged]
+        )
+    return right
+
+
+def _named(images: ImageSet, order: dict[int, int]) -> tuple[str, str]:
+    """Return an order, and the option that gives it, in words."""
+    labels = {entry.class_index: entry.label for entry in images.entries}
+    by_output = {output: labels[taken] for taken, output in order.items()}
+    moved = [f"{labels[taken]} = {output}" for taken, output in order.items() if taken != output]
+    more = f" and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
+    names = [by_output[output] for output in sorted(by_output)]
+    short = len(names) <= _NAMED and [*sorted(by_output)] == [*range(len(names))] and not any("," in n for n in names)
+    given = ",".join(names) if short else "FILE"
+    way = f"if that is the order of the model's outputs, name them with --class-names {given}"
+    return f"another order ({', '.join(moved[:_NAMED])}{more})", way
+
+
+def _sentence(match: Match, right: Flags, other: Flags, order: str, way: str) -> str:
+    assert match.taken is not None  # noqa: S101 - for the type checker
+    return (
+        f"{match.images.name}: the model is right on {int(right.sum())} of {len(right)} images with the order taken "
+        f"({described(match.taken)}), but on {int(other.sum())} with {order}; nothing was changed: {way}"
+    )
