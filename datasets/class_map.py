@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.core.errors import ConfigError, DataError
+from evalkit.datasets.class_order import whole_number
 from evalkit.datasets.readers.csv_lines import csv_lines, require_commas
 
 __all__ = ["ClassMap", "read_class_map"]
@@ -35,7 +36,7 @@ class ClassMap:
 def read_class_map(path: Path) -> ClassMap:
     """Read a class map: JSON (an object of indices, names or lists of them), or CSV (``class,output``).
 
-    In a CSV an output of digits only is an index; an empty one leaves the class out.
+    In a CSV an output that is a whole number is an index; an empty one leaves the class out.
 
     Args:
         path: path of a UTF-8 file, with or without byte order mark.
@@ -76,7 +77,8 @@ def _from_json(text: str, path: Path) -> dict[str, tuple[Named, ...]]:
 
 
 def _listed(name: str, given: object, path: Path) -> tuple[Named, ...]:
-    values = given if isinstance(given, list) else [given]
+    listed = given if isinstance(given, list) else [given]
+    values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in listed]
     for value in values:
         if not isinstance(value, int | str) or isinstance(value, bool) or value == "":
             raise ConfigError(
@@ -102,8 +104,8 @@ def _from_csv(path: Path) -> dict[str, tuple[Named, ...]]:
             name, output = line.fields
             outputs = by_class.setdefault(name, [])
             if output:
-                short = output.isascii() and output.isdigit() and len(output) < 10
-                outputs.append(int(output) if short else output)
+                index = whole_number(output)
+                outputs.append(output if index is None else index)
     except DataError as error:
         raise ConfigError(f"--class-map: {error}") from error
     return {name: tuple(dict.fromkeys(outputs)) for name, outputs in by_class.items()}

@@ -45,7 +45,8 @@ def orders_of(classes: Sequence[str], n_outputs: int) -> dict[ClassOrder, dict[s
     """Return the outputs of classes in every order that is possible.
 
     ``sorted`` and ``numeric`` need as many classes as outputs; ``numeric`` also a number in each name; the others need
-    labels that are whole numbers below the number of outputs, or at most that number.
+    labels that are whole numbers below the number of outputs, or at most that number. A part of such numbers can be
+    ``sorted`` too: among all of 0 to n - 1, or of 1 to n if one is n.
 
     Args:
         classes: names of all classes, sorted as text.
@@ -63,6 +64,10 @@ def orders_of(classes: Sequence[str], n_outputs: int) -> dict[ClassOrder, dict[s
             possible["index"] = numbers
         if min(numbers.values()) >= 1 and max(numbers.values()) <= n_outputs:
             possible["index-from-1"] = {name: number - 1 for name, number in numbers.items()}
+        first = 0 if "index" in possible else 1
+        all_names = sorted(str(number + first) for number in range(n_outputs))
+        if "sorted" not in possible and set(names) <= set(all_names):
+            possible["sorted"] = {name: all_names.index(name) for name in names}
     return possible
 
 

@@ -132,3 +132,28 @@ def test_the_command_names_every_file_that_was_read(evalkit, workplace, tiny_mod
     )  # fmt: skip
     assert done.code == 0, done.err
     require_made_again(evalkit, workplace / "out")
+
+
+def test_classes_have_their_names_instead_of_wordnet_ids(evalkit, workplace):
+    for number, name in enumerate(("n01440764", "n01443537", "n01484850")):
+        folder = workplace / "photos" / name
+        folder.mkdir(parents=True)
+        for photo in (number, number + 3):
+            shutil.copy(f"photo{photo}.png", folder)
+    (workplace / "words.txt").write_text("n01440764 tench\nn01443537 goldfish\nn01484850 great white shark\n")
+    options = ("--model", "tiny.keras", "--class-names", "words.txt", "--explainers", "center,random")
+    done = evalkit("run", "--data", "photos", *options, "--metrics", "sparseness", "--output", "out")
+    assert done.code == 0, done.err
+    evalkit("report", "out")
+    page = text_of(workplace / "out" / "report.html")
+    assert "<bdi>tench</bdi>" in page
+    assert "<bdi>n01440764</bdi>" not in page
+
+
+@pytest.mark.parametrize("names", ["ant,bee,cat", "words.txt"])
+def test_the_command_repeats_names_and_order(evalkit, workplace, names):
+    (workplace / "words.txt").write_text("0 ant\n1 bee\n2 cat\n")
+    options = ("--data", "labels.csv", "--model", "tiny.keras", "--explainers", "center", "--metrics", "sparseness")
+    done = evalkit("run", *options, "--class-names", names, "--class-order", "index", "--output", "out")
+    assert done.code == 0, done.err
+    require_made_again(evalkit, workplace / "out")

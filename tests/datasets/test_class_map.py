@@ -99,3 +99,9 @@ def test_any_map_raises_only_evalkit_errors(tmp_path_factory: pytest.TempPathFac
         assert read_class_map(path).outputs
     except EvalkitError:
         return
+
+
+def test_whole_numbers_with_a_decimal_point_are_indices(mapped: Callable) -> None:
+    wanted = {"dog": (0,), "Cat": (2, 4), "beagle": (0,)}
+    assert mapped('{"dog": 0.0, "cat": [2.0, 4]}')[0] == wanted
+    assert mapped("class,output\ndog,0.0\ncat,2.0\ncat,4\n")[0] == wanted

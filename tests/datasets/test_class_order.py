@@ -75,13 +75,17 @@ def test_class_order_index_uses_the_folder_number(tmp_path: Path) -> None:
 def test_part_of_numeric_folders_are_indices(tmp_path: Path) -> None:
     match = match_classes(folders(tmp_path, "3", "11"), None, 12, require_labels=True)
     assert outputs(match) == {"3": 3, "11": 11}
-    assert match.others == {"index-from-1": {3: 2, 11: 10}}
+    assert match.others == {"sorted": {3: 5, 11: 3}, "index-from-1": {3: 2, 11: 10}}  # 0 1 10 11 2 3
+    chosen = match_classes(match.images, None, 12, require_labels=True)
+    assert chosen.order == "class_index"
 
 
 def test_numbers_inside_names_have_an_order() -> None:
     possible = orders_of(["c1", "c10", "c2"], 3)
     assert possible == {"sorted": {"c1": 0, "c10": 1, "c2": 2}, "numeric": {"c1": 0, "c2": 1, "c10": 2}}
     assert list(orders_of(["a", "b"], 2)) == ["sorted"]
+    assert orders_of(["12", "2"], 12)["sorted"] == {"12": 3, "2": 4}  # 1 10 11 12 2
+    assert "sorted" not in orders_of(["02", "3"], 12)
     assert list(orders_of(["01", "1"], 2)) == ["sorted", "numeric", "index", "index-from-1"]
     assert orders_of([], 2) == {}
 
