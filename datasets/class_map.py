@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evalkit.core.errors import ConfigError, DataError
 from evalkit.datasets.class_order import whole_number
@@ -78,7 +79,7 @@ def _from_json(text: str, path: Path) -> dict[str, tuple[Named, ...]]:
 
 def _listed(name: str, given: object, path: Path) -> tuple[Named, ...]:
     listed = given if isinstance(given, list) else [given]
-    values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in listed]
+    values: list[Any] = [int(value) if isinstance(value, float) and value.is_integer() else value for value in listed]
     for value in values:
         if not isinstance(value, int | str) or isinstance(value, bool) or value == "":
             raise ConfigError(

@@ -65,9 +65,9 @@ def orders_of(classes: Sequence[str], n_outputs: int) -> dict[ClassOrder, dict[s
         if min(numbers.values()) >= 1 and max(numbers.values()) <= n_outputs:
             possible["index-from-1"] = {name: number - 1 for name, number in numbers.items()}
         first = 0 if "index" in possible else 1
-        all_names = sorted(str(number + first) for number in range(n_outputs))
-        if "sorted" not in possible and set(names) <= set(all_names):
-            possible["sorted"] = {name: all_names.index(name) for name in names}
+        ranks = {name: rank for rank, name in enumerate(sorted(str(number + first) for number in range(n_outputs)))}
+        if "sorted" not in possible and ranks.keys() >= set(names):
+            possible["sorted"] = {name: ranks[name] for name in names}
     return possible
 
 

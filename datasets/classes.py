@@ -98,7 +98,10 @@ def match_classes(
         others = {order: _by_output(found.outputs, outputs) for order, outputs in found.others.items()}
         return Match(matched, notes, found.order, found.taken, _distinct(others), found.complete)
     if not given:
-        return Match(matched, notes, "")
+        unused = (
+            [f"{images.name}: --class-order {class_order} has no effect: no image has a class"] if class_order else []
+        )
+        return Match(matched, notes + unused, "")
     if any(map(names.find, {entry.label for entry in entries})):
         return Match(matched, notes)  # the labels beside the indices say what these mean
     taken: ClassOrder = "index-from-1" if class_order == "index-from-1" else "index"

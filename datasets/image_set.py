@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -215,7 +216,7 @@ class ImageSet:
         class_indices: ArrayLike | None,
         regions: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
         boxes: Sequence[ArrayLike | None] | NDArray[np.floating] | None = None,
-        class_names: Sequence[str] | None = None,
+        class_names: Sequence[str] | Mapping[Any, Any] | None = None,
         ids: Sequence[str] | None = None,
         name: str = "arrays",
         ignores: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
@@ -232,7 +233,7 @@ class ImageSet:
             regions: bool (N, H, W), or for each image an exact mask of the object (H, W) or None.
             boxes: for each image float (K, 4) or (4,), x0, y0, x1, y1 in pixels, half-open, or None. An image has a
                 region or boxes, not both.
-            class_names: names in the order of the class indices.
+            class_names: names in the order of the class indices; or a dictionary of names and indices.
             ids: unique names of the images; by default their positions.
             name: name of the set in tables and messages.
             ignores: bool (N, H, W), or for each image the pixels that are neither object nor background (H, W), or
@@ -242,7 +243,9 @@ class ImageSet:
             DataError: a wrong shape, dtype or value; the message names the image.
         """
         from evalkit.datasets.arrays import array_entries
+        from evalkit.datasets.class_names import read_classes
 
-        entries, reader, given = array_entries(pixels, class_indices, regions, boxes, class_names, ids, ignores)
+        names = read_classes(class_names)[0] if isinstance(class_names, str | Mapping) else class_names
+        entries, reader, given = array_entries(pixels, class_indices, regions, boxes, names, ids, ignores)
         labels = Labels(columns=given.columns)
-        return cls(name, "arrays", entries, reader, class_names, given.notes(name), labels)
+        return cls(name, "arrays", entries, reader, names, given.notes(name), labels)

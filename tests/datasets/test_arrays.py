@@ -177,10 +177,10 @@ def test_ignored_pixels_exclude_the_region(photo: np.ndarray) -> None:
 )
 def test_class_indices_may_be_columns_floats_or_one_hot(given: Any) -> None:
     images = ImageSet.from_arrays(PIXELS, given, class_names=["cat", "dog", "emu"])
-    assert [(entry.id, entry.class_index, entry.label) for entry in images.entries] == [
-        ("0", 2, "emu"),
-        ("1", 0, "cat"),
-    ]
+    found = [(entry.id, entry.class_index, entry.label) for entry in images.entries]
+    assert found == [("0", 2, "emu"), ("1", 0, "cat")]
+    named = ImageSet.from_arrays(PIXELS, given, class_names={"dog": 1, "emu": 2, "cat": 0})
+    assert (named.class_names, named.entries) == (images.class_names, images.entries)
     assert images.notes == ()
 
 

@@ -205,6 +205,13 @@ def test_unknown_folders_are_unlabelled_if_no_label_is_needed(tmp_path: Path) ->
     assert outputs(ambiguous) == {"cat": -1, "holiday": -1, "zebra": -1}
 
 
+def test_order_of_unlabelled_images_has_no_effect() -> None:
+    images = ImageSet.from_arrays([PHOTO], None)
+    match = match_classes(images, None, 2, require_labels=False, class_order="sorted")
+    assert match.notes == ["arrays: --class-order sorted has no effect: no image has a class"]
+    assert match.order == ""
+
+
 def test_columns_of_a_matrix_must_be_the_outputs() -> None:
     images = ImageSet.from_arrays([PHOTO] * 2, np.eye(2))
     assert "class_indices has 2 columns, one for each class, but the model has 3 outputs" in refusal(images, 3)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +35,8 @@ def order_notes(match: Match, classifier: Classifier, geometry: Geometry) -> lis
 
     Far better: on a sample of at most 64 images the accuracy is higher by at least 0.2, and a one-sided sign test on
     the images on which only one of the two orders is right gives p < 0.01. Where the classes are all outputs of the
-    model, every order is possible: the best one is chosen on one half of the sample and counted on the other. The order
-    taken is never changed.
+    model, at most 32, every order is possible: the best one is chosen on one half of the sample and counted on the
+    other. The order taken is never changed.
 
     Args:
         match: the images with their outputs.
@@ -42,28 +45,50 @@ def order_notes(match: Match, classifier: Classifier, geometry: Geometry) -> lis
     """
     if match.taken is None or not (match.others or match.complete):
         return []
-    taken, predicted = _sample(match.images, classifier, geometry)
-    if not len(taken):
+    sample = _sample(match.images, classifier, geometry)
+    if not sample.taken:
         return []
-    right = np.equal(taken, predicted)
+    right = sample.right(sample.taken)
     better: list[tuple[int, str]] = []
     for order, outputs in match.others.items():
-        other = np.equal([outputs.get(output, _UNKNOWN) for output in taken.tolist()], predicted)
+        other = sample.right([outputs.get(output, _UNKNOWN) for output in sample.taken])
         if _far_better(other, right):
             way = f"give --class-order {order} if that is the order of the model's outputs"
             better.append((int(other.sum()), _sentence(match, right, other, described(order), way)))
     if better:
         return [max(better)[1]]
-    if match.complete:
-        other = _in_halves(taken, predicted, classifier.n_classes)
+    if match.complete and classifier.n_classes <= _SAMPLE // 2:  # with fewer images of a class, no half has it
+        other = sample.right(_in_halves(sample))
         if _far_better(other, right):
-            best = _best_order(taken, predicted, classifier.n_classes)
+            best = _best_order(sample, np.ones(len(sample.taken), np.bool_))
             return [_sentence(match, right, other, *_named(match.images, best))]
     return []
 
 
-def _sample(images: ImageSet, classifier: Classifier, geometry: Geometry) -> tuple[Whole, Whole]:
-    """Return taken and predicted outputs of some images; a prediction that is not finite is -1."""
+@dataclass(frozen=True)
+class _Sample:
+    """Some images.
+
+    Attributes:
+        taken: the output of each image's class, in the order taken.
+        scores: the model's scores, float64 (N, C).
+    """
+
+    taken: list[int]
+    scores: NDArray[np.float64]
+
+    @property
+    def predicted(self) -> Whole:
+        """The output with the highest score; -1 if scores are not finite."""
+        return np.array([int(row.argmax()) if np.isfinite(row).all() else _UNKNOWN for row in self.scores])
+
+    def right(self, outputs: Sequence[int]) -> Flags:
+        """Return where the model is right if the images have these outputs; -1 = none."""
+        return np.equal(outputs, self.predicted) & np.not_equal(outputs, _UNKNOWN)
+
+
+def _sample(images: ImageSet, classifier: Classifier, geometry: Geometry) -> _Sample:
+    """Return the scores of some images, evenly over the classes; photos that cannot be read are passed over."""
     taken, pixels = [], []
     for entry in images.limit(_SAMPLE, 0).entries:
         if entry.class_index is None or entry.class_index < 0:
@@ -73,11 +98,8 @@ def _sample(images: ImageSet, classifier: Classifier, geometry: Geometry) -> tup
         except ImageError:
             continue
         taken.append(entry.class_index)
-    if not pixels:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    scores = classifier.probabilities(np.stack(pixels))
-    predicted = [int(row.argmax()) if np.isfinite(row).all() else _UNKNOWN for row in scores]
-    return np.array(taken), np.array(predicted)
+    scores = classifier.probabilities(np.stack(pixels)) if pixels else np.zeros((0, classifier.n_classes))
+    return _Sample(taken, scores)
 
 
 def _far_better(other: Flags, taken: Flags) -> bool:
@@ -90,26 +112,31 @@ def _far_better(other: Flags, taken: Flags) -> bool:
     return bool(tail < _P * 2**n)
 
 
-def _best_order(taken: Whole, predicted: Whole, n_outputs: int) -> dict[int, int]:
-    """Return the one-to-one order that agrees most with the predictions, for the outputs taken that occur."""
+def _best_order(sample: _Sample, chosen: Flags) -> dict[int, int]:
+    """Return the one-to-one order that agrees most with the predictions for the chosen images.
+
+    Returns:
+        The output by the output of the order taken, of the classes of these images.
+    """
+    n_outputs = sample.scores.shape[1]
     counts = np.zeros((n_outputs, n_outputs))
-    known = predicted != _UNKNOWN
-    np.add.at(counts, (taken[known], predicted[known]), 1.0)
+    taken, known = np.array(sample.taken), chosen & (sample.predicted != _UNKNOWN)
+    np.add.at(counts, (taken[known], sample.predicted[known]), 1.0)
     rows, columns = linear_sum_assignment(counts + 1e-6 * np.eye(n_outputs), maximize=True)  # ties: as taken
-    present = set(taken.tolist())
+    present = set(taken[chosen].tolist())
     return {row: column for row, column in zip(rows.tolist(), columns.tolist(), strict=True) if row in present}
 
 
-def _in_halves(taken: Whole, predicted: Whole, n_outputs: int) -> Flags:
-    """Return where the best order of one half of the sample is right on the other half."""
-    right = np.zeros(len(taken), np.bool_)
-    for first in (0, 1):  # a sample is sorted by class, so that every second image is an even half
-        chosen, judged = slice(first, None, 2), slice(1 - first, None, 2)
-        order = _best_order(taken[chosen], predicted[chosen], n_outputs)
-        right[judged] = (
-            np.array([order.get(output, _UNKNOWN) for output in taken[judged].tolist()]) == predicted[judged]
-        )
-    return right
+def _in_halves(sample: _Sample) -> list[int]:
+    """Return each image's output in the best order of the other half of the sample; -1 if its class is not there."""
+    seen: Counter[int] = Counter()
+    halves = []
+    for output in sample.taken:
+        halves.append(seen[output] % 2)
+        seen[output] += 1
+    half = np.array(halves)
+    orders = [_best_order(sample, half == other) for other in (1, 0)]
+    return [orders[halves[position]].get(output, _UNKNOWN) for position, output in enumerate(sample.taken)]
 
 
 def _named(images: ImageSet, order: dict[int, int]) -> tuple[str, str]:

@@ -133,6 +133,10 @@ def test_any_other_order_of_named_folders_is_found(tmp_path):
         "outputs, name them with --class-names dog,cat"
     )
     assert notes_on(images, Classifier(model_of(COLORS[[0, 1]]))) == []
+    rows = [f"pets/{name}/{number}.png,{name}" for number in range(8) for name in ("cat", "dog")]  # alternating
+    (tmp_path / "pets.csv").write_text("\n".join(["image,label", *rows]))
+    (note,) = notes_on(open_image_set(tmp_path / "pets.csv"), swapped, class_order="sorted")
+    assert "but on 16 with another order (cat = 1, dog = 0)" in note
 
 
 def test_named_classes_are_not_tested(text_order, tmp_path):
