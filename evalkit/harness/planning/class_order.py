@@ -17,6 +17,7 @@ from evalkit.datasets.classes import Match
 from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image_set import ImageSet
 from evalkit.models.classifier import Classifier
+from evalkit.models.heads import Head
 
 __all__ = ["order_notes"]
 
@@ -72,10 +73,12 @@ class _Sample:
     Attributes:
         taken: the output of each image's class, in the order taken.
         scores: the model's scores, float64 (N, C).
+        head: the model's head, which says when it is right.
     """
 
     taken: list[int]
     scores: NDArray[np.float64]
+    head: Head
 
     @property
     def predicted(self) -> Whole:
@@ -84,7 +87,8 @@ class _Sample:
 
     def right(self, outputs: Sequence[int]) -> Flags:
         """Return where the model is right if the images have these outputs; -1 = none."""
-        return np.equal(outputs, self.predicted) & np.not_equal(outputs, _UNKNOWN)
+        pairs = zip(self.scores, outputs, strict=True)
+        return np.array([output != _UNKNOWN and self.head.is_right(scores, [output]) for scores, output in pairs])
 
 
 def _sample(images: ImageSet, classifier: Classifier, geometry: Geometry) -> _Sample:
@@ -99,7 +103,7 @@ def _sample(images: ImageSet, classifier: Classifier, geometry: Geometry) -> _Sa
             continue
         taken.append(entry.class_index)
     scores = classifier.probabilities(np.stack(pixels)) if pixels else np.zeros((0, classifier.n_classes))
-    return _Sample(taken, scores)
+    return _Sample(taken, scores, classifier.head)
 
 
 def _far_better(other: Flags, taken: Flags) -> bool:

@@ -8,6 +8,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from evalkit.core.errors import ModelError
 from evalkit.core.settings import merge
@@ -52,13 +53,11 @@ def pixels_of(numbers):
     return [np.broadcast_to(COLORS[number], (8, 8, 3)) for number in numbers]
 
 
-def write_folders(root, names, *, each=2):
-    from PIL import Image
-
-    for color, name in enumerate(names):
+def write_folders(root, names, *, each=2, colors=COLORS):
+    for color, name in zip(colors, names, strict=False):
         (root / name).mkdir(parents=True)
         for number in range(each):
-            Image.fromarray(np.tile(COLORS[color], (8 + number, 8, 1))).save(root / name / f"{number}.png")
+            Image.fromarray(np.tile(color, (8 + number, 8, 1))).save(root / name / f"{number}.png")
     return root
 
 
@@ -199,3 +198,22 @@ def test_folders_without_outputs_run_with_predicted_targets(number_order, tmp_pa
     plan = prepare(options, said.append, model=number_order)
     assert [entry.class_index for entry in plan.images.entries] == [-1] * 4
     assert "2 of 2 folders are not matched with outputs of the model" in said[0]
+
+
+def test_two_classes_of_one_sigmoid_follow_the_folders(tmp_path):
+    images = keras.Input((8, 8, 3))
+    channels, dense = keras.layers.Conv2D(3, 1, use_bias=False), keras.layers.Dense(1, activation="sigmoid")
+    scaled = channels(keras.layers.Rescaling(1 / 255)(images))
+    model = keras.Model(images, dense(keras.layers.GlobalAveragePooling2D()(scaled)))
+    channels.set_weights([np.eye(3, dtype=np.float32)[None, None]])
+    red, cyan = COLORS[[0, 6]].astype(np.float32) / 255
+    dense.set_weights([20 * (cyan - red)[:, None], np.zeros(1, np.float32)])  # class 1 is cyan
+    classifier = Classifier(model)
+    right = open_image_set(write_folders(tmp_path / "right", ["no", "yes"], each=8, colors=COLORS[[0, 6]]))
+    assert notes_on(right, classifier) == []
+    wrong = open_image_set(write_folders(tmp_path / "wrong", ["absent", "present"], each=8, colors=COLORS[[6, 0]]))
+    (note,) = notes_on(wrong, classifier)
+    assert "right on 0 of 16 images" in note
+    assert note.endswith("name them with --class-names present,absent")
+    match = match_classes(right, ["no", "yes"], 2, require_labels=True)
+    assert [entry.class_index for entry in match.images.entries[::8]] == [0, 1]
