@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from evalkit.core.errors import DataError
 from evalkit.core.names import escaped, is_text, shown
@@ -15,6 +15,7 @@ from evalkit.datasets.entry import Box, Entry
 __all__ = [
     "OUTSIDE",
     "LeftOut",
+    "PhotoNames",
     "clipped_box",
     "is_number",
     "read_bytes",
@@ -93,6 +94,40 @@ def relative_name(name: object, where: str) -> str:
             "allowed here; a CSV manifest may name any file"
         )
     return PurePosixPath(posix).as_posix()
+
+
+class PhotoNames:
+    """Names of photos below their folder; of a path on another machine, the last part is used, and counted."""
+
+    def __init__(self) -> None:
+        """Create empty counts."""
+        self._elsewhere: list[str] = []
+
+    def below(self, name: object, where: str) -> str:
+        """Return a file's name as a posix path below the photos' folder.
+
+        Args:
+            name: name from the file, unchecked.
+            where: origin for messages.
+
+        Raises:
+            DataError: the name is not a text, is empty, or is a path without a file name.
+        """
+        try:
+            return relative_name(name, where)
+        except DataError:
+            last = PureWindowsPath(name).name if isinstance(name, str) and is_text(name) else ""
+            if last.strip() in ("", ".", ".."):
+                raise
+            self._elsewhere.append(f"{where}, '{escaped(str(name))}'")
+            return last.strip()
+
+    def notes(self, name: str) -> list[str]:
+        """Return a sentence if there were such paths, with the first."""
+        if not self._elsewhere:
+            return []
+        first = f"{len(self._elsewhere)} photos are named by a path that is not below their folder (the first: "
+        return [f"{name}: {first}{self._elsewhere[0]}); they are searched by their file names"]
 
 
 def read_bytes(path: Path) -> bytes:

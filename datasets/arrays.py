@@ -13,6 +13,7 @@ from evalkit.core.boxes import rasterize
 from evalkit.core.errors import DataError, ImageError
 from evalkit.core.names import escaped
 from evalkit.datasets.array_labels import ArrayLabels, read_class_indices
+from evalkit.datasets.box_units import BoxUnits, fraction_box, pixel_box, units_of
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.files import require_inside
 from evalkit.datasets.geometry import tight_box
@@ -29,11 +30,13 @@ def array_entries(
     class_names: Sequence[str] | None,
     ids: Sequence[str] | None,
     ignores: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
-) -> tuple[list[Entry], Callable[[Entry], LabelledImage], ArrayLabels]:
+    set_name: str = "arrays",
+) -> tuple[list[Entry], Callable[[Entry], LabelledImage], ArrayLabels, tuple[str, ...]]:
     """Check the arguments of ``ImageSet.from_arrays``, which documents them.
 
     Returns:
-        One entry for each image and class, the reader that makes an entry's image, and the labels.
+        One entry for each image and class, the reader that makes an entry's image, the labels, and sentences about the
+        boxes.
 
     Raises:
         DataError: a wrong shape, dtype or value.
@@ -50,6 +53,9 @@ def array_entries(
     labels = read_class_indices(class_indices, class_names, count)
     all_regions = _one_each("regions", regions, count)
     all_boxes = _one_each("boxes", boxes, count)
+    given_boxes = [_boxes(of_image, f"image '{name}'") for name, of_image in zip(names, all_boxes, strict=True)]
+    named = ((f"image '{name}'", box) for name, of_image in zip(names, given_boxes, strict=True) for box in of_image)
+    units = units_of(named, set_name)
     all_ignores = _one_each("ignores", ignores, count)
     entries, arrays = [], {}
     for position, name in enumerate(names):
@@ -60,7 +66,7 @@ def array_entries(
         if region is not None and not region.any():
             raise DataError(f"{where}: the region has no True pixel; give None if the region is unknown")
         ignore = _pixels_of("ignore mask", all_ignores[position], size, where)
-        given = _boxes(all_boxes[position], size, where)
+        given = _inside(given_boxes[position], units, size, where)
         if region is not None and given:
             raise DataError(f"{where}: both a region and boxes; give one of them")
         unsigned = _Arrays(photo, region, _digest(photo), ignore)
@@ -71,7 +77,7 @@ def array_entries(
             entries.append(
                 Entry(entry_id, None, index, label, given, size_bytes=photo.nbytes, where=where, contents=contents)
             )
-    return entries, _ArrayReader(arrays), labels
+    return entries, _ArrayReader(arrays), labels, units.notes
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +164,7 @@ def _pixels_of(noun: str, given: object, size: tuple[int, int], where: str) -> N
     return pixels
 
 
-def _boxes(given: object, size: tuple[int, int], where: str) -> tuple[Box, ...]:
+def _boxes(given: object, where: str) -> tuple[Box, ...]:
     if given is None:
         return ()
     try:
@@ -167,17 +173,29 @@ def _boxes(given: object, size: tuple[int, int], where: str) -> tuple[Box, ...]:
         raise DataError(f"{where}: boxes are not numbers ({error}); give x0, y0, x1, y1") from error
     if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
         raise DataError(f"{where}: boxes have shape {boxes.shape}; give (K, 4), x0, y0, x1, y1, or None")
-    for x0, y0, x1, y1 in boxes.tolist():
+    return tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in boxes.tolist())
+
+
+def _inside(boxes: tuple[Box, ...], units: BoxUnits, size: tuple[int, int], where: str) -> tuple[Box, ...]:
+    """Return boxes in pixels that lie inside the photo."""
+    if units.normalized:
+        checked = [fraction_box(box) for box in boxes]
+        for fraction in checked:
+            if isinstance(fraction, str):
+                raise DataError(f"{where}: {fraction}")
+        return tuple(pixel_box(fraction, size) for fraction in checked if not isinstance(fraction, str))
+    for x0, y0, x1, y1 in boxes:
+        if problem := units.problem((x0, y0, x1, y1)):
+            raise DataError(f"{where}: {problem}")
         if not (0 <= x0 < x1 < np.inf and 0 <= y0 < y1 < np.inf):
             raise DataError(
                 f"{where}: box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is not allowed; give 0 <= x0 < x1 and 0 <= y0 < y1"
             )
-    checked = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in boxes.tolist())
     try:
-        require_inside(checked, size)
+        require_inside(boxes, size)
     except ImageError as error:
         raise DataError(f"{where}: {error}") from error
-    return checked
+    return boxes
 
 
 def _digest(array: NDArray[np.generic]) -> str:

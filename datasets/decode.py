@@ -6,17 +6,18 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ImageError
+from evalkit.datasets.mask_levels import MaskKind, object_pixels
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["decode_mask", "decode_photo", "decode_void", "pixels_of"]
+__all__ = ["DecodedMask", "decode_mask", "decode_photo", "pixels_of"]
 
 # Pillow reads many more; some of them start other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -61,59 +62,68 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
         return _rgb(_upright(image.copy()))
 
 
-def decode_mask(data: bytes) -> NDArray[np.bool_]:
+class DecodedMask(NamedTuple):
+    """A mask's pixels.
+
+    Attributes:
+        object: bool (H, W), the pixels of the object.
+        void: bool (H, W), pixels that are neither object nor background.
+        kind: how its values were read.
+    """
+
+    object: NDArray[np.bool_]
+    void: NDArray[np.bool_]
+    kind: MaskKind
+
+
+def decode_mask(data: bytes) -> DecodedMask:
     """Decode a mask: every pixel that is neither zero (black) nor fully transparent belongs to the object.
 
-    The format must be lossless: the zeros of a JPEG or a lossy WebP do not stay zero. In a palette image, index 0 and
-    black must mark the same pixels. Pascal VOC's void does not belong to the object: see ``decode_void``.
+    Masks with soft edges and lossy ones, whose zeros do not stay zero, are thresholded at half of white:
+    ``object_pixels`` tells them from masks of labels. Of a color, the largest channel counts. In a palette image, index
+    0 and black must mark the same pixels; a colored palette has labels.
+
+    The void is what Pascal VOC marks so: palette index 255 in the color (224, 224, 192). Any other 255, such as white
+    in a gray mask, belongs to the object.
 
     Args:
         data: contents of a file of a format that ``decode_photo`` reads.
 
-    Returns:
-        bool (H, W).
-
     Raises:
-        ImageError: as ``decode_photo``; or the format is lossy, or the palette is ambiguous.
+        ImageError: as ``decode_photo``; or the palette or the gray values are ambiguous, or nothing in a lossy mask
+            reaches half of white.
     """
     with _image_errors():
         image = _open_upright(data)
-        if data[:3] == _JPEG or (data[8:12] == b"WEBP" and b"VP8L" not in data):
-            raise ImageError("the mask's format is lossy, and zeros do not stay zero; save it as PNG")
+        lossy = data[:3] == _JPEG or (data[8:12] == b"WEBP" and b"VP8L" not in data)
         if image.mode == "P":
-            by_index = np.asarray(image) != 0
-            by_color = (np.asarray(image.convert("RGB")) != 0).any(axis=2)
-            if not np.array_equal(by_index, by_color):
-                raise ImageError(
-                    "the mask's palette is ambiguous: index 0 is not its only black; save the mask as gray"
-                )
-            return np.asarray(by_index & ~_void(image), dtype=np.bool_)
+            return _palette_mask(image, lossy=lossy)
         if image.mode not in ("1", "L", "LA", "RGB", "RGBA") and not _is_wide(image):
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        values = np.asarray(image)
-        if values.ndim == 2:
-            return np.asarray(values != 0, dtype=np.bool_)
-        if image.mode in ("LA", "RGBA"):
-            return np.asarray((values[..., :-1] != 0).any(axis=2) & (values[..., -1] != 0), dtype=np.bool_)
-        return np.asarray((values != 0).any(axis=2), dtype=np.bool_)
+        pixels, kind = object_pixels(_levels(image), lossy=lossy)
+        return DecodedMask(pixels, np.zeros(pixels.shape, dtype=np.bool_), kind)
 
 
-def decode_void(data: bytes) -> NDArray[np.bool_]:
-    """Decode a mask's void: pixels of palette index 255 whose color is Pascal VOC's (224, 224, 192).
+def _palette_mask(image: Image.Image, *, lossy: bool) -> DecodedMask:
+    colors = np.asarray(image.convert("RGB"))
+    by_index, by_color = np.asarray(image) != 0, (colors != 0).any(axis=2)
+    if not np.array_equal(by_index, by_color):
+        raise ImageError("the mask's palette is ambiguous: index 0 is not its only black; save the mask as gray")
+    gray = bool((colors == colors[..., :1]).all())
+    pixels, kind = object_pixels(colors.max(axis=2), lossy=lossy, labels=not gray)
+    void = _void(image)
+    return DecodedMask(pixels & ~void, void, kind)
 
-    Any other 255, such as white in a gray mask, belongs to the object.
 
-    Args:
-        data: contents of a file that ``decode_mask`` can read.
-
-    Returns:
-        bool (H, W).
-
-    Raises:
-        ImageError: as ``decode_photo``.
-    """
-    with _image_errors():
-        return _void(_open_upright(data))
+def _levels(image: Image.Image) -> NDArray[np.generic]:
+    """Return one value a pixel: the largest channel, less by transparency, zero only if black or fully transparent."""
+    values = np.asarray(image)
+    if values.ndim == 2:
+        return values
+    if image.mode not in ("LA", "RGBA"):
+        return np.asarray(values.max(axis=2))
+    shades, opacity = values[..., :-1].max(axis=2).astype(np.int64), values[..., -1].astype(np.int64)
+    return np.asarray(-(-shades * opacity // 255))
 
 
 def _void(image: Image.Image) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from typing import Any
 __all__ = ["Box", "Entry", "PixelSet"]
 
 Box = tuple[float, float, float, float]
+_MASK_LEVELS = 2  # raised when masks are read otherwise, so that runs look at theirs again; 2: soft ones at half
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Entry:
         path: path of the photo; None for images in memory.
         class_index: index of the model's output; None if only the label is known, or neither.
         label: name of the class; may be empty.
-        boxes: boxes of the object: x0, y0, x1, y1 in pixels of the upright photo, half-open.
+        boxes: boxes of the object: x0, y0, x1, y1 in pixels of the upright photo, half-open; if ``normalized``, as
+            fractions of its width and height.
         masks: files whose non-zero pixels belong to the object.
         size_bytes: size of the photo's file; of the pixels for images in memory.
         mtime_ns: time when the photo's file was last changed; 0 for images in memory.
@@ -53,6 +55,7 @@ class Entry:
         ignore: pixels that are neither object nor background, e.g. crowds.
         size: height and width in pixels of the upright photo as the annotations give them; None if they do not.
         outputs: the model's outputs for the class if there are several; ``class_index`` is the first; else empty.
+        normalized: whether ``boxes`` and those of ``ignore`` are fractions of the photo's width and height.
     """
 
     id: str
@@ -70,6 +73,7 @@ class Entry:
     ignore: PixelSet = PixelSet()
     size: tuple[int, int] | None = None
     outputs: tuple[int, ...] = ()
+    normalized: bool = False
 
     @property
     def has_region(self) -> bool:
@@ -94,6 +98,10 @@ class Entry:
             facts.append({"size": self.size})
         if self.outputs:
             facts.append({"outputs": self.outputs})
+        if self.normalized:
+            facts.append({"normalized": True})
+        if self.masks or self.ignore.masks:
+            facts.append({"mask_levels": _MASK_LEVELS})
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from evalkit.core.boxes import rasterize
 from evalkit.core.errors import ImageError
 from evalkit.datasets.annotations import clipped_box
-from evalkit.datasets.decode import decode_mask, decode_photo, decode_void
+from evalkit.datasets.box_units import in_pixels
+from evalkit.datasets.decode import DecodedMask, decode_mask, decode_photo
 from evalkit.datasets.entry import Box, Entry, PixelSet
 from evalkit.datasets.geometry import tight_box
 from evalkit.datasets.image import UNLABELLED, LabelledImage
+from evalkit.datasets.mask_levels import MaskKind
 from evalkit.datasets.segments import decode_segment
 
 __all__ = [
@@ -41,9 +43,13 @@ _LARGEST_BYTES = 2 * 1024**3  # Pillow's limit on pixels, at twelve bytes each
 Pixels = NDArray[np.bool_]
 
 
-class _Mask(NamedTuple):
-    object: Pixels
-    void: Pixels
+class _Region(NamedTuple):
+    """Region, boxes, the masks' void, and how the masks were read; None where there is none."""
+
+    pixels: Pixels | None = None
+    boxes: NDArray[np.float64] | None = None
+    void: Pixels | None = None
+    kind: MaskKind = ""
 
 
 def file_facts(path: Path) -> tuple[int, int, str]:
@@ -89,19 +95,21 @@ def read_from_file(entry: Entry, *, rounded: bool = False) -> LabelledImage:
         stated = f"{entry.size[1]} x {entry.size[0]}" if entry.size else ""
         raise ImageError(f"the photo is {size[1]} x {size[0]} (width x height, upright), its annotation says {stated}")
     class_index = UNLABELLED if entry.class_index is None else entry.class_index
+    entry = in_pixels(entry, size)
     if rounded:
         entry = replace(entry, boxes=tuple(_clipped(box, size) for box in entry.boxes))
-    region, boxes, void = _region(entry, size)
+    region = _region(entry, size)
     return LabelledImage(
         id=entry.id,
         pixels=pixels,
         class_index=class_index,
         label=entry.label,
-        region=region,
-        boxes=boxes,
+        region=region.pixels,
+        boxes=region.boxes,
         exact=bool(entry.masks or entry.segments),
         sha256=hashlib.sha256(data).hexdigest(),
-        ignore=_ignored(entry.ignore, void, region, size),
+        ignore=_ignored(entry.ignore, region, size),
+        mask_kind=region.kind,
     )
 
 
@@ -120,7 +128,9 @@ def region_share(entry: Entry, read: Callable[[Entry], LabelledImage]) -> float 
     if entry.path is not None and not entry.has_region:
         return None
     undecoded = entry.size is not None and not entry.masks
-    region = _region(entry, entry.size)[0] if entry.size and undecoded else read(entry).region
+    region = (
+        _region(in_pixels(entry, entry.size), entry.size).pixels if entry.size and undecoded else read(entry).region
+    )
     return None if region is None else float(region.mean())
 
 
@@ -139,18 +149,19 @@ def _clipped(box: Box, size: tuple[int, int]) -> Box:
     return clipped
 
 
-def _region(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray[np.float64] | None, Pixels | None]:
-    """Return region, boxes, and the void of the masks."""
+def _region(entry: Entry, size: tuple[int, int]) -> _Region:
     if entry.masks or entry.segments:
         # One at a time, to save memory: there may be many outlines, and large photos.
         region, void = np.zeros(size, dtype=np.bool_), np.zeros(size, dtype=np.bool_)
         tight = []
+        kinds: set[MaskKind] = set()
         for path in entry.masks:
             mask = _mask(path, size)
             if not mask.object.any():
                 raise ImageError(EMPTY_MASK)
             region |= mask.object
             void |= mask.void
+            kinds.add(mask.kind)
             tight.append(tight_box(mask.object))
         for number, text in enumerate(entry.segments, start=1):
             drawn = _drawn(text, size, f"outline {number} of {len(entry.segments)}")
@@ -159,25 +170,26 @@ def _region(entry: Entry, size: tuple[int, int]) -> tuple[Pixels | None, NDArray
                 tight.append(tight_box(drawn))
         if not tight:
             raise ImageError(EMPTY_MASK)
-        return region, np.array(tight, dtype=np.float64), void if entry.masks else None
+        kind: MaskKind = "soft" if "soft" in kinds else "labels" if "labels" in kinds else ""
+        return _Region(region, np.array(tight, dtype=np.float64), void if entry.masks else None, kind)
     if entry.boxes:
         require_inside(entry.boxes, size)
         boxes = np.array(entry.boxes, dtype=np.float64)
-        return rasterize(boxes, size), boxes, None
-    return None, None, None
+        return _Region(rasterize(boxes, size), boxes)
+    return _Region()
 
 
-def _ignored(pixel_set: PixelSet, void: Pixels | None, region: Pixels | None, size: tuple[int, int]) -> Pixels | None:
+def _ignored(given: PixelSet, region: _Region, size: tuple[int, int]) -> Pixels | None:
     """Return the ignored pixels, or None if there are none."""
-    ignored = np.zeros(size, dtype=np.bool_) if void is None else void.copy()
-    for path in pixel_set.masks:
+    ignored = np.zeros(size, dtype=np.bool_) if region.void is None else region.void.copy()
+    for path in given.masks:
         ignored |= _mask(path, size).object
-    for number, text in enumerate(pixel_set.segments, start=1):
-        ignored |= _drawn(text, size, f"crowd {number} of {len(pixel_set.segments)}")
-    if pixel_set.boxes:
-        ignored |= rasterize(np.array(pixel_set.boxes, dtype=np.float64), size)
-    if region is not None:
-        ignored &= ~region
+    for number, text in enumerate(given.segments, start=1):
+        ignored |= _drawn(text, size, f"crowd {number} of {len(given.segments)}")
+    if given.boxes:
+        ignored |= rasterize(np.array(given.boxes, dtype=np.float64), size)
+    if region.pixels is not None:
+        ignored &= ~region.pixels
     return ignored if ignored.any() else None
 
 
@@ -188,10 +200,9 @@ def _drawn(text: str, size: tuple[int, int], where: str) -> Pixels:
         raise ImageError(f"{where}: {error}") from error
 
 
-def _mask(path: Path, size: tuple[int, int]) -> _Mask:
+def _mask(path: Path, size: tuple[int, int]) -> DecodedMask:
     try:
-        data = contents_of(path)
-        mask = _Mask(decode_mask(data), decode_void(data))
+        mask = decode_mask(contents_of(path))
     except ImageError as error:
         raise ImageError(f"mask: {error}") from error
     if mask.object.shape != size:

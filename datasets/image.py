@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.datasets.mask_levels import MaskKind
+
 __all__ = ["UNLABELLED", "LabelledImage"]
 
 UNLABELLED = -1
@@ -27,12 +29,15 @@ class LabelledImage:
         label: name of the class; may be empty.
         region: bool (H, W), an exact mask if ``exact``, else the pixels whose centers lie in a box.
         boxes: float64 (K, 4), x0, y0, x1, y1 in pixels, half-open; None if and only if ``region`` is None.
-        exact: whether the region is an exact mask, not the union of its boxes.
+        exact: whether the region is a mask or an outline, not the union of its boxes; also of a mask that was
+            thresholded, see ``mask_kind``.
         pixel_size: number of the photo's own pixels in one pixel of ``pixels``, (down, across).
         sha256: sha256 of the photo's file contents; for arrays of shape and pixels.
         ignore: bool (H, W), pixels that are neither object nor background, none of them in ``region``; None if there
             are none.
         outputs: the model's outputs for the label if there are several; ``class_index`` is the first; else empty.
+        mask_kind: how the gray values of the mask's file were read: ``soft`` if they were thresholded at half,
+            ``labels`` if all of several values belong to the object; else empty.
     """
 
     id: str
@@ -46,6 +51,7 @@ class LabelledImage:
     sha256: str = ""
     ignore: NDArray[np.bool_] | None = None
     outputs: tuple[int, ...] = ()
+    mask_kind: MaskKind = ""
 
     @property
     def targets(self) -> tuple[int, ...]:

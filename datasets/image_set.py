@@ -231,8 +231,9 @@ class ImageSet:
                 for each class present: one entry for each image and class, its id ``<id>#<class>``, all with the
                 image's region. None if the images are unlabelled.
             regions: bool (N, H, W), or for each image an exact mask of the object (H, W) or None.
-            boxes: for each image float (K, 4) or (4,), x0, y0, x1, y1 in pixels, half-open, or None. An image has a
-                region or boxes, not both.
+            boxes: for each image float (K, 4) or (4,), x0, y0, x1, y1 in pixels, half-open, or None; if all
+                coordinates of the set lie in 0..1, fractions of width and height. An image has a region or boxes, not
+                both.
             class_names: names in the order of the class indices; or a dictionary of names and indices.
             ids: unique names of the images; by default their positions.
             name: name of the set in tables and messages.
@@ -246,6 +247,8 @@ class ImageSet:
         from evalkit.datasets.class_names import read_classes
 
         names = read_classes(class_names)[0] if isinstance(class_names, str | Mapping) else class_names
-        entries, reader, given = array_entries(pixels, class_indices, regions, boxes, names, ids, ignores)
+        entries, reader, given, notes = array_entries(
+            pixels, class_indices, regions, boxes, names, ids, ignores, name
+        )
         labels = Labels(columns=given.columns)
-        return cls(name, "arrays", entries, reader, names, given.notes(name), labels)
+        return cls(name, "arrays", entries, reader, names, [*given.notes(name), *notes], labels)

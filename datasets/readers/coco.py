@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,8 +10,8 @@ from typing import Any
 
 from evalkit.core.errors import DataError
 from evalkit.core.names import shown
-from evalkit.datasets.annotations import LeftOut, clipped_box, is_number
-from evalkit.datasets.entry import Box, Entry, PixelSet
+from evalkit.datasets.annotations import LeftOut, PhotoNames
+from evalkit.datasets.entry import Entry, PixelSet
 from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet, Labels
 from evalkit.datasets.readers.base import Reader, visible_files
@@ -22,17 +21,17 @@ from evalkit.datasets.readers.coco_document import (
     Photo,
     categories_of,
     identified,
+    key_of,
     photos_of,
     read_document,
 )
+from evalkit.datasets.readers.coco_regions import Part, Units, part_of, units_in
 from evalkit.datasets.readers.photo_finder import PHOTO_FOLDERS, PhotoFinder
-from evalkit.datasets.segments import check_segment, polygon_box
 
 __all__ = ["READER", "read_coco"]
 
 _NAME = "coco"
 _LISTED = 5
-_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 def read_coco(path: Path) -> ImageSet:
@@ -43,7 +42,9 @@ def read_coco(path: Path) -> ImageSet:
     used. Crowds are ignored pixels, not the object; a category that has only crowds in a photo gives no entry.
 
     Photos are in the file's own folder, or in COCO's own layout: ``val2017/`` or ``images/val2017/`` beside
-    ``annotations/`` for ``instances_val2017.json``, or ``images/``.
+    ``annotations/`` for ``instances_val2017.json``, or ``images/``. Of a photo that is named by a path on another
+    machine, the last part is used. If all coordinates of the boxes, or of the polygons, lie in 0..1, they are fractions
+    of the photo's width and height. Ids may be numbers or texts: 1, 1.0 and "1" are the same.
 
     Args:
         path: path of a UTF-8 file, with or without byte order mark.
@@ -53,18 +54,18 @@ def read_coco(path: Path) -> ImageSet:
         used, or whose photo is missing, has ``problem`` set; ``notes`` say what has no entry.
 
     Raises:
-        DataError: the file is no COCO JSON, ids are not unique, or a photo's path leads elsewhere; the message names
-            the id.
+        DataError: the file is no COCO JSON, or ids are not unique; the message names the id.
     """
     document = read_document(path)
-    photos, names = photos_of(document, path), categories_of(document, path)
-    left_out = LeftOut()
-    pairs = _pairs(document, path, photos, names, left_out)
+    elsewhere, left_out = PhotoNames(), LeftOut()
+    photos, names = photos_of(document, path, elsewhere), categories_of(document, path)
+    units = units_in(document, path)
+    pairs = _pairs(document, path, photos, names, units, left_out)
     _forget_crowds(pairs, path, left_out)
     finder = PhotoFinder(_folders(path), [photo.name for photo in photos.values()])
     order = {category: position for position, category in enumerate(names)}
     entries = [
-        pairs[photo][category].entry(names[category], finder)
+        pairs[photo][category].entry(names[category], finder, normalized=units[0].normalized)
         for photo in photos
         for category in sorted(pairs.get(photo, ()), key=order.__getitem__)
     ]
@@ -74,7 +75,8 @@ def read_coco(path: Path) -> ImageSet:
     for photo, facts in photos.items():
         if not pairs.get(photo):
             left_out.add("photos without an object", facts.name)
-    notes = [*left_out.notes(path.name), *finder.missing(path.name, entries)]
+    notes = [note for unit in units for note in unit.notes]
+    notes += [*elsewhere.notes(path.name), *left_out.notes(path.name), *finder.missing(path.name, entries)]
     return ImageSet(path.name, _NAME, entries, read_annotated, list(names.values()), notes, Labels(partial=True))
 
 
@@ -116,25 +118,28 @@ READER = Reader(
 )
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The region of one annotation: an outline, a box, or both."""
-
-    segment: str
-    box: Box | None
-
-
 @dataclass
 class _Pair:
     """The annotations of one category in one photo."""
 
     photo: Photo
     where: str
-    objects: list[_Part] = field(default_factory=list)
-    crowds: list[_Part] = field(default_factory=list)
+    objects: list[Part] = field(default_factory=list)
+    crowds: list[Part] = field(default_factory=list)
     problem: str = ""
 
-    def entry(self, label: str, finder: PhotoFinder) -> Entry:
+    def add(self, item: Mapping[str, Any], units: Units) -> str:
+        """Add one annotation; return why it cannot be used, or an empty text."""
+        crowd = item.get("iscrowd", 0)
+        if crowd not in (0, 1, None):
+            return f"iscrowd {shown(crowd, 20)!r} is not allowed; write 0 or 1"
+        part = part_of(item, self.photo.size, units)
+        if isinstance(part, str):
+            return part
+        (self.crowds if crowd else self.objects).append(part)
+        return ""
+
+    def entry(self, label: str, finder: PhotoFinder, *, normalized: bool) -> Entry:
         path, size_bytes, mtime_ns, missing = finder.photo(self.photo.name)
         outlined = all(part.segment for part in self.objects)
         return Entry(
@@ -153,6 +158,7 @@ class _Pair:
                 segments=tuple(part.segment for part in self.crowds if part.segment),
             ),
             size=self.photo.size,
+            normalized=normalized,
         )
 
     def _mixed(self, outlined: bool) -> str:
@@ -166,68 +172,26 @@ def _pairs(
     path: Path,
     photos: Mapping[Key, Photo],
     names: Mapping[Key, str],
+    units: Units,
     left_out: LeftOut,
 ) -> dict[Key, dict[Key, _Pair]]:
     """Return the annotated pairs, by image and category."""
     pairs: dict[Key, dict[Key, _Pair]] = {}
     for key, item in identified(document, "annotations", "annotation", path):
         where = f"{path.name} annotation {shown(key)}"
-        image, category = item.get("image_id"), item.get("category_id")
-        if not _known(image, photos):
-            left_out.add(
-                "annotations of images that are not listed", f"annotation {shown(key)}, image_id {shown(image)}"
-            )
-        elif not _known(category, names):
-            left_out.add(
-                "annotations of categories that are not listed", f"annotation {shown(key)}, category {shown(category)}"
-            )
+        image, category = key_of(item.get("image_id")), key_of(item.get("category_id"))
+        if image is None or image not in photos:
+            given = shown(item.get("image_id"))
+            left_out.add("annotations of images that are not listed", f"annotation {shown(key)}, image_id {given}")
+        elif category is None or category not in names:
+            given = shown(item.get("category_id"))
+            left_out.add("annotations of categories that are not listed", f"annotation {shown(key)}, category {given}")
         else:
-            of_photo = pairs.setdefault(image, {})  # type: ignore[arg-type]
-            pair = of_photo.setdefault(category, _Pair(photos[image], where))  # type: ignore[arg-type,index]
-            problem = _take(item, pair)
+            of_photo = pairs.setdefault(image, {})
+            pair = of_photo.setdefault(category, _Pair(photos[image], where))
+            problem = pair.add(item, units)
             pair.problem = pair.problem or (f"{where}: {problem}" if problem else "")
     return pairs
-
-
-def _known(key: object, known: Mapping[Key, object]) -> bool:
-    return type(key) in (int, str) and key in known
-
-
-def _take(item: Mapping[str, Any], pair: _Pair) -> str:
-    """Add one annotation to its pair; return why it cannot be used, or an empty text."""
-    crowd = item.get("iscrowd", 0)
-    if crowd not in (0, 1, None):
-        return f"iscrowd {shown(crowd, 20)!r} is not allowed; write 0 or 1"
-    segment, given, size = item.get("segmentation"), item.get("bbox"), pair.photo.size
-    box = None if given in (None, []) else _box(given, size)
-    outlined = segment not in (None, [], {}, [[]])
-    if isinstance(box, str):
-        if not outlined:
-            return box
-        box = None  # the outline is used
-    outline = ""
-    if outlined:
-        if problem := check_segment(segment, size):
-            return problem
-        outline = _COMPACT.encode(segment)
-        if box is None and isinstance(segment, list):
-            box = _box_around(segment, size)
-    if not outline and box is None:
-        return "neither a segmentation nor a bbox"
-    (pair.crowds if crowd else pair.objects).append(_Part(outline, box))
-    return ""
-
-
-def _box(given: object, size: tuple[int, int] | None) -> Box | str:
-    if not isinstance(given, list) or len(given) != 4 or not all(map(is_number, given)):
-        return f"bbox {shown(given, 60)} is not x, y, width, height in pixels"
-    x, y, width, height = given
-    return clipped_box((x, y, x + width, y + height), size)
-
-
-def _box_around(segment: list[list[float]], size: tuple[int, int] | None) -> Box | None:
-    box = clipped_box(polygon_box(segment), size)
-    return None if isinstance(box, str) else box
 
 
 def _forget_crowds(pairs: dict[Key, dict[Key, _Pair]], path: Path, left_out: LeftOut) -> None:

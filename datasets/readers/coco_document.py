@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 
 from evalkit.core.errors import DataError
 from evalkit.core.names import is_text, shown
-from evalkit.datasets.annotations import read_bytes, relative_name
+from evalkit.datasets.annotations import PhotoNames, read_bytes
 
-__all__ = ["NEEDED", "Key", "Photo", "categories_of", "identified", "photos_of", "read_document"]
+__all__ = ["NEEDED", "Key", "Photo", "categories_of", "identified", "key_of", "photos_of", "read_document"]
 
 NEEDED = "needed: an object with the lists images, categories and annotations"
 _LARGEST_SIDE = 2**20
 
 Key = int | str
+
+_NUMBER = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0)?")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,18 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
+def key_of(value: object) -> Key | None:
+    """Return an id from the file: 1, 1.0, "1" and "1.0" are the same; None if it cannot be an id.
+
+    A text such as "001" is no number, but an id of its own.
+    """
+    if type(value) is float and value.is_integer():
+        return int(value)
+    if isinstance(value, str):
+        return int(value.removesuffix(".0")) if _NUMBER.fullmatch(value) else value
+    return value if type(value) is int else None
+
+
 def identified(document: Mapping[str, Any], key: str, what: str, path: Path) -> Iterable[tuple[Key, dict[str, Any]]]:
     """Yield the items of a list with their ids.
 
@@ -65,19 +80,23 @@ def identified(document: Mapping[str, Any], key: str, what: str, path: Path) -> 
     for position, item in enumerate(document[key]):
         if not isinstance(item, dict):
             raise DataError(f"{path.name} {key}[{position}] is a {type(item).__name__}; an object is needed")
-        item_id = item.get("id", f"[{position}]" if what == "annotation" else None)
-        if not isinstance(item_id, int | str) or isinstance(item_id, bool):
-            raise DataError(
-                f"{path.name} {key}[{position}]: id {item_id!r} is not a whole number; give each {what} one"
-            )
+        given = item.get("id", f"[{position}]" if what == "annotation" else None)
+        item_id = key_of(given)
+        if item_id is None:
+            raise DataError(f"{path.name} {key}[{position}]: id {given!r} is not a whole number; give each {what} one")
         if item_id in seen:
             raise DataError(f"{path.name}: the {what} id {item_id!r} is there twice; give each {what} its own")
         seen.add(item_id)
         yield item_id, item
 
 
-def photos_of(document: Mapping[str, Any], path: Path) -> dict[Key, Photo]:
+def photos_of(document: Mapping[str, Any], path: Path, elsewhere: PhotoNames) -> dict[Key, Photo]:
     """Return the photo of each image id.
+
+    Args:
+        document: contents of the file.
+        path: path of the file, for messages.
+        elsewhere: counts photos that are named by a path on another machine.
 
     Raises:
         DataError: an id, name or size is not allowed, or two images are the same file.
@@ -86,7 +105,7 @@ def photos_of(document: Mapping[str, Any], path: Path) -> dict[Key, Photo]:
     names: dict[str, Key] = {}
     for key, item in identified(document, "images", "image", path):
         where = f"{path.name} image {shown(key)}"
-        name = relative_name(item.get("file_name") or _from_address(item), where)
+        name = elsewhere.below(item.get("file_name") or _from_address(item), where)
         if name in names:
             raise DataError(f"{where} is the same file as image {names[name]}: '{name}'; list a photo once")
         names[name] = key
@@ -137,9 +156,9 @@ def _unused_parents(document: Mapping[str, Any]) -> set[Key]:
     listed = [item for item in document["categories"] if isinstance(item, dict)]
     above = [item.get("supercategory") for item in listed if item.get("supercategory") != item.get("name")]
     used = [item.get("category_id") for item in document["annotations"] if isinstance(item, dict)]
-    known = {key for key in used if type(key) in (int, str)}
+    known = set(map(key_of, used))
     return {
-        item["id"]
+        key
         for item in listed
-        if type(item.get("id")) in (int, str) and item["id"] not in known and item.get("name") in above
+        if (key := key_of(item.get("id"))) is not None and key not in known and item.get("name") in above
     }

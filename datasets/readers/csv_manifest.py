@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from evalkit.core.errors import DataError
 from evalkit.core.names import escaped, is_text, path_of
 from evalkit.datasets.annotations import to_number
+from evalkit.datasets.box_units import BoxUnits, fraction_box, units_of
 from evalkit.datasets.entry import Box, Entry, PixelSet
 from evalkit.datasets.files import MISSING, file_facts, read_from_file
 from evalkit.datasets.image_set import ImageSet
@@ -43,6 +44,7 @@ def read_csv_manifest(path: Path) -> ImageSet:
     * ``class_index`` (whole number from 0), ``label`` (text) or both; several classes of a photo are separated by
       ``|``, or in several rows;
     * ``x0, y0, x1, y1``: a box in pixels of the upright photo, half-open; all four or none, in the header and in a row;
+      if all coordinates of the file lie in 0..1, they are fractions of the photo's width and height;
     * ``mask``: path of an image of the photo's size whose non-zero pixels are the object;
     * ``ignore``: path of such an image whose non-zero pixels are neither object nor background.
 
@@ -81,7 +83,9 @@ def read_csv_manifest(path: Path) -> ImageSet:
     names = {entry_id: name for entry_id in missing if (name := _relative(photo_of[entry_id]))}
     finder = PhotoFinder([folder, *(folder / name for name in PHOTO_FOLDERS)], [*names.values()], PHOTO_ENDINGS)
     entries = [_searched(entry, names[entry.id], finder) if entry.id in names else entry for entry in entries]
-    notes += finder.missing(path.name, entries)
+    units = units_of(((entry.where, box) for entry in entries for box in entry.boxes), path.name)
+    entries = [_in_units(entry, units) for entry in entries]
+    notes += [*units.notes, *finder.missing(path.name, entries)]
     return ImageSet(path.name, _NAME, entries, read_from_file, notes=notes)
 
 
@@ -247,6 +251,16 @@ def _relative(image: str) -> str:
     """Return a relative path with slashes; empty for another path."""
     path = path_of(image.replace("\\", "/"))
     return "" if path.is_absolute() or ".." in path.parts else path.as_posix()
+
+
+def _in_units(entry: Entry, units: BoxUnits) -> Entry:
+    """Return an entry whose boxes have the set's unit; a box that does not is the entry's problem."""
+    if not entry.boxes:
+        return entry
+    checked = [fraction_box(box) if units.normalized else units.problem(box) or box for box in entry.boxes]
+    wrong = next((f"{entry.where}: {box}" for box in checked if isinstance(box, str)), "")
+    boxes = tuple(box for box in checked if not isinstance(box, str))
+    return replace(entry, boxes=boxes, normalized=units.normalized, problem=entry.problem or wrong)
 
 
 def _searched(entry: Entry, name: str, finder: PhotoFinder) -> Entry:

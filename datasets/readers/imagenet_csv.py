@@ -9,6 +9,7 @@ from pathlib import Path
 from evalkit.core.errors import DataError
 from evalkit.core.names import shown
 from evalkit.datasets.annotations import clipped_box, relative_name, require_unique, to_number
+from evalkit.datasets.box_units import BoxUnits, fraction_box, units_of
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet, Labels
@@ -55,9 +56,11 @@ def read_imagenet_csv(path: Path) -> ImageSet:
     _require_one_row_a_photo(rows)
     names = [name for row in rows for label in row.boxes for name in (row.image, f"{label}/{row.image}")]
     finder = PhotoFinder(_folders(path), names, PHOTO_ENDINGS)
-    entries = [entry for row in rows for entry in row.entries(finder)]
+    units = units_of(((row.where, edges) for row in rows for of_class in row.boxes.values() for edges in of_class),
+                     path.name)  # fmt: skip
+    entries = [entry for row in rows for entry in row.entries(finder, units)]
     require_unique(entries)
-    notes = finder.missing(path.name, entries)
+    notes = [*units.notes, *finder.missing(path.name, entries)]
     return ImageSet(path.name, _NAME, entries, read_annotated, notes=notes, labels=Labels(partial=True))
 
 
@@ -85,15 +88,14 @@ READER = Reader(
 
 
 class _Row:
-    """One photo, with the boxes of each class."""
+    """One photo, with the boxes of each class as written."""
 
     def __init__(self, line: Line) -> None:
         if len(line.fields) != len(_HEADER):
             raise DataError(f"{line.where}: expected 2 fields, found {len(line.fields)}; {_EXPECTED}")
         self.where = line.where
         self.image = relative_name(line.fields[0], line.where)
-        self.boxes: dict[str, list[Box]] = {}
-        self.problems: dict[str, str] = {}
+        self.boxes: dict[str, list[tuple[float, ...]]] = {}
         words = line.fields[1].split()
         if not words or len(words) % 5:
             raise DataError(f"{line.where}: PredictionString has {len(words)} words, not five per box; {_EXPECTED}")
@@ -103,30 +105,35 @@ class _Row:
     def _add(self, label: str, texts: list[str]) -> None:
         if not _WORDNET_ID.fullmatch(label):
             raise DataError(f"{self.where}: '{shown(label)}' is not a WordNet id such as n01440764; {_EXPECTED}")
-        boxes = self.boxes.setdefault(label, [])
         try:
-            box = clipped_box(half_open(*map(to_number, texts)), None)
+            edges = tuple(map(to_number, texts))
         except ValueError:
             raise DataError(f"{self.where}: box ({shown(', '.join(texts))}) is not four numbers; {_EXPECTED}") from None
-        if isinstance(box, str):
-            self.problems.setdefault(label, f"{self.where}: {box}")
-        else:
-            boxes.append(box)
+        self.boxes.setdefault(label, []).append(edges)
 
-    def entries(self, finder: PhotoFinder) -> Iterator[Entry]:
-        for label, boxes in self.boxes.items():
+    def entries(self, finder: PhotoFinder, units: BoxUnits) -> Iterator[Entry]:
+        for label, of_class in self.boxes.items():
             path, size_bytes, mtime_ns, missing = finder.photo(self.image, f"{label}/{self.image}")
+            boxes = [_box(edges, units) for edges in of_class]
+            wrong = next((f"{self.where}: {box}" for box in boxes if isinstance(box, str)), "")
             yield Entry(
                 id=f"{self.image}#{label}",
                 path=path,
                 class_index=None,
                 label=label,
-                boxes=tuple(boxes),
+                boxes=tuple(box for box in boxes if not isinstance(box, str)),
                 size_bytes=size_bytes,
                 mtime_ns=mtime_ns,
                 where=self.where,
-                problem=missing or self.problems.get(label, ""),
+                problem=missing or wrong,
+                normalized=units.normalized,
             )
+
+
+def _box(edges: tuple[float, ...], units: BoxUnits) -> Box | str:
+    if units.normalized:
+        return fraction_box(edges)
+    return units.problem(edges) or clipped_box(half_open(*edges), None)
 
 
 def _require_one_row_a_photo(rows: list[_Row]) -> None:

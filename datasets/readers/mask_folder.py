@@ -20,13 +20,15 @@ __all__ = ["READER", "read_mask_folder"]
 _NAME = "masks"
 _IMAGES, _MASKS, _IGNORE = "images", "masks", "ignore"  # folders
 _ENDINGS = (".png", ".PNG", ".bmp", ".BMP", ".gif", ".tif", ".tiff", ".TIF", ".webp")
+_LOSSY_ENDINGS = (".jpg", ".jpeg", ".JPG", ".JPEG")  # thresholded at half
 
 
 def read_mask_folder(path: Path) -> ImageSet:
     """Open a folder of photos and the masks beside it; photos and masks are not read.
 
     ``images/`` is a folder as for ``read_class_folder``. The mask of ``images/cat/1.jpg`` is ``masks/cat/1.png`` or
-    ``masks/cat/1.jpg.png`` (or another lossless format): non-zero pixels are the object; Pascal VOC's void, and the
+    ``masks/cat/1.jpg.png`` (or another format): non-zero pixels are the object, in masks with soft edges and JPEGs
+    those from half of white on; Pascal VOC's void, and the
     non-zero pixels of ``ignore/cat/1.png`` if that file exists, are ignored.
 
     Args:
@@ -45,7 +47,8 @@ def read_mask_folder(path: Path) -> ImageSet:
     photos = read_class_folder(path / _IMAGES)
     left_out = LeftOut()
     entries = _with_masks(photos.entries, path.absolute(), left_out)
-    notes = [note.replace(": left out: ", ": without a region: ") for note in left_out.notes(path.name)]
+    without = [note.replace(": left out: ", ": without a region: ") for note in left_out.notes(path.name)]
+    notes = [*photos.notes, *without]
     name = path.resolve().name or str(path)
     return photos.renamed(name, _NAME, notes).with_entries(entries)
 
@@ -85,6 +88,8 @@ def _masks_of(folder: Path, photo: str, stems: Counter[str]) -> tuple[tuple[Path
     """Return a photo's mask if it has one, and the problem if it is ambiguous, or an empty text."""
     stem = _stem(photo)
     by_stem, by_name = existing(folder, stem, _ENDINGS), existing(folder, photo, _ENDINGS)
+    if not by_stem and not by_name:
+        by_stem, by_name = existing(folder, stem, _LOSSY_ENDINGS), existing(folder, photo, _LOSSY_ENDINGS)
     masks = [*by_stem, *by_name]
     if len(masks) > 1:
         names = " and ".join(f"'{mask.name}'" for mask in masks)

@@ -12,12 +12,13 @@ from evalkit.core.errors import DataError
 from evalkit.core.names import is_text, shown
 from evalkit.datasets.annotations import (
     LeftOut,
+    PhotoNames,
     clipped_box,
     read_bytes,
-    relative_name,
     require_unique,
     to_number,
 )
+from evalkit.datasets.box_units import BoxUnits, fraction_box, units_of
 from evalkit.datasets.entry import Box, Entry, PixelSet
 from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet, Labels
@@ -48,7 +49,9 @@ def read_voc(path: Path) -> ImageSet:
     Objects marked ``difficult`` are not part of the region, as in the pointing game: beside other objects of their
     class they are ignored pixels, and a class with only such objects in a photo gives no entry. Photos are beside the
     XML files, or in ``JPEGImages``, ``Data`` or ``images`` instead of ``Annotations``; a photo is found by
-    ``filename``, with or without its extension, or by the name of the XML file.
+    ``filename``, with or without its extension, or by the name of the XML file. Of a ``filename`` that is a path on
+    another machine, the last part is used. If all coordinates of the set lie in 0..1, they are fractions of the photo's
+    width and height.
 
     Args:
         path: path of a folder with ``Annotations`` (at any depth), of a folder of XML files, or of one file.
@@ -58,20 +61,22 @@ def read_voc(path: Path) -> ImageSet:
         missing, has ``problem`` set; ``notes`` say what has no entry.
 
     Raises:
-        DataError: there is no XML file, or one is not well-formed, defines entities, is no annotation, or names a photo
-            elsewhere; the message names the file.
+        DataError: there is no XML file, or one is not well-formed, defines entities, or is no annotation; the message
+            names the file.
     """
     base = path / _ANNOTATIONS if (path / _ANNOTATIONS).is_dir() else path
     files = [path] if path.is_file() else sorted(_below(base))
     if not files:
         raise DataError(f"{path} has no XML file; expected Annotations/<name>.xml and JPEGImages/<name>.jpg")
     base = path.parent if path.is_file() else base
-    photos = [_photo(file, file.relative_to(base).as_posix()) for file in files]
+    elsewhere = PhotoNames()
+    photos = [_photo(file, file.relative_to(base).as_posix(), elsewhere) for file in files]
+    name = path.resolve().name or str(path)
+    units = units_of(((item.where, item.edges) for photo in photos for item in photo.objects), name)
     finder = PhotoFinder(_folders(base.absolute()), [name for photo in photos for name in photo.names], PHOTO_ENDINGS)
     left_out = LeftOut()
     shared = Counter(photo.names[0] for photo in photos)
-    entries = [entry for photo in photos for entry in _entries(photo, shared, finder, left_out)]
-    name = path.resolve().name or str(path)
+    entries = [entry for photo in photos for entry in _entries(photo, units, shared, finder, left_out)]
     if not entries:
         raise DataError(f"{path}: none of its {len(files)} XML files names an object that can be used")
     require_unique(entries)
@@ -81,7 +86,7 @@ def read_voc(path: Path) -> ImageSet:
         entries,
         read_annotated,
         sorted({entry.label for entry in entries}),
-        [*left_out.notes(name), *finder.missing(name, entries)],
+        [*units.notes, *elsewhere.notes(name), *left_out.notes(name), *finder.missing(name, entries)],
         Labels(partial=True),
     )
 
@@ -113,13 +118,24 @@ class _Class:
 
 
 @dataclass(frozen=True)
+class _Object:
+    """One object as its file gives it; ``edges`` is empty if they are not four numbers, for the reason ``problem``."""
+
+    where: str
+    label: str
+    edges: tuple[float, ...]
+    problem: str
+    difficult: bool
+
+
+@dataclass(frozen=True)
 class _Photo:
     """The contents of one XML file."""
 
     where: str
     names: tuple[str, ...]
     size: tuple[int, int] | None
-    classes: dict[str, _Class]
+    objects: tuple[_Object, ...]
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -130,7 +146,7 @@ def _below(folder: Path) -> Iterator[Path]:
     yield from files
 
 
-def _photo(file: Path, where: str) -> _Photo:
+def _photo(file: Path, where: str, elsewhere: PhotoNames) -> _Photo:
     root = _parsed(file, where)
     if root.tag != "annotation":
         raise DataError(f"{where}: the root element is <{root.tag[:40]}>; <annotation> of VOC or ImageNet is needed")
@@ -138,9 +154,8 @@ def _photo(file: Path, where: str) -> _Photo:
     names = [str(beside / PurePosixPath(where).stem)]
     given = (root.findtext("filename") or "").strip()
     if given:
-        names.insert(0, str(beside / relative_name(given, where)))
-    size = _size(root)
-    return _Photo(where, tuple(names), size, _classes(root, where, size))
+        names.insert(0, str(beside / elsewhere.below(given, where)))
+    return _Photo(where, tuple(names), _size(root), tuple(_objects(root, where)))
 
 
 def _parsed(file: Path, where: str) -> Any:  # noqa: ANN401 - an element of a library without types
@@ -167,34 +182,45 @@ def _size(root: Any) -> tuple[int, int] | None:  # noqa: ANN401
     return int(texts[0]), int(texts[1])
 
 
-def _classes(root: Any, where: str, size: tuple[int, int] | None) -> dict[str, _Class]:  # noqa: ANN401
-    classes: dict[str, _Class] = {}
+def _objects(root: Any, where: str) -> Iterator[_Object]:  # noqa: ANN401
     for number, item in enumerate(root.findall("object"), start=1):
         label = (item.findtext("name") or "").strip()
         if not label or not is_text(label):
             raise DataError(f"{where} object {number}: name {label!r} is not allowed; write the name of the class")
-        of_class = classes.setdefault(label, _Class())
-        box = _box([item.findtext(f"bndbox/{edge}") for edge in _EDGES], size)
+        texts = [item.findtext(f"bndbox/{edge}") for edge in _EDGES]
+        edges: tuple[float, ...] = ()
+        problem = ""
+        try:
+            edges = tuple(to_number(text or "") for text in texts)
+        except ValueError:
+            values = ", ".join(shown(text, 20) for text in texts)
+            problem = f"bndbox ({values}) is not xmin, ymin, xmax, ymax in pixels"
+        difficult = (item.findtext("difficult") or "").strip().lower() in ("1", "1.0", "true", "yes")
+        yield _Object(f"{where} object {number}", label, edges, problem, difficult)
+
+
+def _classes(photo: _Photo, units: BoxUnits) -> dict[str, _Class]:
+    classes: dict[str, _Class] = {}
+    for item in photo.objects:
+        of_class = classes.setdefault(item.label, _Class())
+        box = item.problem or _box(item.edges, units, photo.size)
         if isinstance(box, str):
-            of_class.problem = of_class.problem or f"{where} object {number}: {box}"
-        elif (item.findtext("difficult") or "").strip().lower() in ("1", "1.0", "true", "yes"):
-            of_class.difficult.append(box)
+            of_class.problem = of_class.problem or f"{item.where}: {box}"
         else:
-            of_class.boxes.append(box)
+            (of_class.difficult if item.difficult else of_class.boxes).append(box)
     return classes
 
 
-def _box(texts: Sequence[str | None], size: tuple[int, int] | None) -> Box | str:
-    try:
-        edges = [to_number(text or "") for text in texts]
-    except ValueError:
-        values = ", ".join(shown(text, 20) for text in texts)
-        return f"bndbox ({values}) is not xmin, ymin, xmax, ymax in pixels"
-    return clipped_box(half_open(*edges), size)
+def _box(edges: Sequence[float], units: BoxUnits, size: tuple[int, int] | None) -> Box | str:
+    if units.normalized:
+        return fraction_box(edges)
+    return units.problem(edges) or clipped_box(half_open(*edges), size)
 
 
-def _entries(photo: _Photo, shared: Counter[str], finder: PhotoFinder, left_out: LeftOut) -> Iterator[Entry]:
-    if not photo.classes:
+def _entries(
+    photo: _Photo, units: BoxUnits, shared: Counter[str], finder: PhotoFinder, left_out: LeftOut
+) -> Iterator[Entry]:
+    if not photo.objects:
         left_out.add("files without an object", photo.where)
         return
     path, size_bytes, mtime_ns, missing = finder.photo(*photo.names)
@@ -204,7 +230,7 @@ def _entries(photo: _Photo, shared: Counter[str], finder: PhotoFinder, left_out:
     name = (
         photo.names[0] if shared[photo.names[0]] == 1 else photo.names[-1]
     )  # some programs write one filename into every file
-    for label, objects in photo.classes.items():
+    for label, objects in _classes(photo, units).items():
         if not objects.boxes and not objects.problem:
             left_out.add("classes that have only difficult objects in a photo", f"{photo.where}, {label}")
             continue
@@ -220,6 +246,7 @@ def _entries(photo: _Photo, shared: Counter[str], finder: PhotoFinder, left_out:
             problem=missing or objects.problem,
             ignore=PixelSet(boxes=tuple(objects.difficult)),
             size=photo.size,
+            normalized=units.normalized,
         )
 
 

@@ -138,7 +138,7 @@ def test_exif_orientation_turns_the_photo_upright(orientation: int, form: str) -
     stored = Image.fromarray(np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
     data = with_orientation(stored, orientation, form)
     assert decode_photo(data)[..., 0].tolist() == UPRIGHT[orientation]
-    assert decode_mask(data).shape == np.shape(UPRIGHT[orientation])
+    assert decode_mask(data).object.shape == np.shape(UPRIGHT[orientation])
 
 
 def test_jpeg_with_exif_orientation_is_turned() -> None:
@@ -205,7 +205,7 @@ NONZERO = [[False, True], [True, False]]
     ids=["1 bit", "gray", "16 bit", "RGB", "RGBA"],
 )
 def test_nonzero_opaque_mask_pixels_are_the_object(pixels: np.ndarray) -> None:
-    mask = decode_mask(encoded(Image.fromarray(pixels)))
+    mask = decode_mask(encoded(Image.fromarray(pixels))).object
     assert mask.dtype == np.bool_
     assert mask.tolist() == NONZERO
 
@@ -217,7 +217,7 @@ def palette_mask(*palette: int) -> bytes:
 
 
 def test_palette_mask_with_black_at_index_0_is_read() -> None:
-    assert decode_mask(palette_mask(0, 0, 0, 128, 0, 0, 0, 128, 0)).tolist() == NONZERO
+    assert decode_mask(palette_mask(0, 0, 0, 128, 0, 0, 0, 128, 0)).object.tolist() == NONZERO
 
 
 @pytest.mark.parametrize("palette", [(9, 9, 9, 128, 0, 0, 0, 128, 0), (0, 0, 0, 128, 0, 0, 0, 0, 0)])

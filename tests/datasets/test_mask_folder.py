@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from evalkit.core.errors import DataError, ImageError
-from evalkit.datasets.decode import decode_mask, decode_void
+from evalkit.datasets.decode import decode_mask
 from evalkit.datasets.open import open_image_set
 from evalkit.datasets.readers.mask_folder import read_mask_folder
 
@@ -92,13 +92,13 @@ def palette_png(color: tuple[int, int, int]) -> bytes:
 
 def test_pascal_void_is_not_the_object() -> None:
     data = palette_png((224, 224, 192))
-    assert decode_mask(data).tolist() == [[False, True], [False, False]]
-    assert decode_void(data).tolist() == [[False, False], [True, False]]
+    assert decode_mask(data).object.tolist() == [[False, True], [False, False]]
+    assert decode_mask(data).void.tolist() == [[False, False], [True, False]]
 
 
 def test_other_255_is_the_object() -> None:
-    assert decode_mask(palette_png((255, 255, 255))).tolist() == [[False, True], [True, False]]
-    assert not decode_void(palette_png((255, 255, 255))).any()
+    assert decode_mask(palette_png((255, 255, 255))).object.tolist() == [[False, True], [True, False]]
+    assert not decode_mask(palette_png((255, 255, 255))).void.any()
 
 
 def test_void_is_ignored(tmp_path: Path, save: Save) -> None:
@@ -125,11 +125,18 @@ def test_manifest_may_name_ignored_pixels(
 
 
 @pytest.mark.parametrize(("form", "options"), [("JPEG", {}), ("WEBP", {}), ("WEBP", {"lossless": True}), ("PNG", {})])
-def test_lossy_masks_are_refused(form: str, options: dict[str, bool]) -> None:
+def test_bright_masks_of_any_format_are_read(form: str, options: dict[str, bool]) -> None:
     stream = io.BytesIO()
-    Image.fromarray(np.kron(MASK, np.ones((8, 8), np.uint8))).save(stream, form, **options)
-    if form == "PNG" or options:
-        assert np.array_equal(decode_mask(stream.getvalue()), np.kron(MASK, np.ones((8, 8))) > 0)
-    else:
-        with pytest.raises(ImageError, match="the mask's format is lossy, and zeros do not stay zero; save it as PNG"):
-            decode_mask(stream.getvalue())
+    bright = np.kron(MASK > 0, np.full((8, 8), 255, np.uint8)).astype(np.uint8)
+    Image.fromarray(bright).save(stream, form, **options)
+    mask = decode_mask(stream.getvalue())
+    assert np.array_equal(mask.object, bright > 0)
+    assert mask.kind == ("" if form == "PNG" or options else "soft")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP"])
+def test_dark_lossy_mask_is_refused(form: str) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.kron(MASK > 0, np.full((8, 8), 60, np.uint8)).astype(np.uint8)).save(stream, form)
+    with pytest.raises(ImageError, match="lossy, zeros do not stay zero, and no value reaches half of white; save it"):
+        decode_mask(stream.getvalue())

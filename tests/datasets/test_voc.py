@@ -101,8 +101,6 @@ WRONG_FILES = [
     ("<annotation><object></annotation>", "a.xml is not well-formed XML: mismatched tag: line 1"),
     ("<?xml version='1.0' encoding='none'?><annotation/>", "a.xml is not well-formed XML"),
     ("<html/>", "a.xml: the root element is <html>"),
-    (annotation(thing("cat", 1, 1, 2, 2), filename="/etc/passwd"), "a.xml: the photo's file name '/etc/passwd' leads"),
-    (annotation(thing("cat", 1, 1, 2, 2), filename="../../a.png"), "leads out of the photos' folder"),
     (annotation(thing("", 1, 1, 2, 2)), "a.xml object 1: name '' is not allowed"),
     (annotation(), "none of its 1 XML files names an object"),
 ]
@@ -113,6 +111,23 @@ def test_unusable_file_is_refused_by_name(write: Write, text: str, message: str)
     with pytest.raises(DataError) as caught:
         read_voc(write(text))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("filename", ["C:\\me\\a.png", "D:/x/a.png", "/home/me/a.png", "../../a.png", "..\\a.png"])
+def test_path_on_another_machine_is_searched_by_its_name(write: Write, filename: str) -> None:
+    write(annotation(thing("dog", 1, 1, 2, 2), filename="a.png"), "b.xml")
+    images = read_voc(write(annotation(thing("cat", 1, 1, 2, 2), filename=filename)))
+    assert [entry.problem for entry in images.entries] == ["", ""]
+    assert {entry.path.name for entry in images.entries} == {"a.png"}
+    (note,) = images.notes
+    assert note.startswith("VOC: 1 photos are named by a path that is not below their folder (the first: a.xml, '")
+
+
+def test_unknown_path_on_another_machine_is_one_files_problem(write: Write, tmp_path: Path) -> None:
+    write(annotation(thing("dog", 1, 1, 2, 2), filename="a.png"), "b.xml")
+    images = read_voc(write(annotation(thing("cat", 1, 1, 2, 2), filename="/etc/passwd"), "c.xml"))
+    assert [entry.problem for entry in images.entries] == ["", "file is missing"]
+    assert all(entry.path.is_relative_to(tmp_path) for entry in images.entries)
 
 
 WRONG_BOXES = [
