@@ -9,6 +9,7 @@ from evalkit.core.names import path_of
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.readers.catalog import BUILT_IN, READERS
+from evalkit.datasets.readers.lookalikes import FORMATS, file_looks
 
 __all__ = ["open_image_set"]
 
@@ -57,6 +58,8 @@ def _recognized(source: Path) -> Reader:
     for reader in sorted(READERS, key=lambda reader: reader.general):
         if reader.recognize(source):
             return reader
+    if look := file_looks(source):
+        raise DataError(f"--data '{source}' looks like {look}. {FORMATS}")
     allowed = ", ".join(dict.fromkeys(" ".join(reader.data.split()) for reader in READERS))
     raise DataError(
         f"--data '{source}' has no format that is recognized; name one of `list datasets` ({allowed}), or name its "

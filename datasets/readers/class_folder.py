@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evalkit.core.errors import DataError
@@ -11,6 +11,8 @@ from evalkit.datasets.annotations import LeftOut
 from evalkit.datasets.files import file_facts, read_from_file
 from evalkit.datasets.image_set import Entry, ImageSet, Labels
 from evalkit.datasets.readers.base import Reader, visible_files
+from evalkit.datasets.readers.folder_names import FOREIGN, part_kind
+from evalkit.datasets.readers.lookalikes import FORMATS, folder_looks, labelme_files
 
 __all__ = ["EXTENSIONS", "READER", "read_class_folder"]
 
@@ -19,27 +21,17 @@ EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", 
               ".pbm")  # fmt: skip
 _UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".dng", ".cr2", ".nef")  # other image files
 _TABLES = (".csv", ".json", ".xml")
-_FOREIGN = ("@eaDir", "__MACOSX")  # thumbnails and leftovers of other systems
+_LISTED = 6  # names in a message
 _LABELS = Labels("folders", ordered=True)
 _Identity = tuple[int, int]  # device and inode
-
-# Folder names of downloaded sets that are not classes.
-_PARTS = frozenset(
-    (
-        *("train", "training", "val", "valid", "validation", "test", "testing", "dev"),
-        *("images", "image", "imgs", "img", "photos", "jpegimages", "data"),
-        *("masks", "mask", "trimaps", "segmentations", "segmentationclass", "segmentationobject"),
-        *("labels", "label", "annotations", "annotation", "imagesets", "parts"),
-        *("ilsvrc", "voc2007", "voc2012", "train2014", "val2014", "test2014", "train2017", "val2017", "test2017"),
-    )
-)
 
 
 def read_class_folder(path: Path) -> ImageSet:
     """Open a folder; the photos are not read.
 
     Every folder in it is a class, with its photos at any depth; ``class_names`` are the sorted names of these folders,
-    including empty ones. A folder with photos directly in it and none further down is flat: its photos have no label.
+    including empty ones, but not folders without photos whose names are those of annotations (``masks``, ``xmls``). A
+    folder with photos directly in it and none further down is flat: its photos have no label.
     Photos are files whose extension is one of ``EXTENSIONS``, in any case. Hidden files and folders are skipped, image
     files of other formats are counted. Links are followed, and each folder is visited once.
 
@@ -62,7 +54,9 @@ def read_class_folder(path: Path) -> ImageSet:
     photos = {folder.name: list(_photos(folder, set(above), left_out)) for folder in classes}
     labelled = any(photos.values())
     if not labelled and not loose:
-        raise DataError(f"{path} has no photos ({', '.join(EXTENSIONS)}); expected <class>/<image>, or images in it")
+        look = folder_looks(root)
+        known = f"; this looks like {look}. {FORMATS}" if look else "; expected <class>/<image>, or images in it"
+        raise DataError(f"{path} has no photos ({', '.join(EXTENSIONS)}){known}")
     if labelled and loose:
         raise DataError(
             f"{path} has photos both in itself ('{loose[0].name}') and in class folders "
@@ -72,12 +66,44 @@ def read_class_folder(path: Path) -> ImageSet:
     _count_unread(children, left_out)
     notes = left_out.notes(name)
     if not labelled:
-        notes += [f"{name}: '{child.name}' is beside the photos and not read; name it as the data to use it"
-                  for child in children if child.suffix.lower() in _TABLES and not child.is_dir()]  # fmt: skip
+        notes += _beside(root, children, name)
         entries = [_entry(photo, root, "") for photo in loose]
         return ImageSet(name, _NAME, entries, read_from_file, notes=notes, labels=_LABELS)
+    without = [folder for folder, inside in photos.items() if not inside and part_kind(folder) == "annotations"]
+    for folder in without:
+        del photos[folder]
+        notes.append(f"{name}: '{escaped(folder)}' has no photos and the name of annotations; it is not a class")
+    notes += _doubtful_classes(root, photos, name)
     entries = [_entry(photo, root, label) for label, in_class in photos.items() for photo in in_class]
     return ImageSet(name, _NAME, entries, read_from_file, list(map(escaped, photos)), notes, _LABELS)
+
+
+def _beside(root: Path, children: Iterable[Path], name: str) -> list[str]:
+    """Return notes about tables beside the photos of a flat folder, which may hold their classes."""
+    labelme = labelme_files(root)
+    notes = [f"{name}: '{child.name}' is beside the photos and not read; name it as the data to use it"
+             for child in children if child.suffix.lower() in _TABLES and not child.is_dir()
+             and child.name not in {file.name for file in labelme}]  # fmt: skip
+    look = folder_looks(root)
+    return [f"{name}: this looks like {look}; the photos are read without labels. {FORMATS}"] if look else notes
+
+
+def _doubtful_classes(root: Path, photos: Mapping[str, list[Path]], name: str) -> list[str]:
+    """Return notes about class folders that may be none."""
+    notes = [
+        f"{name}: the folder '{escaped(folder)}' is taken as a class, although it has the name of a part of a set"
+        for folder in photos
+        if part_kind(folder)
+    ]
+    if len(photos) == 1:
+        ((folder, inside),) = photos.items()
+        below = sorted({photo.relative_to(root).parts[1] for photo in inside if len(photo.relative_to(root).parts) > 2})
+        if len(below) > 1:
+            notes.append(
+                f"{name}: '{escaped(folder)}' is the only class; if its folders ({_listed(below)}) are the classes, "
+                f"name {root / folder}"
+            )
+    return notes
 
 
 def _is_class_folder(path: Path) -> bool:
@@ -85,18 +111,50 @@ def _is_class_folder(path: Path) -> bool:
     if not path.is_dir():
         return False
     try:
-        inside = sorted(child.name for child in path.iterdir() if child.is_dir() and child.name[0] != ".")
-    except OSError:
+        inside = sorted(child.name for child in _children(path) if child.is_dir())
+    except DataError:
         return True  # opening it reports the reason
-    parts = [name for name in inside if name.casefold() in _PARTS]
-    if not parts or len(parts) < len(inside):
-        return True
-    lists = [file.name for ending in (".csv", ".json") for file in visible_files(path, ending)]
-    ways = [f"one of them, for example {path / parts[-1]}", *([f"its list, {path / lists[0]}"] if lists else [])]
-    raise DataError(
-        f"--data '{path}': its folders {', '.join(parts[:6])} have names of parts of a set, not of classes; "
-        f"name {' or '.join(ways)}, or its annotations; --data-format {_NAME} takes them as classes"
-    )
+    parts = [name for name in inside if part_kind(name)]
+    way_out = f"--data-format {_NAME} takes them as classes"
+    if inside and len(parts) == len(inside):
+        look = folder_looks(path)
+        if look:
+            raise DataError(f"--data '{path}' has no class folders; this looks like {look}. {FORMATS}; {way_out}")
+        lists = [file.name for ending in (".csv", ".json") for file in visible_files(path, ending)]
+        likely = [name for name in parts if part_kind(name) != "annotations"] or parts
+        ways = [f"one of them, for example {path / likely[-1]}", *([f"its list, {path / lists[0]}"] if lists else [])]
+        raise DataError(
+            f"--data '{path}': its folders {', '.join(parts[:6])} have names of parts of a set, not of classes; "
+            f"name {' or '.join(ways)}, or its annotations; {way_out}"
+        )
+    doubtful = [name for name in parts if _is_no_class(path / name)]
+    if doubtful:
+        classes = [name for name in inside if name not in parts]
+        raise DataError(
+            f"--data '{path}': its folders {_listed(doubtful)} have names of parts of a set, not of classes, beside "
+            f"{_listed(classes)}; move them elsewhere, or name the folder that holds only classes; {way_out}"
+        )
+    root = path.resolve().name
+    if len(inside) == 1 and inside[0].casefold() == root.casefold():
+        raise DataError(
+            f"--data '{path}': its only folder '{inside[0]}' has its own name, as archives leave it; name "
+            f"{path / inside[0]}; {way_out}"
+        )
+    return True
+
+
+def _is_no_class(folder: Path) -> bool:
+    """Return whether a folder with the name of a part holds masks or other annotations, or class folders."""
+    if not any(_photos(folder, set(), LeftOut())):
+        return False
+    kind = part_kind(folder.name)
+    below = [child for child in _children(folder) if child.is_dir()]
+    return kind == "annotations" or (kind == "split" and any(any(_photos(one, set(), LeftOut())) for one in below))
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(escaped, names[:_LISTED]))
+    return f"{shown} and {len(names) - _LISTED} more" if len(names) > _LISTED else shown
 
 
 READER = Reader(
@@ -135,7 +193,7 @@ def _photos(folder: Path, visited: set[_Identity], left_out: LeftOut) -> Iterato
 def _children(folder: Path) -> list[Path]:
     try:
         return sorted(
-            child for child in folder.iterdir() if not child.name.startswith(".") and child.name not in _FOREIGN
+            child for child in folder.iterdir() if not child.name.startswith(".") and child.name not in FOREIGN
         )
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error

@@ -32,6 +32,7 @@ __all__ = ["READER", "read_coco"]
 
 _NAME = "coco"
 _LISTED = 5
+_FEW = 10  # annotations of a set's splits and tasks
 
 
 def read_coco(path: Path) -> ImageSet:
@@ -100,6 +101,8 @@ def _open(path: Path) -> ImageSet:
             "--data-format out"
         )
     if len(files) > 1:
+        if len(files) > _FEW:
+            read_document(files[0])  # says what one file a photo looks like
         raise DataError(
             f"--data '{path}' has several annotations; name one of {', '.join(map(str, files[:_LISTED]))}"
             + (f", and {len(files) - _LISTED} more" if len(files) > _LISTED else "")

@@ -12,6 +12,7 @@ from typing import Any
 from evalkit.core.errors import DataError
 from evalkit.core.names import is_text, shown
 from evalkit.datasets.annotations import PhotoNames, read_bytes
+from evalkit.datasets.readers.lookalikes import FORMATS, document_looks
 
 __all__ = ["NEEDED", "Key", "Photo", "categories_of", "identified", "key_of", "photos_of", "read_document"]
 
@@ -44,6 +45,9 @@ def read_document(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} line {error.lineno} is not valid JSON: {error.msg}; {NEEDED}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON: {str(error)[:200]}; {NEEDED}") from error
+    look = document_looks(document)
+    if look and not (isinstance(document, dict) and isinstance(document.get("images"), list)):
+        raise DataError(f"{path} is no COCO JSON; it looks like {look}. {FORMATS}")
     if not isinstance(document, dict):
         raise DataError(f"{path} holds a {type(document).__name__}; {NEEDED}")
     for key in ("images", "categories", "annotations"):

@@ -17,6 +17,7 @@ from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.readers.csv_classes import CsvClass, PhotoClasses, classes_in
 from evalkit.datasets.readers.csv_lines import Line, csv_lines, require_commas
+from evalkit.datasets.readers.lookalikes import columns_look
 from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PHOTO_FOLDERS, PhotoFinder
 
 __all__ = ["READER", "read_csv_manifest"]
@@ -31,6 +32,21 @@ _OTHER_REGIONS = frozenset(
         *("mask_path", "mask_file", "segmentation", "polygon", "rle", "encodedpixels"),
     )
 )
+_CLOSE = 0.75  # share of letters in common: "ymax" is not "image"
+_ALSO_CALLED = {
+    "image": frozenset(
+        (
+            *("images", "img", "image_path", "image_name", "image_file", "image_id", "img_path", "imagepath"),
+            *("file", "filename", "file_name", "filepath", "file_path", "photo", "picture", "id_image", "name"),
+        )
+    ),
+    "class_index": frozenset(
+        (
+            *("class", "class_id", "classid", "class_idx", "class_name", "classname", "category", "category_id"),
+            *("labels", "label_name", "label_id", "target", "species", "breed", "diagnosis", "y"),
+        )
+    ),
+}
 _NEEDED = "needed: image, and class_index or label"
 
 
@@ -136,11 +152,15 @@ def _unread_columns(header: Line, columns: dict[str, int], path: Path) -> list[s
 
 
 def _missing(what: str, name: str, names: list[str], header: Line) -> str:
+    if look := columns_look(names):
+        return f"{header.where}: {what} missing; this looks like {look}; found: {header.shown}"
+    if any(field.lower().endswith(PHOTO_ENDINGS[1:]) for field in header.fields):
+        return f"{header.where}: there is no header line; write one; {_NEEDED}; found: {header.shown}"
     free = [other for other in names if other and other not in _KNOWN]
-    close = difflib.get_close_matches(name, free, n=1, cutoff=0.4)
-    if not close and name == "class_index":
-        close = difflib.get_close_matches("label", free, n=1, cutoff=0.4)
-    hint = f" (is it '{close[0]}'? rename it)" if close else ""
+    wanted = ("class_index", "label") if name == "class_index" else (name,)
+    meant = [other for other in free if other in _ALSO_CALLED[name]]
+    meant += [close for column in wanted for close in difflib.get_close_matches(column, free, n=1, cutoff=_CLOSE)]
+    hint = f" (is it '{meant[0]}'? rename it)" if meant else ""
     return f"{header.where}: {what} missing{hint}; {_NEEDED}; found: {header.shown}"
 
 

@@ -149,7 +149,10 @@ def _below(folder: Path) -> Iterator[Path]:
 def _photo(file: Path, where: str, elsewhere: PhotoNames) -> _Photo:
     root = _parsed(file, where)
     if root.tag != "annotation":
-        raise DataError(f"{where}: the root element is <{root.tag[:40]}>; <annotation> of VOC or ImageNet is needed")
+        look = "; this looks like CVAT: export it as Pascal VOC or COCO" if root.tag == "annotations" else ""
+        raise DataError(
+            f"{where}: the root element is <{root.tag[:40]}>; <annotation> of VOC or ImageNet is needed{look}"
+        )
     beside = PurePosixPath(where).parent
     names = [str(beside / PurePosixPath(where).stem)]
     given = (root.findtext("filename") or "").strip()

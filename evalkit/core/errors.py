@@ -23,6 +23,9 @@ __all__ = [
 ]
 
 
+_CLOSE = 0.7  # share of letters in common; no hint is better than a wrong one
+
+
 class EvalkitError(Exception):
     """Base of every error that evalkit raises on purpose."""
 
@@ -70,6 +73,6 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     "did you mean 'occlusion'? Allowed: gradcam, occlusion"
     """
     names = sorted(allowed)
-    close = difflib.get_close_matches(name, names, n=1)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=_CLOSE)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"{hint}Allowed: {', '.join(names)}"

@@ -138,7 +138,7 @@ def test_message_about_a_wrong_file_is_short(tmp_path: Path, kind: str) -> None:
     [
         (("train/cat/1.jpg", "val/dog/1.jpg"), "name one of them, for example {}/val, or its annotations"),
         (("Images/1.jpg", "Masks/1.png"), "its folders Images, Masks have names of parts of a set"),
-        (("images/1.jpg", "labels/1.txt", "data.csv"), "for example {}/labels or its list, {}/data.csv"),
+        (("images/1.jpg", "labels/1.txt", "data.csv"), "for example {}/images or its list, {}/data.csv"),
         (("ILSVRC/Data/1.jpg", "LOC_val_solution.csv"), "or its list, {}/LOC_val_solution.csv"),
         (("data/1.jpg", "labels.json"), "or its list, {}/labels.json"),
     ],
@@ -153,11 +153,62 @@ def test_parts_of_a_set_are_refused_as_classes(tmp_path: Path, files: tuple[str,
     assert open_image_set(tmp_path, "folder").kind == "folder"
 
 
-def test_part_name_among_classes_is_a_class(tmp_path: Path) -> None:
-    for file in ("cat/1.jpg", "test/1.jpg"):
-        (tmp_path / file).parent.mkdir(parents=True)
-        (tmp_path / file).write_text("")
-    assert open_image_set(tmp_path).class_names == ("cat", "test")
+def touch(folder: Path, *files: str) -> None:
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("")
+
+
+@pytest.mark.parametrize("name", ["test", "images", "train"])
+def test_part_name_among_classes_is_a_class_and_said(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "cat/1.jpg", f"{name}/1.jpg")
+    images = open_image_set(tmp_path)
+    assert images.class_names == ("cat", name)
+    assert images.notes[0].endswith(f"'{name}' is taken as a class, although it has the name of a part of a set")
+
+
+@pytest.mark.parametrize("files", [("trimaps/1.png",), ("Masks/cat/1.png",), ("train/cat/2.jpg", "train/dog/1.jpg")])
+def test_parts_beside_classes_are_refused(tmp_path: Path, files: tuple[str, ...]) -> None:
+    touch(tmp_path, "cat/1.jpg", *files)
+    folder = files[0].split("/")[0]
+    with pytest.raises(
+        DataError, match=f"its folders {folder} have names of parts of a set, not of classes, beside cat"
+    ):
+        open_image_set(tmp_path)
+    assert folder in (open_image_set(tmp_path, "folder").class_names or ())
+
+
+@pytest.mark.parametrize("file", ["xmls/1.xml", "annotations/1.mat", "labels/1.txt"])
+def test_annotations_without_photos_are_no_class(tmp_path: Path, file: str) -> None:
+    touch(tmp_path, "cat/1.jpg", "dog/1.jpg", "empty/.hidden", file)
+    images = open_image_set(tmp_path, "folder")
+    assert images.class_names == ("cat", "dog", "empty")
+    assert "has no photos and the name of annotations; it is not a class" in images.notes[0]
+
+
+@pytest.mark.parametrize(
+    "names", [("training_set", "test_set"), ("seg_train", "seg_test"), ("Train", "VAL2017"), ("fold_1", "fold_2")]
+)
+def test_splits_by_other_names_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    touch(tmp_path, f"{names[0]}/cat/1.jpg", f"{names[1]}/cat/1.jpg", "__MACOSX/cat/._1.jpg", ".cache/1.jpg")
+    with pytest.raises(DataError, match="have names of parts of a set, not of classes; name one of them, for example "):
+        open_image_set(tmp_path)
+
+
+def test_folder_in_a_folder_of_its_name_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "pets/Pets/cat/1.jpg", "pets/Pets/dog/1.jpg", "pets/__MACOSX/Pets/._x")
+    with pytest.raises(
+        DataError, match=r"its only folder 'Pets' has its own name, as archives leave it; name .*/Pets;"
+    ):
+        open_image_set(tmp_path / "pets")
+    assert open_image_set(tmp_path / "pets" / "Pets").class_names == ("cat", "dog")
+    assert open_image_set(tmp_path / "pets", "folder").class_names == ("Pets",)
+
+
+def test_single_class_of_several_folders_is_said(tmp_path: Path) -> None:
+    touch(tmp_path, "PetImages/cat/1.jpg", "PetImages/dog/1.jpg")
+    (note,) = open_image_set(tmp_path).notes
+    assert "'PetImages' is the only class; if its folders (cat, dog) are the classes, name " in note
 
 
 def test_files_of_other_systems_are_skipped(tmp_path: Path) -> None:
