@@ -72,7 +72,7 @@ class ImageSet:
         reader: function that makes the image of an entry.
         class_names: names in the order of the class indices; for folders the sorted names of the class folders,
             whatever the model calls them; None if the set has none.
-        notes: sentences that say what the reader left out, and why.
+        notes: sentences that say what the reader left out or decided, and why.
         labels: how the labels relate to a model's outputs.
     """
 
@@ -146,6 +146,11 @@ class ImageSet:
     def with_entries(self, entries: Iterable[Entry]) -> ImageSet:
         """Return the same set with other entries, e.g. fewer of them or with class indices."""
         return ImageSet(self.name, self.kind, entries, self.reader, self.class_names, self.notes, self.labels)
+
+    def with_notes(self, notes: Iterable[str]) -> ImageSet:
+        """Return the same set with more notes."""
+        every = (*self.notes, *notes)
+        return ImageSet(self.name, self.kind, self.entries, self.reader, self.class_names, every, self.labels)
 
     def renamed(self, name: str, kind: str, notes: Sequence[str]) -> ImageSet:
         """Return the same images under the name and notes of another format."""

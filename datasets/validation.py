@@ -14,6 +14,7 @@ from evalkit.datasets.entry import Entry
 from evalkit.datasets.files import EMPTY_MASK, SMALLER
 from evalkit.datasets.image import LabelledImage
 from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.region_checks import RegionCounts
 
 __all__ = [
     "BOX_OUTSIDE",
@@ -88,13 +89,17 @@ class DataReport:
         n_exact: number of these whose region is an exact mask.
         n_ignoring: number of readable images with ignored pixels.
         n_whole: number of readable images whose region is every pixel that is not ignored, so that no map can miss it.
+        n_nearly_whole: number of others whose region covers nearly all of these pixels.
+        n_maybe_inverted: number of others whose mask holds the photo's border and covers most of it.
+        n_soft: number of readable images with a mask that was thresholded at half.
+        n_labels: number of readable images with a mask of several labels.
         widths: widths of the readable photos in pixels; None if there are none.
         heights: heights of the readable photos in pixels; None if there are none.
         region_areas: fraction of the photo that the region covers, 0..1; None without regions.
         classes: facts about every class, by label.
         duplicates: groups of ids of images in different files with the same content.
         problems: images that would not be scored.
-        notes: sentences about what the reader left out.
+        notes: sentences about what the reader left out, and about the regions.
     """
 
     name: str
@@ -107,6 +112,10 @@ class DataReport:
     n_exact: int
     n_ignoring: int
     n_whole: int
+    n_nearly_whole: int
+    n_maybe_inverted: int
+    n_soft: int
+    n_labels: int
     widths: Spread | None
     heights: Spread | None
     region_areas: Spread | None
@@ -162,9 +171,8 @@ class _Seen:
 
     sizes: list[tuple[int, int]] = field(default_factory=list)
     areas: list[float] = field(default_factory=list)
-    exact: int = 0
     ignoring: int = 0
-    whole: int = 0
+    checks: RegionCounts = field(default_factory=RegionCounts)
     regions: Counter[str] = field(default_factory=Counter)
     contents: dict[str, dict[str, str]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
@@ -172,11 +180,9 @@ class _Seen:
     def take(self, entry: Entry, image: LabelledImage) -> None:
         self.sizes.append((image.pixels.shape[0], image.pixels.shape[1]))
         self.ignoring += image.ignore is not None
+        self.checks.add(image)
         if image.region is not None:
             self.areas.append(float(image.region.mean()))
-            self.exact += image.exact
-            judged = image.region if image.ignore is None else image.region | image.ignore
-            self.whole += bool(judged.all())
             self.regions[_class_of(entry)] += 1
         # Several entries of one photo, one per class, are not duplicates.
         self.contents.setdefault(image.sha256, {}).setdefault(_file_of(entry), entry.id)
@@ -209,16 +215,20 @@ def inspect(images: ImageSet, watch: Watch = lambda entries: entries, look: Look
         n_read=len(seen.sizes),
         n_unlabelled=counts.get("", 0),
         n_regions=len(seen.areas),
-        n_exact=seen.exact,
+        n_exact=seen.checks.exact,
         n_ignoring=seen.ignoring,
-        n_whole=seen.whole,
+        n_whole=seen.checks.whole,
+        n_nearly_whole=seen.checks.nearly_whole,
+        n_maybe_inverted=seen.checks.maybe_inverted,
+        n_soft=seen.checks.soft,
+        n_labels=seen.checks.labels,
         widths=_spread([float(width) for _, width in seen.sizes]),
         heights=_spread([float(height) for height, _ in seen.sizes]),
         region_areas=_spread(seen.areas),
         classes=tuple(ClassFacts(label, counts[label], seen.regions[label]) for label in sorted(counts)),
         duplicates=tuple(tuple(files.values()) for files in seen.contents.values() if len(files) > 1),
         problems=tuple(seen.problems),
-        notes=images.notes,
+        notes=(*images.notes, *seen.checks.notes()),
     )
 
 

@@ -23,15 +23,18 @@ _FILES = {
     (".jsonl", ".ndjson"): "JSON lines",
     (".yaml", ".yml"): "YOLO's data.yaml",
 }
+_OPEN_IMAGES = "Open Images; its boxes are fractions: write image, label and x0 = XMin, y0 = YMin, x1 = XMax, y1 = YMax"
+_TENSORFLOW = (
+    "TensorFlow's object detection; rename filename to image, class to label, and xmin, ymin, xmax, ymax to x0, y0, "
+    "x1, y1"
+)
 _COLUMNS = (
-    ({"imageid", "labelname", "xmin"}, "Open Images; its boxes are fractions: write image, label and x0 = XMin, "
-     "y0 = YMin, x1 = XMax, y1 = YMax"),
-    ({"filename", "class", "xmin"}, "TensorFlow's object detection; rename filename to image, class to label, and "
-     "xmin, ymin, xmax, ymax to x0, y0, x1, y1"),
+    ({"imageid", "labelname", "xmin"}, _OPEN_IMAGES),
+    ({"filename", "class", "xmin"}, _TENSORFLOW),
     ({"region_shape_attributes"}, "VGG Image Annotator (VIA)"),
     ({"encodedpixels"}, "run-length encodings (EncodedPixels); write mask files, or COCO JSON"),
     ({"file_name"}, "a Hugging Face metadata.csv; rename file_name to image"),
-)  # fmt: skip
+)
 
 
 def file_looks(path: Path) -> str:

@@ -87,6 +87,7 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fingerprint: sha256 over the contents of all images read, in order; None until every image was read.
         unreadable: image id and reason of the first hundred images that could not be read.
         source: ``scenes`` or the absolute path of the data, for the report; empty for images in memory.
+        notes: a few sentences about how annotations were read, e.g. masks thresholded at half.
     """
 
     name: str
@@ -97,6 +98,7 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fingerprint: str | None = None
     unreadable: tuple[tuple[str, str], ...] = ()
     source: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -177,3 +177,88 @@ def test_objects_as_large_as_the_photo_are_counted_and_doubted(evalkit, workplac
     assert "In 1 images the region is the whole photo" in done.out.replace("\n", " ")
     assert found_in(evalkit("validate", "--data", "masks.csv", "--format", "json"))["data"]["n_whole"] == 1
     assert "is the whole photo" not in evalkit("validate", "--data", "labels.csv").out.replace("\n", " ")
+
+
+def soft(workplace, name, *, inverted=False):
+    """Write a mask of 40 x 48 with soft edges around a disk, and the same pixels thresholded at half."""
+    rows, columns = np.mgrid[:40, :48]
+    levels = np.clip(255 * (14 - np.hypot(rows - 20, columns - 24)) / 8, 0, 255).astype(np.uint8)
+    levels = 255 - levels if inverted else levels
+    Image.fromarray(levels).save(workplace / f"soft-{name}")
+    Image.fromarray(np.where(levels >= 128, 255, 0).astype(np.uint8)).save(workplace / f"hard-{name}")
+
+
+def test_soft_masks_are_said_and_score_as_if_thresholded(evalkit, workplace):
+    soft(workplace, "m.png")
+    scores = {}
+    for kind in ("soft", "hard"):
+        rows = "".join(f"photo{number}.png,{number % 3},{kind}-m.png\n" for number in range(6))
+        (workplace / f"{kind}.csv").write_text(f"image,class_index,mask\n{rows}")
+        done = evalkit("validate", "--data", f"{kind}.csv", "--format", "json")
+        assert found_in(done)["data"]["n_soft"] == (6 if kind == "soft" else 0)
+        done = evalkit(
+            "run", "--data", f"{kind}.csv", "--model", "tiny.keras", "--output", kind, "--explainers", "center",
+            "--metrics", "relevance_mass_accuracy", "--format", "json",
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        scores[kind] = json.loads(done.out)["leaderboard"][0]["mean"]
+        note = "In 6 of 6 images the mask has soft edges or a lossy format; it was thresholded at half of white"
+        assert (note in done.err) is (kind == "soft")
+        assert (note in evalkit("show", kind).out.replace("\n", " ")) is (kind == "soft")
+    assert scores["soft"] == scores["hard"] > 0
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_inverted_masks_are_doubted(evalkit, workplace, command):
+    soft(workplace, "m.png", inverted=True)
+    (workplace / "masks.csv").write_text("image,class_index,mask\nphoto0.png,0,hard-m.png\nphoto1.png,1,hard-m.png\n")
+    more = ("--model", "tiny.keras", "--output", "out", "--explainers", "center", "--metrics", "sparseness")
+    done = evalkit(command, "--data", "masks.csv", *(more if command == "run" else ()))
+    assert done.code == 0, done.err
+    text = (done.out + done.err).replace("\n", " ")
+    assert "In 2 of 2 images the mask holds the photo's border and covers over half of it; if white is the back" in text
+    after = "in 2 of 2 images the object's largest box covers 95% of the image or more: localization by boxes hardly"
+    assert (after in text) is (command == "run")
+
+
+def test_regions_that_are_nearly_whole_are_counted(evalkit, workplace):
+    (workplace / "boxes.csv").write_text(
+        "image,class_index,x0,y0,x1,y1\nphoto0.png,0,0,0,48,39\nphoto1.png,1,8,6,30,28\n"
+    )
+    data = found_in(evalkit("validate", "--data", "boxes.csv", "--format", "json"))["data"]
+    assert (data["n_whole"], data["n_nearly_whole"]) == (0, 1)
+    assert "In 1 of 2 images the region covers 95% of the photo or more" in data["notes"][0]
+
+
+def test_run_says_which_files_are_the_same(evalkit, mixed):
+    options = ("--model", "tiny.keras", "--output", "out", "--explainers", "center", "--metrics", "sparseness")
+    done = evalkit("run", "--data", "labels.csv", *options)
+    assert done.code == 0, done.err
+    assert "1 groups of files have the same content (the first: photo0.png, copy.png); each counts as an" in done.err
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_boxes_in_0_to_1_are_said_and_scored_as_pixels(evalkit, workplace, command):
+    shares = {"fractions": (0.25, 0.25, 0.75, 0.5), "pixels": (12, 10, 36, 20)}
+    values = {}
+    for name, box in shares.items():
+        rows = "".join(f"photo{number}.png,{number % 3},{','.join(map(str, box))}\n" for number in range(6))
+        (workplace / f"{name}.csv").write_text(f"image,class_index,x0,y0,x1,y1\n{rows}")
+        more = (
+            "--model",
+            "tiny.keras",
+            "--output",
+            name,
+            "--explainers",
+            "center,edges",
+            "--metrics",
+            "pointing_game,energy_pointing_game",
+        )
+        done = evalkit(command, "--data", f"{name}.csv", "--format", "json", *(more if command == "run" else ()))
+        assert done.code == 0, done.err
+        found = json.loads(done.out)
+        values[name] = (
+            found["data"]["region_areas"] if command == "validate" else [row["mean"] for row in found["leaderboard"]]
+        )
+        assert ("lie in 0..1, so they are taken as fractions" in done.err + done.out) is (name == "fractions")
+    assert values["fractions"] == values["pixels"]

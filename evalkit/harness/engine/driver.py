@@ -20,6 +20,7 @@ from evalkit.harness.engine.jobs import Job, Spent
 from evalkit.harness.engine.local import LocalExecutor
 from evalkit.harness.engine.progress import RunProgress
 from evalkit.harness.engine.signals import uninterrupted
+from evalkit.harness.planning.data_notes import notes_after
 from evalkit.harness.planning.manifest import manifest_of
 from evalkit.harness.planning.missing import Missing, accepted, image_rows, missing_cells, new_row
 from evalkit.harness.planning.plan import Plan
@@ -108,7 +109,7 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
     )
     for image_id, reason in manifest.data.unreadable:
         say(f"not scored: {image_id}: {reason}")
-    for line in failures.lines():
+    for line in (*failures.lines(), *notes_after(database.planned_images())):
         say(line)
     with uninterrupted():
         database.require_there()

@@ -18,6 +18,7 @@ from evalkit.store.run_folder import RunFolder
 
 __all__ = ["manifest_of"]
 
+_NOTES, _LONGEST_NOTE = 5, 400  # the last notes are those about regions
 _NAMED = 100
 
 
@@ -117,6 +118,7 @@ def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
         fingerprint=sha256("\n".join(contents).encode()).hexdigest() if complete and contents else None,
         unreadable=tuple(problems[:_NAMED]),
         source=plan.source,
+        notes=tuple(note[:_LONGEST_NOTE] for note in plan.images.notes[-_NOTES:]),
     )
 
 

@@ -20,6 +20,7 @@ from evalkit.datasets.class_names import GivenNames, read_classes
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
+from evalkit.datasets.region_checks import regions_of_some
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, names_in, unused_by
 from evalkit.explainers.precomputed import PrecomputedMaps, precomputed_maps, report_missing
@@ -87,6 +88,10 @@ def prepare(
     classifier = in_chosen_precision(classifier, options, _checked(images), say)
     joined = joined_classes(images)  # before the selection: a limit changes no score of the images that stay
     images = _checked(select(images, options, classifier, options.geometry, say))  # with the precision of the run
+    region_notes = regions_of_some(images)
+    for note in region_notes:
+        say(note)
+    images = images.with_notes(region_notes)
     fitting = _fitting(explainers, classifier, options, say)
     _report_notes([entry.id for entry in images.entries], precomputed, [*fitting, *metrics], options, classifier, say)
     return Plan(

@@ -54,9 +54,11 @@ def _facts(validation: Validation) -> Iterator[tuple[str, str]]:
     yield "images", f"{data.n_images}" + (f" of {data.n_photos} photos" if data.n_photos != data.n_images else "")
     yield "classes", f"{sum(facts.label != '' for facts in data.classes)}"
     yield "unlabelled", f"{data.n_unlabelled}"
-    yield "with a region", f"{data.n_regions} ({data.n_exact} exact, {data.n_ignoring} with ignored pixels)"
+    soft = f", {data.n_soft} thresholded at half" if data.n_soft else ""
+    yield "with a region", f"{data.n_regions} ({data.n_exact} exact{soft}, {data.n_ignoring} with ignored pixels)"
     yield "region's area", _percent(data.region_areas)
-    yield "whole-photo regions", f"{data.n_whole}"
+    nearly = f", and {data.n_nearly_whole} nearly" if data.n_nearly_whole else ""
+    yield "whole-photo regions", f"{data.n_whole}{nearly}"
     yield "width", _pixels(data.widths)
     yield "height", _pixels(data.heights)
     yield "images per class", _balance(data)
@@ -114,11 +116,6 @@ def _duplicates(data: DataReport) -> tuple[str, Sequence[str], list[tuple[str]]]
 
 def _notes(validation: Validation) -> Iterator[str]:
     yield from validation.data.notes
-    if validation.data.n_whole:
-        yield (
-            f"In {validation.data.n_whole} images the region is the whole photo, so every map is right. A mask must be "
-            "zero outside the object; a label image (1 object, 2 background) cannot be used as a mask."
-        )
     if validation.model is not None:
         yield from validation.model.notes
         unknown = validation.model.unknown_labels

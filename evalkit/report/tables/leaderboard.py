@@ -315,6 +315,7 @@ def facts(manifest: Manifest, results: Results) -> list[str]:
     return [
         about,
         model_line(manifest),
+        *(f"{note.rstrip('.')}." for note in data.notes),
         f"Target: {settings.target}; geometry: {settings.geometry}; steps: {settings.steps}; seed: {settings.seed}.",
     ]
 
