@@ -23,6 +23,8 @@ __all__ = ["DecodedMask", "decode_mask", "decode_photo", "pixels_of"]
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _LONGEST_REASON = 200
 _JPEG = b"\xff\xd8\xff"
+_BRIGHT, _HUE_STEPS = 64, 2  # a mask's colors are compared where they are bright, channel by channel, in halves
+_OWN_HUE = 0.05  # share of the bright pixels; at edges, a JPEG's colors run
 _VOID_INDEX, _VOID_COLOR = 255, (224, 224, 192)  # as in Pascal VOC
 
 
@@ -80,8 +82,8 @@ def decode_mask(data: bytes) -> DecodedMask:
     """Decode a mask: every pixel that is neither zero (black) nor fully transparent belongs to the object.
 
     Masks with soft edges and lossy ones, whose zeros do not stay zero, are thresholded at half of white:
-    ``object_pixels`` tells them from masks of labels. Of a color, the largest channel counts. In a palette image, index
-    0 and black must mark the same pixels; a colored palette has labels.
+    ``object_pixels`` tells them from masks of labels. Of a color, the largest channel counts; several colors are
+    labels. In a palette image, index 0 and black must mark the same pixels; a colored palette has labels.
 
     The void is what Pascal VOC marks so: palette index 255 in the color (224, 224, 192). Any other 255, such as white
     in a gray mask, belongs to the object.
@@ -100,8 +102,9 @@ def decode_mask(data: bytes) -> DecodedMask:
             return _palette_mask(image, lossy=lossy)
         if image.mode not in ("1", "L", "LA", "RGB", "RGBA") and not _is_wide(image):
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        pixels, kind = object_pixels(_levels(image), lossy=lossy)
-        return DecodedMask(pixels, np.zeros(pixels.shape, dtype=np.bool_), kind)
+        colorful = _is_colorful(image)
+        pixels, kind = object_pixels(_levels(image), lossy=lossy, labels=colorful)
+        return DecodedMask(pixels, np.zeros(pixels.shape, dtype=np.bool_), "labels" if colorful else kind)
 
 
 def _palette_mask(image: Image.Image, *, lossy: bool) -> DecodedMask:
@@ -113,6 +116,19 @@ def _palette_mask(image: Image.Image, *, lossy: bool) -> DecodedMask:
     pixels, kind = object_pixels(colors.max(axis=2), lossy=lossy, labels=not gray)
     void = _void(image)
     return DecodedMask(pixels & ~void, void, kind)
+
+
+def _is_colorful(image: Image.Image) -> bool:
+    """Return whether a mask has several colors, as masks of colored labels and cut-outs of photos have."""
+    if image.mode not in ("RGB", "RGBA"):
+        return False
+    colors = np.asarray(image)[..., :3].reshape(-1, 3)
+    bright = colors[colors.max(axis=1) >= _BRIGHT].astype(np.int64)
+    if not bright.size:
+        return False
+    hues = (bright * _HUE_STEPS + bright.max(axis=1, keepdims=True) // 2) // bright.max(axis=1, keepdims=True)
+    counts = np.bincount(hues @ [1, _HUE_STEPS + 1, (_HUE_STEPS + 1) ** 2])
+    return bool((counts > _OWN_HUE * len(hues)).sum() > 1)
 
 
 def _levels(image: Image.Image) -> NDArray[np.generic]:

@@ -58,6 +58,12 @@ def read_class_folder(path: Path) -> ImageSet:
         known = f"; this looks like {look}. {FORMATS}" if look else "; expected <class>/<image>, or images in it"
         raise DataError(f"{path} has no photos ({', '.join(EXTENSIONS)}){known}")
     if labelled and loose:
+        holding = [folder for folder, inside in photos.items() if inside]
+        if all(part_kind(folder) == "annotations" for folder in holding):
+            raise DataError(
+                f"{path} has photos in itself ('{loose[0].name}') and annotations in {_listed(holding)}; masks are "
+                "read from masks/ if their photos are in images/: move them there"
+            )
         raise DataError(
             f"{path} has photos both in itself ('{loose[0].name}') and in class folders "
             f"('{next(name for name in photos if photos[name])}'); move the {len(loose)} loose ones into a class folder"
@@ -84,6 +90,8 @@ def _beside(root: Path, children: Iterable[Path], name: str) -> list[str]:
     notes = [f"{name}: '{child.name}' is beside the photos and not read; name it as the data to use it"
              for child in children if child.suffix.lower() in _TABLES and not child.is_dir()
              and child.name not in {file.name for file in labelme}]  # fmt: skip
+    notes += [f"{name}: the folder '{escaped(child.name)}' is beside the photos and not read"
+              for child in children if child.is_dir() and part_kind(child.name) == "annotations"]  # fmt: skip
     look = folder_looks(root)
     return [f"{name}: this looks like {look}; the photos are read without labels. {FORMATS}"] if look else notes
 
@@ -111,11 +119,14 @@ def _is_class_folder(path: Path) -> bool:
     if not path.is_dir():
         return False
     try:
-        inside = sorted(child.name for child in _children(path) if child.is_dir())
+        children = _children(path)
+        inside = sorted(child.name for child in children if child.is_dir())
     except DataError:
         return True  # opening it reports the reason
     parts = [name for name in inside if part_kind(name)]
     way_out = f"--data-format {_NAME} takes them as classes"
+    if all(part_kind(name) == "annotations" for name in inside) and any(map(_is_photo, children)):
+        return True  # flat photos, with annotations beside them
     if inside and len(parts) == len(inside):
         look = folder_looks(path)
         if look:
@@ -123,9 +134,10 @@ def _is_class_folder(path: Path) -> bool:
         lists = [file.name for ending in (".csv", ".json") for file in visible_files(path, ending)]
         likely = [name for name in parts if part_kind(name) != "annotations"] or parts
         ways = [f"one of them, for example {path / likely[-1]}", *([f"its list, {path / lists[0]}"] if lists else [])]
+        tables = next((path / name for name in parts if _holds_tables(path / name)), None)
         raise DataError(
             f"--data '{path}': its folders {', '.join(parts[:6])} have names of parts of a set, not of classes; "
-            f"name {' or '.join(ways)}, or its annotations; {way_out}"
+            f"name {' or '.join(ways)}, or its annotations{f', {tables}' if tables else ''}; {way_out}"
         )
     doubtful = [name for name in parts if _is_no_class(path / name)]
     if doubtful:
@@ -141,6 +153,11 @@ def _is_class_folder(path: Path) -> bool:
             f"{path / inside[0]}; {way_out}"
         )
     return True
+
+
+def _holds_tables(folder: Path) -> bool:
+    """Return whether a folder has XML files, or a single JSON file, in it."""
+    return bool(visible_files(folder, ".xml")) or len(visible_files(folder, ".json")) == 1
 
 
 def _is_no_class(folder: Path) -> bool:

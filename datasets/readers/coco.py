@@ -133,9 +133,10 @@ class _Pair:
 
     def add(self, item: Mapping[str, Any], units: Units) -> str:
         """Add one annotation; return why it cannot be used, or an empty text."""
-        crowd = item.get("iscrowd", 0)
-        if crowd not in (0, 1, None):
-            return f"iscrowd {shown(crowd, 20)!r} is not allowed; write 0 or 1"
+        given = item.get("iscrowd", 0)
+        crowd = key_of(given) if isinstance(given, str) else given
+        if crowd not in (0, 1, None) or (crowd is None and given is not None):
+            return f"iscrowd {shown(given, 20)!r} is not allowed; write 0 or 1"
         part = part_of(item, self.photo.size, units)
         if isinstance(part, str):
             return part

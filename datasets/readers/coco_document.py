@@ -127,12 +127,15 @@ def _size(item: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     sides = item.get("height"), item.get("width")
     if sides == (None, None):
         return None
-    if not all(type(side) is int and 0 < side <= _LARGEST_SIDE for side in sides):
+    height, width = map(key_of, sides)
+    if not (
+        type(height) is int and type(width) is int and 0 < min(height, width) <= max(height, width) <= _LARGEST_SIDE
+    ):
         values = " x ".join(shown(side, 20) for side in sides)
         raise DataError(
             f"{where}: height x width is {values}; write whole numbers of pixels, 1..{_LARGEST_SIDE}, or neither"
         )
-    return item["height"], item["width"]
+    return height, width
 
 
 def categories_of(document: Mapping[str, Any], path: Path) -> dict[Key, str]:

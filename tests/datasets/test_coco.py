@@ -275,6 +275,16 @@ def test_ids_are_matched_as_numbers_or_texts(write: Write, listed: object, used:
     assert images.notes == ()
 
 
+def test_sizes_and_crowds_may_be_floats_or_texts(write: Write) -> None:
+    image = {"id": 5, "file_name": "a.png", "height": float(HEIGHT), "width": str(WIDTH)}
+    images = read_coco(
+        write({**boxed(1, 2, 3, 4), "iscrowd": "0"}, {**boxed(9, 9, 3, 4), "iscrowd": "1"}, images=[image])
+    )
+    (entry,) = images.entries
+    assert (entry.size, entry.problem) == ((HEIGHT, WIDTH), "")
+    assert (entry.boxes, entry.ignore.boxes) == (((1, 2, 4, 6),), ((9, 9, 12, 13),))
+
+
 @pytest.mark.parametrize("used", [5.5, True, None, [5], "5.5", "05"])
 def test_other_ids_are_of_no_listed_image(write: Write, used: object) -> None:
     path = write(boxed(1, 2, 3, 4), {**boxed(1, 2, 3, 4), "image_id": used})

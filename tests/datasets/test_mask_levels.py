@@ -142,6 +142,45 @@ def test_soft_gray_palette_is_cut_at_half_and_colors_are_labels() -> None:
     assert decode_mask(png(gray)).kind == ""
 
 
+def photo_inside() -> np.ndarray:
+    """Return a textured photo of several colors inside the disk, black outside."""
+    waves = [127 + 100 * np.sin(ROWS / 5), 127 + 100 * np.cos(COLUMNS / 7), (COLUMNS * 3 + ROWS * 5) % 255]
+    return (np.stack(waves, -1).clip(1, 255) * DISK[..., None]).astype(np.uint8)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_cut_out_of_a_photo_keeps_all_above_zero(channels: int) -> None:
+    pixels = photo_inside() if channels == 3 else photo_inside()[..., 1]
+    mask = decode_mask(png(Image.fromarray(pixels)))
+    assert np.array_equal(mask.object, DISK)
+    assert mask.kind == "labels"
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG")
+    with pytest.raises(ImageError, match="lossy, zeros do not stay zero, and it has many grays or colors; save it as"):
+        decode_mask(stream.getvalue())
+
+
+def test_cut_out_on_transparency_keeps_what_is_opaque() -> None:
+    opacity = (DISK * 255).astype(np.uint8)[..., None]
+    pixels = np.concatenate([photo_inside() + (~DISK * 9).astype(np.uint8)[..., None], opacity], -1)
+    assert np.array_equal(decode_mask(png(Image.fromarray(pixels))).object, DISK)
+
+
+def test_colored_labels_keep_all_above_zero() -> None:
+    colors = np.zeros((120, 120, 3), np.uint8)
+    colors[10:60, 10:60], colors[70:110, 10:60], colors[10:110, 70:110] = (128, 0, 0), (0, 128, 0), (64, 0, 0)
+    mask = decode_mask(png(Image.fromarray(colors)))
+    assert np.array_equal(mask.object, colors.any(axis=2))
+    assert mask.kind == "labels"
+
+
+@pytest.mark.parametrize("color", [(255, 0, 0), (255, 255, 255), (0, 200, 200)])
+def test_one_color_that_was_a_jpeg_is_cut_at_half(color: tuple[int, int, int]) -> None:
+    for pixels in (jpeg(DISK[..., None] * np.uint8(color)), DISK[..., None] * np.uint8(color)):
+        mask = decode_mask(png(Image.fromarray(pixels)))
+        assert abs(int(mask.object.sum()) - int(DISK.sum())) < 0.05 * DISK.sum()
+
+
 @pytest.mark.parametrize("name", ["p.png", "p.jpg", "p.webp"])
 def test_soft_mask_beside_a_photo_is_cut_at_half(tmp_path: Path, name: str) -> None:
     for folder in ("images/c", "masks/c"):

@@ -205,6 +205,28 @@ def test_folder_in_a_folder_of_its_name_is_refused(tmp_path: Path) -> None:
     assert open_image_set(tmp_path / "pets", "folder").class_names == ("Pets",)
 
 
+def test_annotations_of_a_set_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "images/1.jpg", "annotations/1.xml")
+    with pytest.raises(DataError) as caught:
+        open_image_set(tmp_path)
+    assert f"for example {tmp_path}/images, or its annotations, {tmp_path}/annotations;" in str(caught.value)
+
+
+def test_masks_beside_loose_photos_are_explained(tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg", "masks/1.png")
+    with pytest.raises(
+        DataError, match="annotations in masks; masks are read from masks/ if their photos are in images/"
+    ):
+        open_image_set(tmp_path, "folder")
+
+
+def test_annotations_beside_loose_photos_are_said(tmp_path: Path) -> None:
+    touch(tmp_path, "1.jpg", "annotations/1.txt")
+    images = open_image_set(tmp_path)
+    assert [entry.label for entry in images.entries] == [""]
+    assert images.notes[0].endswith("the folder 'annotations' is beside the photos and not read")
+
+
 def test_single_class_of_several_folders_is_said(tmp_path: Path) -> None:
     touch(tmp_path, "PetImages/cat/1.jpg", "PetImages/dog/1.jpg")
     (note,) = open_image_set(tmp_path).notes
