@@ -18,6 +18,7 @@ from evalkit.datasets.segments import check_segment, polygon_box
 __all__ = ["Part", "Units", "part_of", "units_in"]
 
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
+_SURELY_PIXELS = 2  # no fraction of a photo
 Units = tuple[BoxUnits, BoxUnits]
 """The units of a file's boxes and of its polygons."""
 
@@ -37,10 +38,19 @@ def units_in(document: Mapping[str, Any], path: Path) -> Units:
         where = f"annotation {shown(key)}"
         if edges := _corners(item.get("bbox")):
             boxes.append((where, edges))
-        segment = item.get("segmentation")
-        if isinstance(segment, list) and segment and not check_segment(segment, None):
-            outlines.append((where, polygon_box(segment)))
+        if around := _around(item.get("segmentation")):
+            outlines.append((where, around))
     return units_of(boxes, path.name), units_of(outlines, path.name, "outlines")
+
+
+def _around(segment: object) -> tuple[float, ...] | None:
+    """Return the box around polygons, or four of its coordinates if these are pixels; None if there is none."""
+    if not isinstance(segment, list) or not segment:
+        return None
+    first = segment[0][:4] if isinstance(segment[0], list) else []
+    if len(first) == 4 and all(map(is_number, first)) and max(first) > _SURELY_PIXELS:
+        return tuple(first)  # without looking at all corners of all outlines
+    return None if check_segment(segment, None) else polygon_box(segment)
 
 
 def part_of(item: Mapping[str, Any], size: tuple[int, int] | None, units: Units) -> Part | str:
