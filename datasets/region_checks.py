@@ -107,5 +107,6 @@ def regions_of_some(images: ImageSet, most: int = _LOOKED_AT) -> list[str]:
             counts.add(images.read(entry))
         except ImageError:
             continue
-    looked = "" if len(chosen) == len(known) else f"Of {len(chosen)} images looked at: "
-    return [f"{looked}{note}" for note in counts.notes()]
+    if len(chosen) == len(known):
+        return counts.notes()
+    return [f"Of {len(chosen)} images looked at: {note[0].lower()}{note[1:]}" for note in counts.notes()]
