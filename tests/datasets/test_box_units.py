@@ -182,3 +182,12 @@ def test_pixel_polygons_beside_normalized_boxes_stay_pixels(tmp_path: Path, save
     (image,) = open_image_set(path)
     assert image.boxes is not None
     assert image.boxes.tolist() == [[10, 10, 60, 30]]
+
+
+def test_photo_found_elsewhere_keeps_its_boxs_problem(tmp_path: Path, save: Callable[..., Path]) -> None:
+    names = ["a.png", "b.png", "c.png"]
+    for name in names:
+        save(f"images/{name}", np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+    images = open_image_set(write_csv(tmp_path, names, [(10, 20, 30, 40), (0.1, 0.2, 0.6, 0.75), (1, 2, 3, 4)]))
+    assert [entry.problem for entry in images.entries][::2] == ["", ""]
+    assert "looks normalized to 0..1" in images.entries[1].problem
