@@ -252,8 +252,6 @@ class ImageSet:
         from evalkit.datasets.class_names import read_classes
 
         names = read_classes(class_names)[0] if isinstance(class_names, str | Mapping) else class_names
-        entries, reader, given, notes = array_entries(
-            pixels, class_indices, regions, boxes, names, ids, ignores, name
-        )
+        entries, reader, given, notes = array_entries(pixels, class_indices, regions, boxes, names, ids, ignores, name)
         labels = Labels(columns=given.columns)
         return cls(name, "arrays", entries, reader, names, [*given.notes(name), *notes], labels)

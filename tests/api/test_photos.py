@@ -101,7 +101,7 @@ def test_images_without_classes_are_an_unlabelled_set(photos):
         (lambda x: ((x, LABELS), (x, LABELS)), r"a pair of pairs, e\.g\. training and test set; give one"),
         (lambda x: (x, LABELS, LABELS), "images is a tuple of 3; give an ImageSet, a pair"),
         (lambda x: (x / 255, LABELS), r"images is float64 with values from .*: multiply by 255"),
-        (lambda x: (x, LABELS + 0.5), r"class_indices is float64 of shape \(4,\)"),
+        (lambda x: (x, LABELS + 0.5), r"class_indices\[0\] is 0.5; give whole numbers"),
         (lambda _: (["a.jpg"], [0]), "list them in a CSV manifest"),
         (lambda _: tf.data.Dataset.range(3), "images is _RangeDataset; give an ImageSet, a pair"),
         (lambda _: 3, "images is int; give an ImageSet"),

@@ -253,7 +253,7 @@ def test_photo_with_several_classes_gives_an_image_for_each(manifest: Manifest, 
     found = [("a.png#cat", "cat"), ("a.png#dog", "dog"), ("b.png", "cat")]
     assert sorted((entry.id, entry.label) for entry in images.entries) == found
     note = "labels.csv: 1 photos have several classes; there is one image for each photo and class"
-    assert images.notes == (note,)
+    assert images.notes[0] == note
 
 
 def test_several_classes_may_be_indices_with_labels(manifest: Manifest) -> None:
