@@ -26,8 +26,8 @@ class GradCam(Explainer):
     """Grad-CAM as in the paper: gradient of the logit, no guided gradients, ReLU, bilinear.
 
     Attributes:
-        layer: the layer of the feature maps; default: the model's last one that is not pooling, dropout or
-            padding.
+        layer: the layer of the feature maps, or of a transformer's tokens; default: the model's last one that is not
+            pooling, dropout or padding, and on whose features of patches the class score depends.
 
     Reference: Selvaraju et al., "Grad-CAM", ICCV 2017, section 3, equations 1 and 2.
     """
@@ -55,17 +55,23 @@ class GradCam(Explainer):
         return 1
 
     def check(self, classifier: Classifier) -> None:
-        """Raise ModelError if the model has no such layer, or no convolution at all."""
+        """Raise ModelError if the model has no such layer or no feature maps, or its score depends on none of them."""
         super().check(classifier)
-        self._layer(classifier)
+        layer = self._layer(classifier)
+        if self.layer is not None and not classifier.depends_on(layer):
+            default = f"; use {classifier.target_layer}" if classifier.target_layer else ""
+            raise ModelError(
+                f"{self.text}: the scores of model '{classifier.name}' do not depend on the tokens of patches in layer "
+                f"'{layer}', so every map would be 0: the model goes on with a class token alone{default}"
+            )
 
     def _layer(self, classifier: Classifier) -> str:
         if self.layer is not None:
             return classifier.resolve_layer(self.layer)
         if classifier.target_layer is None:
             raise ModelError(
-                f"{self.name}: model '{classifier.name}' has no convolution larger than 1 x 1; "
-                "use occlusion, which needs none"
+                f"{self.name}: model '{classifier.name}' {classifier.default_layer.reason}; use occlusion, which needs "
+                "no layer"
             )
         return classifier.target_layer
 

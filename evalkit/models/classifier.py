@@ -17,9 +17,11 @@ from evalkit.models.heads import Head
 from evalkit.models.inference.composition import ComposedPass, DirectComposedPass
 from evalkit.models.inference.occlusion import OccludedPass
 from evalkit.models.keras import graph as keras_graph
+from evalkit.models.keras.default_layer import DefaultLayer, depends_on, find_default_layer
 from evalkit.models.keras.features import FeaturePass
 from evalkit.models.keras.fingerprint import fingerprint
 from evalkit.models.keras.source import KerasSource
+from evalkit.models.keras.tokens import Grids
 from evalkit.models.keras.variant import with_new_weights
 from evalkit.models.runner import PassCount, Runner
 
@@ -45,7 +47,7 @@ class Classifier(Runner):
         n_classes: the number of classes.
         class_names: the names of the classes, or None if unknown.
         class_ids: the WordNet ids of the classes, or None if unknown.
-        target_layer: the default layer of CAM methods; None without a convolution, or of a black box.
+        target_layer: the default layer of CAM methods; None if there is none.
         preprocess: the ``keras.applications`` family whose ``preprocess_input`` is applied, or ``none``.
         precision: the dtype of the computation; ``bfloat16`` uses a copy of the model; ``own`` of a black box.
         batch_size: the largest number of images in one pass; halved when memory runs out.
@@ -104,11 +106,7 @@ class Classifier(Runner):
             self.fingerprint = source.fingerprint
         else:
             self.offers = KERAS_OFFERS
-            self.target_layer = (
-                self.resolve_layer(target_layer)
-                if target_layer
-                else keras_graph.find_target_layer(model, source.shapes)
-            )
+            self.target_layer = self.resolve_layer(target_layer) if target_layer else self.default_layer.path
             self.fingerprint = fingerprint(model, preprocess)
         self._variants: dict[Variant, Classifier] = {}
 
@@ -182,7 +180,17 @@ class Classifier(Runner):
     @cached_property
     def features(self) -> FeaturePass:
         """Tensors inside the model, and their gradients."""
-        return FeaturePass(self, self.graph)
+        return FeaturePass(self, self.graph, self.grids)
+
+    @cached_property
+    def default_layer(self) -> DefaultLayer:
+        """The layer of CAM methods that is found in the graph, or why there is none."""
+        return find_default_layer(self.graph, self.grids)
+
+    @cached_property
+    def grids(self) -> Grids:
+        """Where the outputs of layers are in the photo."""
+        return Grids(self.graph)
 
     @cached_property
     def composed(self) -> ComposedPass | DirectComposedPass:
@@ -195,29 +203,58 @@ class Classifier(Runner):
         return OccludedPass(self)
 
     def resolve_layer(self, layer: str) -> str:
-        """Return the full path of a layer given by its path or by a unique name.
+        """Return the full path of a layer given by its path or by a unique end of it.
 
         Raises:
-            ModelError: no such layer, several of that name, or one whose output is not (N, h, w, K).
+            ModelError: no such layer, several of that name, or one whose outputs are neither feature maps (N, h, w, K)
+                nor the tokens (N, T, K) of a grid of patches.
         """
         shapes = self.graph.shapes
-        paths = [path for path in shapes if path == layer or path.rpartition("/")[2] == layer]
+        paths = [path for path in shapes if path == layer or path.endswith(f"/{layer}")]
+        if not paths:  # it may be inside a layer of one's own
+            inside = {at.path: (None, *output.shape) for at, output in self.grids.seen.items() if not at.entering}
+            shapes = {**inside, **shapes}
+            paths = [path for path in inside if path == layer or path.endswith(f"/{layer}")]
         if len(paths) != 1:
-            spatial = [path for path, shape in shapes.items() if len(shape) == 4]
             problem = "has no layer" if not paths else f"has {len(paths)} layers called"
-            advice = nearest(layer, spatial) if spatial else "no layer returns a feature map (N, h, w, K)"
+            fitting = [path for path, shape in shapes.items() if self._is_grid(path, shape)]
+            advice = nearest(layer, fitting) if fitting else "no layer returns a feature map (N, h, w, K)"
             raise ModelError(f"model '{self.name}' {problem} '{layer}': {advice}")
-        if len(shapes[paths[0]]) != 4:
-            shape = shapes[paths[0]]
+        if not self._is_grid(paths[0], shapes[paths[0]]):
             raise ModelError(
-                f"layer '{layer}' of model '{self.name}' has outputs of shape {shape}; "
-                "a feature map (N, h, w, K) is needed"
+                f"layer '{layer}' of model '{self.name}' has outputs of shape {shapes[paths[0]]}; a feature map "
+                "(N, h, w, K) is needed, or tokens (N, T, K) of which each patch of the photo has one"
             )
         return paths[0]
 
+    def _is_grid(self, path: str, shape: Sequence[int | None]) -> bool:
+        sides = [side or 2 for side in shape[1:-1]]
+        if len(shape) == 4 and (min(sides) == 1 or self.grids.has_shape(*sides)):
+            return shape[0] in (None, 1)
+        return len(shape) in (3, 4) and self.grids.grid(keras_graph.TensorAt(path)) is not None
+
+    def depends_on(self, path: str) -> bool:
+        """Return whether the outputs depend on a layer's features; if they are tokens, on those of patches.
+
+        Args:
+            path: the layer's path, from ``resolve_layer``.
+        """
+        if len(self.graph.shapes.get(path, ())) == 4:
+            return True
+        grid = self.grids.grid(keras_graph.TensorAt(path))
+        return grid is not None and depends_on(self.graph, path, grid)
+
     def pooled_end(self) -> keras_graph.Pooled | None:
-        """Return the end of the model for CAM; None unless it is global average pooling and one dense layer."""
-        return keras_graph.pooled_end(self.graph.model)
+        """Return the end of the model for CAM; None unless it is global average pooling and one dense layer.
+
+        Tokens that are pooled must all be of patches.
+        """
+        end = keras_graph.pooled_end(self.graph.model)
+        if end is None or not end.of_tokens:
+            return end
+        grid = self.grids.grid(end.features)
+        pooled = self.grids.seen.get(end.features)
+        return end if grid and pooled and grid.tokens and len(grid.tokens) == pooled.shape[0] else None
 
     @cached_property
     def functional(self) -> keras.Model:

@@ -179,8 +179,8 @@ ALWAYS = {"name", "input_size", "n_classes", "class_names", "class_ids", "batch_
 # layers, for gradients all of it.
 GIVEN_BY = {
     "scores": {"logits", "logits_from", "probabilities", "occluded", "composed", "graph.model.predict"},
-    "features": {"features.activations", "target_layer", "resolve_layer", "pooled_end", "last_4d_layer", "graph.shapes",
-                 "graph.model.layers", "graph.model.inputs", "graph.model.name"},
+    "features": {"features.activations", "target_layer", "default_layer", "depends_on", "resolve_layer", "pooled_end",
+                 "last_4d_layer", "graph.shapes", "graph.model.layers", "graph.model.inputs", "graph.model.name"},
     "gradients": {"features.activations_and_gradients", "functional"},
 }  # fmt: skip
 

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from evalkit.core.errors import NotScored
+from evalkit.core.errors import ModelError, NotScored
 from evalkit.models.heads import Head
 from evalkit.models.keras import graph
 from evalkit.models.keras.source import KerasSource, as_tensor
+from evalkit.models.keras.tokens import Grids
 from evalkit.models.probabilities import Outputs, outputs_of
 from evalkit.models.runner import Pixels, Runner
 
@@ -24,20 +25,21 @@ SATURATED = "saturated: the class's probability is 0 or 1 in float32, and the mo
 class FeaturePass:
     """Passes of images through one classifier that return tensors inside it."""
 
-    def __init__(self, runner: Runner, source: KerasSource) -> None:
+    def __init__(self, runner: Runner, source: KerasSource, grids: Grids) -> None:
         """Prepare; nothing is computed yet.
 
         Args:
             runner: the runner, which counts the passes and knows the head.
             source: its graph.
+            grids: where its tokens are in the photo.
         """
-        self._runner, self._source = runner, source
+        self._runner, self._source, self._grids = runner, source, grids
         self._images = source.batch_spec()
         self._gradients: dict[str, Any] = {}
         self._activations: dict[graph.TensorAt, Any] = {}
 
     def activations(self, images: Pixels, at: graph.TensorAt) -> NDArray[np.float32]:
-        """Return one tensor of the graph, float32 (N, h, w, K); ``images`` as for ``logits``."""
+        """Return one tensor of the graph, float32 (N, h, w, K), tokens as their grid; ``images`` as for ``logits``."""
         if at not in self._activations:
             self._activations[at] = tf.function(
                 self._feature_tracer(at), autograph=False, input_signature=[self._images]
@@ -55,8 +57,8 @@ class FeaturePass:
                 if at == wanted:
                     seen.append(tensor)
 
-            self._source.run_graph(self._source.preprocess_tensor(images), look=look)
-            return tf.cast(seen[-1], tf.float32)
+            self._source.run_graph(self._source.preprocess_tensor(images), look=look, inside=True)
+            return tf.cast(self._as_grid(wanted, seen[-1])[0], tf.float32)
 
         return trace
 
@@ -74,7 +76,7 @@ class FeaturePass:
             layer: the layer's path, from ``resolve_layer``.
 
         Returns:
-            Two float32 arrays (N, h, w, K).
+            Two float32 arrays (N, h, w, K); tokens as the grid of their patches.
 
         Raises:
             NotScored: there is no logit, and the target's probability is 0 or 1 in float32.
@@ -113,12 +115,23 @@ class FeaturePass:
                         tape.watch(tensor)
                         seen.append(tensor)
 
-                outputs = self._source.run_graph(self._source.preprocess_tensor(images), look=look)
+                outputs = self._source.run_graph(self._source.preprocess_tensor(images), look=look, inside=True)
                 target = objective(self._runner.head, outputs, chosen)
             gradient = tape.gradient(target, seen[-1], unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            return tf.cast(seen[-1], tf.float32), tf.cast(gradient, tf.float32), tf.cast(target, tf.float32)
+            features, gradient = self._as_grid(wanted, seen[-1], gradient)
+            return tf.cast(features, tf.float32), tf.cast(gradient, tf.float32), tf.cast(target, tf.float32)
 
         return trace
+
+    def _as_grid(self, at: graph.TensorAt, *tensors: tf.Tensor) -> Sequence[tf.Tensor]:
+        """Return a tensor of the graph, and its gradient, as (N, h, w, K)."""
+        if len(tensors[0].shape) == 4:
+            return tensors
+        with tf.init_scope():  # a pass of probe images, which is no part of the function that is traced here
+            grid = self._grids.grid(at)
+        if grid is None:
+            raise ModelError(f"the outputs of layer '{at.path}', {tuple(tensors[0].shape)}, are no grid of features")
+        return [grid.of(tensor) for tensor in tensors]
 
 
 def objective(head: Head, outputs: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:

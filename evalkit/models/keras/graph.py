@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from evalkit.core.errors import ModelError
+from evalkit.models.keras.inside import inner_layers, outputs_inside
 
 __all__ = [
     "End",
@@ -23,6 +24,7 @@ __all__ = [
     "TensorAt",
     "end_of",
     "find_target_layer",
+    "operations_by_path",
     "pooled_end",
     "run",
     "scoring_operations",
@@ -64,10 +66,12 @@ class Pooled:
     Attributes:
         features: the tensor that enters the pooling.
         dense: the dense layer after it; ``kernel`` is (K, C).
+        of_tokens: True if the tensor is (N, T, K); False if it is (N, h, w, K).
     """
 
     features: TensorAt
     dense: keras.layers.Dense
+    of_tokens: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,15 @@ def _operations(model: Operation, prefix: str = "") -> Iterator[tuple[str, Opera
                 yield from _operations(operation, f"{prefix}{operation.name}/")
             else:
                 yield prefix + operation.name, operation
+
+
+def operations_by_path(model: keras.Model) -> dict[str, Operation]:
+    """Return every operation by its path, and the layers inside layers of one's own."""
+    found = {}
+    for path, operation in _operations(_graph(model)):
+        found[path] = operation
+        found.update(inner_layers(operation, path))
+    return found
 
 
 def straight_operations(model: keras.Model) -> list[Operation]:
@@ -264,6 +277,7 @@ def run(
     images: Tensor,
     replaced: dict[int, Callable[[Tensor], Tensor]],
     look: Callable[[TensorAt, Tensor], None] | None = None,
+    inside: bool = False,
 ) -> Tensor:
     """Compute the model's output on real tensors.
 
@@ -272,8 +286,9 @@ def run(
         images: the preprocessed images, float32 (N, H, W, 3).
         replaced: the replacements, from ``end_of``.
         look: a function that is called with every layer's input and output tensor.
+        inside: True = ``look`` is also called with the outputs of layers inside layers of one's own.
     """
-    return _run(_graph(model), images, replaced, look, "")
+    return keras.tree.flatten(_run(_graph(model), images, replaced, look, "", inside))[0]
 
 
 def _run(
@@ -282,11 +297,12 @@ def _run(
     replaced: dict[int, Callable[[Tensor], Tensor]],
     look: Callable[[TensorAt, Tensor], None] | None,
     prefix: str,
+    inside: bool,
 ) -> Tensor:
     def wrap(operation: Operation) -> Callable[..., Tensor]:
         inner = _functional(operation)
         if inner is not None:
-            return lambda tensor, **_: _run(inner, tensor, replaced, look, f"{prefix}{operation.name}/")
+            return lambda tensor, **_: _run(inner, tensor, replaced, look, f"{prefix}{operation.name}/", inside)
 
         def call(*args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - whatever the layer takes
             path = prefix + operation.name
@@ -297,15 +313,18 @@ def _run(
             else:
                 if getattr(operation, "_call_has_training_arg", False):
                     kwargs["training"] = False
-                output = operation(*args, **kwargs)
+                if inside and look is not None:
+                    with outputs_inside(operation, path, lambda inner, tensor: look(TensorAt(inner), tensor)):
+                        output = operation(*args, **kwargs)
+                else:
+                    output = operation(*args, **kwargs)
             if look is not None:
                 look(TensorAt(path), output)
             return output
 
         return call
 
-    output = graph._run_through_graph([images], operation_fn=wrap)
-    return keras.tree.flatten(output)[0]
+    return graph._run_through_graph([images], operation_fn=wrap)
 
 
 def find_target_layer(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> str | None:
@@ -334,8 +353,11 @@ def pooled_end(model: keras.Model) -> Pooled | None:
     for operation in _chain_up(_graph(model)):
         if isinstance(operation, keras.layers.Dense) and dense is None:
             dense = operation
-        elif isinstance(operation, keras.layers.GlobalAveragePooling2D):
-            return None if dense is None else Pooled(TensorAt(paths[id(operation)], entering=True), dense)
+        elif isinstance(operation, (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalAveragePooling1D)):
+            of_tokens = isinstance(operation, keras.layers.GlobalAveragePooling1D)
+            if dense is None or (of_tokens and operation.data_format != "channels_last"):
+                return None
+            return Pooled(TensorAt(paths[id(operation)], entering=True), dense, of_tokens)
         elif not (type(operation).__name__ in (*_PASSING, "Softmax") or isinstance(operation, keras.layers.Activation)):
             return None
     return None

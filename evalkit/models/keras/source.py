@@ -150,6 +150,7 @@ class KerasSource:
         preprocessed: tf.Tensor,
         skipped: dict[int, Callable[[tf.Tensor], tf.Tensor]] | None = None,
         look: Callable[[graph.TensorAt, Any], None] | None = None,
+        inside: bool = False,
     ) -> tf.Tensor:
         """Return the outputs of preprocessed images, as a tensor.
 
@@ -157,8 +158,9 @@ class KerasSource:
             preprocessed: the images, from ``preprocess_tensor``.
             skipped: the replacements of operations, by ``id``.
             look: a function that is called with every layer's input and output.
+            inside: True = ``look`` is also called with the outputs of layers inside layers of one's own.
         """
-        return graph.run(self.computed, preprocessed, {**self._replaced, **(skipped or {})}, look)
+        return graph.run(self.computed, preprocessed, {**self._replaced, **(skipped or {})}, look, inside)
 
     def _layer_shapes(self) -> dict[str, tuple[int | None, ...]]:
         shapes: dict[str, tuple[int | None, ...]] = {}
