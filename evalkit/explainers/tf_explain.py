@@ -51,9 +51,10 @@ class TfExplainGradCam(Explainer):
         """Return the weighted feature maps, float64 (B, H, W), of either sign."""
         from tf_explain.core.grad_cam import GradCAM
 
-        layer, maps = self._layer(classifier), []
-        for photo, target in zip(classifier.graph.preprocessed(images), targets, strict=True):
-            model, class_index = _summed(classifier.functional, outputs_of(target))
+        flat, layer = classifier.given.flat_for(self._layer(classifier))
+        maps = []
+        for photo, target in zip(classifier.given.preprocessed(images), targets, strict=True):
+            model, class_index = _summed(flat, outputs_of(target))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Keras on the library's nested list of inputs
                 outputs, gradients = GradCAM.get_gradients_and_filters(
@@ -73,44 +74,31 @@ class TfExplainGradCam(Explainer):
         return 1
 
     def check(self, classifier: Classifier) -> None:
-        """Raise ModelError if the layer is not the model's own, has no single 4-D output, or is itself a model."""
+        """Raise ModelError if the model has no such layer, or its output is not 4-D, or no score depends on it."""
         super().check(classifier)
-        layer, model = self._layer(classifier), classifier.graph.model
-        dimensions = {own.name: len(getattr(getattr(own, "output", None), "shape", ())) for own in model.layers}
-        spatial = [name for name, count in dimensions.items() if count == 4]
-        if layer not in spatial:
-            problem = "has no single 4-D output" if layer in dimensions else "is not one of the model's own layers"
-            advice = nearest(layer, spatial) if spatial else "no layer has; use occlusion, which needs only scores"
-            raise ModelError(f"{self.text}: layer '{layer}' of model '{classifier.name}' {problem}: {advice}")
-        if not _is_connected(model, layer):
-            raise ModelError(
-                f"{self.text}: tf-explain cannot read the output of layer '{layer}', which is itself a model; "
-                "use gradcam, which reads the layers inside it"
-            )
+        self._layer(classifier)
 
     def _layer(self, classifier: Classifier) -> str:
-        layer = self.layer or classifier.last_4d_layer()
-        if layer is None:
+        spatial = classifier.given.spatial_layers()
+        if self.layer is not None:
+            paths = [path for path in spatial if path == self.layer or path.endswith(f"/{self.layer}")]
+            if len(paths) == 1:
+                return paths[0]
+            problem = "no layer with a single 4-D output" if not paths else f"{len(paths)} layers of one name"
+            advice = nearest(self.layer, spatial) if spatial else "no layer has; use occlusion, which needs only scores"
+            raise ModelError(f"{self.text}: model '{classifier.name}' has {problem}, '{self.layer}': {advice}")
+        last = classifier.given.last_spatial_layer()
+        if last is None:
             raise ModelError(
                 f"{self.text}: model '{classifier.name}' has no layer with a 4-D output; "
                 "use occlusion, which needs only scores"
             )
-        return layer
-
-
-def _is_connected(model: Any, layer: str) -> bool:  # noqa: ANN401 - a keras.Model
-    """Return whether Keras can compute a layer's output from the model's input, which the library requires.
-
-    The output of a functional model used as a layer belongs to that model's graph.
-    """
-    import keras
-
-    outputs = {own.name: own.output for own in model.layers if own.name == layer}
-    try:
-        keras.Model(model.inputs, outputs, name=model.name)
-    except ValueError:
-        return False
-    return True
+        if classifier.default_layer.of_tokens:
+            raise ModelError(
+                f"{self.text}: the last 4-D output of model '{classifier.name}', '{last}', is before the tokens of "
+                "patches, which tf-explain cannot read; use gradcam, which does"
+            )
+        return last
 
 
 def _summed(model: Any, outputs: Sequence[int]) -> tuple[Any, int]:  # noqa: ANN401 - a keras.Model
@@ -132,7 +120,7 @@ class _Quiet:
 
     def predict(self, images: Any, batch_size: int | None = None) -> Any:  # noqa: ANN401 - what the library passes
         self._classifier.count.forward += len(images)
-        scores = self._classifier.graph.model.predict(images, batch_size=batch_size, verbose=0)
+        scores = self._classifier.given.predict(images, batch_size)
         return scores[:, self._outputs].sum(axis=1, keepdims=True)
 
 
@@ -170,7 +158,7 @@ class TfExplainOcclusion(Explainer):
                 np.asarray(
                     library.get_sensitivity_map(_Quiet(classifier, target), photo, 0, self.patch_size), dtype=np.float64
                 )
-                for photo, target in zip(classifier.graph.preprocessed(images), targets, strict=True)
+                for photo, target in zip(classifier.given.preprocessed(images), targets, strict=True)
             ]
         )
 

@@ -20,6 +20,7 @@ from evalkit.models.keras import graph as keras_graph
 from evalkit.models.keras.default_layer import DefaultLayer, depends_on, find_default_layer
 from evalkit.models.keras.features import FeaturePass
 from evalkit.models.keras.fingerprint import fingerprint
+from evalkit.models.keras.flat import GivenModel
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.keras.tokens import Grids
 from evalkit.models.keras.variant import with_new_weights
@@ -257,26 +258,9 @@ class Classifier(Runner):
         return end if grid and pooled and grid.tokens and len(grid.tokens) == pooled.shape[0] else None
 
     @cached_property
-    def functional(self) -> keras.Model:
-        """The model as a plain functional one; a Sequential is copied, because its graph is not accessible."""
-        model = self.graph.model
-        if not isinstance(model, keras.Sequential):
-            return model
-        images = keras.Input((*self.input_size, self.channels))
-        tensor = images
-        for layer in model.layers:
-            copy = type(layer).from_config(layer.get_config())
-            tensor = copy(tensor)
-            copy.set_weights(layer.get_weights())
-        return keras.Model(images, tensor, name=model.name)
-
-    def last_4d_layer(self) -> str | None:
-        """Return the last of the model's own layers with a 4-D output, pooling included: tf-explain's rule."""
-        for layer in reversed(self.graph.model.layers):
-            shape = getattr(getattr(layer, "output", None), "shape", ())
-            if len(shape) == 4:
-                return str(layer.name)
-        return None
+    def given(self) -> GivenModel:
+        """The model as libraries are given it."""
+        return GivenModel(self.source, self.head)
 
 
 def _seen(source: KerasSource | BlackBoxSource) -> Seen:

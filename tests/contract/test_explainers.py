@@ -30,10 +30,6 @@ CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 
 REFUSED = {
     ("cam", "residual"): "does not end in global average pooling and one dense layer; use gradcam",
-    (
-        "tf_explain.gradcam",
-        "nested",
-    ): "the output of layer 'backbone', which is itself a model; use gradcam",
     ("tf_explain.occlusion", "residual"): "needs a square input, and model 'residual' takes 24 x 32; use occlusion",
     ("gradcam", "dense"): "has no convolution larger than 1 x 1; use occlusion",
     ("cam", "dense"): "does not end in global average pooling and one dense layer; use gradcam",
@@ -174,14 +170,14 @@ class Only:
 
 # What every classifier says of itself, a black box too.
 ALWAYS = {"name", "input_size", "n_classes", "class_names", "class_ids", "batch_size", "precision", "fingerprint",
-          "count", "channels", "head", "graph.preprocessed"}  # fmt: skip
-# What each need stands for. Libraries are given a Keras model: for scores only its ``predict``, for features its
-# layers, for gradients all of it.
+          "count", "channels", "head", "given.preprocessed"}  # fmt: skip
+# What each need stands for. Libraries are given a model: for scores only its ``predict``, for features its layers, for
+# gradients all of it.
 GIVEN_BY = {
-    "scores": {"logits", "logits_from", "probabilities", "occluded", "composed", "graph.model.predict"},
-    "features": {"features.activations", "target_layer", "default_layer", "depends_on", "resolve_layer", "pooled_end",
-                 "last_4d_layer", "graph.shapes", "graph.model.layers", "graph.model.inputs", "graph.model.name"},
-    "gradients": {"features.activations_and_gradients", "functional"},
+    "scores": {"logits", "logits_from", "probabilities", "occluded", "composed", "given.predict"},
+    "features": {"features.activations", "target_layer", "default_layer", "resolve_layer", "depends_on", "pooled_end",
+                 "graph.shapes", "given.spatial_layers", "given.last_spatial_layer"},
+    "gradients": {"features.activations_and_gradients", "given.flat_for"},
 }  # fmt: skip
 
 

@@ -183,4 +183,4 @@ def test_cam_looks_at_what_enters_the_pooling(vgg16):
 
     assert vgg16.pooled_end().features == TensorAt("gap", entering=True)
     assert vgg16.target_layer == "block5_conv3"
-    assert vgg16.last_4d_layer() == "block5_pool"
+    assert vgg16.given.last_spatial_layer() == "block5_pool"

@@ -24,8 +24,10 @@ __all__ = [
     "TensorAt",
     "end_of",
     "find_target_layer",
+    "layer_paths",
     "operations_by_path",
     "pooled_end",
+    "rebuild",
     "run",
     "scoring_operations",
     "straight_operations",
@@ -311,8 +313,8 @@ def _run(
             if id(operation) in replaced:
                 output = replaced[id(operation)](args[0])
             else:
-                if getattr(operation, "_call_has_training_arg", False):
-                    kwargs["training"] = False
+                if isinstance(operation, keras.layers.Layer):
+                    kwargs["training"] = False  # also for the layers inside one that does not take it itself
                 if inside and look is not None:
                     with outputs_inside(operation, path, lambda inner, tensor: look(TensorAt(inner), tensor)):
                         output = operation(*args, **kwargs)
@@ -325,6 +327,38 @@ def _run(
         return call
 
     return graph._run_through_graph([images], operation_fn=wrap)
+
+
+def rebuild(model: keras.Model, images: Tensor, make: Callable[[str, Operation], Callable[..., Tensor]]) -> Tensor:
+    """Call a replacement of every operation, nested models entered, and return the first output.
+
+    Args:
+        model: functional or Sequential.
+        images: the symbolic input.
+        make: the function from an operation and its path to its replacement.
+    """
+
+    def through(graph: Operation, tensors: Tensor, prefix: str) -> Tensor:
+        def wrap(operation: Operation) -> Callable[..., Tensor]:
+            inner, path = _functional(operation), prefix + operation.name
+            return make(path, operation) if inner is None else lambda inputs, **_: through(inner, inputs, f"{path}/")
+
+        return graph._run_through_graph(tensors, operation_fn=wrap)
+
+    return keras.tree.flatten(through(_graph(model), [images], ""))[0]
+
+
+def layer_paths(model: keras.Model) -> list[str]:
+    """Return the paths of all layers in the order in which models list them, nested models entered."""
+
+    def listed(model: Operation, prefix: str) -> Iterator[str]:
+        for layer in model.layers:
+            if _functional(layer) is not None:
+                yield from listed(layer, f"{prefix}{layer.name}/")
+            elif not isinstance(layer, keras.layers.InputLayer):
+                yield prefix + layer.name
+
+    return list(listed(model, ""))
 
 
 def find_target_layer(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> str | None:
