@@ -232,6 +232,8 @@ class Classifier(Runner):
         sides = [side or 2 for side in shape[1:-1]]
         if len(shape) == 4 and (min(sides) == 1 or self.grids.has_shape(*sides)):
             return shape[0] in (None, 1)
+        if len(shape) == 4 and path == self.default_layer.path:
+            return True
         return len(shape) in (3, 4) and self.grids.grid(keras_graph.TensorAt(path)) is not None
 
     def depends_on(self, path: str) -> bool:

@@ -156,7 +156,7 @@ class _Gradients:
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
 
             def look(at: TensorAt, tensor: Any) -> None:  # noqa: ANN401 - a tensor or a list of them
-                if not at.entering and at.path in wanted and hasattr(tensor, "shape"):
+                if not at.entering and at.path in wanted and not tf.is_symbolic_tensor(tensor):
                     tape.watch(tensor)
                     self.tensors[at.path] = tensor
 

@@ -87,7 +87,8 @@ class Grids:
 
         def look(at: TensorAt, tensor: Any) -> None:  # noqa: ANN401 - a tensor or a list of them
             shape = tuple(getattr(tensor, "shape", ()))
-            if len(shape) in (3, 4) and shape[0] == len(_PROBES):
+            # A tensor of a compiled function has no values out here.
+            if len(shape) in (3, 4) and shape[0] == len(_PROBES) and not tf.is_symbolic_tensor(tensor):
                 seen.pop(at, None)
                 seen[at] = _seen(np.asarray(tf.cast(tensor, tf.float32)))
 

@@ -326,6 +326,30 @@ def test_outputs_of_heads_are_no_feature_map():
         Classifier(built(mixer)).resolve_layer("over_tokens")
 
 
+def test_feature_maps_may_have_another_shape_than_the_photo():
+    """A stride of 8 along the rows only; a copy of the classifier is given the layer by name."""
+    inputs = keras.Input((16, 32, 3))
+    features = layers.Conv2D(4, 3, strides=(1, 8), padding="same", name="narrow")(inputs)
+    keras.utils.set_random_seed(5)
+    classifier = Classifier(keras.Model(inputs, layers.Dense(3)(layers.Flatten()(features))))
+    assert classifier.target_layer == classifier.resolve_layer("narrow") == "narrow"
+    assert classifier.in_precision("bfloat16").target_layer == "narrow"
+
+
+@keras.saving.register_keras_serializable("test_tokens")
+class Compiled(Block):
+    call = tf.function(Block.call)
+
+
+def test_layers_inside_a_compiled_layer_are_passed_over():
+    inputs = keras.Input((32, 48, 3))
+    tokens = Positions()(layers.Reshape((24, WIDTH))(layers.Conv2D(WIDTH, 8, 8)(inputs)))
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling1D()(Compiled(name="compiled")(tokens))))
+    classifier = Classifier(model)
+    assert classifier.target_layer == "compiled"
+    assert GradCam().explain(classifier, images_for(classifier), [0, 1]).shape == (2, 32, 48)
+
+
 def test_cam_of_pooled_tokens_is_the_class_weights_on_them():
     model = built(vit, (24, 48))
     classifier = Classifier(model)
