@@ -11,7 +11,10 @@ import tensorflow as tf
 from evalkit.core.errors import ModelError
 from evalkit.explainers.cam import Cam, GradCam
 from evalkit.models.classifier import Classifier
+from evalkit.models.keras.default_layer import find_default_layer
 from evalkit.models.keras.graph import TensorAt
+from evalkit.models.keras.source import KerasSource
+from evalkit.models.keras.tokens import Grids
 
 layers, ops = keras.layers, keras.ops
 WIDTH = 16
@@ -212,6 +215,11 @@ def built(make, *arguments, **options):
     return make(*arguments, **options)
 
 
+def opened(model):
+    source = KerasSource(model, name=None, preprocess="none", precision="float32")
+    return source, Grids(source)
+
+
 def images_for(classifier, count=2):
     return np.random.default_rng(2).integers(0, 256, (count, *classifier.input_size, 3), dtype=np.uint8)
 
@@ -239,9 +247,9 @@ def images_for(classifier, count=2):
     ],
 )
 def test_default_layer_of_transformers(make, layer, grid, first):
-    classifier = Classifier(built(make))
-    found = classifier.grids.grid(TensorAt(classifier.target_layer))
-    assert classifier.target_layer == layer
+    source, grids = opened(built(make))
+    assert find_default_layer(source, grids).path == layer
+    found = grids.grid(TensorAt(layer))
     assert (found.height, found.width, found.tokens[0]) == (*grid, first)
 
 
@@ -250,12 +258,13 @@ def test_default_layer_of_transformers(make, layer, grid, first):
     [(windows, "final_norm"), (convmixer, "last"), (recurrent, "last"), (attention_pooling, "last")],
 )
 def test_models_that_end_in_feature_maps_keep_their_layer(make, layer):
-    assert Classifier(built(make)).target_layer == layer
+    found = find_default_layer(*opened(built(make)))
+    assert (found.path, found.of_tokens) == (layer, False)
 
 
-def test_patches_in_columns_are_put_in_rows(rng):
+def test_patches_in_columns_are_put_in_rows():
     model = built(vit, (24, 48), stem="columns")
-    grid = Classifier(model).grids.grid(TensorAt("final_norm"))
+    grid = opened(model)[1].grid(TensorAt("final_norm"))
     assert grid.tokens == tuple(np.arange(18).reshape(6, 3).T.ravel())
 
 
