@@ -66,7 +66,7 @@ def explain(
         from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, is_scene, read_photo
         from evalkit.models.zoo.load import load_classifier
     from evalkit.api.explain import save
-    from evalkit.models.keras.applications import MINI
+    from evalkit.models.applications import MINI
     from evalkit.report.tables.explanations import render_explained
 
     settings = merge(options)

@@ -71,7 +71,7 @@ def _metrics() -> list[Row]:
 
 
 def _models() -> list[Row]:
-    from evalkit.models.keras.applications import APPLICATIONS, MINI, MINI_FAMILY
+    from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY
 
     named = [
         {

@@ -45,7 +45,7 @@ def compute_and_print(
         from evalkit.harness.planning.precision import default_run
         from evalkit.harness.planning.prepare import prepare
     from evalkit.api.evaluate import run_plan
-    from evalkit.models.keras.applications import MINI
+    from evalkit.models.applications import MINI
     from evalkit.report import render
 
     plan = prepare(options, say, maps=maps)

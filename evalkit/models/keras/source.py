@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError, nearest
 from evalkit.core.names import escaped
+from evalkit.models.applications import PREPROCESS_FAMILIES
 from evalkit.models.keras import graph
-from evalkit.models.keras.applications import PREPROCESS_FAMILIES
 from evalkit.models.keras.precision import in_bfloat16
 from evalkit.models.memory import fitting_batch
 from evalkit.models.runner import Pixels

@@ -14,10 +14,10 @@ from evalkit.core.imports import first_line, import_object
 from evalkit.core.specs import simplify
 from evalkit.datasets.class_names import GivenNames, read_classes
 from evalkit.datasets.scenes.scenes import CLASS_NAMES
+from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
 from evalkit.models.classifier import Classifier
 from evalkit.models.environment import standard_settings
 from evalkit.models.keras import graph
-from evalkit.models.keras.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
 from evalkit.models.keras.outputs import one_output
 
 __all__ = ["ModelOptions", "as_classifier", "load_classifier"]

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from evalkit.datasets.scenes.scenes import CLASS_NAMES, SIZE_PX
-from evalkit.models.keras.applications import MINI
+from evalkit.models.applications import MINI
 
 __all__ = ["CONVOLUTIONS", "DENSE_WIDTH", "WIDTHS", "build_vgg16_mini", "load_vgg16_mini", "save_weights"]
 

@@ -14,7 +14,7 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
 from evalkit.core.errors import ModelError
-from evalkit.models.keras.applications import APPLICATIONS, PREPROCESS_FAMILIES
+from evalkit.models.applications import APPLICATIONS, PREPROCESS_FAMILIES
 from evalkit.models.zoo.load import load_classifier
 
 
