@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _exit_code(arguments: list[str]) -> int:
     debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    arguments = _with_negative_values([argument for argument in arguments if argument != "--debug"])
     signal.signal(signal.SIGTERM, _terminate)
     _replace_unencodable()
     try:
@@ -90,6 +91,17 @@ def _exit_code(arguments: list[str]) -> int:
             raise
         return _print_error(*_message_and_code(error, arguments))
     return 0
+
+
+def _with_negative_values(arguments: Sequence[str]) -> list[str]:
+    """Join an option with a value such as ``-1..1``, which would be taken for an option itself."""
+    joined: list[str] = []
+    for argument in arguments:
+        if re.match(r"-[.\d]", argument) and joined and re.fullmatch(r"--[a-z-]+", joined[-1]):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _message_and_code(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:

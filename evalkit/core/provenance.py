@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import entry_points, packages_distributions, version
 from pathlib import Path
 
@@ -13,6 +13,7 @@ __all__ = [
     "DISTRIBUTION",
     "GROUPS",
     "distribution_of",
+    "file_digest",
     "is_built_in",
     "register_name",
     "registered_name",
@@ -66,15 +67,26 @@ def source_digest(kind: type) -> str | None:
     for base in kind.__mro__:
         if is_built_in(base) or base.__module__ in sys.stdlib_module_names or base.__module__ == "builtins":
             continue
-        try:
-            file = inspect.getsourcefile(base)
-            digest = hashlib.sha256(Path(file or "").read_bytes()).hexdigest()
-        except (OSError, TypeError):
+        digest = file_digest(base)
+        if digest is None:
             return None
         digests += [digest] if digest not in digests else []
     if len(digests) < 2:
         return digests[0] if digests else None
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def file_digest(defined: object) -> str | None:
+    """Return the sha256 of the file that defines a class, a function or an object's class; None if there is none."""
+    while isinstance(defined, partial):
+        defined = defined.func
+    if not isinstance(defined, type) and not inspect.isroutine(defined):
+        defined = type(defined)
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(defined) if callable(defined) else defined)
+        return hashlib.sha256(Path(file or "").read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return None
 
 
 def distribution_of(kind: type) -> tuple[str, str] | None:

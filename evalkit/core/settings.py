@@ -117,9 +117,10 @@ class RunOptions:
         str | None,
         Option(
             "model",
-            "Preprocessing of the model's input: vgg16, resnet, mobilenet_v2 ... (any keras.applications family), "
-            "or none for RGB in 0..255. A .keras file or Keras model needs it unless it begins with a Rescaling or "
-            "Normalization layer.",
+            "What the model's input is made of RGB in 0..255 by: none; 0..1 (x / 255); -1..1; imagenet-torch; "
+            "mean=0.485,0.456,0.406,std=0.229,0.224,0.225 (of pixels in 0..1); a keras.applications family such as "
+            "vgg16 or resnet; or module:function. A .keras file or Keras model needs it unless it preprocesses its "
+            "input itself.",
         ),
     ] = None
     head: Annotated[

@@ -21,6 +21,7 @@ from evalkit.models.keras.default_layer import DefaultLayer, depends_on, find_de
 from evalkit.models.keras.features import FeaturePass
 from evalkit.models.keras.fingerprint import fingerprint
 from evalkit.models.keras.flat import GivenModel
+from evalkit.models.keras.own_preprocessing import doubt
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.keras.tokens import Grids
 from evalkit.models.keras.variant import with_new_weights
@@ -49,7 +50,7 @@ class Classifier(Runner):
         class_names: the names of the classes, or None if unknown.
         class_ids: the WordNet ids of the classes, or None if unknown.
         target_layer: the default layer of CAM methods; None if there is none.
-        preprocess: the ``keras.applications`` family whose ``preprocess_input`` is applied, or ``none``.
+        preprocess: the preprocessing, as the value of ``--preprocess``; ``none`` of a black box.
         precision: the dtype of the computation; ``bfloat16`` uses a copy of the model; ``own`` of a black box.
         batch_size: the largest number of images in one pass; halved when memory runs out.
         passes: the number of forward passes so far, in images.
@@ -76,7 +77,7 @@ class Classifier(Runner):
         Args:
             model: the model.
             name: the model's name in tables; None = its own.
-            preprocess: a family of ``keras.applications``, or ``none``.
+            preprocess: the value of ``--preprocess``.
             head: ``auto`` finds it by what the model puts out; or its kind; or the head itself, if it is known.
             class_names: the names of the classes, in their order.
             class_ids: the WordNet ids of the classes, in their order.
@@ -87,7 +88,7 @@ class Classifier(Runner):
 
         Raises:
             ModelError: not a functional or Sequential model over images with one row of class scores, an ambiguous end,
-                an unknown preprocessing family or layer, or class names that do not fit the outputs.
+                an unknown preprocessing or layer, or class names that do not fit the outputs.
         """
         self.model, self.preprocess = model, preprocess
         source: KerasSource | BlackBoxSource
@@ -108,7 +109,8 @@ class Classifier(Runner):
         else:
             self.offers = KERAS_OFFERS
             self.target_layer = self.resolve_layer(target_layer) if target_layer else self.default_layer.path
-            self.fingerprint = fingerprint(model, preprocess)
+            self.fingerprint = fingerprint(model, source.preprocessing.identity)
+            self.preprocess = source.preprocess
         self._variants: dict[Variant, Classifier] = {}
 
     @property
@@ -127,14 +129,7 @@ class Classifier(Runner):
         """A sentence on what may be wrong with the preprocessing; empty if nothing is."""
         if not isinstance(self.source, KerasSource):
             return ""
-        probe = np.linspace(0, 255, 4 * self.channels, dtype=np.float32).reshape(1, 2, 2, self.channels)
-        changed = not np.array_equal(self.source.preprocessed(probe), probe)
-        if not (changed and keras_graph.has_own_preprocessing(self.source.model)):
-            return ""
-        return (
-            f"--preprocess {self.preprocess} is applied before model '{self.name}', which begins with a Rescaling or "
-            "Normalization layer of its own; leave the option out if that layer is all that it needs"
-        )
+        return doubt(self.source.preprocessing, self.source.model, self.name, (*self.input_size, self.channels))
 
     def variant(self, variant: Variant) -> Classifier:
         """Return a classifier of a changed copy of the model; its passes are counted here. Copies are cached.

@@ -32,7 +32,11 @@ class ComposedPass:
         """
         self._runner, self._source = runner, source
         height, width = runner.input_size
-        self._preprocess = tf.function(source.preprocess_tensor, autograph=False, input_signature=[source.batch_spec()])
+        # Pixelwise preprocessing may come before the composition, and is then done once for each canvas.
+        first, self._then = (tf.identity, source.preprocess_tensor)
+        if source.preprocessing.pixelwise:
+            first, self._then = self._then, first
+        self._first = tf.function(first, autograph=False, input_signature=[source.batch_spec()])
         self._logits = tf.function(
             self._trace,
             autograph=False,
@@ -47,7 +51,7 @@ class ComposedPass:
         start, end, rank, cut = tf.unstack(rows, axis=1)
         turned = tf.gather(ranks, rank) < cut[:, None, None]
         images = tf.where(turned[..., None], tf.gather(canvases, end), tf.gather(canvases, start))
-        return self._source.run_graph(images)
+        return self._source.run_graph(self._then(images))
 
     def logits(
         self,
@@ -68,8 +72,7 @@ class ComposedPass:
         Returns:
             float64 (N, C).
         """
-        # Preprocessing is pixelwise, so it may come before the composition.
-        prepared, all_ranks = self._preprocess(tf.constant(canvases)), tf.constant(ranks)
+        prepared, all_ranks = self._first(tf.constant(canvases)), tf.constant(ranks)
 
         def run(start: int, stop: int) -> NDArray[np.floating]:
             # The last batch is padded, so that all have one shape.

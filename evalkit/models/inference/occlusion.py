@@ -48,6 +48,7 @@ class OccludedPass:
         self._compiled_rest = tf.function(self._rest, autograph=False, reduce_retracing=True)
         if isinstance(runner.source, KerasSource):
             source = self._source = runner.source
+            self.windowed = source.preprocessing.pixelwise  # else a patch may change all of the model's input
             own_first, self._layers = spatial_layers(source.computed, runner.input_size, source.replaced)
             self._first: Callable[[Tensor], Tensor] = lambda images: own_first(source.preprocess_tensor(images))
 

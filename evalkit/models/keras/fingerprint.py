@@ -20,7 +20,7 @@ def fingerprint(model: keras.Model, preprocess: str) -> str:
 
     Args:
         model: the given model.
-        preprocess: the preprocessing family.
+        preprocess: the identity of the preprocessing.
     """
     architecture = json.loads(model.to_json())
     order = {name: f"#{index}" for index, name in enumerate(dict.fromkeys(_names(architecture)))}

@@ -24,6 +24,7 @@ __all__ = [
     "TensorAt",
     "end_of",
     "find_target_layer",
+    "first_weighted",
     "layer_paths",
     "operations_by_path",
     "pooled_end",
@@ -397,11 +398,11 @@ def pooled_end(model: keras.Model) -> Pooled | None:
     return None
 
 
-def has_own_preprocessing(model: keras.Model) -> bool:
-    """Return whether a ``Rescaling`` or ``Normalization`` layer comes before the first convolution or dense layer."""
-    for _, operation in _operations(_graph(model)):
-        if isinstance(operation, (keras.layers.Rescaling, keras.layers.Normalization)):
-            return True
-        if isinstance(operation, (*_CONVOLUTIONS, keras.layers.Dense)):
-            return False
-    return False
+def first_weighted(model: keras.Model) -> tuple[list[Operation], str | None]:
+    """Return the operations before the first one with weights, ``Normalization`` apart, and that one's path."""
+    before: list[Operation] = []
+    for path, operation in _operations(_graph(model)):
+        if getattr(operation, "weights", None) and not isinstance(operation, keras.layers.Normalization):
+            return before, path
+        before.append(operation)
+    return before, None

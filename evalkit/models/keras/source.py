@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -12,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from evalkit.core.errors import ModelError, nearest
+from evalkit.core.errors import ModelError
 from evalkit.core.names import escaped
-from evalkit.models.applications import PREPROCESS_FAMILIES
 from evalkit.models.keras import graph
 from evalkit.models.keras.precision import in_bfloat16
 from evalkit.models.memory import fitting_batch
+from evalkit.models.preprocessing import Preprocessing
 from evalkit.models.runner import Pixels
 
 __all__ = ["KerasSource", "as_tensor"]
@@ -36,7 +35,8 @@ class KerasSource:
     Attributes:
         model: the given Keras model; it is never changed.
         name: the model's name in tables.
-        preprocess: the ``keras.applications`` family whose ``preprocess_input`` is applied, or ``none``.
+        preprocess: the preprocessing, as the value of ``--preprocess``.
+        preprocessing: the function that it stands for.
         input_size: (height, width) in pixels.
         channels: the number of channels of its input.
         n_outputs: the number of outputs.
@@ -59,18 +59,18 @@ class KerasSource:
 
         Raises:
             ModelError: not a functional or Sequential model over (H, W, 3) images with one row of class scores, or an
-                unknown preprocessing family.
+                preprocessing that is unknown or does not fit.
         """
         self.model = model
         self.name = escaped(name or model.name)
-        self.preprocess = preprocess
         self.input_size, self.channels = _input_shape(model)
+        self.preprocessing = Preprocessing.parse(preprocess).fitted((*self.input_size, self.channels))
+        self.preprocess = self.preprocessing.text
         self.n_outputs = _n_outputs(model)
         self.computed = in_bfloat16(model, graph.scoring_operations(model)) if precision == "bfloat16" else model
         self.precision = precision if precision == "bfloat16" else str(model.compute_dtype)
         self.end = graph.end_of(self.computed)
         self._replaced: dict[int, Callable[[tf.Tensor], tf.Tensor]] = {}
-        self._preprocess = _preprocess_function(preprocess)
         self._outputs = self._compiled_outputs()
         self.shapes = self._layer_shapes()
         self.work = graph.work(self.computed, self.shapes)
@@ -86,7 +86,7 @@ class KerasSource:
         """Return what the model itself puts out, float64 (N, R), and whether it has fewer digits than float32."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras, on a model that was made with a list of one input
-            outputs = self.computed(self._preprocess(tf.constant(images)), training=False)
+            outputs = self.computed(self.preprocessing(tf.constant(images)), training=False)
         outputs = keras.tree.flatten(outputs)[0]
         return outputs.numpy().astype(np.float64), outputs.dtype not in (tf.float32, tf.float64)
 
@@ -104,7 +104,7 @@ class KerasSource:
     def _column_of(self, image: NDArray[np.float32], p: float) -> int | None:
         """Return which output is p, and the other 1 - p, where the unit at the end puts out p."""
         ((unit, linear),) = self.end.replaced.items()
-        prepared = self._preprocess(tf.constant(image))
+        prepared = self.preprocessing(tf.constant(image))
         outputs = graph.run(self.computed, prepared, {unit: lambda tensor: tf.zeros_like(linear(tensor)) + p})
         row = np.asarray(outputs, dtype=np.float64)[0]
         fitting = [column for column in (0, 1) if np.allclose(row[[column, 1 - column]], [p, 1 - p], atol=1e-2)]
@@ -126,7 +126,7 @@ class KerasSource:
 
     def _compiled_outputs(self) -> Callable[[tf.Tensor], tf.Tensor]:
         compiled: Callable[[tf.Tensor], tf.Tensor] = tf.function(
-            lambda images: self.run_graph(self._preprocess(images)),
+            lambda images: self.run_graph(self.preprocessing(images)),
             autograph=False,
             input_signature=[self.batch_spec()],
         )
@@ -138,12 +138,12 @@ class KerasSource:
         return self._replaced.keys()
 
     def preprocess_tensor(self, images: tf.Tensor) -> tf.Tensor:
-        """Return the input of the Keras model itself; pixelwise, for any height and width."""
-        return self._preprocess(images)
+        """Return the input of the Keras model itself."""
+        return self.preprocessing(images)
 
     def preprocessed(self, images: Pixels) -> NDArray[np.float32]:
         """Return the input of the Keras model itself, float32 (N, H, W, C), for libraries that run the model."""
-        return np.asarray(self._preprocess(as_tensor(images)))
+        return np.asarray(self.preprocessing(as_tensor(images)))
 
     def run_graph(
         self,
@@ -170,7 +170,7 @@ class KerasSource:
                 shapes[at.path] = tuple(tensor.shape)
 
         def trace(images: tf.Tensor) -> tf.Tensor:
-            return self.run_graph(self._preprocess(images), self.end.replaced, look)
+            return self.run_graph(self.preprocessing(images), self.end.replaced, look)
 
         one = tf.TensorSpec([1, *self.input_size, self.channels], tf.float32)
         tf.function(trace, autograph=False).get_concrete_function(one)
@@ -194,13 +194,3 @@ def _n_outputs(model: keras.Model) -> int:
             "for each class, or one for two classes"
         )
     return int(shape[1])
-
-
-def _preprocess_function(family: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    if family not in PREPROCESS_FAMILIES:
-        raise ModelError(f"unknown preprocessing '{family}': {nearest(family, PREPROCESS_FAMILIES)}")
-    if family == "none":
-        identity: Callable[[tf.Tensor], tf.Tensor] = tf.identity
-        return identity
-    # Images have their channels last, whatever Keras' configuration file says.
-    return partial(getattr(keras.applications, family).preprocess_input, data_format="channels_last")

@@ -14,11 +14,12 @@ from evalkit.core.imports import first_line, import_object
 from evalkit.core.specs import simplify
 from evalkit.datasets.class_names import GivenNames, read_classes
 from evalkit.datasets.scenes.scenes import CLASS_NAMES
-from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY, PREPROCESS_FAMILIES
+from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY
 from evalkit.models.classifier import Classifier
 from evalkit.models.environment import standard_settings
-from evalkit.models.keras import graph
 from evalkit.models.keras.outputs import one_output
+from evalkit.models.keras.own_preprocessing import attached_preprocessing, own_preprocessing
+from evalkit.models.preprocessing import CHOICES, Preprocessing, PreprocessingMissingError
 
 __all__ = ["ModelOptions", "as_classifier", "load_classifier"]
 
@@ -30,8 +31,8 @@ class ModelOptions(TypedDict, total=False):
 
     Attributes:
         weights: a weights file, instead of ImageNet's or the model file's own weights.
-        preprocess: a family of ``keras.applications``, or ``none``. Required for a file, ``module:function`` or Keras
-            model unless it begins with a ``Rescaling`` or ``Normalization`` layer.
+        preprocess: a value of ``--preprocess``. Required for a file, ``module:function`` or Keras model unless it
+            preprocesses its input itself.
         head: ``auto``, or a kind of head.
         output_name: the output to explain, by name or number, of a model with several.
         class_names: what ``read_classes`` takes; read before the model.
@@ -58,8 +59,8 @@ def load_classifier(source: str, *, batch_size: int | None = None, **options: Un
     """
     preprocess, given = options.get("preprocess"), options.get("weights")
     weights = None if given is None else Path(given)
-    if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
-        raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
+    if preprocess is not None:
+        Preprocessing.parse(preprocess)  # a typo is reported before a model is loaded
     names, ids = _classes(options.get("class_names"))
     application = APPLICATIONS.get(simplify(source))
     if source.lower().endswith(_FILE_ENDINGS):
@@ -82,8 +83,9 @@ def load_classifier(source: str, *, batch_size: int | None = None, **options: Un
         )
     if weights is not None:
         _load_weights(model, weights)
+    model = one_output(model, options.get("output_name"))
     return Classifier(
-        one_output(model, options.get("output_name")),
+        model,
         name=name,
         preprocess=_preprocessing(model, preprocess, source),
         head=options.get("head") or "auto",
@@ -111,13 +113,12 @@ def as_classifier(
     if not isinstance(model, keras.Model):
         raise ModelError(f"model is {type(model).__name__}; a Keras model is needed, or what --model takes")
     preprocess = options.get("preprocess")
-    if preprocess is not None and preprocess not in PREPROCESS_FAMILIES:
-        raise ModelError(f"--preprocess '{preprocess}' is unknown: {nearest(preprocess, PREPROCESS_FAMILIES)}")
     names, ids = _classes(options.get("class_names"))
+    explained = one_output(model, options.get("output_name"))
     return Classifier(
-        one_output(model, options.get("output_name")),
+        explained,
         name=model.name,
-        preprocess=_preprocessing(model, preprocess, model.name),
+        preprocess=_preprocessing(explained, preprocess, model.name),
         head=options.get("head") or "auto",
         class_names=names,
         class_ids=ids,
@@ -133,11 +134,17 @@ def _classes(given: GivenNames | None) -> tuple[Sequence[str] | None, Sequence[s
 def _preprocessing(model: keras.Model, preprocess: str | None, source: str) -> str:
     if preprocess is not None:
         return preprocess
-    if graph.has_own_preprocessing(model):
+    if own_preprocessing(model):
         return "none"
-    raise ModelError(
-        f"--model '{source}' does not say how its input is preprocessed; add --preprocess FAMILY, one of "
-        f"{', '.join(PREPROCESS_FAMILIES)} (none: the model takes RGB in 0..255)"
+    attached = attached_preprocessing(model)
+    if attached:
+        raise PreprocessingMissingError(
+            f"--model '{source}' has a preprocessor beside it, which is no part of its graph; add --preprocess "
+            f"{attached}, which is what it does to pixels"
+        )
+    raise PreprocessingMissingError(
+        f"--model '{source}' does not say how its input is preprocessed; add --preprocess with what it was trained "
+        f"with: {CHOICES}"
     )
 
 

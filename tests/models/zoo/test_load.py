@@ -37,7 +37,9 @@ def test_tables_hold_exactly_what_keras_offers():
 def test_a_file_needs_its_preprocessing_said(tmp_path, bare_model):
     path = tmp_path / "model.keras"
     bare_model.save(path)
-    with pytest.raises(ModelError, match="does not say how its input is preprocessed; add --preprocess FAMILY"):
+    with pytest.raises(
+        ModelError, match="does not say how its input is preprocessed; add --preprocess with what it was trained"
+    ):
         load_classifier(str(path))
     classifier = load_classifier(str(path), preprocess="vgg16")
     assert (classifier.name, classifier.preprocess, classifier.n_classes) == ("model.keras", "vgg16", 3)
