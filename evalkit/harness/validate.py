@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,8 +76,9 @@ class _ModelCheck:
     def __init__(self, images: ImageSet, options: RunOptions, class_map: ClassMap | None) -> None:
         from evalkit.harness.planning.class_order import order_notes
 
-        self.classifier = _loaded(options)
+        self.options = options
         self.geometry = geometry_of(options.geometry)
+        self.classifier = _loaded(options, images, class_map)
         self.blocking: tuple[str, ...] = ()
         self.notes: Sequence[str] = ()
         self.n_asked = self.n_right = 0
@@ -119,17 +120,26 @@ class _ModelCheck:
 
     def report(self) -> ModelReport:
         """Return the result."""
+        from evalkit.harness.planning.preprocess_check import better_preprocessing, is_known
+
+        better = ""
+        if self.known is not None and not is_known(self.options):
+            better = better_preprocessing(self.classifier, self.known, self.geometry)
         return ModelReport(
             name=self.classifier.name,
             n_classes=self.classifier.n_classes,
             unknown_labels=self.unknown,
             n_asked=self.n_asked,
             n_right=self.n_right,
-            notes=tuple(self.notes),
+            notes=(*self.notes, *filter(None, (self.classifier.doubt, better))),
         )
 
 
-def _loaded(options: RunOptions) -> Classifier:
+def _loaded(options: RunOptions, images: ImageSet, class_map: ClassMap | None) -> Classifier:
+    from evalkit.harness.planning.preprocess_check import loaded
     from evalkit.models.zoo.load import load_classifier
 
-    return load_classifier(options.model or "", **options.model_options())
+    def load(changed: Mapping[str, str]) -> Classifier:
+        return load_classifier(options.model or "", **{**options.model_options(), **changed})
+
+    return loaded(load, images, options, class_map)

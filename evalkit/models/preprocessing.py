@@ -132,12 +132,17 @@ class Preprocessing:
         return f"{self.text}@{self.digest}" if self.digest else self.text
 
     @classmethod
-    def parse(cls, text: str) -> Preprocessing:
+    def parse(cls, text: object) -> Preprocessing:
         """Return the preprocessing of a value of ``--preprocess``; a user's function is not imported yet.
 
         Raises:
             ModelError: the value is not allowed.
         """
+        if not isinstance(text, str):
+            raise ModelError(
+                f"preprocess is {type(text).__name__}; give text, and a function of your own as 'module:function'. "
+                f"Allowed: {CHOICES}"
+            )
         text = text.strip()
         if text in PREPROCESS_FAMILIES:
             return cls(text, _Family(text), n_channels=3 if text in _THREE_CHANNELS else None)

@@ -262,3 +262,13 @@ def test_boxes_in_0_to_1_are_said_and_scored_as_pixels(evalkit, workplace, comma
         )
         assert ("lie in 0..1, so they are taken as fractions" in done.err + done.out) is (name == "fractions")
     assert values["fractions"] == values["pixels"]
+
+
+def test_a_range_that_begins_with_a_hyphen_is_a_value(evalkit, workplace, tiny_model):
+    tiny_model.save(workplace / "tiny.keras")
+    given = ("validate", "--data", "labels.csv", "--model", "tiny.keras")
+    for preprocess in (["--preprocess", "-1..1"], ["--preprocess=-1..1"]):
+        done = evalkit(*given, *preprocess)
+        assert done.code == 0, done.err
+        assert "--preprocess -1..1 is applied before model 'tiny.keras', which begins with a Rescaling" in done.out
+    assert "--preprocess requires an argument" in evalkit(*given, "--preprocess", "--limit", "3").err

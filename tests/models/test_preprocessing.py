@@ -74,6 +74,7 @@ def test_values_have_one_text_and_the_numbers_of_the_definition(written, text, b
         ("1./255", "did you mean '0..1'"),
         ("torch", "did you mean 'imagenet-torch'"),
         ("", "is unknown: Allowed: none"),
+        (np.sqrt, "preprocess is ufunc; give text, and a function of your own as 'module:function'"),
         ("1..0", "is not a range of pixel values"),
         ("0...1", "is not a range of pixel values"),
         ("mean=0.5", "must name mean and std once each"),

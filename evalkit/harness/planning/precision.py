@@ -25,7 +25,7 @@ from evalkit.models.keras.precision import has_bfloat16_units
 from evalkit.models.runner import Runner
 from evalkit.store.run_folder import RunFolder
 
-__all__ = ["default_run", "in_chosen_precision", "times_as_fast"]
+__all__ = ["default_folder", "default_run", "in_chosen_precision", "times_as_fast"]
 
 Say = Callable[[str], None]
 Photos = Sequence[NDArray[np.uint8]]
@@ -137,13 +137,13 @@ def default_run(plan: Plan, options: RunOptions) -> tuple[Plan, Path]:
         plan: the plan.
         options: the options that it was made of.
     """
-    path = _default_folder(plan)
+    path = default_folder(plan)
     again = options.precision == "auto" and not options.fresh and not options.only_correct and has_bfloat16_units()
     if not again or RunFolder.manifest_at(path) is not None:
         return plan, path
     other = _in_other_precision(plan)
-    if other is not None and RunFolder.manifest_at(_default_folder(other)) is not None:
-        return other, _default_folder(other)
+    if other is not None and RunFolder.manifest_at(default_folder(other)) is not None:
+        return other, default_folder(other)
     return plan, path
 
 
@@ -159,6 +159,7 @@ def _in_other_precision(plan: Plan) -> Plan | None:
     return other if classifier.precision == precision else None
 
 
-def _default_folder(plan: Plan) -> Path:
+def default_folder(plan: Plan) -> Path:
+    """Return ``runs/<data>-<model>-<signature>``."""
     data, model = Path(plan.images.name).stem, Path(plan.classifier.name.replace(":", "-")).stem
     return Path("runs") / f"{data}-{model}-{plan.digest()}"

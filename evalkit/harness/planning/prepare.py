@@ -26,11 +26,13 @@ from evalkit.explainers.catalog import DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, 
 from evalkit.explainers.precomputed import PrecomputedMaps, precomputed_maps, report_missing
 from evalkit.harness.planning.class_order import order_notes
 from evalkit.harness.planning.plan import Plan, joined_classes
-from evalkit.harness.planning.precision import in_chosen_precision
+from evalkit.harness.planning.precision import default_folder, in_chosen_precision
+from evalkit.harness.planning.preprocess_check import better_preprocessing, is_known, loaded
 from evalkit.harness.planning.recipe import LiveModel, ModelRecipe, ModelSource, NamedModel
 from evalkit.harness.planning.select_images import chosen_by, select
 from evalkit.metrics.catalog import build_metrics, find_criterion
 from evalkit.models.classifier import Classifier
+from evalkit.store.run_folder import RunFolder
 
 __all__ = ["prepare"]
 
@@ -70,8 +72,14 @@ def prepare(
     data_source = "" if images is not None else _source(options.data or "")
     images = open_image_set(options.data or "", options.data_format) if images is None else images
     precomputed = precomputed_maps(maps, [entry.id for entry in images.entries])
-    source: ModelSource = _named(options, class_names) if model is None else LiveModel.of(model)
-    classifier = model or source.load(options.batch_size)
+    named = _named(options, class_names)
+    source: ModelSource = named if model is None else LiveModel.of(model)
+    classifier = model or loaded(
+        lambda changed: NamedModel(named.source, {**named.options, **changed}).load(options.batch_size),
+        images,
+        options,
+        class_map,
+    )
     match = match_classes(
         images,
         classifier.class_names,
@@ -86,6 +94,7 @@ def prepare(
     for note in (*images.notes, *match.notes, *order_notes(match, classifier, options.geometry)):
         say(note)
     classifier = in_chosen_precision(classifier, options, _checked(images), say)
+    matched = images
     joined = joined_classes(images)  # before the selection: a limit changes no score of the images that stay
     images = _checked(select(images, options, classifier, options.geometry, say))  # with the precision of the run
     region_notes = regions_of_some(images)
@@ -94,7 +103,7 @@ def prepare(
     images = images.with_notes(region_notes)
     fitting = _fitting(explainers, classifier, options, say)
     _report_notes([entry.id for entry in images.entries], precomputed, [*fitting, *metrics], options, classifier, say)
-    return Plan(
+    plan = Plan(
         images=images,
         model=ModelRecipe.of(classifier, source),
         explainers=[*precomputed, *fitting],
@@ -114,6 +123,19 @@ def prepare(
         files=_files(options),
         model_given=_model_given(options),
     )
+    if not (model is None and is_known(options)) and not _is_finished(plan, options):
+        better = better_preprocessing(classifier, matched, options.geometry)
+        if better:
+            say(better)
+    return plan
+
+
+def _is_finished(plan: Plan, options: RunOptions) -> bool:
+    """Return whether the run folder holds a finished run of this model, which then has nothing to compute."""
+    if options.fresh:
+        return False
+    earlier = RunFolder.manifest_at(Path(options.output) if options.output else default_folder(plan))
+    return earlier is not None and bool(earlier.finished) and earlier.signature == plan.signatures()
 
 
 def _require_data_and_model(options: RunOptions, model: Classifier | None, images: ImageSet | None) -> None:

@@ -1,0 +1,179 @@
+"""Compares the model's accuracy under the chosen preprocessing with that under common others, on a few images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import comb
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from evalkit.core.errors import EvalkitError, ImageError, ModelError
+from evalkit.core.settings import RunOptions
+from evalkit.core.specs import simplify
+from evalkit.datasets.class_map import ClassMap
+from evalkit.datasets.classes import match_classes
+from evalkit.datasets.entry import Entry
+from evalkit.datasets.geometry import Geometry, fit, geometry_of
+from evalkit.datasets.image_set import ImageSet
+from evalkit.models.applications import APPLICATIONS, MINI
+from evalkit.models.classifier import Classifier
+from evalkit.models.keras.source import KerasSource
+from evalkit.models.preprocessing import Preprocessing, PreprocessingMissingError
+
+__all__ = ["better_preprocessing", "is_known", "loaded"]
+
+_COMMON = ("none", "0..1", "-1..1", "vgg16", "imagenet-torch")
+_N_IMAGES = 32
+_ALPHA = 0.02  # of one comparison: six images gained and none lost are enough
+_FAR = 0.2
+
+Right = NDArray[np.bool_]
+Load = Callable[[Mapping[str, str]], Classifier]
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Labelled images, fitted to a model's input, with the outputs of their classes."""
+
+    pixels: NDArray[np.float32]
+    targets: Sequence[Sequence[int]]
+
+
+def is_known(options: RunOptions) -> bool:
+    """Return whether the options name a model whose preprocessing is known, with its own weights."""
+    named = simplify(options.model or "") in (simplify(MINI), *APPLICATIONS)
+    return named and options.preprocess is None and options.weights is None
+
+
+def better_preprocessing(classifier: Classifier, images: ImageSet, geometry: Geometry) -> str:
+    """Return a sentence if the model is right far more often under another common preprocessing; empty if not.
+
+    Far more often: on at least 20 % more of up to 32 images, drawn evenly over the classes, and significantly in an
+    exact one-sided McNemar test at 2 %. The passes are not counted as the run's.
+
+    Args:
+        classifier: the model, with the chosen preprocessing.
+        images: the images, with class indices.
+        geometry: how photos are fitted to the model's input.
+    """
+    if not (isinstance(classifier.source, KerasSource) and classifier.head.is_exclusive):
+        return ""  # a black box preprocesses on its own; of labels that are not exclusive, all may be right by chance
+    probe = _probe(images, classifier.input_size, geometry)
+    if probe is None or not _is_better(np.ones(len(probe.targets), np.bool_), np.zeros(len(probe.targets), np.bool_)):
+        return ""  # too few images for any difference
+    count = _counter(classifier, probe)
+    chosen = count(classifier.preprocessing)
+    if not _is_better(np.ones_like(chosen), chosen):
+        return ""  # too good for any other to be far better
+    others = {text: count(Preprocessing.parse(text)) for text in _fitting(classifier) if text != classifier.preprocess}
+    better = {text: int(right.sum()) for text, right in others.items() if _is_better(right, chosen)}
+    if not better:
+        return ""
+    most = max(better.values())
+    best = [text for text, right in better.items() if right == most]
+    return (
+        f"on {len(chosen)} of these images the model is right {_share(int(chosen.sum()), len(chosen))} with "
+        f"--preprocess {classifier.preprocess}, but {_share(most, len(chosen))} with --preprocess "
+        f"{' or '.join(best)}: give that option if the model was trained with it; nothing has been changed"
+    )
+
+
+def loaded(load: Load, images: ImageSet, options: RunOptions, class_map: ClassMap | None) -> Classifier:
+    """Load a model; if its preprocessing is not known, the error says the accuracy under each common one.
+
+    Args:
+        load: the function from model options that replace those given to the classifier.
+        images: the images, not yet matched with the model's outputs.
+        options: the options; ``geometry`` and ``class_order`` are used.
+        class_map: outputs of the set's classes.
+
+    Raises:
+        ModelError: as ``load_classifier``.
+    """
+    try:
+        return load({})
+    except PreprocessingMissingError as error:
+        accuracies = _accuracies(load, images, options, class_map)
+        raise ModelError(f"{error}{accuracies}") from error
+
+
+def _accuracies(load: Load, images: ImageSet, options: RunOptions, class_map: ClassMap | None) -> str:
+    try:
+        classifier = load({"preprocess": "none"})
+        names, ids, n_classes = classifier.class_names, classifier.class_ids, classifier.n_classes
+        match = match_classes(
+            images,
+            names,
+            n_classes,
+            require_labels=False,
+            class_ids=ids,
+            class_map=class_map,
+            class_order=options.class_order,
+        )
+    except EvalkitError:
+        return ""
+    if not classifier.head.is_exclusive:
+        return ""
+    probe = _probe(match.images, classifier.input_size, geometry_of(options.geometry))
+    if probe is None:
+        return ""
+    count = _counter(classifier, probe)
+    right = {text: int(count(Preprocessing.parse(text)).sum()) for text in _fitting(classifier)}
+    ordered = sorted(right, key=lambda text: -right[text])
+    listed = ", ".join(f"{text} {right[text]}" for text in ordered)
+    return f". Images that the model gets right, of {len(probe.targets)}, by preprocessing: {listed}"
+
+
+def _fitting(classifier: Classifier) -> list[str]:
+    return [text for text in _COMMON if Preprocessing.parse(text).n_channels in (None, classifier.channels)]
+
+
+def _probe(images: ImageSet, size: tuple[int, int], geometry: Geometry) -> _Probe | None:
+    """Return up to 32 labelled images that can be read, drawn evenly over the classes; None without any."""
+    pixels: list[NDArray[np.float32]] = []
+    targets: list[Sequence[int]] = []
+
+    def is_labelled(entry: Entry) -> bool:
+        if entry.class_index is None or entry.class_index < 0:
+            return False
+        try:
+            pixels.append(fit(images.read(entry), size, geometry).pixels.astype(np.float32))
+        except ImageError:
+            return False
+        targets.append(entry.outputs or (entry.class_index,))
+        return True
+
+    images.draw(_N_IMAGES, 0, is_labelled)
+    return _Probe(np.stack(pixels), targets) if pixels else None
+
+
+def _counter(classifier: Classifier, probe: _Probe) -> Callable[[Preprocessing], Right]:
+    """Return a function from a preprocessing to the images that the model gets right; its graph is traced once."""
+    spec = tf.TensorSpec([None, *probe.pixels.shape[1:]], tf.float32)
+    head = classifier.head
+    outputs = tf.function(classifier.graph.run_graph, autograph=False, input_signature=[spec])
+
+    def count(preprocessing: Preprocessing) -> Right:
+        right: list[bool] = []
+        for start in range(0, len(probe.targets), classifier.batch_size):
+            batch = preprocessing(tf.constant(probe.pixels[start : start + classifier.batch_size]))
+            scores = head.scores(head.class_logits(np.asarray(outputs(batch), dtype=np.float64)))
+            right += map(head.is_right, scores, probe.targets[start : start + len(scores)])
+        return np.array(right)
+
+    return count
+
+
+def _is_better(right: Right, chosen: Right) -> bool:
+    """Return whether a preprocessing is far better than the chosen one on the same images."""
+    gained, lost = int((right & ~chosen).sum()), int((chosen & ~right).sum())
+    differing = gained + lost
+    p = sum(comb(differing, k) for k in range(gained, differing + 1)) / 2**differing
+    return p < _ALPHA and gained - lost >= _FAR * len(right)
+
+
+def _share(right: int, count: int) -> str:
+    return f"{right} time{'' if right == 1 else 's'} ({right / count:.0%})"

@@ -1,0 +1,147 @@
+"""Where a model is right far more often under another common preprocessing, validate and run say so."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import evalkit
+from evalkit.core.errors import ModelError
+from evalkit.core.settings import RunOptions
+from evalkit.datasets.image_set import ImageSet
+from evalkit.harness.planning.prepare import prepare
+from evalkit.harness.planning.preprocess_check import _is_better, better_preprocessing
+from evalkit.harness.validate import validate_data
+from evalkit.models.classifier import Classifier
+
+COLORS = np.array([(40, 20, 20), (100, 85, 80), (165, 155, 150), (230, 225, 215)])
+SIDE, N_IMAGES = 8, 16
+
+
+def pixels_and_labels():
+    labels = np.arange(N_IMAGES) % len(COLORS)
+    noise = np.random.default_rng(5).integers(-9, 10, (N_IMAGES, SIDE, SIDE, 3))
+    return (COLORS[labels][:, None, None] + noise).astype(np.uint8), labels
+
+
+def nearest_color(transform):
+    """Return a model that finds the nearest of four colors, if pixels are preprocessed by ``transform``."""
+    centers = transform(COLORS.astype(np.float64))
+    images = keras.Input((SIDE, SIDE, 3))
+    dense = keras.layers.Dense(len(COLORS), activation="softmax")
+    features = keras.layers.Conv2D(3, 1, use_bias=False, name="features")
+    model = keras.Model(images, dense(keras.layers.GlobalAveragePooling2D()(features(images))), name="colors")
+    features.set_weights([np.eye(3, dtype=np.float32)[None, None]])
+    scale = 10 / np.ptp(centers) ** 2
+    dense.set_weights([2 * scale * centers.T, -scale * (centers**2).sum(1)])
+    return model
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Return a function that writes the images as class folders and a model trained on x / 255 beside them."""
+    for number, (pixels, label) in enumerate(zip(*pixels_and_labels(), strict=True)):
+        folder = tmp_path / f"photos/c{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    nearest_color(lambda x: x / 255).save(tmp_path / "m.keras")
+    return tmp_path
+
+
+def options(folder, **given):
+    settings = {
+        "explainers": ("center",),
+        "metrics": ("sparseness",),
+        "precision": "float32",
+        "output": str(folder / "o"),
+    }
+    return RunOptions(data=str(folder / "photos"), model=str(folder / "m.keras"), **{**settings, **given})
+
+
+@pytest.mark.parametrize("preprocess", ["none", "-1..1", "vgg16", "mobilenet"])
+def test_validate_and_run_say_both_accuracies(data, preprocess):
+    given = options(data, preprocess=preprocess, limit=4)
+    validation = validate_data(RunOptions(data=given.data, model=given.model, preprocess=preprocess))
+    assert validation.model.n_right < 11
+    n_right, share = validation.model.n_right, validation.model.n_right / N_IMAGES
+    sentence = (
+        f"on 16 of these images the model is right {n_right} times ({share:.0%}) with --preprocess {preprocess}, but "
+        "16 times (100%) with --preprocess 0..1: give that option if the model was trained with it; nothing has been "
+        "changed"
+    )
+    assert validation.model.notes[-1] == sentence
+    said: list[str] = []
+    plan = prepare(given, said.append)
+    assert said[-1] == sentence
+    assert (plan.classifier.preprocess, plan.classifier.passes) == (preprocess, 0)
+
+
+def test_nothing_is_said_of_the_right_preprocessing(data):
+    said: list[str] = []
+    prepare(options(data, preprocess="0..1"), said.append)
+    assert not any("with --preprocess" in text for text in said)
+    validation = validate_data(options(data, preprocess="0..1"))
+    assert (validation.model.n_right, len(validation.model.notes)) == (N_IMAGES, 1)
+
+
+@pytest.mark.parametrize(
+    ("right", "transform"),
+    [
+        ("none", lambda x: x),
+        ("-1..1", lambda x: x / 127.5 - 1),
+        ("vgg16", lambda x: x[..., ::-1] - [103.939, 116.779, 123.68]),
+        ("imagenet-torch", lambda x: (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]),
+    ],
+)
+def test_each_common_preprocessing_is_found(right, transform):
+    pixels, labels = pixels_and_labels()
+    images, model = ImageSet.from_arrays(pixels, labels), nearest_color(transform)
+    assert better_preprocessing(Classifier(model, preprocess=right), images, "squash") == ""
+    said = better_preprocessing(Classifier(model, preprocess="0..1"), images, "squash")
+    assert f"with --preprocess 0..1, but 16 times (100%) with --preprocess {right}" in said
+
+
+def test_a_missing_preprocessing_is_asked_for_with_accuracies(data):
+    listed = r"Images that the model gets right, of 16, by preprocessing: 0\.\.1 16, "
+    with pytest.raises(ModelError, match=listed):
+        prepare(options(data), lambda _: None)
+    with pytest.raises(ModelError, match=listed):
+        validate_data(options(data))
+
+
+def test_unlabelled_images_get_no_accuracies(data):
+    for number, label in enumerate(pixels_and_labels()[1]):
+        (data / f"photos/c{label}/{number}.png").rename(data / f"photos/{number}.png")
+    for label in range(4):
+        (data / f"photos/c{label}").rmdir()
+    with pytest.raises(ModelError, match=r"xception$"):
+        prepare(options(data, target="predicted"), lambda _: None)
+    said: list[str] = []
+    prepare(options(data, target="predicted", preprocess="none"), said.append)
+    assert not any("with --preprocess" in text for text in said)
+
+
+def test_a_finished_run_is_not_examined_again(data, monkeypatch):
+    given = options(data, preprocess="none")
+    evalkit.evaluate(
+        given.model, given.data, explainers=["center"], metrics=["sparseness"], preprocess="none", output=given.output,
+        precision="float32",
+    )  # fmt: skip
+    said: list[str] = []
+    prepare(given, said.append)
+    assert not any("with --preprocess" in text for text in said)
+    prepare(options(data, preprocess="none", fresh=True), said.append)
+    assert "with --preprocess 0..1" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "of", "better"),
+    [(6, 0, 24, True), (5, 0, 24, False), (6, 0, 32, False), (7, 0, 32, True), (8, 1, 32, True), (9, 3, 24, False)],
+)
+def test_far_better_is_significant_and_large(gained, lost, of, better):
+    chosen, other = np.zeros(of, np.bool_), np.zeros(of, np.bool_)
+    other[:gained] = True
+    chosen[gained : gained + lost] = True
+    assert _is_better(other, chosen) is better
