@@ -31,8 +31,8 @@ class _ReachedError(Exception):
 def own_preprocessing(model: keras.Model) -> str:
     """Return what changes the pixels' values before the first layer with weights, in words; empty if nothing does.
 
-    ``Rescaling`` and ``Normalization`` layers and keras-hub's converters are known by their class. Everything else,
-    such as ``x / 255`` or a ``Lambda`` layer, is judged by its outputs: one image goes through the beginning of the
+    ``Rescaling`` and ``Normalization`` layers are known by their class. Everything else, such as ``x / 255``, a
+    ``Lambda`` layer or keras-hub's converters, is judged by its outputs: one image goes through the beginning of the
     model. Cropping, resizing, padding and augmentation, which is off outside training, keep values.
 
     Raises:
@@ -41,10 +41,11 @@ def own_preprocessing(model: keras.Model) -> str:
     before, reached = graph.first_weighted(model)
     if any(isinstance(operation, _LAYERS) for operation in before):
         return "a Rescaling or Normalization layer"
+    changes = _changes_values(model, reached) if before and reached else False
     hub = [type(operation).__name__ for operation in before if _is_hub_converter(operation)]
-    if hub:
+    if hub and changes is not False:
         return f"keras-hub's {hub[0]}"
-    if not before or reached is None or not _changes_values(model, reached):
+    if not changes:
         return ""
     names = list(dict.fromkeys(type(operation).__name__ for operation in before))
     more = ", ..." if len(names) > _NAMED else ""
@@ -57,14 +58,14 @@ def _is_hub_converter(operation: Any) -> bool:  # noqa: ANN401
     return any(kind.__name__.endswith(("ImageConverter", "Preprocessor")) for kind in kinds)
 
 
-def _changes_values(model: keras.Model, path: str) -> bool:
-    """Return whether an image of one color enters the layer of this path with other values."""
+def _changes_values(model: keras.Model, path: str) -> bool | None:
+    """Return whether an image of one color enters the layer of this path with other values; None if it cannot run."""
     height, width, channels = (side or _SIDE for side in model.input_shape[1:])
     color = np.linspace(40, 220, channels).round().astype(np.float32)
     try:
         entered = _entering(model, path, np.broadcast_to(color, (1, height, width, channels)))
-    except Exception:  # an operation that does not run on such an image shows nothing
-        return False
+    except Exception:  # whatever a layer of the user's raises
+        return None
     values = entered[entered != 0]  # without the padding
     kept = np.abs(values.reshape(-1, 1) - color).min(axis=1) < _EQUAL
     return bool(kept.size and kept.mean() < _UNCHANGED)

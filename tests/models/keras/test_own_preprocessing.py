@@ -35,7 +35,10 @@ class ToyImageConverter(L.Layer):
     """As keras-hub's, which need not be installed."""
 
     __module__ = "keras_hub.src.layers.preprocessing.image_converter"
-    scale, offset = 1 / 127.5, -1.0
+
+    def __init__(self, scale=1 / 127.5, offset=-1.0):
+        super().__init__()
+        self.scale, self.offset = scale, offset
 
     def call(self, images):
         return images * self.scale + self.offset
@@ -72,6 +75,7 @@ NOT_FOUND = {
     "batch normalization": lambda: model(L.BatchNormalization()),
     "identity lambda": lambda: model(L.Lambda(lambda x: x)),
     "keras' own that does nothing": lambda: model(applications.efficientnet.preprocess_input),
+    "a converter that only resizes": lambda: model(ToyImageConverter(1.0, 0.0)),
     "attention after a convolution": lambda: model(lambda x: x, attention),
     "division after a convolution": lambda: model(lambda x: x, lambda x: L.Conv2D(2, 3)(x) / 255.0),
     "a backbone without its preprocessing": lambda: model(
