@@ -103,6 +103,19 @@ def test_each_common_preprocessing_is_found(right, transform):
     assert f"with --preprocess 0..1, but 16 times (100%) with --preprocess {right}" in said
 
 
+def test_a_model_that_always_gives_the_commonest_class_is_not_better():
+    pixels = np.full((12, SIDE, SIDE, 3), 20, np.uint8)
+    labels = np.array([0] * 10 + [1] * 2)
+    model = nearest_color(lambda x: x / 127.5 - 1)  # on 0..255, the brightest color is nearest to all
+    order = [3, 2, 1, 0]
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel[:, order], bias[order]])
+    chosen = Classifier(model, preprocess="-1..1")
+    assert chosen.probabilities(pixels).argmax(1).tolist() == [3] * 12
+    assert Classifier(model, preprocess="none").probabilities(pixels).argmax(1).tolist() == [0] * 12
+    assert better_preprocessing(chosen, ImageSet.from_arrays(pixels, labels), "squash") == ""
+
+
 def test_a_missing_preprocessing_is_asked_for_with_accuracies(data):
     listed = r"Images that the model gets right, of 16, by preprocessing: 0\.\.1 16, "
     with pytest.raises(ModelError, match=listed):

@@ -68,8 +68,13 @@ def better_preprocessing(classifier: Classifier, images: ImageSet, geometry: Geo
     chosen = count(classifier.preprocessing)
     if not _is_better(np.ones_like(chosen), chosen):
         return ""  # too good for any other to be far better
-    others = {text: count(Preprocessing.parse(text)) for text in _fitting(classifier) if text != classifier.preprocess}
-    better = {text: int(right.sum()) for text, right in others.items() if _is_better(right, chosen)}
+    better: dict[str, int] = {}
+    for text in filter(lambda text: text != classifier.preprocess, _fitting(classifier)):
+        right = count(Preprocessing.parse(text))
+        # A model that gives every image the same class is right by the set's imbalance alone.
+        labels = {tuple(targets) for targets, is_right in zip(probe.targets, right, strict=True) if is_right}
+        if len(labels) > 1 and _is_better(right, chosen):
+            better[text] = int(right.sum())
     if not better:
         return ""
     most = max(better.values())
