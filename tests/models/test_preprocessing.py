@@ -175,7 +175,7 @@ def test_the_fingerprint_of_a_model_follows_a_functions_code(functions, tiny_mod
 def test_functions_of_whole_images_are_applied_after_composition(functions, tiny_model, rng, body, pixelwise):
     functions(f"def f(x):\n    {body}")
     classifier = Classifier(tiny_model, preprocess="my_input:f")
-    assert classifier.preprocessing.pixelwise is classifier.occluded.windowed is pixelwise
+    assert classifier.graph.preprocessing.pixelwise is classifier.occluded.windowed is pixelwise
     canvases = rng.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
     canvases[1] *= 0.3
     ranks = rng.permutation(32 * 32).reshape(1, 32, 32).astype(np.int32)

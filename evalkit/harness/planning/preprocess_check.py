@@ -65,7 +65,7 @@ def better_preprocessing(classifier: Classifier, images: ImageSet, geometry: Geo
     if probe is None or not _is_better(np.ones(len(probe.targets), np.bool_), np.zeros(len(probe.targets), np.bool_)):
         return ""  # too few images for any difference
     count = _counter(classifier, probe)
-    chosen = count(classifier.preprocessing)
+    chosen = count(classifier.graph.preprocessing)
     if not _is_better(np.ones_like(chosen), chosen):
         return ""  # too good for any other to be far better
     better: dict[str, int] = {}

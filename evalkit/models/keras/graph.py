@@ -22,9 +22,9 @@ __all__ = [
     "End",
     "Pooled",
     "TensorAt",
+    "beginning",
     "end_of",
     "find_target_layer",
-    "first_weighted",
     "layer_paths",
     "operations_by_path",
     "pooled_end",
@@ -398,11 +398,11 @@ def pooled_end(model: keras.Model) -> Pooled | None:
     return None
 
 
-def first_weighted(model: keras.Model) -> tuple[list[Operation], str | None]:
-    """Return the operations before the first one with weights, ``Normalization`` apart, and that one's path."""
-    before: list[Operation] = []
+def beginning(model: keras.Model) -> list[tuple[str, Operation]]:
+    """Return the operations up to the first convolution or dense layer, which is the last, with their paths."""
+    operations: list[tuple[str, Operation]] = []
     for path, operation in _operations(_graph(model)):
-        if getattr(operation, "weights", None) and not isinstance(operation, keras.layers.Normalization):
-            return before, path
-        before.append(operation)
-    return before, None
+        operations.append((path, operation))
+        if isinstance(operation, (*_CONVOLUTIONS, keras.layers.Dense)):
+            break
+    return operations

@@ -38,10 +38,14 @@ def own_preprocessing(model: keras.Model) -> str:
     Raises:
         ModelError: not a functional or Sequential model with one input and one output.
     """
-    before, reached = graph.first_weighted(model)
-    if any(isinstance(operation, _LAYERS) for operation in before):
+    operations = graph.beginning(model)
+    if any(isinstance(operation, _LAYERS) for _, operation in operations):
         return "a Rescaling or Normalization layer"
-    changes = _changes_values(model, reached) if before and reached else False
+    weighted = [index for index, (_, operation) in enumerate(operations) if getattr(operation, "weights", None)]
+    if not weighted or weighted[0] == 0:
+        return ""
+    before = [operation for _, operation in operations[: weighted[0]]]
+    changes = _changes_values(model, operations[weighted[0]][0])
     hub = [type(operation).__name__ for operation in before if _is_hub_converter(operation)]
     if hub and changes is not False:
         return f"keras-hub's {hub[0]}"
