@@ -12,7 +12,7 @@ from evalkit.core.errors import ModelError
 from evalkit.core.settings import RunOptions
 from evalkit.datasets.image_set import ImageSet
 from evalkit.harness.planning.prepare import prepare
-from evalkit.harness.planning.preprocess_check import _is_better, better_preprocessing
+from evalkit.harness.planning.preprocess_check import _fitting, _is_better, better_preprocessing
 from evalkit.harness.validate import validate_data
 from evalkit.models.classifier import Classifier
 
@@ -75,7 +75,7 @@ def test_validate_and_run_say_both_accuracies(data, preprocess):
     said: list[str] = []
     plan = prepare(given, said.append)
     assert said[-1] == sentence
-    assert (plan.classifier.preprocess, plan.classifier.passes) == (preprocess, 0)
+    assert plan.classifier.preprocess == preprocess
 
 
 def test_nothing_is_said_of_the_right_preprocessing(data):
@@ -99,8 +99,39 @@ def test_each_common_preprocessing_is_found(right, transform):
     pixels, labels = pixels_and_labels()
     images, model = ImageSet.from_arrays(pixels, labels), nearest_color(transform)
     assert better_preprocessing(Classifier(model, preprocess=right), images, "squash") == ""
-    said = better_preprocessing(Classifier(model, preprocess="0..1"), images, "squash")
+    chosen = Classifier(model, preprocess="0..1")
+    said = better_preprocessing(chosen, images, "squash")
+    assert chosen.passes == 0
     assert f"with --preprocess 0..1, but 16 times (100%) with --preprocess {right}" in said
+
+
+def bright(n_outputs, channels=3):
+    """Return a model over x / 255 with sigmoids, each of which is p(bright)."""
+    images = keras.Input((SIDE, SIDE, channels))
+    features = keras.layers.Conv2D(2, 1, activation="relu")
+    dense = keras.layers.Dense(n_outputs, activation="sigmoid")
+    model = keras.Model(images, dense(keras.layers.GlobalAveragePooling2D()(features(images))))
+    features.set_weights([np.full((1, 1, channels, 2), 1 / channels, np.float32), np.zeros(2, np.float32)])
+    dense.set_weights([np.full((2, n_outputs), 10, np.float32), np.full(n_outputs, -9, np.float32)])
+    return model
+
+
+@pytest.mark.parametrize(("head", "n_outputs"), [("sigmoid", 1), ("multilabel", 3)])
+def test_one_sigmoid_is_compared_and_several_labels_are_not(head, n_outputs):
+    labels = np.arange(N_IMAGES) % 2
+    pixels = np.random.default_rng(3).integers(40, 80, (N_IMAGES, SIDE, SIDE, 3)) + 120 * labels[:, None, None, None]
+    images = ImageSet.from_arrays(pixels.astype(np.uint8), labels)
+    classifier = Classifier(bright(n_outputs), preprocess="none", head=head)
+    said = better_preprocessing(classifier, images, "squash")
+    if head == "multilabel":  # where every label is right at once, the right preprocessing would lose
+        assert said == ""
+    else:
+        assert "the model is right 8 times (50%) with --preprocess none, but 16 times (100%) with" in said
+        assert "0..1" in said.partition(" with --preprocess none, but ")[2]
+
+
+def test_gray_models_are_compared_under_what_takes_one_channel():
+    assert _fitting(Classifier(bright(1, channels=1), preprocess="none")) == ["none", "0..1", "-1..1"]
 
 
 def test_a_model_that_always_gives_the_commonest_class_is_not_better():
