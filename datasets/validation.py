@@ -139,7 +139,9 @@ class ModelReport:
         unknown_labels: classes of the set without an output.
         n_asked: number of images that were classified: readable, labelled, and of a class that has an output.
         n_right: number of these whose class is the model's first choice.
-        notes: sentences about how classes were matched with outputs.
+        notes: sentences about how classes were matched with outputs, and about the preprocessing.
+        facts: what was found or chosen of the model, in words.
+        class_order: how classes were matched with outputs, in words; empty if they were not.
     """
 
     name: str
@@ -148,6 +150,8 @@ class ModelReport:
     n_asked: int
     n_right: int
     notes: tuple[str, ...]
+    facts: str = ""
+    class_order: str = ""
 
 
 @dataclass(frozen=True)

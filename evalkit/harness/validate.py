@@ -80,6 +80,7 @@ class _ModelCheck:
         self.geometry = geometry_of(options.geometry)
         self.classifier = _loaded(options, images, class_map)
         self.blocking: tuple[str, ...] = ()
+        self.order = ""
         self.notes: Sequence[str] = ()
         self.n_asked = self.n_right = 0
         self.known: ImageSet | None = None
@@ -101,7 +102,7 @@ class _ModelCheck:
             self.matched: dict[str, Entry] = {}
             self.unknown = tuple(label for label in labels if not names.find(label))
         else:
-            self.known = match.images
+            self.known, self.order = match.images, match.order
             self.notes = [*match.notes, *order_notes(match, model, self.geometry)]
             self.matched = {entry.id: entry for entry in match.images.entries}
             known = {entry.label for entry in match.images.entries if entry.class_index != UNLABELLED}
@@ -120,11 +121,11 @@ class _ModelCheck:
 
     def report(self) -> ModelReport:
         """Return the result."""
-        from evalkit.harness.planning.preprocess_check import better_preprocessing, is_known
+        from evalkit.harness.planning.preprocess_check import is_known, look_at
 
         better = ""
         if self.known is not None and not is_known(self.options):
-            better = better_preprocessing(self.classifier, self.known, self.geometry)
+            better = look_at(self.classifier, self.known, self.geometry).better
         return ModelReport(
             name=self.classifier.name,
             n_classes=self.classifier.n_classes,
@@ -132,6 +133,8 @@ class _ModelCheck:
             n_asked=self.n_asked,
             n_right=self.n_right,
             notes=(*self.notes, *filter(None, (self.classifier.doubt, better))),
+            facts=self.classifier.facts,
+            class_order=self.order,
         )
 
 

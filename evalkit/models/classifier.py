@@ -125,6 +125,16 @@ class Classifier(Runner):
         return self.source
 
     @property
+    def facts(self) -> str:
+        """What was found or chosen of the model, in words."""
+        layer = f"CAM methods look at {self.target_layer}" if self.target_layer else "no layer for CAM methods"
+        height, width = self.input_size
+        return (
+            f"head: {self.head.text}; preprocessing: {self.preprocess}; {layer}; "
+            f"input: {height} x {width} x {self.channels}"
+        )
+
+    @property
     def doubt(self) -> str:
         """A sentence on what may be wrong with the preprocessing; empty if nothing is."""
         if not isinstance(self.source, KerasSource):

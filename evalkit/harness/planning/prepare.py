@@ -27,7 +27,7 @@ from evalkit.explainers.precomputed import PrecomputedMaps, precomputed_maps, re
 from evalkit.harness.planning.class_order import order_notes
 from evalkit.harness.planning.plan import Plan, joined_classes
 from evalkit.harness.planning.precision import default_folder, in_chosen_precision
-from evalkit.harness.planning.preprocess_check import better_preprocessing, is_known, loaded
+from evalkit.harness.planning.preprocess_check import Look, is_known, loaded, look_at
 from evalkit.harness.planning.recipe import LiveModel, ModelRecipe, ModelSource, NamedModel
 from evalkit.harness.planning.select_images import chosen_by, select
 from evalkit.metrics.catalog import build_metrics, find_criterion
@@ -118,16 +118,23 @@ def prepare(
         batch_size=options.batch_size,
         fail_on_error=options.fail_on_error,
         chosen=chosen_by(options),
+        class_order=match.order,
         source=data_source,
         joined=joined,
         files=_files(options),
         model_given=_model_given(options),
     )
-    if not (model is None and is_known(options)) and not _is_finished(plan, options):
-        better = better_preprocessing(classifier, matched, options.geometry)
-        if better:
-            say(better)
+    if not _is_finished(plan, options):
+        compare = not (model is None and is_known(options))
+        _say_model(classifier, look_at(classifier, matched, options.geometry, compare=compare), say)
     return plan
+
+
+def _say_model(classifier: Classifier, look: Look, say: Say) -> None:
+    """Say what was found of the model and how often it is right, before anything is computed."""
+    say("; ".join(filter(None, (f"{classifier.name}: {classifier.facts}", str(look)))))
+    if look.better:
+        say(look.better)
 
 
 def _is_finished(plan: Plan, options: RunOptions) -> bool:

@@ -23,7 +23,7 @@ from evalkit.models.classifier import Classifier
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.preprocessing import Preprocessing, PreprocessingMissingError
 
-__all__ = ["better_preprocessing", "is_known", "loaded"]
+__all__ = ["Look", "is_known", "loaded", "look_at"]
 
 _COMMON = ("none", "0..1", "-1..1", "vgg16", "imagenet-torch")
 _N_IMAGES = 32
@@ -48,26 +48,54 @@ def is_known(options: RunOptions) -> bool:
     return named and options.preprocess is None and options.weights is None
 
 
-def better_preprocessing(classifier: Classifier, images: ImageSet, geometry: Geometry) -> str:
-    """Return a sentence if the model is right far more often under another common preprocessing; empty if not.
+@dataclass(frozen=True)
+class Look:
+    """How often a model is right on some labelled images.
 
-    Far more often: on at least 20 % more of up to 32 images, drawn evenly over the classes, and significantly in an
-    exact one-sided McNemar test at 2 %. The passes are not counted as the run's.
+    Attributes:
+        n_images: the number of images; 0 if none is labelled.
+        n_right: the number of these on which the model is right.
+        better: a sentence if the model is right far more often under another common preprocessing; empty if not.
+    """
+
+    n_images: int = 0
+    n_right: int = 0
+    better: str = ""
+
+    def __str__(self) -> str:
+        """Return the accuracy in words; empty without labelled images."""
+        return f"right on {self.n_right} of {self.n_images} images looked at" if self.n_images else ""
+
+
+def look_at(classifier: Classifier, images: ImageSet, geometry: Geometry, *, compare: bool = True) -> Look:
+    """Return how often the model is right on up to 32 images, drawn evenly over the classes.
+
+    Right far more often under another preprocessing: on at least 20 % more of the images, and significantly in an exact
+    one-sided McNemar test at 2 %. The passes are not counted as the run's.
 
     Args:
         classifier: the model, with the chosen preprocessing.
         images: the images, with class indices.
         geometry: how photos are fitted to the model's input.
+        compare: look for a better preprocessing, too.
     """
-    if not (isinstance(classifier.source, KerasSource) and classifier.head.is_exclusive):
-        return ""  # a black box preprocesses on its own; of labels that are not exclusive, all may be right by chance
     probe = _probe(images, classifier.input_size, geometry)
-    if probe is None or not _is_better(np.ones(len(probe.targets), np.bool_), np.zeros(len(probe.targets), np.bool_)):
-        return ""  # too few images for any difference
-    count = _counter(classifier, probe)
-    chosen = count(classifier.graph.preprocessing)
+    if probe is None:
+        return Look()
+    before = classifier.count.forward
+    scores = classifier.probabilities(probe.pixels)
+    classifier.count.forward = before
+    pairs = zip(scores, probe.targets, strict=True)
+    right = np.array([classifier.head.is_right(row, targets) for row, targets in pairs])
+    # A black box preprocesses on its own; labels that are not exclusive may all be right by chance.
+    comparable = compare and isinstance(classifier.source, KerasSource) and classifier.head.is_exclusive
+    return Look(len(right), int(right.sum()), _better(classifier, probe, right) if comparable else "")
+
+
+def _better(classifier: Classifier, probe: _Probe, chosen: Right) -> str:
     if not _is_better(np.ones_like(chosen), chosen):
-        return ""  # too good for any other to be far better
+        return ""  # too good for any other to be far better, or too few images for any difference
+    count = _counter(classifier, probe)
     better: dict[str, int] = {}
     for text in filter(lambda text: text != classifier.preprocess, _fitting(classifier)):
         right = count(Preprocessing.parse(text))

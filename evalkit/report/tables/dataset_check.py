@@ -67,6 +67,10 @@ def _facts(validation: Validation) -> Iterator[tuple[str, str]]:
         yield kind, f"{data.count(kind)}"
     if model is not None:
         yield "model", f"{model.name}, {model.n_classes} outputs"
+        for fact in model.facts.split("; ") if model.facts else ():
+            name, _, value = fact.partition(": ")
+            yield (name, value) if value else ("CAM methods", fact.removeprefix("CAM methods "))
+        yield "class order", model.class_order or "-"
         yield "classes it lacks", f"{len(model.unknown_labels)}"
         share = _share_right(model)
         yield "model is right", "-" if share is None else f"{model.n_right} of {model.n_asked} ({share:.1%})"

@@ -325,13 +325,14 @@ def model_line(manifest: Manifest) -> str:
     model = manifest.model
     height, width = model.input_size
     layer = f"CAM methods look at {model.target_layer}" if model.target_layer else "no layer for CAM methods"
+    order = f"; class order: {manifest.data.class_order}" if manifest.data.class_order else ""
     limit = ""
     if model.n_at_limit:
         images = "image" if model.n_at_limit == 1 else "images"
         limit = f"; the probability is 0 or 1 in float32 on {model.n_at_limit} {images}"
     return (
         f"Head: {model.head}{limit}; preprocessing: {model.preprocess}; {layer}; "
-        f"input: {height} x {width} x {model.channels}."
+        f"input: {height} x {width} x {model.channels}{order}."
     )
 
 
