@@ -14,16 +14,17 @@ from evalkit.core.errors import DataError, ImageError
 from evalkit.core.names import escaped
 from evalkit.datasets.array_labels import ArrayLabels, read_class_indices
 from evalkit.datasets.box_units import BoxUnits, fraction_box, pixel_box, units_of
+from evalkit.datasets.channels import checked_pixels, require_whole_range
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.files import require_inside
 from evalkit.datasets.geometry import tight_box
-from evalkit.datasets.image import UNLABELLED, LabelledImage
+from evalkit.datasets.image import UNLABELLED, LabelledImage, Pixels
 
 __all__ = ["array_entries"]
 
 
 def array_entries(
-    pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+    pixels: NDArray[np.generic] | Sequence[ArrayLike],
     class_indices: ArrayLike | None,
     regions: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None,
     boxes: Sequence[ArrayLike | None] | NDArray[np.floating] | None,
@@ -45,11 +46,12 @@ def array_entries(
         count = len(pixels)
     except TypeError as error:
         raise DataError(
-            f"pixels is {type(pixels).__name__}; give uint8 (N, H, W, 3), or a list of (H, W, 3)"
+            f"pixels is {type(pixels).__name__}; give uint8 (N, H, W, C), or a list of (H, W, C)"
         ) from error
     if count == 0:
         raise DataError("pixels holds no image; give one or more")
     names = _ids(ids, count)
+    photos = _photos(pixels, names)
     labels = read_class_indices(class_indices, class_names, count)
     all_regions = _one_each("regions", regions, count)
     all_boxes = _one_each("boxes", boxes, count)
@@ -60,7 +62,7 @@ def array_entries(
     entries, arrays = [], {}
     for position, name in enumerate(names):
         where = f"image '{name}'"
-        photo = _pixels(pixels[position], where)
+        photo = photos[position]
         size = (photo.shape[0], photo.shape[1])
         region = _pixels_of("region", all_regions[position], size, where)
         if region is not None and not region.any():
@@ -84,7 +86,7 @@ def array_entries(
 class _Arrays:
     """The arrays of one image, with their digest when the set was created."""
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     region: NDArray[np.bool_] | None
     sha256: str
     ignore: NDArray[np.bool_] | None
@@ -142,15 +144,22 @@ def _one_each(name: str, given: Sequence[ArrayLike | None] | NDArray[np.generic]
     return list(given)
 
 
-def _pixels(given: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-    photo = np.asarray(given)
-    if photo.dtype != np.uint8:
-        raise DataError(f"{where}: pixels are {photo.dtype}; give uint8 in 0..255 (RGB, not preprocessed)")
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.size == 0:
-        raise DataError(f"{where}: pixels have shape {photo.shape}; give (height, width, 3)")
-    view = np.ascontiguousarray(photo).view()
-    view.flags.writeable = False
-    return view
+def _photos(pixels: NDArray[np.generic] | Sequence[ArrayLike], names: Sequence[str]) -> list[Pixels]:
+    shape: tuple[int, ...] = getattr(pixels, "shape", ())
+    if len(shape) == 3 and shape[2] in (1, 3, 4):  # its rows would be read as gray images, one to four pixels wide
+        raise DataError(
+            f"pixels has shape {shape}, which is one image (H, W, C), or images (N, H, W) that are {shape[2]} wide; "
+            "give (N, H, W, C), for one image pixels[None], for gray images pixels[..., None]"
+        )
+    photos = [checked_pixels(pixels[position], f"image '{name}'") for position, name in enumerate(names)]
+    for name, photo in zip(names, photos, strict=True):
+        if photo.shape[2] != photos[0].shape[2]:
+            raise DataError(
+                f"images '{names[0]}' and '{name}' have {photos[0].shape[2]} and {photo.shape[2]} channels; give all "
+                "images the same number"
+            )
+    require_whole_range(photos, f"{len(photos)} images")
+    return photos
 
 
 def _pixels_of(noun: str, given: object, size: tuple[int, int], where: str) -> NDArray[np.bool_] | None:

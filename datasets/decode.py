@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ImageError
+from evalkit.datasets.image import Pixels
 from evalkit.datasets.mask_levels import MaskKind, object_pixels
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["DecodedMask", "decode_mask", "decode_photo", "pixels_of"]
+__all__ = ["Decoded", "DecodedMask", "decode_mask", "decode_photo", "pixels_of"]
 
 # Pillow reads many more; some of them start other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -28,7 +29,20 @@ _OWN_HUE = 0.05  # share of the bright pixels; at edges, a JPEG's colors run
 _VOID_INDEX, _VOID_COLOR = 255, (224, 224, 192)  # as in Pascal VOC
 
 
-def decode_photo(data: bytes) -> NDArray[np.uint8]:
+class Decoded(NamedTuple):
+    """A decoded photo.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), C-contiguous, RGB, 0..255.
+        own_channels: what RGB cannot hold: gray of 16 bits as float32 (H, W, 1), divided by 257 and not rounded; or,
+            where a pixel is not opaque, RGBA as uint8 (H, W, 4); else None.
+    """
+
+    pixels: NDArray[np.uint8]
+    own_channels: Pixels | None
+
+
+def decode_photo(data: bytes) -> Decoded:
     """Decode a photo.
 
     The photo is turned upright by its EXIF orientation, as viewers show it; boxes and masks refer to the upright photo.
@@ -38,30 +52,24 @@ def decode_photo(data: bytes) -> NDArray[np.uint8]:
     Args:
         data: contents of a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file.
 
-    Returns:
-        uint8 (H, W, 3), C-contiguous, RGB, 0..255.
-
     Raises:
         ImageError: the file is damaged, has another format, or has more pixels than Pillow's limit.
     """
     with _image_errors():
-        return _rgb(_open_upright(data))
+        return _decoded(_open_upright(data))
 
 
-def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+def pixels_of(image: Image.Image) -> Decoded:
     """Return the pixels of a Pillow image, converted as ``decode_photo`` converts those of its file.
 
     Args:
         image: image of any mode.
 
-    Returns:
-        uint8 (H, W, 3), C-contiguous, RGB, 0..255.
-
     Raises:
         ImageError: the image's pixels cannot be converted, or its file cannot be decoded.
     """
     with _image_errors():
-        return _rgb(_upright(image.copy()))
+        return _decoded(_upright(image.copy()))
 
 
 class DecodedMask(NamedTuple):
@@ -190,21 +198,26 @@ def _is_wide(image: Image.Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _decoded(image: Image.Image) -> Decoded:
     from PIL import Image
 
+    own_channels: Pixels | None = None
     if _is_wide(image):
-        return np.repeat(_gray_from_16_bit(image)[..., None], 3, axis=2)
+        values = _wide_values(image)
+        gray = ((values + 128) // 257).astype(np.uint8)
+        return Decoded(np.repeat(gray[..., None], 3, axis=2), (values / 257).astype(np.float32)[..., None])
     if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return np.array(image.convert("RGB"), dtype=np.uint8, order="C")
+        image = image.convert("RGBA")
+        own_channels = np.array(image, dtype=np.uint8, order="C")
+        own_channels = own_channels if (own_channels[..., 3] < 255).any() else None
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return Decoded(np.array(image.convert("RGB"), dtype=np.uint8, order="C"), own_channels)
 
 
-def _gray_from_16_bit(image: Image.Image) -> NDArray[np.uint8]:
+def _wide_values(image: Image.Image) -> NDArray[np.int64]:
     values = np.asarray(image)
     if image.mode == "F":
         raise ImageError("cannot be decoded: floating-point pixels have no known range; save it with 8 or 16 bits")
     if values.min() < 0 or values.max() > 65535:
         raise ImageError("cannot be decoded: gray values outside 0..65535; save it with 8 or 16 bits")
-    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
+    return np.asarray(values, dtype=np.int64)

@@ -89,7 +89,7 @@ def read_from_file(entry: Entry, *, rounded: bool = False) -> LabelledImage:
     if entry.path is None:
         raise ImageError("no file is known")
     data = contents_of(entry.path)
-    pixels = decode_photo(data)
+    pixels, own_channels = decode_photo(data)
     size = (pixels.shape[0], pixels.shape[1])
     if entry.size not in (None, size):
         stated = f"{entry.size[1]} x {entry.size[0]}" if entry.size else ""
@@ -110,6 +110,7 @@ def read_from_file(entry: Entry, *, rounded: bool = False) -> LabelledImage:
         sha256=hashlib.sha256(data).hexdigest(),
         ignore=_ignored(entry.ignore, region, size),
         mask_kind=region.kind,
+        own_channels=own_channels,
     )
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from evalkit.core.boxes import rasterize
 from evalkit.core.errors import ConfigError, nearest
-from evalkit.datasets.image import LabelledImage
+from evalkit.datasets.channels import in_channels
+from evalkit.datasets.image import LabelledImage, Pixels
 
 __all__ = ["DEFAULT_GEOMETRY", "Geometry", "fit", "geometry_of", "seen_window", "tight_box"]
 
@@ -65,12 +66,13 @@ class _Axis:
         return twice_center * self.denominator // (2 * self.numerator)
 
 
-def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry) -> LabelledImage:
-    """Resize a labelled image, with its region, to the model's input size.
+def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry, channels: int | None = None) -> LabelledImage:
+    """Resize a labelled image, with its region, to the model's input size, and give it the model's channels.
 
     ``squash`` resizes height and width independently. ``center-crop`` scales both by ``max(height / H, width / W)`` and
     keeps the middle, from a whole pixel of the result on (as resizing the shorter side and cropping does). The photo is
-    resampled once, by Pillow's antialiased bilinear filter; a photo of the right size keeps its bytes.
+    resampled once, by Pillow's antialiased bilinear filter, each channel on its own (alpha too); a photo of the right
+    size keeps its bytes.
 
     Boxes are scaled as floats and clipped to the frame; those outside it are dropped. The region is rasterized again
     from the boxes by pixel centers; an exact region, and ignored pixels, are sampled at the pixel centers. If nothing
@@ -80,16 +82,18 @@ def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry) -> Labe
         image: image of any size.
         size: height and width in pixels.
         geometry: ``squash`` or ``center-crop``.
+        channels: the number of channels, see ``in_channels``; None keeps those of ``pixels``.
 
     Returns:
-        The image with pixels uint8 (height, width, 3), its region on the same grid, and ``pixel_size`` multiplied by
-        the number of photo pixels in one of its pixels.
+        The image with pixels uint8 or float32 (height, width, C), its region on the same grid, and ``pixel_size``
+        multiplied by the number of photo pixels in one of its pixels.
 
     Raises:
         ConfigError: an unknown geometry, or a size below 1 x 1.
+        ImageError: the image cannot get this number of channels.
     """
     down, across = _axes(image.pixels.shape[:2], size, geometry)
-    pixels = _resample(image.pixels, down, across)
+    pixels = _resample(image.pixels if channels is None else in_channels(image, channels), down, across)
     boxes = None if image.boxes is None else _fit_boxes(image.boxes, down, across)
     region = image.region
     if region is not None and (image.exact or boxes is None):
@@ -102,7 +106,9 @@ def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry) -> Labe
         # The border of a box can move by a pixel, and ignored pixels must stay outside the region.
         ignore = ignore if region is None else ignore & ~region
     pixel_size = (image.pixel_size[0] * down.pixel_size, image.pixel_size[1] * across.pixel_size)
-    return replace(image, pixels=pixels, region=region, boxes=boxes, pixel_size=pixel_size, ignore=ignore)
+    return replace(
+        image, pixels=pixels, region=region, boxes=boxes, pixel_size=pixel_size, ignore=ignore, own_channels=None
+    )
 
 
 def seen_window(
@@ -166,16 +172,23 @@ def _centered(source: int, target: int, numerator: int, denominator: int) -> _Ax
     return _Axis(source, target, numerator, denominator, offset)
 
 
-def _resample(pixels: NDArray[np.uint8], down: _Axis, across: _Axis) -> NDArray[np.uint8]:
+def _resample(pixels: Pixels, down: _Axis, across: _Axis) -> Pixels:
     if down.is_identity and across.is_identity:
         return pixels
     from PIL import Image
 
     (top, bottom), (left, right) = down.window(), across.window()
-    resized = Image.fromarray(pixels).resize(
-        (across.target, down.target), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
-    )
-    return np.array(resized, dtype=np.uint8)
+
+    def resized(values: Pixels) -> Pixels:
+        image = Image.fromarray(values).resize(
+            (across.target, down.target), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
+        )
+        return np.array(image, dtype=pixels.dtype)
+
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+        return resized(pixels)
+    # One by one: Pillow has no floats of several channels, and weights the colors of RGBA by alpha.
+    return np.stack([resized(np.ascontiguousarray(pixels[..., channel])) for channel in range(pixels.shape[2])], axis=2)
 
 
 def _fit_boxes(boxes: NDArray[np.float64], down: _Axis, across: _Axis) -> NDArray[np.float64]:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from evalkit.datasets.mask_levels import MaskKind
 
-__all__ = ["UNLABELLED", "LabelledImage"]
+__all__ = ["UNLABELLED", "LabelledImage", "Pixels"]
+
+Pixels = NDArray[np.uint8 | np.float32]
 
 UNLABELLED = -1
 
@@ -24,7 +26,7 @@ class LabelledImage:
 
     Attributes:
         id: unique within the set; for files the path as written in the manifest or relative to the folder, posix.
-        pixels: uint8 (H, W, 3), RGB, 0..255.
+        pixels: uint8 or float32 (H, W, C), 0..255; of a photo from a file uint8 (H, W, 3), RGB.
         class_index: index of the model's output for the label; -1 if unlabelled.
         label: name of the class; may be empty.
         region: bool (H, W), an exact mask if ``exact``, else the pixels whose centers lie in a box.
@@ -38,10 +40,12 @@ class LabelledImage:
         outputs: the model's outputs for the label if there are several; ``class_index`` is the first; else empty.
         mask_kind: how the gray values of the mask's file were read: ``soft`` if they were thresholded at half,
             ``labels`` if all of several values belong to the object; else empty.
+        own_channels: what RGB cannot hold of a photo, for models that take these channels: gray of 16 bits as float32
+            (H, W, 1) in 0..255, or RGBA as uint8 (H, W, 4); None if nothing is lost.
     """
 
     id: str
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     class_index: int
     label: str
     region: NDArray[np.bool_] | None = None
@@ -52,6 +56,7 @@ class LabelledImage:
     ignore: NDArray[np.bool_] | None = None
     outputs: tuple[int, ...] = ()
     mask_kind: MaskKind = ""
+    own_channels: Pixels | None = None
 
     @property
     def targets(self) -> tuple[int, ...]:

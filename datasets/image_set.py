@@ -217,7 +217,7 @@ class ImageSet:
     @classmethod
     def from_arrays(
         cls,
-        pixels: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+        pixels: NDArray[np.generic] | Sequence[ArrayLike],
         class_indices: ArrayLike | None,
         regions: NDArray[np.bool_] | Sequence[NDArray[np.bool_] | None] | None = None,
         boxes: Sequence[ArrayLike | None] | NDArray[np.floating] | None = None,
@@ -228,10 +228,11 @@ class ImageSet:
     ) -> ImageSet:
         """Create a set of images in memory.
 
-        The arrays are not copied. An image whose arrays are changed afterwards cannot be read.
+        uint8 and float32 arrays are not copied. An image whose arrays are changed afterwards cannot be read.
 
         Args:
-            pixels: uint8 (N, H, W, 3), or N arrays (H, W, 3) that may differ in size; RGB, 0..255.
+            pixels: (N, H, W, C), or N arrays (H, W, C) that may differ in size, or (H, W) for gray; uint8 or float32 in
+                0..255, not preprocessed (other whole numbers in this range become uint8, other floats float32).
             class_indices: (N,) or (N, 1) whole numbers from 0; one-hot (N, C); or an indicator matrix (N, C) with a 1
                 for each class present: one entry for each image and class, its id ``<id>#<class>``, all with the
                 image's region. None if the images are unlabelled.

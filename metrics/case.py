@@ -58,7 +58,7 @@ class Case:
     """
 
     image_id: str
-    pixels: NDArray[np.uint8] | NDArray[np.float32]
+    pixels: NDArray[np.uint8 | np.float32]
     target: tuple[int, ...]
     clean_scores: NDArray[np.float64]
     clean_score: float

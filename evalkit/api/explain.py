@@ -22,12 +22,13 @@ from evalkit.models.environment import require_keras
 if TYPE_CHECKING:
     from evalkit.datasets.class_names import GivenNames
     from evalkit.datasets.geometry import Geometry
+    from evalkit.datasets.image import Pixels
     from evalkit.explainers.base import Explainer
     from evalkit.harness.explain import Explanation
 
 __all__ = ["Saved", "explain", "save"]
 
-Photo = str | PathLike[str] | NDArray[np.uint8]
+Photo = str | PathLike[str] | NDArray[np.generic]
 
 
 class Saved(NamedTuple):
@@ -83,8 +84,8 @@ def explain(
     Args:
         model: a Keras model, whose layers and weights are never changed, or a value of ``--model``. A Keras model is
             prepared once and kept with what was prepared; a value of ``--model`` is loaded in every call.
-        image: a file, a Pillow image, an array (H, W, 3) of whole numbers 0..255, RGB, or (H, W), gray; or a sequence
-            of these; of any size.
+        image: a file, a Pillow image, an array (H, W, C) or (H, W) in 0..255, uint8 or float32; or a sequence of these;
+            of any size.
         explainer: a spec such as ``"occlusion(patch_size=40)"``, or an ``Explainer`` object.
         class_index: the class to explain, by index or name; None = the class that the model predicts.
         {options}
@@ -137,7 +138,7 @@ def save(
     folder: str | PathLike[str],
     name: str,
     *,
-    photo: NDArray[np.uint8] | None = None,
+    photo: NDArray[np.generic] | None = None,
     geometry: Geometry = "squash",
 ) -> Saved:
     """Write a map as ``<name>.png``, a picture with its scale, and ``<name>.npy``, the raw values as float32.
@@ -146,12 +147,12 @@ def save(
         map: a result of ``explain``, or numbers (h, w).
         folder: the folder, created if it does not exist; files of the same names are replaced.
         name: the name of both files, without ending.
-        photo: the photo to draw under a map of numbers, uint8 (H, W, 3) RGB.
+        photo: the photo to draw under a map of numbers, (H, W, C) or (H, W) in 0..255, uint8 or float32.
         geometry: how that photo was fitted to the model's input.
 
     Raises:
         ConfigError: the name is empty or contains a folder.
-        DataError: the map is not numbers (h, w), or the photo is not uint8 (H, W, 3).
+        DataError: the map is not numbers (h, w), or the photo is not an image in 0..255.
         StoreError: the files cannot be written.
     """
     from evalkit.report.images.figure import map_picture
@@ -191,12 +192,13 @@ def _checked(given: object) -> NDArray[np.float32]:
     return as_float32(values)
 
 
-def _checked_photo(photo: object) -> NDArray[np.uint8] | None:
+def _checked_photo(photo: object) -> Pixels | None:
     if photo is None:
         return None
-    pixels = np.asarray(photo)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise DataError(f"photo is {pixels.dtype} {pixels.shape}; uint8 (height, width, 3), RGB, is needed")
+    from evalkit.datasets.channels import checked_pixels, require_whole_range
+
+    pixels = checked_pixels(photo, "photo")
+    require_whole_range([pixels], "photo")
     return pixels
 
 

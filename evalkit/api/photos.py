@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from evalkit.core.errors import DataError, ImageError
 
 if TYPE_CHECKING:
+    from evalkit.datasets.decode import Decoded
     from evalkit.datasets.image_set import ImageSet
 
 __all__ = ["image_set_of", "photo_of"]
 
-_PHOTO = "a file, a Pillow image, or uint8 (height, width, 3), RGB,"
+_PHOTO = "a file, a Pillow image, or an array (height, width, channels)"
 _SET = "an ImageSet, a pair (images, class indices), or a value of --data"
 
 
-def photo_of(given: object, name: str = "image") -> Path | NDArray[Any]:
+def photo_of(given: object, name: str = "image") -> Path | NDArray[Any] | Decoded:
     """Return a path, or the pixels of a Pillow image or an array-like object, e.g. a tensor.
 
     Whole numbers in 0..255 of any type become uint8, gray (H, W) becomes RGB. Pillow images are converted as their
@@ -99,9 +100,8 @@ def _pixels(given: Any) -> NDArray[Any] | Sequence[NDArray[Any]]:  # noqa: ANN40
         photos = [photo_of(photo, f"image {number}") for number, photo in enumerate(given)]
         if any(isinstance(photo, Path) for photo in photos):
             raise DataError("images holds paths; list them in a CSV manifest with the columns image and class_index")
-        return photos  # type: ignore[return-value]
-    pixels = _whole_numbers(np.asarray(given), "images")
-    return pixels[..., None] if pixels.ndim == 3 else pixels  # gray, e.g. of keras.datasets.mnist
+        return [photo.pixels if isinstance(photo, tuple) else photo for photo in photos]  # type: ignore[misc]
+    return _whole_numbers(np.asarray(given), "images")
 
 
 def _class_indices(given: Any) -> NDArray[Any] | None:  # noqa: ANN401 - labels of any kind

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Explainer", "Maps", "Need", "Outputs", "Photos", "SweepOptions", "enlarge"]
 
 Maps = NDArray[np.float64]
-Photos = NDArray[np.uint8] | NDArray[np.float32]
+Photos = NDArray[np.uint8 | np.float32]
 Need = Literal["scores", "gradients", "features"]
 
 
@@ -70,7 +70,7 @@ class Explainer(Component, ABC):
 
         Args:
             classifier: the model under explanation.
-            images: uint8 or float32 (B, H, W, 3) RGB in 0..255, at the classifier's input size.
+            images: uint8 or float32 (B, H, W, C) in 0..255, at the classifier's input size.
             targets: (B,), the output of the model to explain in each image, or the several outputs of one class.
 
         Returns:
@@ -116,7 +116,8 @@ class Explainer(Component, ABC):
     def substrate(self) -> str:
         """What it replaces pixels with, named as metrics do, e.g. ``mean`` or ``blur``; empty if metrics have no name.
 
-        Tables have a note where a metric replaces pixels with the same, because that may favor the explainer.
+        Tables have a note where a metric replaces pixels with the same, because that may favor the explainer. Maps
+        whose substrate is ``mean`` or ``blur`` are computed again if the set's mean color changes.
         """
         return ""
 

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError, DataError, EvalkitError, ImageError, ModelError
 from evalkit.core.names import escaped, path_of
+from evalkit.datasets.channels import checked_pixels, require_whole_range
+from evalkit.datasets.decode import Decoded
 from evalkit.datasets.files import read_from_file
 from evalkit.datasets.geometry import Geometry, fit
-from evalkit.datasets.image import UNLABELLED, LabelledImage
+from evalkit.datasets.image import UNLABELLED, LabelledImage, Pixels
 from evalkit.datasets.image_set import Entry
 from evalkit.datasets.scenes.scenes import scenes
 from evalkit.explainers.base import Explainer
@@ -54,7 +56,7 @@ class Explanation:
 
     Attributes:
         image: the photo's file name or id.
-        photo: the photo at its own size, uint8 (H, W, 3) RGB.
+        photo: the photo at its own size, uint8 or float32 (H, W, C) in 0..255; of a file uint8 RGB.
         region: the object's pixels, bool (H, W); None = unknown.
         saliency_map: the raw values at the model's input size, float32 (h, w), higher = more important; may hold NaN.
         explainer: the explainer's short spec, e.g. ``occlusion(patch_size=40)``.
@@ -68,7 +70,7 @@ class Explanation:
     """
 
     image: str
-    photo: NDArray[np.uint8]
+    photo: Pixels
     region: NDArray[np.bool_] | None
     saliency_map: NDArray[np.float32]
     explainer: str
@@ -86,20 +88,23 @@ def is_scene(text: str) -> bool:
     return text.startswith(_SCENE) and text.removeprefix(_SCENE).isdecimal() and not Path(text).exists()
 
 
-def read_photo(source: str | Path | NDArray[np.uint8], name: str = "image") -> LabelledImage:
+def read_photo(source: str | Path | NDArray[np.generic] | Decoded, name: str = "image") -> LabelledImage:
     """Read a photo from its file, or return an array as a photo.
 
     Args:
-        source: a file, the id of an embedded scene, or uint8 (H, W, 3) RGB.
+        source: a file, the id of an embedded scene, or uint8 or float32 (H, W, C), or (H, W) for gray, in 0..255, or
+            the pixels of a Pillow image.
         name: the displayed name of an array.
 
     Raises:
         DataError: the photo does not exist or cannot be decoded, or the array has another shape or type.
     """
-    if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
-            raise DataError(f"{name} is {source.dtype} {source.shape}; uint8 (height, width, 3), RGB, is needed")
-        return LabelledImage(name, source, UNLABELLED, "", sha256=hashlib.sha256(source.tobytes()).hexdigest())
+    if isinstance(source, np.ndarray | Decoded):
+        given, own = source if isinstance(source, Decoded) else (source, None)
+        pixels = checked_pixels(given, name)
+        require_whole_range([pixels], name)
+        digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+        return LabelledImage(name, pixels, UNLABELLED, "", sha256=digest, own_channels=own)
     if is_scene(str(source)):
         return _scene(str(source))
     path = path_of(source)
@@ -184,7 +189,7 @@ def explain_photos(
         ModelError: the model's scores are not finite, or an explainer fails.
     """
     for photo in photos:
-        fitted = fit(photo, classifier.input_size, geometry)
+        fitted = fit(photo, classifier.input_size, geometry, classifier.channels)
         scores = classifier.probabilities(fitted.pixels[None])[0]
         if not np.isfinite(scores).all():
             raise ModelError(f"model '{classifier.name}' gives scores that are not finite for '{photo.id}'")

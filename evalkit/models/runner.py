@@ -16,7 +16,7 @@ from evalkit.models.memory import OUT_OF_MEMORY
 __all__ = ["PassCount", "Pixels", "Runner", "Source"]
 
 Floats = NDArray[np.float64]
-Pixels = NDArray[np.floating] | NDArray[np.uint8]
+Pixels = NDArray[np.floating | np.uint8]
 
 
 @dataclass

@@ -53,8 +53,8 @@ def test_save_draws_an_array_with_and_without_its_photo(photos, tmp_path):
 
 
 def test_what_cannot_be_done_is_said(tiny_model, photos, tmp_path):
-    with pytest.raises(DataError, match=r"image is uint8 \(32, 32, 2\); uint8"):
-        evalkit.explain(tiny_model, photos[0][..., :2])
+    with pytest.raises(DataError, match=r"image is float64 with values from .* multiply by 255"):
+        evalkit.explain(tiny_model, photos[0] / 255)
     with pytest.raises(DataError, match=r"IMAGE 'none\.png': file is missing"):
         evalkit.explain(tiny_model, "none.png")
     with pytest.raises(ModelError, match="a Keras model is needed"):
@@ -67,8 +67,8 @@ def test_what_cannot_be_done_is_said(tiny_model, photos, tmp_path):
         evalkit.save([[1.0, 2.0], [3.0]], tmp_path, "a")
     with pytest.raises(DataError, match=r"the map is object \(\)"):
         evalkit.save(None, tmp_path, "a")
-    for photo in (photos[0].astype(np.float32), photos[0][..., 0]):
-        with pytest.raises(DataError, match=r"photo is .*; uint8 \(height, width, 3\), RGB, is needed"):
+    for photo in (photos[0] / 255, photos[0] - 128.0, photos):
+        with pytest.raises(DataError, match=r"^photo: .* give"):
             evalkit.save(np.eye(3), tmp_path, "a", photo=photo)
     assert not list(tmp_path.iterdir())
 
@@ -77,7 +77,7 @@ def test_explain_takes_an_array_and_one_explainer(tiny_model, photos):
     made = evalkit.explain(tiny_model, Image.fromarray(photos[0]), "gradcam")
     assert np.array_equal(made.saliency_map, evalkit.explain(tiny_model, photos[0], "gradcam").saliency_map)
     for odd in (None, b"cat.jpg", 3):
-        with pytest.raises(DataError, match=f"image is {type(odd).__name__}; a file, a Pillow image, or uint8"):
+        with pytest.raises(DataError, match=f"image is {type(odd).__name__}; a file, a Pillow image, or an array"):
             evalkit.explain(tiny_model, odd)
     for several in ("gradcam,uniform", ["gradcam"], ""):
         with pytest.raises(ConfigError, match="is not one spec; write for example 'gradcam'"):

@@ -37,7 +37,11 @@ def test_a_pillow_image_is_read_as_its_file(mode, photo, tmp_path):
     image.save(path)
     from evalkit.harness.explain import read_photo
 
-    np.testing.assert_array_equal(photo_of(image), read_photo(path).pixels)
+    found, expected = read_photo(photo_of(image)), read_photo(path)
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    assert (found.own_channels is None) == (mode not in ("RGBA", "LA", "I;16"))
+    if expected.own_channels is not None:
+        np.testing.assert_array_equal(found.own_channels, expected.own_channels)
 
 
 def test_a_pillow_image_is_upright_as_its_file_is(photo, tmp_path):
@@ -45,12 +49,12 @@ def test_a_pillow_image_is_upright_as_its_file_is(photo, tmp_path):
     exif[0x0112] = 6
     Image.fromarray(photo[:20]).save(tmp_path / "turned.png", exif=exif)
     image = Image.open(tmp_path / "turned.png")
-    np.testing.assert_array_equal(photo_of(image), np.rot90(photo[:20], -1))
+    np.testing.assert_array_equal(photo_of(image).pixels, np.rot90(photo[:20], -1))
     assert (image.size, image.getexif()[0x0112]) == ((32, 20), 6)  # the given image is not changed
 
 
 def test_gray_arrays_become_rgb(photo):
-    np.testing.assert_array_equal(photo_of(photo[..., 0]), photo_of(Image.fromarray(photo[..., 0])))
+    np.testing.assert_array_equal(photo_of(photo[..., 0]), photo_of(Image.fromarray(photo[..., 0])).pixels)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ def test_gray_arrays_become_rgb(photo):
         (lambda photo: photo * 257.0, r"image has values from 0 to 65535; give pixels in 0\.\.255"),
         (lambda photo: photo * np.nan, "image has values that are not finite"),
         (lambda photo: photo[None], r"shape \(1, 32, 32, 3\), several photos; give one .* or list\(photos\) for all"),
-        (lambda photo: photo.tolist(), "image is list; a file, a Pillow image, or uint8"),
+        (lambda photo: photo.tolist(), "image is list; a file, a Pillow image, or an array"),
     ],
 )
 def test_numbers_in_another_range_are_refused(change, sentence, photo):
@@ -102,6 +106,7 @@ def test_images_without_classes_are_an_unlabelled_set(photos):
         (lambda x: (x, LABELS, LABELS), "images is a tuple of 3; give an ImageSet, a pair"),
         (lambda x: (x / 255, LABELS), r"images is float64 with values from .*: multiply by 255"),
         (lambda x: (x, LABELS + 0.5), r"class_indices\[0\] is 0.5; give whole numbers"),
+        (lambda x: x[0], r"which is one image \(H, W, C\), or images \(N, H, W\) that are 3 wide"),
         (lambda _: (["a.jpg"], [0]), "list them in a CSV manifest"),
         (lambda _: tf.data.Dataset.range(3), "images is _RangeDataset; give an ImageSet, a pair"),
         (lambda _: 3, "images is int; give an ImageSet"),

@@ -101,7 +101,7 @@ def test_changed_regions_are_refused() -> None:
 
 
 def test_pixels_without_length_are_refused() -> None:
-    with pytest.raises(DataError, match=r"pixels is generator; give uint8 \(N, H, W, 3\)"):
+    with pytest.raises(DataError, match=r"pixels is generator; give uint8 \(N, H, W, C\)"):
         ImageSet.from_arrays((one for one in PIXELS), [0, 0])
 
 
@@ -113,9 +113,16 @@ def test_a_limited_set_of_arrays_can_be_read() -> None:
 REGION = np.ones((4, 6), bool)
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"pixels": PIXELS[:0], "class_indices": []}, "pixels holds no image"),
-    ({"pixels": PIXELS / 255}, "image '0': pixels are float64; give uint8 in 0..255 (RGB, not preprocessed)"),
-    ({"pixels": PIXELS[..., :2]}, "image '0': pixels have shape (4, 6, 2); give (height, width, 3)"),
-    ({"pixels": PIXELS[..., 0]}, "image '0': pixels have shape (4, 6)"),
+    ({"pixels": PIXELS / 255}, "2 images: the pixels are floats that all lie in 0..1, and evalkit takes 0..255"),
+    ({"pixels": PIXELS / 127.5 - 1}, "image '0': pixels are float64 from -"),
+    ({"pixels": PIXELS / 127.5 - 1}, "give 0..255 (not preprocessed), for example (x + 1) * 127.5 if x is in -1..1"),
+    ({"pixels": PIXELS * 16.0}, "for example x / x.max() * 255"),
+    ({"pixels": PIXELS * np.uint16(257)}, "for example x / 65535 * 255 as float32"),
+    ({"pixels": PIXELS * np.nan}, "image '0': pixels are float64 from nan to nan"),
+    ({"pixels": PIXELS > 9}, "image '0': pixels are bool; give uint8 or float32 in 0..255"),
+    ({"pixels": PIXELS[0, 0]}, "image '0': pixels have shape (3,); give (height, width, channels)"),
+    ({"pixels": PIXELS[0, :2]}, "pixels has shape (2, 6, 3), which is one image (H, W, C), or images (N, H, W)"),
+    ({"pixels": [PIXELS[0], PIXELS[1, ..., 0]]}, "images '0' and '1' have 3 and 1 channels"),
     ({"pixels": PIXELS[:, :0]}, "image '0': pixels have shape (0, 6, 3)"),
     ({"class_indices": [0]}, "class_indices is int64 of shape (1,) for 2 images; give whole numbers of shape (2,)"),
     ({"class_indices": [0.0, 1.5]}, "class_indices[1] is 1.5; give whole numbers from 0"),
@@ -221,3 +228,24 @@ def test_wrong_labels_of_arrays_are_refused(given: Any, message: str) -> None:
 def test_columns_need_as_many_class_names() -> None:
     with pytest.raises(DataError, match="class_indices has 2 columns for 3 class_names"):
         ImageSet.from_arrays(PIXELS, np.eye(2), class_names=["a", "b", "c"])
+
+
+def test_gray_images_have_one_channel() -> None:
+    gray = PIXELS[..., 0]
+    for given in (gray, gray[..., None], list(gray), gray.astype(np.int64), gray.astype(np.float64)):
+        image = next(iter(ImageSet.from_arrays(given, [0, 1])))
+        assert image.pixels.shape == (4, 6, 1)
+        assert image.pixels.dtype == (np.float32 if np.asarray(given).dtype == np.float64 else np.uint8)
+        np.testing.assert_array_equal(image.pixels[..., 0], gray[0])
+
+
+def test_any_number_of_channels_is_kept() -> None:
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 4, 6, 7)).astype(np.float32)
+    image = next(iter(ImageSet.from_arrays(pixels, [0, 1])))
+    assert np.shares_memory(image.pixels, pixels)
+    assert image.pixels.shape == (4, 6, 7)
+
+
+def test_one_dark_float_image_among_others_is_kept() -> None:
+    dark, light = np.zeros((4, 6, 3)), np.full((4, 6, 3), 200.0)
+    assert len(ImageSet.from_arrays([dark, light], [0, 1])) == 2

@@ -19,7 +19,7 @@ def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
 
 
 def decoded(image: Image.Image, form: str = "PNG", **options: Any) -> list[Any]:
-    pixels = decode_photo(encoded(image, form, **options))
+    pixels = decode_photo(encoded(image, form, **options)).pixels
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
     return pixels.tolist()
@@ -137,13 +137,13 @@ UPRIGHT = {
 def test_exif_orientation_turns_the_photo_upright(orientation: int, form: str) -> None:
     stored = Image.fromarray(np.array([[1, 2, 3], [4, 5, 6]], np.uint8))
     data = with_orientation(stored, orientation, form)
-    assert decode_photo(data)[..., 0].tolist() == UPRIGHT[orientation]
+    assert decode_photo(data).pixels[..., 0].tolist() == UPRIGHT[orientation]
     assert decode_mask(data).object.shape == np.shape(UPRIGHT[orientation])
 
 
 def test_jpeg_with_exif_orientation_is_turned() -> None:
     image = Image.new("RGB", (16, 8), (200, 200, 200))
-    assert decode_photo(with_orientation(image, 6, "JPEG")).shape == (16, 8, 3)
+    assert decode_photo(with_orientation(image, 6, "JPEG")).pixels.shape == (16, 8, 3)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -185,7 +185,7 @@ def test_flipped_byte_gives_pixels_or_an_image_error(position: int, photo: np.nd
         data = bytearray(encoded(Image.fromarray(photo), form))
         data[position % len(data)] ^= 0xFF
         try:
-            assert decode_photo(bytes(data)).shape[2] == 3
+            assert decode_photo(bytes(data)).pixels.shape[2] == 3
         except ImageError as error:
             assert str(error).startswith("cannot be decoded: ")  # noqa: PT017 - either outcome is right
 
@@ -241,4 +241,4 @@ def test_xmp_orientation_is_ignored() -> None:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", xmp=packet)
     assert Image.open(io.BytesIO(stream.getvalue())).getexif().get(0x0112) == 6
-    assert decode_photo(stream.getvalue()).shape == (4, 6, 3)
+    assert decode_photo(stream.getvalue()).pixels.shape == (4, 6, 3)

@@ -98,7 +98,7 @@ def _sample(images: ImageSet, classifier: Classifier, geometry: Geometry) -> _Sa
         if entry.class_index is None or entry.class_index < 0:
             continue
         try:
-            pixels.append(fit(images.read(entry), classifier.input_size, geometry).pixels)
+            pixels.append(fit(images.read(entry), classifier.input_size, geometry, classifier.channels).pixels)
         except ImageError:
             continue
         taken.append(entry.class_index)

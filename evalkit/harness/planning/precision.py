@@ -11,11 +11,11 @@ from time import perf_counter
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evalkit.core.errors import ImageError, ModelError
 from evalkit.core.settings import RunOptions
 from evalkit.datasets.geometry import Geometry, fit
+from evalkit.datasets.image import Pixels
 from evalkit.datasets.image_set import ImageSet
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.recipe import ModelRecipe
@@ -28,7 +28,7 @@ from evalkit.store.run_folder import RunFolder
 __all__ = ["default_folder", "default_run", "in_chosen_precision", "times_as_fast"]
 
 Say = Callable[[str], None]
-Photos = Sequence[NDArray[np.uint8]]
+Photos = Sequence[Pixels]
 _N_COMPARED = 3  # photos on which two precisions are compared
 _FASTER = 1.2  # least gain of speed for which bfloat16's rounding is accepted
 _ROUNDS = 3
@@ -54,7 +54,7 @@ def in_chosen_precision(classifier: Classifier, options: RunOptions, images: Ima
         if not has_bfloat16_units():
             say("this processor has no bfloat16 units: --precision bfloat16 will be slow; auto uses float32 here")
         return classifier.in_precision("bfloat16")
-    photos = _first_photos(images, classifier.input_size, options.geometry) if has_bfloat16_units() else []
+    photos = _first_photos(images, classifier, options.geometry) if has_bfloat16_units() else []
     return _chosen(classifier, photos, say) if photos else classifier
 
 
@@ -115,11 +115,11 @@ def _kept(options: RunOptions, classifier: Classifier) -> str:
     return earlier.model.precision if earlier.model.precision in ("float32", "bfloat16") else precision
 
 
-def _first_photos(images: ImageSet, size: tuple[int, int], geometry: Geometry) -> list[NDArray[np.uint8]]:
-    photos: list[NDArray[np.uint8]] = []
+def _first_photos(images: ImageSet, classifier: Classifier, geometry: Geometry) -> list[Pixels]:
+    photos: list[Pixels] = []
     for entry in images.entries:
         try:
-            photos.append(fit(images.read(entry), size, geometry).pixels)
+            photos.append(fit(images.read(entry), classifier.input_size, geometry, classifier.channels).pixels)
         except ImageError:
             continue
         if len(photos) == _N_COMPARED:

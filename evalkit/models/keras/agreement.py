@@ -50,13 +50,13 @@ class Agreement:
         )
 
 
-def agreement(exact: Runner, fast: Runner, images: Sequence[NDArray[np.uint8]]) -> Agreement:
+def agreement(exact: Runner, fast: Runner, images: Sequence[NDArray[np.uint8 | np.float32]]) -> Agreement:
     """Compare two precisions of one model on images: scores, and the order of a coarse occlusion map.
 
     Args:
         exact: the model in float32.
         fast: the same model in bfloat16.
-        images: one or more images, uint8 (H, W, 3), at the model's input size.
+        images: one or more images, uint8 or float32 (H, W, C), at the model's input size.
     """
     from scipy.stats import spearmanr
 
@@ -74,7 +74,7 @@ def agreement(exact: Runner, fast: Runner, images: Sequence[NDArray[np.uint8]]) 
     return Agreement(len(images), float(np.max(changes)), float(np.min(correlations)), same)
 
 
-def _occluded(runner: Runner, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _occluded(runner: Runner, image: NDArray[np.uint8 | np.float32]) -> NDArray[np.float64]:
     """Return the target logits of each class under each of 4 x 4 black patches."""
     down, across = (side // _PATCHES_A_SIDE for side in image.shape[:2])
     images = np.stack([image] * _PATCHES_A_SIDE**2)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from evalkit.analysis.gallery import Group, Pick, gallery_metric, picks
 from evalkit.core.errors import EvalkitError, ImageError
 from evalkit.datasets.geometry import fit, geometry_of
-from evalkit.datasets.image import LabelledImage
+from evalkit.datasets.image import LabelledImage, Pixels
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.datasets.readers.catalog import reader_names
@@ -171,7 +171,7 @@ class _Drawing(NamedTuple):
 
 
 def _over(photo: LabelledImage | None, saliency_map: NDArray[np.float32]) -> tuple[str, str]:
-    ground = np.full((*saliency_map.shape, 3), _GRAY, dtype=np.uint8) if photo is None else photo.pixels
+    ground: Pixels = np.full((*saliency_map.shape, 3), _GRAY, dtype=np.uint8) if photo is None else photo.pixels
     # Photo and map have the model's input size already, with any geometry.
     drawn = overlay(ground, saliency_map, region=None if photo is None else photo.region, sides=(_SIDE_PX, _SIDE_PX))
     return _data_uri(drawn.pixels), drawn.scale.note

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.datasets.geometry import Geometry
+from evalkit.datasets.image import Pixels
 from evalkit.report.images.colormap import Scale, colored
 from evalkit.report.images.overlay import Overlay, overlay
 
@@ -33,7 +34,7 @@ _LINE = 20  # pixels from one line of small letters to the next
 
 def map_picture(
     saliency_map: NDArray[np.floating],
-    photo: Picture | None = None,
+    photo: Pixels | None = None,
     *,
     geometry: Geometry = "squash",
     region: NDArray[np.bool_] | None = None,
@@ -44,7 +45,7 @@ def map_picture(
 
     Args:
         saliency_map: float (h, w), raw values; a note says if they are constant, negative or not finite.
-        photo: uint8 (H, W, 3) RGB, at its own size; None draws the map alone.
+        photo: uint8 or float32 (H, W, C) in 0..255, at its own size; None draws the map alone.
         geometry: how the photo was fitted to the model's input.
         region: bool (H, W), the object; outlined.
         title: title above the images, e.g. the explainer.
@@ -55,7 +56,7 @@ def map_picture(
     """
     from matplotlib.figure import Figure
 
-    ground = np.full((*saliency_map.shape, 3), _GRAY, dtype=np.uint8) if photo is None else photo
+    ground: Pixels = np.full((*saliency_map.shape, 3), _GRAY, dtype=np.uint8) if photo is None else photo
     drawn = overlay(ground, saliency_map, geometry="squash" if photo is None else geometry, region=region)
     height, width = drawn.pixels.shape[:2]
     images = [drawn.pixels] if photo is None else [drawn.photo, drawn.pixels]

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.datasets.channels import shown
 from evalkit.datasets.geometry import Geometry, seen_window
+from evalkit.datasets.image import Pixels
 from evalkit.report.images.colormap import Scale, colored, peak_of, scale_of
 
 __all__ = ["Overlay", "outlined", "overlay", "point_in_photo", "resized_map"]
@@ -37,7 +39,7 @@ class Overlay(NamedTuple):
 
 
 def overlay(
-    photo: Picture,
+    photo: Pixels,
     saliency_map: NDArray[np.floating],
     *,
     geometry: Geometry = "squash",
@@ -48,7 +50,7 @@ def overlay(
     """Draw a map over its photo.
 
     Args:
-        photo: uint8 (H, W, 3) RGB, at its own size.
+        photo: uint8 or float32 (H, W, C) in 0..255, at its own size; drawn as ``shown`` says.
         saliency_map: float (h, w), at the model's input size.
         geometry: how the photo was fitted to the model's input; with ``center-crop`` the map covers the middle only,
             and the rest is dim.
@@ -61,8 +63,8 @@ def overlay(
     height, width = photo.shape[:2]
     factor = np.clip(max(height, width), *sides) / max(height, width)
     size = max(1, round(height * factor)), max(1, round(width * factor))
-    shown = _resized(photo, size)
-    gray = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)
+    ground = _resized(shown(photo), size)
+    gray = cv2.cvtColor(ground, cv2.COLOR_RGB2GRAY)
     scale = scale_of(saliency_map)
     rows, columns = _window(photo.shape[:2], saliency_map.shape, geometry, size)
     pixels = np.repeat((gray * _DIMMED).astype(np.uint8)[..., None], 3, axis=2)
@@ -82,7 +84,7 @@ def overlay(
         peak_at = (x * size[1] / width, y * size[0] / height)
         if mark:
             _ring(pixels, peak_at)
-    return Overlay(pixels, shown, scale, peak_at, cropped)
+    return Overlay(pixels, ground, scale, peak_at, cropped)
 
 
 def resized_map(saliency_map: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
