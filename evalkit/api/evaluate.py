@@ -47,6 +47,7 @@ class EvaluateOptions(TypedDict, total=False):
     head: Literal["auto", "softmax", "sigmoid", "multilabel", "probabilities"] | None
     output_name: str | None
     class_names: GivenNames | None
+    input_size: int | str | tuple[int, int] | None
     explainers: str | Sequence[object] | None
     patch_sizes: str | Sequence[int] | None
     strides: str | Sequence[int | str] | None

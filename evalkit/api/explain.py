@@ -45,6 +45,7 @@ class ExplainOptions(TypedDict, total=False):
     head: Literal["auto", "softmax", "sigmoid", "multilabel", "probabilities"] | None
     output_name: str | None
     class_names: GivenNames | None
+    input_size: int | str | tuple[int, int] | None
     geometry: Literal["squash", "center-crop"] | None
     batch_size: int | None
 

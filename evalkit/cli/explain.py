@@ -77,8 +77,8 @@ def explain(
         )
     classifier = load_classifier(settings.model or MINI, batch_size=settings.batch_size, **settings.model_options())
     console, taken = stderr_console(), set[str]()
-    if classifier.doubt:
-        console.print(classifier.doubt, markup=False, highlight=False, soft_wrap=True)
+    for note in filter(None, (classifier.size_note, classifier.doubt)):
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     if precision == "bfloat16":
         classifier = classifier.in_precision(precision)
     explainers = build_explainers(explainer, classifier, settings.seed)

@@ -23,10 +23,12 @@ from evalkit.core.registry import split_specs
 
 __all__ = [
     "AreaRange",
+    "InputSize",
     "Option",
     "described",
     "options_of",
     "read_area_range",
+    "read_input_size",
     "read_patch_sizes",
     "read_share",
     "read_specs",
@@ -50,6 +52,17 @@ class AreaRange(NamedTuple):
     def __str__(self) -> str:
         """Return the range as it is written on the command line."""
         return f"{self.least:g}..{self.most:g}"
+
+
+class InputSize(NamedTuple):
+    """The height and width of a model's input, in pixels."""
+
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        """Return the size as it is written on a command line."""
+        return f"{self.height}x{self.width}"
 
 
 @dataclass(frozen=True)
@@ -249,6 +262,29 @@ def read_area_range(flag: str, written: object) -> AreaRange:
             "0.02.. or ..0.5"
         )
     return area
+
+
+def read_input_size(flag: str, written: object) -> InputSize:
+    """Return the size of ``224``, ``"192x256"`` or of two numbers.
+
+    Raises:
+        ConfigError: not a height and a width of at least one pixel.
+    """
+    sides: Any = written
+    if isinstance(written, str):
+        sides = written.lower().split("x")
+    elif isinstance(written, numbers.Integral):
+        sides = [written]
+    try:
+        height, width = (int(side) if isinstance(side, str) else _index(side) for side in [*sides, *sides][:2])
+        size = InputSize(height, width) if len(sides) in (1, 2) else InputSize(0, 0)
+    except (ValueError, TypeError):
+        size = InputSize(0, 0)
+    if min(size) < 1:
+        raise ConfigError(
+            f"{flag} '{written}' is not allowed; write the side in pixels, for example 224, or height x width: 192x256"
+        )
+    return size
 
 
 def read_share(flag: str, written: object) -> float:

@@ -16,9 +16,11 @@ from typing import Annotated, Any, Literal
 from evalkit.core.errors import ConfigError, nearest
 from evalkit.core.options import (
     AreaRange,
+    InputSize,
     Option,
     options_of,
     read_area_range,
+    read_input_size,
     read_patch_sizes,
     read_share,
     read_specs,
@@ -145,6 +147,15 @@ class RunOptions:
             "imagenet_class_index.json, or ImageNet's LOC_synset_mapping.txt.",
             in_python="Names of the model's outputs: in their order, as a dictionary of names and indices, or the "
             "path of a file as for --class-names.",
+        ),
+    ] = None
+    input_size: Annotated[
+        InputSize | None,
+        Option(
+            "model",
+            "Size of the model's input in pixels, 224 or height x width (192x256), for a model that takes any size.",
+            default="224",
+            read=read_input_size,
         ),
     ] = None
     explainers: Annotated[

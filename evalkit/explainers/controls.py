@@ -97,7 +97,7 @@ class Center(Control):
 
 @dataclass(frozen=True)
 class Edges(Control):
-    """Sobel edges of the photo's luminance."""
+    """Sobel edges of the photo's luminance; of the mean of its channels if it is not RGB."""
 
     name: ClassVar[str] = "edges"
     summary: ClassVar[str] = "control: Sobel edges of the photo"
@@ -110,4 +110,10 @@ class Edges(Control):
 
         # Integers are scaled to 0..1 by the library; the same is done to floats.
         scaled = images if images.dtype == np.uint8 else images.astype(np.float64) / 255.0
-        return np.stack([sobel(rgb2gray(image)) for image in scaled])
+        return np.stack(
+            [sobel(rgb2gray(image) if image.shape[2] == 3 else _mean_of_channels(image)) for image in scaled]
+        )
+
+
+def _mean_of_channels(image: NDArray[np.uint8] | NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(image.mean(axis=2, dtype=np.float64) / (255.0 if image.dtype == np.uint8 else 1.0))

@@ -75,7 +75,8 @@ class Occlusion(Explainer):
         patch_size: side of the square patch, pixels.
         stride: the largest step between neighboring patches: ``patch`` (as tf-explain), ``half``, or pixels, at most
             ``patch_size`` so that every pixel is covered. Patches are spread evenly and all lie inside.
-        fill: the content of the patch: black, mean (ImageNet's mean color), gray (127.5), or blur (RISE's).
+        fill: the content of the patch: black, mean (ImageNet's mean color; of a model that does not take RGB, the mean
+            of the set), gray (127.5), or blur (RISE's).
 
     Reference: Zeiler & Fergus, ECCV 2014, section 4.2; drops are drawn at the patches' positions, unlike in tf-explain.
     """
@@ -126,18 +127,19 @@ class Occlusion(Explainer):
     def _map_of(self, classifier: Classifier, image: NDArray[np.uint8], target: Outputs) -> NDArray[np.float64]:
         size, clean = image.shape[:2], image.astype(np.float32)
         rows, columns = self._grid(size)
-        logits = classifier.occluded.logits(clean, self._filled(clean), rows, columns, self.patch_size)
+        logits = classifier.occluded.logits(clean, self._filled(clean, classifier), rows, columns, self.patch_size)
         complement = np.exp(classifier.head.log_complement(logits, target))
         # Row 0 is the clean photo.
         return paint(complement[1:] - complement[0], rows, columns, self.patch_size, size)
 
-    def _filled(self, clean: NDArray[np.float32]) -> NDArray[np.float32]:
-        from evalkit.models.inference.perturbation import MEAN_COLOR, blurred
+    def _filled(self, clean: NDArray[np.float32], classifier: Classifier) -> NDArray[np.float32]:
+        from evalkit.models.inference.perturbation import blurred
 
         if self.fill == "blur":
-            return blurred(clean)
-        color = {"black": 0.0, "gray": 127.5, "mean": MEAN_COLOR}[self.fill]
-        return np.full_like(clean, color)
+            return blurred(clean, classifier.required_mean_color())
+        if self.fill == "mean":
+            return np.full_like(clean, classifier.required_mean_color())
+        return np.full_like(clean, 0.0 if self.fill == "black" else 127.5)
 
     @classmethod
     def variants(
@@ -192,8 +194,10 @@ class Occlusion(Explainer):
         return classifier.occluded.method(*self._grid(classifier.input_size), self.patch_size)
 
     def check(self, classifier: Classifier) -> None:
-        """Raise ConfigError if the patch does not fit the model's input."""
+        """Raise ConfigError if the patch does not fit the model's input, ModelError if the mean color is not known."""
         super().check(classifier)
+        if self.fill in ("mean", "blur"):
+            classifier.required_mean_color()
         if self.patch_size > min(classifier.input_size):
             raise ConfigError(
                 f"occlusion: patch_size={self.patch_size} is larger than the model's input, "

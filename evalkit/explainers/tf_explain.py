@@ -76,6 +76,7 @@ class TfExplainGradCam(Explainer):
     def check(self, classifier: Classifier) -> None:
         """Raise ModelError if the model has no such layer, or its output is not 4-D, or no score depends on it."""
         super().check(classifier)
+        _require_channels_last(self.text, classifier)
         self._layer(classifier)
 
     def _layer(self, classifier: Classifier) -> str:
@@ -99,6 +100,14 @@ class TfExplainGradCam(Explainer):
                 "patches, which tf-explain cannot read; use gradcam, which does"
             )
         return last
+
+
+def _require_channels_last(text: str, classifier: Classifier) -> None:
+    if classifier.given.channels_first:
+        raise ModelError(
+            f"{text}: tf-explain reads feature maps (N, h, w, K) only, and model '{classifier.name}' has "
+            "channels_first layers or input; use gradcam or occlusion"
+        )
 
 
 def _summed(model: Any, outputs: Sequence[int]) -> tuple[Any, int]:  # noqa: ANN401 - a keras.Model
@@ -174,6 +183,7 @@ class TfExplainOcclusion(Explainer):
     def check(self, classifier: Classifier) -> None:
         """Raise ConfigError if the patch does not fit the model's input, ModelError if that input is not square."""
         super().check(classifier)
+        _require_channels_last(self.text, classifier)
         height, width = classifier.input_size
         if self.patch_size > min(height, width):
             raise ConfigError(

@@ -16,6 +16,7 @@ from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.datasets.output_names import OutputNames
+from evalkit.datasets.set_channels import channels_note
 from evalkit.datasets.validation import DataReport, ModelReport, Validation, inspect
 
 if TYPE_CHECKING:
@@ -103,8 +104,14 @@ class _ModelCheck:
             self.unknown = tuple(label for label in labels if not names.find(label))
         else:
             self.known, self.order = match.images, match.order
-            self.notes = [*match.notes, *order_notes(match, model, self.geometry)]
             self.matched = {entry.id: entry for entry in match.images.entries}
+            try:
+                converted = channels_note(images, model.channels)
+            except DataError as error:
+                self.blocking, self.matched = (str(error),), {}
+            else:
+                notes = (*match.notes, *order_notes(match, model, self.geometry), model.size_note, converted)
+                self.notes = list(filter(None, notes))
             known = {entry.label for entry in match.images.entries if entry.class_index != UNLABELLED}
             self.unknown = tuple(label for label in labels if label not in known)
 
@@ -113,7 +120,7 @@ class _ModelCheck:
         matched = self.matched.get(entry.id)
         if matched is None or matched.class_index is None or matched.class_index < 0:
             return
-        pixels = fit(image, self.classifier.input_size, self.geometry).pixels
+        pixels = fit(image, self.classifier.input_size, self.geometry, self.classifier.channels).pixels
         scores = self.classifier.probabilities(pixels[None])[0]
         self.n_asked += 1
         targets = matched.outputs or (matched.class_index,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
@@ -16,6 +17,7 @@ from evalkit.models.find_head import Seen, find_head, probe_images
 from evalkit.models.heads import Head
 from evalkit.models.inference.composition import ComposedPass, DirectComposedPass
 from evalkit.models.inference.occlusion import OccludedPass
+from evalkit.models.inference.perturbation import MEAN_COLOR
 from evalkit.models.keras import graph as keras_graph
 from evalkit.models.keras.default_layer import DefaultLayer, depends_on, find_default_layer
 from evalkit.models.keras.features import FeaturePass
@@ -46,6 +48,9 @@ class Classifier(Runner):
         head: how its outputs become scores of classes.
         input_size: (height, width) in pixels.
         channels: the number of channels of its input.
+        mean_color: the mean of each channel that perturbations turn pixels into: ImageNet's for RGB, else that of the
+            image set; None if it is not known.
+        size_note: a sentence on the input size, if it was chosen and not given; else empty.
         n_classes: the number of classes.
         class_names: the names of the classes, or None if unknown.
         class_ids: the WordNet ids of the classes, or None if unknown.
@@ -71,6 +76,8 @@ class Classifier(Runner):
         batch_size: int | None = None,
         precision: Literal["float32", "bfloat16"] = "float32",
         count: PassCount | None = None,
+        mean_color: Sequence[float] | None = None,
+        input_size: tuple[int, int] | None = None,
     ) -> None:
         """See the class. With ``float32`` a model of another dtype keeps its own dtype.
 
@@ -85,17 +92,20 @@ class Classifier(Runner):
             batch_size: the largest number of images in one pass; None = 32, or fewer if memory is short.
             precision: the dtype of the computation.
             count: the count that passes are added to; None = a new one.
+            mean_color: the mean of each channel; None = ImageNet's for RGB, else not known.
+            input_size: (height, width) for a model that takes any size; None = the model's own, or 224 x 224.
 
         Raises:
             ModelError: not a functional or Sequential model over images with one row of class scores, an ambiguous end,
                 an unknown preprocessing or layer, or class names that do not fit the outputs.
+            ConfigError: the size contradicts the model's own.
         """
         self.model, self.preprocess = model, preprocess
         source: KerasSource | BlackBoxSource
         if isinstance(model, BlackBox):
             source = BlackBoxSource(model, name)
         else:
-            source = KerasSource(model, name=name, preprocess=preprocess, precision=precision)
+            source = KerasSource(model, name=name, preprocess=preprocess, precision=precision, input_size=input_size)
         found = head if isinstance(head, Head) else find_head(_seen(source), head)
         if isinstance(source, KerasSource):
             source.remove_end(removed=found.from_logits)
@@ -112,6 +122,18 @@ class Classifier(Runner):
             self.fingerprint = fingerprint(model, source.preprocessing.identity)
             self.preprocess = source.preprocess
         self._variants: dict[Variant, Classifier] = {}
+        self.mean_color = _mean_color(mean_color, self.channels)
+        height, width = self.input_size
+        self.size_note = (
+            f"input size chosen: {height} x {width}, because model '{self.name}' takes any; --input-size sets another"
+            if self.size_is_chosen and input_size is None
+            else ""
+        )
+
+    @property
+    def size_is_chosen(self) -> bool:
+        """Whether the model takes other sizes than ``input_size``."""
+        return isinstance(self.source, KerasSource) and self.source.layout.chosen
 
     @property
     def graph(self) -> KerasSource:
@@ -181,7 +203,32 @@ class Classifier(Runner):
             batch_size=self.batch_size,
             precision=precision,
             count=count,
+            mean_color=self.mean_color,
+            input_size=self.input_size,
         )
+
+    def with_mean_color(self, mean_color: Sequence[float]) -> Classifier:
+        """Return a classifier of the same model with another mean color; it shares the count of passes."""
+        if self.mean_color == tuple(mean_color):
+            return self
+        changed = copy.copy(self)
+        changed.mean_color, changed._variants = tuple(mean_color), {}
+        for compiled in ("features", "composed", "occluded"):  # they hold the classifier that they run
+            changed.__dict__.pop(compiled, None)
+        return changed
+
+    def required_mean_color(self) -> tuple[float, ...]:
+        """Return the mean color.
+
+        Raises:
+            ModelError: it is not known, because the model does not take RGB and there is no image set.
+        """
+        if self.mean_color is None:
+            raise ModelError(
+                f"model '{self.name}' takes {self.channels} channel{'s' * (self.channels > 1)}, whose mean color is "
+                "known of an image set only: use occlusion with fill=black or fill=gray, or run it on a set"
+            )
+        return self.mean_color
 
     @cached_property
     def features(self) -> FeaturePass:
@@ -289,3 +336,7 @@ def _checked_names(names: Sequence[str] | None, n_classes: int, model: str) -> t
     if names is not None and len(names) != n_classes:
         raise ModelError(f"{len(names)} class names were given, but model '{model}' has {n_classes} classes")
     return None if names is None else tuple(names)
+
+
+def _mean_color(given: Sequence[float] | None, channels: int) -> tuple[float, ...] | None:
+    return tuple(given) if given else MEAN_COLOR if channels == len(MEAN_COLOR) else None

@@ -89,6 +89,8 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         class_order: how its classes were matched with the model's outputs, in words.
         source: ``scenes`` or the absolute path of the data, for the report; empty for images in memory.
         notes: a few sentences about how annotations were read, e.g. masks thresholded at half.
+        mean_color: mean of each channel over the whole set, which perturbations used; empty = ImageNet's.
+        mean_stamp: digest of the photos that it was computed of, from what is known without reading them.
     """
 
     name: str
@@ -101,6 +103,8 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str = ""
     notes: tuple[str, ...] = ()
     class_order: str = ""
+    mean_color: tuple[float, ...] = ()
+    mean_stamp: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from rich.console import Console
 import evalkit
 from evalkit.api.evaluate import EvaluateOptions
 from evalkit.cli.app import build_app
-from evalkit.core.options import AreaRange
+from evalkit.core.options import AreaRange, InputSize
 from evalkit.core.settings import OPTIONS, RunOptions, merge, parsed, read_config
 from evalkit.report.rerun import rerun_command
 from evalkit.store.run_folder import RunFolder
@@ -34,6 +34,7 @@ WRITTEN = {
     "head": ("sigmoid", '"sigmoid"', "sigmoid"),
     "output_name": ("scores", '"scores"', "scores"),
     "class_names": ("n.txt", '"n.txt"', "n.txt"),
+    "input_size": ("192x256", "[192, 256]", InputSize(192, 256)),
     "explainers": ("rise,b(c=1, d=2)", '["rise", "b(c=1, d=2)"]', ("rise", "b(c=1, d=2)")),
     "patch_sizes": ("8,16", "[8, 16]", (8, 16)),
     "strides": ("half,8", '["half", 8]', ("half", 8)),
@@ -160,8 +161,11 @@ def test_repeated_command_has_every_scoring_option(evalkit, workplace):
         "--metrics": "deletion,sparseness", "--criterion": "deletion", "--margin": "0.05", "--steps": "3",
         "--limit": "2", "--region-area": "0.01..0.9", "--target": "predicted", "--geometry": "center-crop",
         "--precision": "float32", "--seed": "4", "--head": "softmax", "--output-name": "0",
+        "--input-size": "32x40",
     }  # fmt: skip
-    model = keras.models.load_model("tiny.keras")
+    fixed = keras.models.load_model("tiny.keras")
+    model = keras.Sequential([keras.Input((None, None, 3)), *fixed.layers])  # takes any size
+    model.save("tiny.keras")
     model.save_weights("w.weights.h5")
     (workplace / "names.txt").write_text("ant\nbee\ncat\n")
     (workplace / "map.json").write_text('{"insect": ["ant"], "pet": ["cat"]}')

@@ -170,7 +170,7 @@ class Only:
 
 # What every classifier says of itself, a black box too.
 ALWAYS = {"name", "input_size", "n_classes", "class_names", "class_ids", "batch_size", "precision", "fingerprint",
-          "count", "channels", "head", "given.preprocessed"}  # fmt: skip
+          "count", "channels", "required_mean_color", "head", "given.preprocessed", "given.channels_first"}  # fmt: skip
 # What each need stands for. Libraries are given a model: for scores only its ``predict``, for features its layers, for
 # gradients all of it.
 GIVEN_BY = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evalkit.core.errors import ConfigError
-from evalkit.core.settings import completed, merge, read_config
+from evalkit.core.settings import completed, merge, parsed, read_config
 
 
 def write(tmp_path, text):
@@ -159,3 +159,17 @@ def test_strides_keep_order_and_lose_duplicates(given, expected):
 def test_other_strides_are_named(given, message):
     with pytest.raises(ConfigError, match=message):
         merge({"strides": given})
+
+
+@pytest.mark.parametrize(
+    ("written", "size"), [("224", (224, 224)), (224, (224, 224)), ("192x256", (192, 256)), ([192, 256], (192, 256))]
+)
+def test_input_size_is_read(written, size):
+    assert parsed({"input_size": written}) == {"input_size": size}
+    assert str(parsed({"input_size": written})["input_size"]) == f"{size[0]}x{size[1]}"
+
+
+@pytest.mark.parametrize("written", ["0", "-3", "a", "192x", "1x2x3", "", 1.5, True, [1, 2, 3], [], "19.5x20"])
+def test_other_input_sizes_are_refused(written):
+    with pytest.raises(ConfigError, match=r"--input-size '.*' is not allowed; write the side in pixels"):
+        parsed({"input_size": written})

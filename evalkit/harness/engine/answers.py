@@ -61,7 +61,7 @@ class Answers:
     ) -> None:
         """See the class."""
         self._classifier, self._image, self._targets, self._tick = classifier, image, targets, tick
-        self._scores = PhotoScores(classifier, image.pixels, targets, clean_logits)
+        self._scores = PhotoScores(classifier, image.pixels, targets, clean_logits, classifier.required_mean_color())
         self._maps: dict[Hashable, NDArray[np.float32] | Refusal] = {}
 
     def answer(self, requests: Sequence[tuple[Explainer, Request]]) -> list[NDArray[Any] | Refusal]:

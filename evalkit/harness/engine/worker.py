@@ -75,7 +75,7 @@ class Worker:
     def _outcome(self, job: Job, advance: Advance) -> Outcome:
         try:
             image = self._recipe.images.read(job.entry)
-            fitted = fit(image, self.classifier.input_size, self._recipe.geometry)
+            fitted = fit(image, self.classifier.input_size, self._recipe.geometry, self.classifier.channels)
         except ImageError as error:
             return Outcome(job.entry.id, problem=escaped(str(error)))
         changed = job.sha256 not in ("", image.sha256) or job.region_digest not in (None, image.place)

@@ -120,6 +120,8 @@ def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
         source=plan.source,
         class_order=plan.class_order,
         notes=tuple(note[:_LONGEST_NOTE] for note in plan.images.notes[-_NOTES:]),
+        mean_color=() if plan.mean is None else plan.mean.color,
+        mean_stamp="" if plan.mean is None else plan.mean.stamp,
     )
 
 

@@ -14,6 +14,7 @@ from evalkit.datasets.geometry import Geometry
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.base import Explainer
 from evalkit.harness.planning import cache_keys
+from evalkit.harness.planning.mean_color import SetMean
 from evalkit.harness.planning.recipe import ModelRecipe, Target, WorkRecipe
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
@@ -49,6 +50,7 @@ class Plan:
         token: a unique text for the keys of results that cannot be recognized later, see ``Component.can_be_cached``.
         class_order: how the classes of the images were matched with the model's outputs, in words.
         source: where the images can be read again, ``scenes`` or an absolute path; empty if they cannot.
+        mean: the mean color of the whole set, which perturbations use; None = ImageNet's.
     """
 
     images: ImageSet
@@ -70,6 +72,7 @@ class Plan:
     files: Mapping[str, str] = field(default_factory=dict)
     model_given: Mapping[str, str] = field(default_factory=dict)
     joined: Sequence[tuple[str, tuple[int, ...]]] | None = None
+    mean: SetMean | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
@@ -127,9 +130,19 @@ class Plan:
     @cached_property
     def metric_lines(self) -> dict[str, str]:
         """Every metric's line by its text; one that uses the model's scores also names the score and the target."""
-        head = self.classifier.head.kind
+        head, mean = self.classifier.head.kind, "" if self.mean is None else self.mean.text
         return {
-            metric.text: cache_keys.metric_line(metric, self.target_text, self.seed, head) for metric in self.metrics
+            metric.text: cache_keys.metric_line(metric, self.target_text, self.seed, head, mean)
+            for metric in self.metrics
+        }
+
+    @cached_property
+    def explainer_lines(self) -> dict[str, str]:
+        """Every explainer's line by its text; one that uses the set's mean color also names it."""
+        return {
+            explainer.text: explainer.signature
+            + (f"|mean:{self.mean.text}" if self.mean and explainer.substrate in ("mean", "blur") else "")
+            for explainer in self.explainers
         }
 
     def signatures(self) -> Signatures:
@@ -137,7 +150,7 @@ class Plan:
         return Signatures(
             run=f"{self.protocol} || {self.subject}",
             metrics=self.metric_lines,
-            explainers={explainer.text: explainer.signature for explainer in self.explainers},
+            explainers=self.explainer_lines,
         )
 
     def digest(self) -> str:
@@ -160,7 +173,8 @@ class Plan:
         """The keys that stored maps must have to be used again, by the explainer's text."""
         return {
             explainer.text: signature.digest(
-                f"{self.facts_line}|{explainer.signature}{explainer.contents}{self._once(explainer)}", 32
+                f"{self.facts_line}|{self.explainer_lines[explainer.text]}{explainer.contents}{self._once(explainer)}",
+                32,
             )
             for explainer in self.explainers
         }

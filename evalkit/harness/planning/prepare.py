@@ -25,6 +25,7 @@ from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, names_in, unused_by
 from evalkit.explainers.precomputed import PrecomputedMaps, precomputed_maps, report_missing
 from evalkit.harness.planning.class_order import order_notes
+from evalkit.harness.planning.mean_color import mean_of
 from evalkit.harness.planning.plan import Plan, joined_classes
 from evalkit.harness.planning.precision import default_folder, in_chosen_precision
 from evalkit.harness.planning.preprocess_check import Look, is_known, loaded, look_at
@@ -80,8 +81,9 @@ def prepare(
         options,
         class_map,
     )
+    opened = images
     match = match_classes(
-        images,
+        opened,
         classifier.class_names,
         classifier.n_classes,
         require_labels=options.target == "label" or options.only_correct,
@@ -91,7 +93,11 @@ def prepare(
     )
     images = match.images
     _refuse_joined(classifier, images)
-    for note in (*images.notes, *match.notes, *order_notes(match, classifier, options.geometry)):
+    mean = mean_of(opened, classifier.channels, options, say)
+    if mean is not None:
+        classifier = classifier.with_mean_color(mean.color)
+    notes = (*images.notes, *match.notes, *order_notes(match, classifier, options.geometry), classifier.size_note)
+    for note in filter(None, notes):
         say(note)
     classifier = in_chosen_precision(classifier, options, _checked(images), say)
     matched = images
@@ -123,6 +129,7 @@ def prepare(
         joined=joined,
         files=_files(options),
         model_given=_model_given(options),
+        mean=mean,
     )
     if not _is_finished(plan, options):
         compare = not (model is None and is_known(options))

@@ -79,7 +79,7 @@ def look_at(classifier: Classifier, images: ImageSet, geometry: Geometry, *, com
         geometry: how photos are fitted to the model's input.
         compare: look for a better preprocessing, too.
     """
-    probe = _probe(images, classifier.input_size, geometry)
+    probe = _probe(images, classifier, geometry)
     if probe is None:
         return Look()
     before = classifier.count.forward
@@ -150,7 +150,7 @@ def _accuracies(load: Load, images: ImageSet, options: RunOptions, class_map: Cl
         return ""
     if not classifier.head.is_exclusive:
         return ""
-    probe = _probe(match.images, classifier.input_size, geometry_of(options.geometry))
+    probe = _probe(match.images, classifier, geometry_of(options.geometry))
     if probe is None:
         return ""
     count = _counter(classifier, probe)
@@ -164,7 +164,7 @@ def _fitting(classifier: Classifier) -> list[str]:
     return [text for text in _COMMON if Preprocessing.parse(text).n_channels in (None, classifier.channels)]
 
 
-def _probe(images: ImageSet, size: tuple[int, int], geometry: Geometry) -> _Probe | None:
+def _probe(images: ImageSet, classifier: Classifier, geometry: Geometry) -> _Probe | None:
     """Return up to 32 labelled images that can be read, drawn evenly over the classes; None without any."""
     pixels: list[NDArray[np.float32]] = []
     targets: list[Sequence[int]] = []
@@ -173,9 +173,10 @@ def _probe(images: ImageSet, size: tuple[int, int], geometry: Geometry) -> _Prob
         if entry.class_index is None or entry.class_index < 0:
             return False
         try:
-            pixels.append(fit(images.read(entry), size, geometry).pixels.astype(np.float32))
+            image = fit(images.read(entry), classifier.input_size, geometry, classifier.channels)
         except ImageError:
             return False
+        pixels.append(image.pixels.astype(np.float32))
         targets.append(entry.outputs or (entry.class_index,))
         return True
 

@@ -61,6 +61,7 @@ class LiveModel:
         class_names: the names of the outputs, or None.
         class_ids: the WordNet ids of the outputs, or None.
         target_layer: the default layer of CAM methods.
+        input_size: (height, width) of its input.
     """
 
     model: Any
@@ -70,6 +71,7 @@ class LiveModel:
     class_names: Sequence[str] | None
     class_ids: Sequence[str] | None
     target_layer: str | None
+    input_size: tuple[int, int]
 
     @classmethod
     def of(cls, classifier: Classifier) -> LiveModel:
@@ -82,6 +84,7 @@ class LiveModel:
             classifier.class_names,
             classifier.class_ids,
             classifier.target_layer,
+            classifier.input_size,
         )
 
     def load(self, batch_size: int | None) -> Classifier:
@@ -95,6 +98,7 @@ class LiveModel:
             class_ids=self.class_ids,
             target_layer=self.target_layer,
             batch_size=batch_size,
+            input_size=self.input_size,
         )
 
 
@@ -107,18 +111,28 @@ class ModelRecipe:
         fingerprint: the sha256 of architecture, weights and preprocessing.
         precision: the dtype of the computation.
         batch_size: the largest number of images in one pass.
+        mean_color: the mean of each channel, which perturbations turn pixels into: ImageNet's, or that of the image
+            set; None = not known.
     """
 
     source: ModelSource
     fingerprint: str
     precision: str
     batch_size: int
+    mean_color: tuple[float, ...] | None = None
     _built: Classifier | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, classifier: Classifier, source: ModelSource) -> ModelRecipe:
         """Return the recipe of an existing classifier, which this process uses unchanged."""
-        return cls(source, classifier.fingerprint, classifier.precision, classifier.batch_size, classifier)
+        return cls(
+            source,
+            classifier.fingerprint,
+            classifier.precision,
+            classifier.batch_size,
+            classifier.mean_color,
+            classifier,
+        )
 
     @classmethod
     def live(cls, classifier: Classifier) -> ModelRecipe:
@@ -150,6 +164,8 @@ class ModelRecipe:
                     f"model '{classifier.name}' is not the one that the run was planned with: its fingerprint is "
                     f"{classifier.fingerprint[:16]}, planned was {self.fingerprint[:16]}; start the run again"
                 )
+            if self.mean_color is not None:
+                classifier = classifier.with_mean_color(self.mean_color)
             object.__setattr__(self, "_built", classifier)
         assert self._built is not None  # noqa: S101 - for the type checker
         return self._built

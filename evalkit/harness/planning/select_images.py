@@ -84,7 +84,7 @@ def _within(images: ImageSet, entry: Entry, area: tuple[float, float]) -> bool:
 def is_correct(images: ImageSet, entry: Entry, classifier: Classifier, geometry: Geometry) -> bool | None:
     """Return whether the model is right, as its head says; None if the photo cannot be read."""
     try:
-        image = fit(images.read(entry), classifier.input_size, geometry)
+        image = fit(images.read(entry), classifier.input_size, geometry, classifier.channels)
     except ImageError:
         return None
     scores = classifier.probabilities(image.pixels[None])[0]

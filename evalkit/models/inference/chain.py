@@ -70,7 +70,7 @@ class Spatial:
 
 
 def spatial_layers(
-    model: keras.Model, size: tuple[int, int], replaced: Collection[int] = ()
+    model: keras.Model, size: tuple[int, int], channels: int, replaced: Collection[int] = ()
 ) -> tuple[Callable[[Tensor], Tensor], list[Spatial]]:
     """Return the function before the first spatial layer, and the chain of spatial layers.
 
@@ -80,6 +80,7 @@ def spatial_layers(
     Args:
         model: the model, functional or Sequential, channels last.
         size: (height, width) of its input.
+        channels: the number of channels of its input.
         replaced: the ``id`` of the operations that are replaced.
     """
     first: list[Any] = []
@@ -95,7 +96,6 @@ def spatial_layers(
         else:
             break
     layers: list[Spatial] = []
-    channels = 3
     for operation, behind in groups:
         layer = _SPATIAL[type(operation)](operation, behind, size, channels)
         if layer is None:

@@ -49,7 +49,9 @@ class OccludedPass:
         if isinstance(runner.source, KerasSource):
             source = self._source = runner.source
             self.windowed = source.preprocessing.pixelwise  # else a patch may change all of the model's input
-            own_first, self._layers = spatial_layers(source.computed, runner.input_size, source.replaced)
+            own_first, self._layers = spatial_layers(
+                source.computed, runner.input_size, runner.channels, source.replaced
+            )
             self._first: Callable[[Tensor], Tensor] = lambda images: own_first(source.preprocess_tensor(images))
 
     def method(self, rows: Places, columns: Places, patch_size: int) -> str:
@@ -60,14 +62,14 @@ class OccludedPass:
         """Return the logits of an image, and of the image under each patch.
 
         Args:
-            image: the clean image, float32 (H, W, 3) RGB in 0..255.
-            filled: the content of the patch at every position, float32 (H, W, 3).
+            image: the clean image, float32 (H, W, C) in 0..255.
+            filled: the content of the patch at every position, float32 (H, W, C).
             rows: the first row of each patch, int64 (R,).
             columns: the first column of each patch, int64 (K,).
             patch_size: the side of the patch in pixels.
 
         Returns:
-            float64 (1 + R * K, C): the clean image first, then the patches, row by row.
+            float64 (1 + R * K, n_classes): the clean image first, then the patches, row by row.
         """
         route = self._route(rows, columns, patch_size)
         if route is None:

@@ -44,20 +44,26 @@ def rise_kernel(size_px: int = 11, sigma_px: float = 5.0) -> Floats:
     return np.asarray(gaussian_filter(impulse, sigma_px))
 
 
-def blurred(image: NDArray[np.floating] | NDArray[np.uint8]) -> Image:
+def blurred(
+    image: NDArray[np.floating] | NDArray[np.uint8], mean_color: Sequence[float] | NDArray[np.floating] = MEAN_COLOR
+) -> Image:
     """Return the blurred start image of RISE's insertion; the border is padded with the mean color.
 
     Args:
-        image: the image, RGB (H, W, 3) in 0..255.
+        image: the image, (H, W, C) in 0..255.
+        mean_color: the mean of each channel, (C,).
 
     Returns:
-        float32 (H, W, 3) in 0..255.
+        float32 (H, W, C) in 0..255.
     """
     import cv2
 
-    around_mean = np.asarray(image, dtype=np.float64) - MEAN_COLOR
-    smooth = cv2.filter2D(around_mean, cv2.CV_64F, rise_kernel(), borderType=cv2.BORDER_CONSTANT)
-    return np.asarray(smooth + MEAN_COLOR, dtype=np.float32)
+    around_mean, kernel = np.asarray(image, dtype=np.float64) - mean_color, rise_kernel()
+    smooth = [
+        cv2.filter2D(np.ascontiguousarray(channel), cv2.CV_64F, kernel, borderType=cv2.BORDER_CONSTANT)
+        for channel in np.moveaxis(around_mean, 2, 0)
+    ]
+    return np.asarray(np.stack(smooth, axis=2) + mean_color, dtype=np.float32)
 
 
 class PerturbedModel(Protocol):
@@ -79,34 +85,43 @@ class PhotoScores:
     """The scores of one class on a photo and its perturbations.
 
     Attributes:
-        pixels: the photo, float32 (H, W, 3) RGB in 0..255.
+        pixels: the photo, float32 (H, W, C) in 0..255.
         target: the output that is scored, or the outputs whose scores are summed.
     """
 
-    def __init__(self, model: PerturbedModel, pixels: NDArray[Any], target: Outputs, clean_logits: Floats) -> None:
+    def __init__(
+        self,
+        model: PerturbedModel,
+        pixels: NDArray[Any],
+        target: Outputs,
+        clean_logits: Floats,
+        mean_color: Sequence[float] = MEAN_COLOR,
+    ) -> None:
         """See the class.
 
         Args:
             model: the classifier.
-            pixels: the photo, uint8 or float32 (H, W, 3) RGB, at the classifier's input size.
+            pixels: the photo, uint8 or float32 (H, W, C), at the classifier's input size.
             target: the output or outputs.
-            clean_logits: the logits of the clean photo, float64 (C,).
+            clean_logits: the logits of the clean photo, float64 (n_classes,).
+            mean_color: the mean of each channel, (C,): the substrate, and what the blur is padded with.
         """
         self._model = model
+        self._mean_color = np.asarray(mean_color, dtype=np.float64)
         self.pixels: Image = pixels.astype(np.float32)
         self.target = target
         self._pure: dict[Canvas, Floats] = {"image": clean_logits}
 
     @cached_property
     def _mean(self) -> Image:
-        return np.broadcast_to(np.asarray(MEAN_COLOR, dtype=np.float32), self.pixels.shape)
+        return np.broadcast_to(self._mean_color.astype(np.float32), self.pixels.shape)
 
     @cached_property
     def _blur(self) -> Image:
-        return blurred(self.pixels)
+        return blurred(self.pixels, self._mean_color)
 
     def canvas(self, name: Canvas) -> Image:
-        """Return a substrate, float32 (H, W, 3)."""
+        """Return a substrate, float32 (H, W, C)."""
         return {"image": lambda: self.pixels, "mean": lambda: self._mean, "blur": lambda: self._blur}[name]()
 
     def scores(self, compositions: Sequence[Composition], tick: Callable[[int], None] = lambda _: None) -> list[Floats]:

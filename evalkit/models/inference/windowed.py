@@ -52,7 +52,7 @@ class WindowedPass:
             runner: the runner, which counts the passes.
             layers: the chain.
             route: the route, with at least one segment.
-            first: the pixelwise function from RGB (N, H, W, 3) in 0..255 to the chain's input.
+            first: the pixelwise function from images (N, H, W, C) in 0..255 to the chain's input.
             rest: the compiled function from the chain's output to logits.
         """
         self.route, self.chunk = route, route.chunk
@@ -68,11 +68,11 @@ class WindowedPass:
         """Return the logits of the clean image, and of the image with each patch in turn.
 
         Args:
-            image: the clean image, float32 (H, W, 3) RGB in 0..255.
+            image: the clean image, float32 (H, W, C) in 0..255.
             filled: the content of the patch at every position, of the same shape.
 
         Returns:
-            float64 (1 + N, C), the clean image first.
+            float64 (1 + N, n_classes), the clean image first.
         """
         kept, other, end = self._keep(tf.constant(image[None]), tf.constant(filled[None]))
         count, start, parts = len(self.route.patches.rows.starts), 0, [self._scores(end, 1)]

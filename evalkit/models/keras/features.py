@@ -126,7 +126,7 @@ class FeaturePass:
     def _as_grid(self, at: graph.TensorAt, *tensors: tf.Tensor) -> Sequence[tf.Tensor]:
         """Return a tensor of the graph, and its gradient, as (N, h, w, K)."""
         if len(tensors[0].shape) == 4:
-            return tensors
+            return [self._source.layout.from_model(tensor) for tensor in tensors]
         with tf.init_scope():  # a pass of probe images, which is no part of the function that is traced here
             grid = self._grids.grid(at)
         if grid is None:

@@ -37,6 +37,12 @@ class GivenModel:
         self.source, self.head = source, head
         self._flat: dict[str, tuple[keras.Model, dict[str, str]]] = {}
 
+    @property
+    def channels_first(self) -> bool:
+        """Whether the model's input is (N, C, H, W), or its feature maps are (N, K, h, w)."""
+        layout = self.source.layout if isinstance(self.source, KerasSource) else None
+        return layout is not None and (layout.input_first or layout.maps_first)
+
     def preprocessed(self, images: Pixels) -> NDArray[np.float32]:
         """Return the model's own input, float32 (N, H, W, C); ``images`` in 0..255."""
         pixels = np.asarray(images, dtype=np.float32)

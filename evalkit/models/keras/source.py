@@ -12,16 +12,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError
+from evalkit.core.imports import first_line
 from evalkit.core.names import escaped
 from evalkit.models.keras import graph
+from evalkit.models.keras.layout import layout_of
 from evalkit.models.keras.precision import in_bfloat16
 from evalkit.models.memory import fitting_batch
 from evalkit.models.preprocessing import Preprocessing
 from evalkit.models.runner import Pixels
 
 __all__ = ["KerasSource", "as_tensor"]
-
-_DEFAULT_SIDE = 224
 
 
 def as_tensor(images: Pixels) -> tf.Tensor:
@@ -37,6 +37,7 @@ class KerasSource:
         name: the model's name in tables.
         preprocess: the preprocessing, as the value of ``--preprocess``.
         preprocessing: the function that it stands for.
+        layout: its input, and the order of axes inside it.
         input_size: (height, width) in pixels.
         channels: the number of channels of its input.
         n_outputs: the number of outputs.
@@ -54,6 +55,7 @@ class KerasSource:
         name: str | None,
         preprocess: str,
         precision: Literal["float32", "bfloat16"],
+        input_size: tuple[int, int] | None = None,
     ) -> None:
         """See the class. With ``float32`` a model of another dtype keeps its own dtype.
 
@@ -63,7 +65,8 @@ class KerasSource:
         """
         self.model = model
         self.name = escaped(name or model.name)
-        self.input_size, self.channels = _input_shape(model)
+        self.layout = layout_of(model, input_size, self.name)
+        self.input_size, self.channels = self.layout.size, self.layout.channels
         self.preprocessing = Preprocessing.parse(preprocess).fitted((*self.input_size, self.channels))
         self.preprocess = self.preprocessing.text
         self.n_outputs = _n_outputs(model)
@@ -86,7 +89,8 @@ class KerasSource:
         """Return what the model itself puts out, float64 (N, R), and whether it has fewer digits than float32."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras, on a model that was made with a list of one input
-            outputs = self.computed(self.preprocessing(tf.constant(images)), training=False)
+            given = self.layout.to_model(self.preprocessing(tf.constant(images)))
+            outputs = self.computed(given, training=False)
         outputs = keras.tree.flatten(outputs)[0]
         return outputs.numpy().astype(np.float64), outputs.dtype not in (tf.float32, tf.float64)
 
@@ -104,7 +108,7 @@ class KerasSource:
     def _column_of(self, image: NDArray[np.float32], p: float) -> int | None:
         """Return which output is p, and the other 1 - p, where the unit at the end puts out p."""
         ((unit, linear),) = self.end.replaced.items()
-        prepared = self.preprocessing(tf.constant(image))
+        prepared = self.layout.to_model(self.preprocessing(tf.constant(image)))
         outputs = graph.run(self.computed, prepared, {unit: lambda tensor: tf.zeros_like(linear(tensor)) + p})
         row = np.asarray(outputs, dtype=np.float64)[0]
         fitting = [column for column in (0, 1) if np.allclose(row[[column, 1 - column]], [p, 1 - p], atol=1e-2)]
@@ -160,30 +164,31 @@ class KerasSource:
             look: a function that is called with every layer's input and output.
             inside: True = ``look`` is also called with the outputs of layers inside layers of one's own.
         """
-        return graph.run(self.computed, preprocessed, {**self._replaced, **(skipped or {})}, look, inside)
+        given = self.layout.to_model(preprocessed)
+        return graph.run(self.computed, given, {**self._replaced, **(skipped or {})}, look, inside)
 
     def _layer_shapes(self) -> dict[str, tuple[int | None, ...]]:
         shapes: dict[str, tuple[int | None, ...]] = {}
 
         def look(at: graph.TensorAt, tensor: Any) -> None:  # noqa: ANN401 - a tensor or a list of them
             if not at.entering and hasattr(tensor, "shape"):
-                shapes[at.path] = tuple(tensor.shape)
+                shapes[at.path] = self.layout.shape(tuple(tensor.shape))
 
         def trace(images: tf.Tensor) -> tf.Tensor:
             return self.run_graph(self.preprocessing(images), self.end.replaced, look)
 
         one = tf.TensorSpec([1, *self.input_size, self.channels], tf.float32)
-        tf.function(trace, autograph=False).get_concrete_function(one)
+        try:
+            tf.function(trace, autograph=False).get_concrete_function(one)
+        except Exception as error:  # what a layer raises for an image that is too small is of no common class
+            if not self.layout.chosen:
+                raise
+            height, width = self.input_size
+            raise ModelError(
+                f"model '{self.name}' cannot be run on images of {height} x {width}: {first_line(error)}; give another "
+                "--input-size"
+            ) from error
         return shapes
-
-
-def _input_shape(model: keras.Model) -> tuple[tuple[int, int], int]:
-    shape = tuple(model.input_shape) if isinstance(getattr(model, "input_shape", None), tuple) else ()
-    if len(shape) != 4 or not shape[3]:
-        raise ModelError(
-            f"model '{model.name}' takes inputs of shape {shape}; images (N, height, width, channels) are needed"
-        )
-    return (shape[1] or _DEFAULT_SIDE, shape[2] or _DEFAULT_SIDE), shape[3]
 
 
 def _n_outputs(model: keras.Model) -> int:

@@ -36,6 +36,7 @@ class ModelOptions(TypedDict, total=False):
         head: ``auto``, or a kind of head.
         output_name: the output to explain, by name or number, of a model with several.
         class_names: what ``read_classes`` takes; read before the model.
+        input_size: (height, width) in pixels, for a model that takes any size.
     """
 
     weights: str | Path | None
@@ -43,6 +44,7 @@ class ModelOptions(TypedDict, total=False):
     head: str
     output_name: str | None
     class_names: GivenNames | None
+    input_size: tuple[int, int] | None
 
 
 def load_classifier(source: str, *, batch_size: int | None = None, **options: Unpack[ModelOptions]) -> Classifier:
@@ -92,6 +94,7 @@ def load_classifier(source: str, *, batch_size: int | None = None, **options: Un
         class_names=names,
         class_ids=ids,
         batch_size=batch_size,
+        input_size=options.get("input_size"),
     )
 
 
@@ -123,6 +126,7 @@ def as_classifier(
         class_names=names,
         class_ids=ids,
         batch_size=batch_size,
+        input_size=options.get("input_size"),
     )
 
 

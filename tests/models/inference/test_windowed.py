@@ -154,7 +154,7 @@ def test_a_layer_used_twice_ends_the_chain():
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(shared(shared(tensor)))))
     from evalkit.models.inference.chain import spatial_layers
 
-    assert [layer.operations[0].name for layer in spatial_layers(model, (16, 16))[1]] == ["alone"]
+    assert [layer.operations[0].name for layer in spatial_layers(model, (16, 16), 3)[1]] == ["alone"]
 
 
 def test_chunks_and_passes(vgg_like, monkeypatch):
