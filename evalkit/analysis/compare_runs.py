@@ -166,6 +166,8 @@ def _differences(runs: Sequence[RunScores], letters: Sequence[str]) -> Iterator[
         "fingerprint": [model.fingerprint[:16] for model in models],
         "preprocess": [model.preprocess for model in models],
         "input size": [" x ".join(map(str, model.input_size)) for model in models],
+        "head": [model.head for model in models],
+        "layer of CAM methods": [model.target_layer or "none" for model in models],
         "precision": [model.precision for model in models],
     }
     packages = dict.fromkeys(name for run in runs for name in run.manifest.versions)

@@ -147,6 +147,14 @@ class Classifier(Runner):
         return self.source
 
     @property
+    def layer_key(self) -> str:
+        """The default layer in keys, where it is not simply the last feature map, e.g. of tokens; else empty."""
+        if not isinstance(self.source, KerasSource):
+            return ""
+        plain = keras_graph.find_target_layer(self.source.model, self.source.shapes)
+        return "" if plain == self.target_layer else f"|layer:{self.target_layer}"
+
+    @property
     def facts(self) -> str:
         """What was found or chosen of the model, in words."""
         layer = f"CAM methods look at {self.target_layer}" if self.target_layer else "no layer for CAM methods"

@@ -108,7 +108,7 @@ class Plan:
     @cached_property
     def subject(self) -> str:
         """The part of the signature that may differ between comparable runs: model, weights, versions, precision."""
-        return cache_keys.subject(self.classifier)
+        return f"{cache_keys.subject(self.classifier)}|layer:{self.classifier.target_layer or 'none'}"
 
     @cached_property
     def protocol(self) -> str:
@@ -161,7 +161,8 @@ class Plan:
     @cached_property
     def facts_line(self) -> str:
         """Model, libraries, geometry and target: all that an image's stored facts depend on."""
-        return f"{self.subject}|{cache_keys.libraries()}|{self.geometry}|{self.target_text}"
+        model = f"{cache_keys.subject(self.classifier)}{self.classifier.layer_key}"
+        return f"{model}|{cache_keys.libraries()}|{self.geometry}|{self.target_text}"
 
     @cached_property
     def facts_key(self) -> str:
