@@ -25,6 +25,7 @@ __all__ = [
     "beginning",
     "end_of",
     "find_target_layer",
+    "is_graph",
     "layer_paths",
     "operations_by_path",
     "pooled_end",
@@ -95,10 +96,15 @@ class End:
 
 
 def _functional(model: Operation) -> Operation:
-    """Return the functional graph of a model, or None for a plain layer."""
-    if isinstance(model, keras.Sequential):
-        model = model._functional
-    return model if hasattr(model, "_run_through_graph") else None
+    """Return the functional graph of a model; None for a plain layer, and for a class with a ``call`` of its own."""
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    own_call = type(model).call.__module__.partition(".")[0] != "keras" if hasattr(model, "call") else False
+    return graph if hasattr(graph, "_run_through_graph") and not own_call else None
+
+
+def is_graph(model: Operation) -> bool:
+    """Return whether a model is its graph: functional or Sequential, without a ``call`` of its own class."""
+    return _functional(model) is not None
 
 
 def _graph(model: keras.Model) -> Operation:
@@ -148,6 +154,8 @@ def straight_operations(model: keras.Model) -> list[Operation]:
 
 def _follow(graph: Operation, chain: list[Operation]) -> bool:
     """Append a graph's operations in order; return whether its output was reached."""
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1:
+        return False
     nodes = [node for nodes in graph._nodes_by_depth.values() for node in nodes if not node.is_input]
     tensor = graph.inputs[0]
     while True:
@@ -168,16 +176,16 @@ def _producer(tensor: Tensor) -> Operation:
     return tensor._keras_history.operation
 
 
-def _chain_up(model: Operation) -> Iterator[Operation]:
-    """Yield the operations from the output backwards, for as long as each has one input."""
+def _chain_up(model: Operation, output: int = 0) -> Iterator[Operation]:
+    """Yield the operations from an output backwards, for as long as each has one input."""
     graph = _functional(model)
-    tensor = graph.outputs[0]
+    tensor = graph.outputs[output]
     while True:
         operation = _producer(tensor)
         if isinstance(operation, keras.layers.InputLayer):
             return
         if _functional(operation) is not None:
-            yield from _chain_up(operation)
+            yield from _chain_up(operation, tensor._keras_history.tensor_index)
         else:
             yield operation
         node = operation._inbound_nodes[tensor._keras_history.node_index]
@@ -296,7 +304,7 @@ def run(
 
 def _run(
     graph: Operation,
-    images: Tensor,
+    given: Tensor,
     replaced: dict[int, Callable[[Tensor], Tensor]],
     look: Callable[[TensorAt, Tensor], None] | None,
     prefix: str,
@@ -305,7 +313,9 @@ def _run(
     def wrap(operation: Operation) -> Callable[..., Tensor]:
         inner = _functional(operation)
         if inner is not None:
-            return lambda tensor, **_: _run(inner, tensor, replaced, look, f"{prefix}{operation.name}/", inside)
+            return lambda *args, **kwargs: _run(
+                inner, args[0] if args else kwargs["inputs"], replaced, look, f"{prefix}{operation.name}/", inside
+            )
 
         def call(*args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - whatever the layer takes
             path = prefix + operation.name
@@ -327,7 +337,16 @@ def _run(
 
         return call
 
-    return graph._run_through_graph([images], operation_fn=wrap)
+    return graph._run_through_graph(_flat_inputs(graph, given), operation_fn=wrap)
+
+
+def _flat_inputs(graph: Operation, given: Any) -> list[Tensor]:  # noqa: ANN401 - a tensor, or tensors in any structure
+    """Return the inputs of a graph in the order of its own, which a call may give by name."""
+    if isinstance(given, dict):
+        names = graph._inputs_struct if isinstance(graph._inputs_struct, dict) else [one.name for one in graph.inputs]
+        given = {name: given[name] for name in names} if isinstance(names, dict) else [given[name] for name in names]
+    tensors: list[Tensor] = graph._adjust_input_rank(keras.tree.flatten(given))
+    return tensors
 
 
 def rebuild(model: keras.Model, images: Tensor, make: Callable[[str, Operation], Callable[..., Tensor]]) -> Tensor:
@@ -342,9 +361,11 @@ def rebuild(model: keras.Model, images: Tensor, make: Callable[[str, Operation],
     def through(graph: Operation, tensors: Tensor, prefix: str) -> Tensor:
         def wrap(operation: Operation) -> Callable[..., Tensor]:
             inner, path = _functional(operation), prefix + operation.name
-            return make(path, operation) if inner is None else lambda inputs, **_: through(inner, inputs, f"{path}/")
+            if inner is None:
+                return make(path, operation)
+            return lambda *args, **kwargs: through(inner, args[0] if args else kwargs["inputs"], f"{path}/")
 
-        return graph._run_through_graph(tensors, operation_fn=wrap)
+        return graph._run_through_graph(_flat_inputs(graph, tensors), operation_fn=wrap)
 
     return keras.tree.flatten(through(_graph(model), [images], ""))[0]
 

@@ -1,4 +1,4 @@
-"""One output of a Keras model that has several."""
+"""One input, and one output of several, of a Keras model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import keras
 
 from evalkit.core.errors import ModelError, nearest
 
-__all__ = ["one_output"]
+__all__ = ["one_output", "require_one_input"]
+
+
+def require_one_input(model: keras.Model) -> None:
+    """Raise ModelError if a model is known to have several inputs."""
+    inputs = getattr(model, "inputs", None) or []
+    if len(inputs) > 1:
+        listed = ", ".join(f"{tensor.name} {tuple(tensor.shape)}" for tensor in inputs)
+        raise ModelError(
+            f"model '{model.name}' has {len(inputs)} inputs: {listed}; give a model or function of the images alone, "
+            "which fixes the others, with --model module:function (docs/models.md has an example)"
+        )
 
 
 def one_output(model: keras.Model, name: str | None) -> keras.Model:
