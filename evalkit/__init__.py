@@ -1,7 +1,8 @@
 """How good is a visual explanation? Scores saliency maps of Keras image classifiers.
 
 From Python: ``explain`` and ``save`` for single photos, ``evaluate`` and ``ImageSet.from_arrays`` for a labelled set,
-``open_run`` for an earlier run. The command line is ``python -m evalkit``; docs/architecture.md describes the package.
+``open_run`` for an earlier run, ``BlackBox`` for a model given as a function. The command line is
+``python -m evalkit``; docs/architecture.md describes the package.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from evalkit.api.explain import explain, save
     from evalkit.api.run import Run, open_run
     from evalkit.datasets.image_set import ImageSet
+    from evalkit.models.blackbox import BlackBox
 
-__all__ = ["ImageSet", "Run", "__version__", "evaluate", "explain", "open_run", "save"]
+__all__ = ["BlackBox", "ImageSet", "Run", "__version__", "evaluate", "explain", "open_run", "save"]
 
 __version__ = _version(_DISTRIBUTION)
 
 _MODULES = {
+    "BlackBox": "evalkit.models.blackbox",
     "ImageSet": "evalkit.datasets.image_set",
     "Run": "evalkit.api.run",
     "evaluate": "evalkit.api.evaluate",

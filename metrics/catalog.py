@@ -9,7 +9,7 @@ import numpy as np
 
 from evalkit.core.errors import ConfigError, nearest
 from evalkit.core.registry import Registry
-from evalkit.core.specs import Literals
+from evalkit.core.specs import Literals, parse_spec
 from evalkit.metrics.case import Case, Region
 from evalkit.metrics.spec import Metric
 
@@ -19,6 +19,7 @@ __all__ = [
     "build_metrics",
     "find_criterion",
     "find_metric",
+    "metric_names_in",
     "needs_of",
     "needs_scores",
     "needs_text",
@@ -121,6 +122,14 @@ def find_metric(given: str, metrics: Sequence[Metric], option: str) -> Metric:
         f"{option} '{given}' is not among this run's metrics with a score per image: "
         f"{nearest(given, [metric.text for metric in usable])}"
     )
+
+
+def metric_names_in(given: object) -> set[str]:
+    """Return the names of the metrics that are listed themselves, not as members of a set."""
+    if given is None:
+        return set()
+    items = [item for item in METRICS.all_of(given) if item not in ("default", "all")]
+    return {parse_spec(item).name if isinstance(item, str) else item.spec_name() for item in items}  # type: ignore[attr-defined]
 
 
 def needs_of(metric: Metric) -> tuple[str, ...]:

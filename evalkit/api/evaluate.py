@@ -48,6 +48,8 @@ class EvaluateOptions(TypedDict, total=False):
     output_name: str | None
     class_names: GivenNames | None
     input_size: int | str | tuple[int, int] | None
+    imports: str | Sequence[str] | None
+    allow_lambda: bool | None
     explainers: str | Sequence[object] | None
     patch_sizes: str | Sequence[int] | None
     strides: str | Sequence[int | str] | None
@@ -83,7 +85,8 @@ def evaluate(
     Options that list several values take text, as on the command line, or a sequence. None is the default.
 
     Args:
-        model: a Keras model, which is never changed, or a value of ``--model``.
+        model: a Keras model, which is never changed; a ``BlackBox`` or function of images (docs/models.md); or a value
+            of ``--model``.
         images: an ``ImageSet``, e.g. of ``ImageSet.from_arrays``; a value of ``--data``; or arrays of images and of
             their classes, ``(x, y)``, as ``keras.datasets`` gives them.
         maps: folders of maps from files, scored beside the explainers: see ``python -m evalkit score --help``.

@@ -46,6 +46,8 @@ class ExplainOptions(TypedDict, total=False):
     output_name: str | None
     class_names: GivenNames | None
     input_size: int | str | tuple[int, int] | None
+    imports: str | Sequence[str] | None
+    allow_lambda: bool | None
     geometry: Literal["squash", "center-crop"] | None
     batch_size: int | None
 
@@ -83,8 +85,9 @@ def explain(
     ``pictures/cat.png`` and ``pictures/cat.npy``.
 
     Args:
-        model: a Keras model, whose layers and weights are never changed, or a value of ``--model``. A Keras model is
-            prepared once and kept with what was prepared; a value of ``--model`` is loaded in every call.
+        model: a Keras model, whose layers and weights are never changed; a ``BlackBox`` or function of images
+            (docs/models.md); or a value of ``--model``. A Keras model is prepared once and kept with what was prepared;
+            a value of ``--model`` is loaded in every call.
         image: a file, a Pillow image, an array (H, W, C) or (H, W) in 0..255, uint8 or float32; or a sequence of these;
             of any size.
         explainer: a spec such as ``"occlusion(patch_size=40)"``, or an ``Explainer`` object.

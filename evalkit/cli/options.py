@@ -58,9 +58,10 @@ def _parameter(option: Option, text: str, *, required: bool) -> inspect.Paramete
     plain = option.choices or option.kind in (bool, int, float)
     kind: Any = option.kind if plain and option.read is None else str
     annotation = kind if required else kind | None
+    flag = option.flag if option.called else None  # None = made of the name
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if required else None,
-        annotation=Annotated[annotation, Parameter(help=text, negative="")],
+        annotation=Annotated[annotation, Parameter(name=flag, help=text, negative="")],
     )

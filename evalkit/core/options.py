@@ -29,6 +29,7 @@ __all__ = [
     "options_of",
     "read_area_range",
     "read_input_size",
+    "read_names",
     "read_patch_sizes",
     "read_share",
     "read_specs",
@@ -80,6 +81,7 @@ class Option:
         in_python: the help text in Python, with its default, where it differs.
         not_in_python: why ``evaluate`` has no such keyword; empty if it has.
         not_repeated: why the command that repeats a run does not name the option; empty if it does.
+        called: the name on the command line, where it differs from that in TOML and Python.
         name: the name in TOML and Python.
         kind: the type, without None.
         value: the default; None where it depends on the run.
@@ -96,6 +98,7 @@ class Option:
     in_python: str = ""
     not_in_python: str = ""
     not_repeated: str = ""
+    called: str = ""
     name: str = ""
     kind: Any = str
     value: Any = None
@@ -103,7 +106,7 @@ class Option:
     @property
     def flag(self) -> str:
         """The option on the command line."""
-        return f"--{self.name.replace('_', '-')}"
+        return f"--{self.called or self.name.replace('_', '-')}"
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -206,6 +209,18 @@ def read_specs(flag: str, written: object) -> tuple[Any, ...]:
         else:
             specs.append(item)
     return tuple(specs)
+
+
+def read_names(flag: str, written: object) -> tuple[str, ...]:
+    """Return names separated by commas, or of a list, in their order and without duplicates.
+
+    Raises:
+        ConfigError: something else than text, or no name.
+    """
+    names = _parts(written)
+    if not names or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ConfigError(f"{flag} {written!r} is not a list of names; write for example my_module,my_package.layers")
+    return tuple(dict.fromkeys(str(name).strip() for name in names))
 
 
 def read_patch_sizes(flag: str, written: object) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from evalkit.core.options import (
     options_of,
     read_area_range,
     read_input_size,
+    read_names,
     read_patch_sizes,
     read_share,
     read_specs,
@@ -103,8 +104,8 @@ class RunOptions:
         str | None,
         Option(
             "model",
-            "A .keras file, vgg16 or any other keras.applications name, module:function, or vgg16-mini, which is "
-            "built in.",
+            "A .keras, .h5, .onnx or .tflite file, a SavedModel folder, vgg16 or any other keras.applications name, "
+            "module:function (docs/models.md), or vgg16-mini, which is built in.",
             default="vgg16-mini for scenes",
             not_in_python="it is the argument model",
         ),
@@ -158,6 +159,24 @@ class RunOptions:
             read=read_input_size,
         ),
     ] = None
+    imports: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "model",
+            "Modules to import before the model is loaded, separated by commas: those that define its classes and "
+            "register them with @keras.saving.register_keras_serializable().",
+            read=read_names,
+            called="import",
+        ),
+    ] = None
+    allow_lambda: Annotated[
+        bool,
+        Option(
+            "model",
+            "Load a Keras file that holds Python code (Lambda layers), Keras' safe_mode=False. Loading runs that code, "
+            "which can do anything that you can, so allow it only for files that you trust.",
+        ),
+    ] = False
     explainers: Annotated[
         tuple[Any, ...] | None,
         Option(

@@ -177,6 +177,8 @@ class Classifier(Runner):
         Raises:
             ModelError: the model cannot be changed in this way.
         """
+        if not isinstance(self.source, KerasSource):
+            raise ModelError(f"model '{self.name}' is a black box, whose weights cannot be changed; leave out mprt")
         if variant not in self._variants:
             bfloat16 = self.graph.computed is not self.graph.model
             self._variants[variant] = self._copy(
@@ -190,6 +192,8 @@ class Classifier(Runner):
         Raises:
             ModelError: the model cannot be computed in bfloat16.
         """
+        if not isinstance(self.source, KerasSource):
+            raise ModelError(f"model '{self.name}' is a black box in a precision of its own; leave --precision out")
         if precision == "bfloat16" and not self.head.from_logits:
             raise ModelError(
                 f"the logits of model '{self.name}' cannot be reached, and in bfloat16 its probabilities would have "
@@ -328,7 +332,7 @@ class Classifier(Runner):
 def _seen(source: KerasSource | BlackBoxSource) -> Seen:
     """Return what the model puts out on the probe images."""
     if isinstance(source, BlackBoxSource):
-        return Seen(source.name, source.probes)
+        return Seen(source.name, source.probes, is_half=source.is_half)
     probes = probe_images(source.input_size, source.channels)
     outputs, is_half = source.own_outputs(probes)
     logits = None

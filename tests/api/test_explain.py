@@ -57,7 +57,7 @@ def test_what_cannot_be_done_is_said(tiny_model, photos, tmp_path):
         evalkit.explain(tiny_model, photos[0] / 255)
     with pytest.raises(DataError, match=r"IMAGE 'none\.png': file is missing"):
         evalkit.explain(tiny_model, "none.png")
-    with pytest.raises(ModelError, match="a Keras model is needed"):
+    with pytest.raises(ModelError, match="a Keras model, or a function of images"):
         evalkit.explain(object(), photos[0])
     with pytest.raises(ConfigError, match="name 'a/b' is not allowed"):
         evalkit.save(np.eye(3), tmp_path, "a/b")

@@ -107,7 +107,7 @@ def test_evaluate_refuses_bad_input_before_computing(tiny_model, images, tmp_pat
     bare = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3)])
     with pytest.raises(ModelError, match="does not say how its input is preprocessed"):
         evalkit.evaluate(bare, images)
-    with pytest.raises(ModelError, match="model is int; a Keras model is needed"):
+    with pytest.raises(ModelError, match="model is int; a Keras model, or a function of images"):
         evalkit.evaluate(3, images)
     with pytest.raises(ConfigError, match="--criterion 'insertion' is not among"):
         evalkit.evaluate(tiny_model, images, criterion="insertion", output=tmp_path / "run", **QUICK)

@@ -35,6 +35,8 @@ WRITTEN = {
     "output_name": ("scores", '"scores"', "scores"),
     "class_names": ("n.txt", '"n.txt"', "n.txt"),
     "input_size": ("192x256", "[192, 256]", InputSize(192, 256)),
+    "imports": ("my_module,a.b", '["my_module", "a.b"]', ("my_module", "a.b")),
+    "allow_lambda": (None, "true", True),
     "explainers": ("rise,b(c=1, d=2)", '["rise", "b(c=1, d=2)"]', ("rise", "b(c=1, d=2)")),
     "patch_sizes": ("8,16", "[8, 16]", (8, 16)),
     "strides": ("half,8", '["half", 8]', ("half", 8)),
@@ -162,6 +164,7 @@ def test_repeated_command_has_every_scoring_option(evalkit, workplace):
         "--limit": "2", "--region-area": "0.01..0.9", "--target": "predicted", "--geometry": "center-crop",
         "--precision": "float32", "--seed": "4", "--head": "softmax", "--output-name": "0",
         "--input-size": "32x40",
+        "--import": "keras,json",
     }  # fmt: skip
     fixed = keras.models.load_model("tiny.keras")
     model = keras.Sequential([keras.Input((None, None, 3)), *fixed.layers])  # takes any size
@@ -169,7 +172,9 @@ def test_repeated_command_has_every_scoring_option(evalkit, workplace):
     model.save_weights("w.weights.h5")
     (workplace / "names.txt").write_text("ant\nbee\ncat\n")
     (workplace / "map.json").write_text('{"insect": ["ant"], "pet": ["cat"]}')
-    done = evalkit("run", *(part for pair in given.items() for part in pair), "--only-correct", "--output", "out")
+    done = evalkit(
+        "run", *(part for pair in given.items() for part in pair), "--only-correct", "--allow-lambda", "--output", "out"
+    )
     assert done.code == 0, done.err
     folder = RunFolder.read(workplace / "out")
     command, notes = rerun_command(folder.read_manifest())

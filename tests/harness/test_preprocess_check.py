@@ -15,6 +15,7 @@ from evalkit.harness.planning.prepare import prepare
 from evalkit.harness.planning.preprocess_check import _fitting, _is_better, look_at
 from evalkit.harness.validate import validate_data
 from evalkit.models.classifier import Classifier
+from evalkit.models.zoo.load import load_classifier
 
 COLORS = np.array([(40, 20, 20), (100, 85, 80), (165, 155, 150), (230, 225, 215)])
 SIDE, N_IMAGES = 8, 16
@@ -57,7 +58,8 @@ def options(folder, **given):
         "precision": "float32",
         "output": str(folder / "o"),
     }
-    return RunOptions(data=str(folder / "photos"), model=str(folder / "m.keras"), **{**settings, **given})
+    settings |= {"data": str(folder / "photos"), "model": str(folder / "m.keras")}
+    return RunOptions(**{**settings, **given})
 
 
 @pytest.mark.parametrize("preprocess", ["none", "-1..1", "vgg16", "mobilenet"])
@@ -103,6 +105,22 @@ def test_each_common_preprocessing_is_found(right, transform):
     said = look_at(chosen, images, "squash").better
     assert chosen.passes == 0
     assert f"with --preprocess 0..1, but 16 times (100%) with --preprocess {right}" in said
+
+
+def test_a_model_from_a_file_of_another_kind_is_looked_at_too(data):
+    """A SavedModel takes what the model takes; a function of images preprocesses them itself."""
+    folder = str(data / "saved")
+    nearest_color(lambda x: x / 255).export(folder, verbose=False)
+    pixels, labels = pixels_and_labels()
+    images = ImageSet.from_arrays(pixels, labels)
+    chosen = load_classifier(folder, preprocess="-1..1")
+    said = look_at(chosen, images, "squash").better
+    assert "with --preprocess -1..1, but 16 times (100%) with --preprocess 0..1" in said
+    assert look_at(load_classifier(folder, preprocess="0..1"), images, "squash").better == ""
+    with pytest.raises(ModelError, match=r"Images that the model gets right, of 16, by preprocessing: 0..1 16, "):
+        prepare(options(data, model=folder), lambda _: None)
+    function = evalkit.BlackBox(lambda batch: np.eye(4)[[0] * len(batch)], SIDE)
+    assert look_at(Classifier(function), images, "squash").better == ""
 
 
 def bright(n_outputs, channels=3):

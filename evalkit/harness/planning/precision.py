@@ -48,6 +48,8 @@ def in_chosen_precision(classifier: Classifier, options: RunOptions, images: Ima
         say: a function that prints why float32 is used where bfloat16 could be.
     """
     precision = _kept(options, classifier)
+    if classifier.precision == "own" and precision == "bfloat16":
+        return classifier.in_precision("bfloat16")  # which says why there is none
     if classifier.precision != "float32" or precision == "float32":
         return classifier  # a model that was built for another precision keeps it
     if precision == "bfloat16":

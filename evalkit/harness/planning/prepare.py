@@ -7,7 +7,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from evalkit.core.component import Component
-from evalkit.core.errors import ConfigError, EvalkitError
+from evalkit.core.errors import ConfigError, EvalkitError, ModelError
 from evalkit.core.names import escaped, is_text, path_of
 from evalkit.core.settings import (
     DEFAULT_CRITERION,
@@ -15,6 +15,7 @@ from evalkit.core.settings import (
     RunOptions,
     completed,
 )
+from evalkit.core.specs import simplify
 from evalkit.datasets.class_map import read_class_map
 from evalkit.datasets.class_names import GivenNames, read_classes
 from evalkit.datasets.classes import match_classes
@@ -31,7 +32,10 @@ from evalkit.harness.planning.precision import default_folder, in_chosen_precisi
 from evalkit.harness.planning.preprocess_check import Look, is_known, loaded, look_at
 from evalkit.harness.planning.recipe import LiveModel, ModelRecipe, ModelSource, NamedModel
 from evalkit.harness.planning.select_images import chosen_by, select
-from evalkit.metrics.catalog import build_metrics, find_criterion
+from evalkit.metrics.catalog import build_metrics, find_criterion, metric_names_in, needs_of
+from evalkit.metrics.spec import Metric
+from evalkit.models.applications import APPLICATIONS
+from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
 from evalkit.store.run_folder import RunFolder
 
@@ -108,6 +112,7 @@ def prepare(
         say(note)
     images = images.with_notes(region_notes)
     fitting = _fitting(explainers, classifier, options, say)
+    metrics = _fitting_metrics(metrics, classifier, options, say)
     _report_notes([entry.id for entry in images.entries], precomputed, [*fitting, *metrics], options, classifier, say)
     plan = Plan(
         images=images,
@@ -221,7 +226,12 @@ def _files(options: RunOptions) -> dict[str, str]:
     """Return the files that were read besides the images, by option, for the command that repeats the run."""
     given = {key: getattr(options, key) for key in ("model", "weights", "class_names", "class_map")}
     paths = {key: Path(text).absolute() for key, text in given.items() if text}
-    files = {key: str(path) for key, path in paths.items() if path.is_file() and is_text(str(path))}
+    is_folder = "model" in paths and simplify(str(options.model)) not in APPLICATIONS and paths["model"].is_dir()
+    files = {
+        key: str(path)
+        for key, path in paths.items()
+        if (path.is_file() or (key == "model" and is_folder)) and is_text(str(path))
+    }
     if options.class_names and "class_names" not in files:
         files["class_names"] = escaped(options.class_names)  # names separated by commas
     return files if "model" in files or not options.model else {"model": escaped(options.model), **files}
@@ -230,7 +240,11 @@ def _files(options: RunOptions) -> dict[str, str]:
 def _model_given(options: RunOptions) -> dict[str, str]:
     """Return the options that say how the model is read, besides files and preprocessing, for the same command."""
     given = {name: value for name, value in options.model_options().items() if value != OPTIONS[name].value}
-    return {name: str(value) for name, value in given.items() if name not in ("weights", "preprocess", "class_names")}
+    return {
+        name: ",".join(map(str, value)) if type(value) is tuple else str(value)
+        for name, value in given.items()
+        if name not in ("weights", "preprocess", "class_names")
+    }
 
 
 def _named(options: RunOptions, class_names: GivenNames | None) -> NamedModel:
@@ -256,6 +270,22 @@ def _fitting(explainers: Sequence[Explainer], classifier: Classifier, options: R
         else:
             fitting.append(explainer)
     return fitting
+
+
+def _fitting_metrics(metrics: Sequence[Metric], classifier: Classifier, options: RunOptions, say: Say) -> list[Metric]:
+    """Leave out the metrics of a set that need changed models, which a black box has not; refuse those named."""
+    if not isinstance(classifier.model, BlackBox):
+        return list(metrics)
+    unfit = [metric for metric in metrics if "models" in needs_of(metric)]
+    for metric in unfit:
+        why = (
+            f"{metric.text} needs changed copies of the model, and model '{classifier.name}' is a black box, whose "
+            "weights cannot be changed"
+        )
+        if metric.spec_name() in metric_names_in(options.metrics):
+            raise ModelError(f"{why}; leave it out of --metrics")
+        say(f"left out: {why}")
+    return [metric for metric in metrics if metric not in unfit]
 
 
 def _checked(images: ImageSet) -> ImageSet:

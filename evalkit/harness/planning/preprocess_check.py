@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
@@ -19,9 +20,10 @@ from evalkit.datasets.entry import Entry
 from evalkit.datasets.geometry import Geometry, fit, geometry_of
 from evalkit.datasets.image_set import ImageSet
 from evalkit.models.applications import APPLICATIONS, MINI
+from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
-from evalkit.models.keras.source import KerasSource
 from evalkit.models.preprocessing import Preprocessing, PreprocessingMissingError
+from evalkit.models.zoo.model_function import Preprocessed
 
 __all__ = ["Look", "is_known", "loaded", "look_at"]
 
@@ -87,8 +89,8 @@ def look_at(classifier: Classifier, images: ImageSet, geometry: Geometry, *, com
     classifier.count.forward = before
     pairs = zip(scores, probe.targets, strict=True)
     right = np.array([classifier.head.is_right(row, targets) for row, targets in pairs])
-    # A black box preprocesses on its own; labels that are not exclusive may all be right by chance.
-    comparable = compare and isinstance(classifier.source, KerasSource) and classifier.head.is_exclusive
+    # A function preprocesses on its own; labels that are not exclusive may all be right by chance.
+    comparable = compare and _is_preprocessed(classifier) and classifier.head.is_exclusive
     return Look(len(right), int(right.sum()), _better(classifier, probe, right) if comparable else "")
 
 
@@ -148,7 +150,7 @@ def _accuracies(load: Load, images: ImageSet, options: RunOptions, class_map: Cl
         )
     except EvalkitError:
         return ""
-    if not classifier.head.is_exclusive:
+    if not (_is_preprocessed(classifier) and classifier.head.is_exclusive):
         return ""
     probe = _probe(match.images, classifier, geometry_of(options.geometry))
     if probe is None:
@@ -158,6 +160,12 @@ def _accuracies(load: Load, images: ImageSet, options: RunOptions, class_map: Cl
     ordered = sorted(right, key=lambda text: -right[text])
     listed = ", ".join(f"{text} {right[text]}" for text in ordered)
     return f". Images that the model gets right, of {len(probe.targets)}, by preprocessing: {listed}"
+
+
+def _is_preprocessed(classifier: Classifier) -> bool:
+    """Return whether a preprocessing can be exchanged for another: before a graph, or before a model from a file."""
+    function = classifier.model.function if isinstance(classifier.model, BlackBox) else None
+    return function is None or (isinstance(function, Preprocessed) and not function.model.takes_bytes)
 
 
 def _fitting(classifier: Classifier) -> list[str]:
@@ -185,7 +193,16 @@ def _probe(images: ImageSet, classifier: Classifier, geometry: Geometry) -> _Pro
 
 
 def _counter(classifier: Classifier, probe: _Probe) -> Callable[[Preprocessing], Right]:
-    """Return a function from a preprocessing to the images that the model gets right; its graph is traced once."""
+    """Return a function from a preprocessing to the images that the model gets right; a graph is traced once."""
+    if isinstance(classifier.model, BlackBox):
+        box: BlackBox = classifier.model
+
+        def right_of(preprocessing: Preprocessing) -> Right:
+            changed = replace(box, function=replace(cast(Preprocessed, box.function), preprocessing=preprocessing))
+            scores = Classifier(changed, head=classifier.head).probabilities(probe.pixels)
+            return np.array([*map(classifier.head.is_right, scores, probe.targets)])
+
+        return right_of
     spec = tf.TensorSpec([None, *probe.pixels.shape[1:]], tf.float32)
     head = classifier.head
     outputs = tf.function(classifier.graph.run_graph, autograph=False, input_signature=[spec])

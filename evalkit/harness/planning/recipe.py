@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from evalkit.core.errors import ModelError
+from evalkit.core.imports import first_line
 from evalkit.datasets.geometry import Geometry
 from evalkit.datasets.image_set import ImageSource
 from evalkit.explainers.base import Explainer
 from evalkit.metrics.spec import Metric
+from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
 from evalkit.models.heads import Head
 
@@ -51,10 +54,10 @@ class NamedModel:
 
 @dataclass(frozen=True, eq=False)
 class LiveModel:
-    """A Keras model given from Python; pickled as Keras saves it.
+    """A model given from Python; a Keras model is pickled as Keras saves it.
 
     Attributes:
-        model: the Keras model.
+        model: the Keras model or black box.
         name: the model's name in tables.
         preprocess: the preprocessing family.
         head: how outputs become scores of classes.
@@ -72,6 +75,23 @@ class LiveModel:
     class_ids: Sequence[str] | None
     target_layer: str | None
     input_size: tuple[int, int]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state.
+
+        Raises:
+            ModelError: the model is a function that cannot be pickled.
+        """
+        if isinstance(self.model, BlackBox):
+            try:
+                pickle.dumps(self.model.function)
+            except Exception as error:
+                raise ModelError(
+                    f"model '{self.name}' cannot be sent to another process: its function cannot be pickled "
+                    f"({first_line(error)}); define it at the top of a module, or give it by name, --model "
+                    "module:function"
+                ) from error
+        return self.__dict__
 
     @classmethod
     def of(cls, classifier: Classifier) -> LiveModel:

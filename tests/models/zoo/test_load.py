@@ -112,7 +112,7 @@ def test_module_and_function(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     assert load_classifier("my_nets:net", preprocess="none").n_classes == 2
     for source, message in {
-        "my_nets:number": "returned int; a Keras model is needed",
+        "my_nets:number": "returned int; a Keras model, or a function of images",
         "my_nets:broken": "'my_nets:broken' failed: ZeroDivisionError: division by zero",
         "my_nets:leaves": "'my_nets:leaves' failed: SystemExit",
         "my_nets:nett": "module 'my_nets' has no 'nett'",
@@ -139,7 +139,7 @@ def test_what_is_not_found_is_named(source, message):
 
 def test_a_file_that_is_no_model_is_one_sentence(tmp_path):
     (tmp_path / "bad.keras").write_bytes(b"not a zip file")
-    with pytest.raises(ModelError, match="cannot be loaded by Keras"):
+    with pytest.raises(ModelError, match=r"is neither a .keras file, which is a zip, nor HDF5"):
         load_classifier(str(tmp_path / "bad.keras"), preprocess="none")
 
 
