@@ -88,11 +88,20 @@ def _models() -> list[Row]:
             "what it is": "VGG16 at an eighth of the width for --data scenes, in the package",
         },
         *named,
-        {"model": "FILE.keras", "preprocess": "--preprocess", "what it is": "a saved Keras model"},
+        *(
+            {"model": name, "preprocess": "--preprocess", "what it is": what}
+            for name, what in (
+                ("FILE.keras, FILE.h5", "a saved Keras model"),
+                ("FOLDER", "a SavedModel"),
+                ("FILE.onnx", "an ONNX model; pip install 'evalkit-saliency[onnx]'"),
+                ("FILE.tflite", "a TFLite model"),
+                ("module:function", "a function that returns a Keras model"),
+            )
+        ),
         {
             "model": "module:function",
-            "preprocess": "--preprocess",
-            "what it is": "a function that returns a Keras model",
+            "preprocess": "none",
+            "what it is": "a function of images in 0..255, or one that returns it (docs/models.md)",
         },
     ]
 
