@@ -108,7 +108,7 @@ class Classifier(Runner):
             source = KerasSource(model, name=name, preprocess=preprocess, precision=precision, input_size=input_size)
         found = head if isinstance(head, Head) else find_head(_seen(source), head)
         if isinstance(source, KerasSource):
-            source.remove_end(removed=found.from_logits)
+            source.remove_end(removed=found.from_logits and source.end.before_the_end == (found.unit is not None))
         super().__init__(source, found, batch_size, count)
         self.class_names = _checked_names(class_names, self.n_classes, self.name)
         self.class_ids = _checked_names(class_ids, self.n_classes, self.name)
@@ -336,12 +336,13 @@ def _seen(source: KerasSource | BlackBoxSource) -> Seen:
     probes = probe_images(source.input_size, source.channels)
     outputs, is_half = source.own_outputs(probes)
     logits = None
-    if source.end.replaced:
+    end = source.end
+    if end.before_the_end:
+        return Seen(source.name, outputs, end=end.name, unit=source.unit_of_two(probes[:1]), is_half=is_half)
+    if end.replaced:
         source.remove_end(removed=True)
         logits = source.outputs(probes).astype(np.float64)
-    return Seen(
-        source.name, outputs, source.end.activation, source.end.name, logits, source.unit_of_two(probes[:1]), is_half
-    )
+    return Seen(source.name, outputs, end.activation, end.name, logits, is_half=is_half)
 
 
 def _checked_names(names: Sequence[str] | None, n_classes: int, model: str) -> tuple[str, ...] | None:

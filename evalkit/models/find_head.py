@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ __all__ = ["Seen", "find_head", "probe_images"]
 N_PROBES = 6
 _SAME = 1e-4  # of float32 scores, computed in another order
 _HALF = 2e-2  # of scores in float16 or bfloat16
+_ROUNDED = 1e-5  # how far below 0 or above 1 a probability such as 1 - p1 - p2 may be, by rounding
 # Activations after which outputs in 0..1 may be meant as probabilities; after any other they are there by chance.
 _UNIT_ENDS = ("", "sigmoid", "hard_sigmoid", "softmax")
 
@@ -34,7 +35,8 @@ def probe_images(size: tuple[int, int], channels: int) -> NDArray[np.float32]:
     flat = [np.full(shape, value) for value in (0.0, 255.0)]
     colors = [np.broadcast_to(rng.uniform(0, 255, channels), shape) for _ in range(2)]
     noise = [rng.uniform(0, 255, shape) for _ in range(N_PROBES - 4)]
-    return np.stack([*flat, *colors, *noise]).astype(np.float32)
+    # Whole numbers, as in photos: a model may take uint8.
+    return np.rint([*flat, *colors, *noise]).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Seen:
         end: the name of the operation with that activation.
         logits: what enters a softmax or sigmoid at its end, float64 (N, R); None if there is none.
         unit: of two outputs p and 1 - p of one sigmoid unit, the one that is p; None of any others.
-        is_half: True if the outputs have fewer digits than float32.
+        is_half: True if it computes in fewer digits than those of float32.
     """
 
     name: str
@@ -59,6 +61,14 @@ class Seen:
     logits: Floats | None = None
     unit: int | None = None
     is_half: bool = False
+
+    def of_finite_outputs(self) -> Seen:
+        """Return the same without the images on which an output is not finite; itself if that is so on all."""
+        finite = np.isfinite(self.outputs).all(axis=1)
+        if not finite.any():
+            return self
+        logits = None if self.logits is None else self.logits[finite]
+        return replace(self, outputs=self.outputs[finite], logits=logits)
 
     @property
     def count(self) -> int:
@@ -73,14 +83,14 @@ class Seen:
     @property
     def are_unit(self) -> bool:
         """Whether all outputs lie in 0..1."""
-        return bool(((self.outputs >= 0) & (self.outputs <= 1)).all())
+        return bool(((self.outputs >= -_ROUNDED) & (self.outputs <= 1 + _ROUNDED)).all())
 
     @property
     def sum_to_one(self) -> bool:
         """Whether the outputs are at least 0 and sum to 1 on every probe image."""
         tolerance = SUM_TOLERANCE if self.is_half else 1e-3
         sums = self.outputs.sum(axis=1)
-        return self.count > 1 and bool((self.outputs >= 0).all() and (np.abs(sums - 1) <= tolerance).all())
+        return self.count > 1 and bool((self.outputs >= -_ROUNDED).all() and (np.abs(sums - 1) <= tolerance).all())
 
     @property
     def reaches_logits(self) -> bool:
@@ -88,7 +98,7 @@ class Seen:
         if self.logits is None:
             return False
         if not self.is_finite:
-            return True  # nothing to compare; the scores of such a model are not finite anyway
+            return True  # nothing to compare
         expected = softmax(self.logits) if self.activation == "softmax" else sigmoid(self.logits)
         return bool(np.allclose(expected, self.outputs, rtol=0, atol=_HALF if self.is_half else _SAME))
 
@@ -103,6 +113,7 @@ def find_head(seen: Seen, asked: str = "auto") -> Head:
     Raises:
         ModelError: the end is ambiguous, or the head asked for contradicts the outputs.
     """
+    seen = seen.of_finite_outputs()
     if asked in ("auto", "sigmoid") and seen.unit is not None:
         return Head("sigmoid", 2, unit=seen.unit)
     if asked == "auto":

@@ -39,6 +39,10 @@ class OwnSigmoid(OwnSoftmax):
         return tf.nn.sigmoid(self.dense(tensor))
 
 
+def squashed(tensor):
+    return 0.5 + tf.math.tanh(tensor / 2) / 2
+
+
 def network(*end, seed=5):
     keras.utils.set_random_seed(seed)
     tensor = inputs = keras.Input((SIDE, SIDE, 3))
@@ -80,6 +84,8 @@ ENDS = {
         lambda: network(dense(3), LAYERS.Softmax(), lambda t: keras.ops.cast(t, "float32")), "softmax", ""
     ),
     "ops.softmax": (lambda: network(dense(3), keras.ops.softmax), "softmax", ""),
+    "tf.nn.softmax as activation": (lambda: network(dense(3, tf.nn.softmax)), "softmax", ""),
+    "a function of one's own as activation": (lambda: network(dense(1, squashed)), "sigmoid, one unit", ""),
     "logits": (lambda: network(dense(3)), "softmax, of logits", "softmax"),
     "temperature of logits": (lambda: network(dense(3), lambda t: t / 2.5), "softmax, of logits", "softmax"),
     "log softmax": (lambda: network(dense(3), keras.ops.log_softmax), "softmax, of logits", "softmax"),
@@ -366,3 +372,96 @@ def test_probabilities_are_not_computed_in_bfloat16():
         Classifier(averaged()).in_precision("bfloat16")
     fast = Classifier(network(dense(1, "sigmoid"))).in_precision("bfloat16")
     assert fast.head == Head("sigmoid", 1)
+
+
+def logarithm(end, *rest):
+    """Return a model of the logarithms of mean colors: on the black image it puts out NaN."""
+    keras.utils.set_random_seed(5)
+    inputs = keras.Input((SIDE, SIDE, 3))
+    tensor = keras.ops.log(LAYERS.GlobalAveragePooling2D()(inputs))
+    for layer in (end, *rest):
+        tensor = layer(tensor)
+    return keras.Model(inputs, tensor)
+
+
+@pytest.mark.parametrize(
+    ("end", "text"),
+    [
+        ([dense(3, "softmax")], "softmax"),
+        ([dense(3, "softmax"), lambda t: keras.ops.clip(t, 1e-7, 1)], "probabilities (seen), no logit"),
+        ([dense(3)], "softmax, of logits"),
+    ],
+)
+def test_probe_images_without_finite_outputs_are_passed_over(end, text, rng):
+    model, images = logarithm(*end), images_of(rng)
+    classifier = Classifier(model)
+    assert classifier.head.text == text
+    expected = documented(model(images).numpy(), "softmax" if "logits" in text else "")
+    np.testing.assert_allclose(classifier.probabilities(images), expected, atol=1e-6)
+
+
+def test_a_probability_that_rounding_made_negative_is_none_of_logits(rng):
+    def rest(tensor):
+        return LAYERS.Concatenate()([tensor, (1 - 1e-6) - keras.ops.sum(tensor, axis=1, keepdims=True)])
+
+    model, images = network(dense(2, scale=200.0), LAYERS.Softmax(), rest), images_of(rng)
+    assert (model(images).numpy() < 0).any()
+    classifier = Classifier(model)
+    assert classifier.head.kind == "probabilities"
+    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), atol=1e-5)
+
+
+def test_a_model_of_whole_numbers_keeps_its_logits(rng):
+    inputs = keras.Input((SIDE, SIDE, 3), dtype="uint8")
+    tensor = LAYERS.GlobalAveragePooling2D()(LAYERS.Rescaling(1 / 255)(inputs))
+    assert Classifier(keras.Model(inputs, dense(3, "softmax")(tensor))).head == Head("softmax", 3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_model_of_half_precision_with_float32_scores_keeps_its_logits(dtype):
+    inputs = keras.Input((SIDE, SIDE, 3))
+    tensor = LAYERS.Conv2D(8, 3, dtype=f"mixed_{dtype}")(LAYERS.Rescaling(1 / 255)(inputs))
+    tensor = LAYERS.Conv2D(8, 3, dtype=f"mixed_{dtype}")(tensor)
+    tensor = LAYERS.GlobalAveragePooling2D(dtype=f"mixed_{dtype}")(tensor)
+    outputs = LAYERS.Activation("softmax", dtype="float32")(dense(3)(tensor))
+    assert Classifier(keras.Model(inputs, outputs)).head == Head("softmax", 3)
+
+
+def gated_features():
+    tensor = inputs = keras.Input((SIDE, SIDE, 3))
+    tensor = LAYERS.Conv2D(6, 3, activation="relu")(LAYERS.Rescaling(1 / 255)(tensor))
+    gate = dense(6, "sigmoid")(LAYERS.GlobalAveragePooling2D()(tensor))
+    tensor = tensor * LAYERS.Reshape((1, 1, 6))(gate)
+    return keras.Model(inputs, dense(2)(LAYERS.GlobalAveragePooling2D()(tensor)))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        gated_features,
+        lambda: network(dense(1, "sigmoid"), dense(2)),
+        lambda: network(lambda t: dense(2)(t) * dense(1, "sigmoid")(t)),
+    ],
+)
+def test_a_sigmoid_inside_a_model_of_two_logits_is_no_end(build, rng):
+    keras.utils.set_random_seed(5)
+    model, images = build(), images_of(rng)
+    classifier = Classifier(model)
+    assert classifier.head == Head("softmax", 2, ending=False)
+    expected = documented(model(images).numpy(), "softmax")
+    np.testing.assert_allclose(classifier.probabilities(images), expected, rtol=1e-4)
+    np.testing.assert_allclose(classifier.in_precision("bfloat16").probabilities(images), expected, atol=2e-2)
+
+
+class Scores(LAYERS.Dense):
+    """A dense layer that cannot be made again from its configuration."""
+
+    def __init__(self):
+        super().__init__(3, activation="softmax", kernel_initializer=keras.initializers.RandomNormal(stddev=3.0))
+
+
+def test_a_layer_that_cannot_be_copied_is_judged_by_what_it_puts_out(rng):
+    model, images = network(Scores()), images_of(rng)
+    classifier = Classifier(model)
+    assert classifier.head.text == "probabilities (seen), no logit"
+    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), atol=1e-6)

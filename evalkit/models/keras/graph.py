@@ -8,12 +8,14 @@ a copy with the same weights and no activation.
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 
 from evalkit.core.errors import ModelError
 from evalkit.models.keras.inside import inner_layers, outputs_inside
@@ -25,6 +27,7 @@ __all__ = [
     "beginning",
     "end_of",
     "find_target_layer",
+    "has_half_precision",
     "is_graph",
     "layer_paths",
     "operations_by_path",
@@ -45,6 +48,7 @@ _CONVOLUTIONS = (
     keras.layers.SeparableConv2D,
     keras.layers.Conv2DTranspose,
 )
+_ACTIVATIONS = ("softmax", "sigmoid", "linear", "log_softmax", "hard_sigmoid", "relu", "softplus", "tanh")
 # Layers that may follow the scores without changing their order or meaning.
 _PASSING = ("Dropout", "Flatten", "Reshape", "Identity", "Cast")
 _NOT_FEATURES = ("Pooling", "Dropout", "Padding", "InputLayer")
@@ -86,7 +90,8 @@ class End:
         activation: its activation; ``linear`` after a dense layer or a convolution without one; empty if unknown.
         name: the name of the operation with the activation, or of the last one.
         replaced: for softmax and sigmoid: the operation's ``id``, and its replacement that returns logits.
-        before_the_end: True if two outputs are made of this one sigmoid unit by further operations.
+        before_the_end: True if two outputs are made of this one sigmoid unit by further operations; whether they are p
+            and 1 - p has to be looked at.
     """
 
     activation: str
@@ -201,7 +206,23 @@ def _activation(operation: Operation) -> str:
     activation = getattr(operation, "activation", None)
     if activation is None:
         return "linear"
-    return str(getattr(activation, "__name__", type(activation).__name__)).lower()
+    name = str(getattr(activation, "__name__", type(activation).__name__)).lower()
+    return name if callable(getattr(keras.activations, name, None)) else _what_it_computes(activation)
+
+
+def _what_it_computes(function: Callable[[Tensor], Tensor]) -> str:
+    """Return the name of Keras' activation that a function computes, e.g. ``tf.nn.softmax``; empty if it is none."""
+    probe = keras.ops.reshape(keras.ops.linspace(-7.0, 7.0, 20), (4, 5))
+    try:
+        outputs = np.asarray(function(probe))
+    except Exception:  # whatever a function of the user's raises on numbers of another shape
+        return ""
+    same = (
+        name
+        for name in _ACTIVATIONS
+        if np.shape(outputs) == (4, 5) and np.allclose(outputs, getattr(keras.activations, name)(probe), atol=1e-5)
+    )
+    return next(same, "")
 
 
 def end_of(model: keras.Model) -> End:
@@ -209,15 +230,25 @@ def end_of(model: keras.Model) -> End:
     for operation in _chain_up(_graph(model)):
         activation = _activation(operation)
         if activation in ("softmax", "sigmoid"):
-            return End(activation, operation.name, {id(operation): _without_activation(operation)})
+            return _end_at(operation, activation)
         passing = isinstance(operation, keras.layers.Activation) or type(operation).__name__ in _PASSING
         if activation != "linear" or not passing:
             unit = _unit_behind(model)
             if unit is not None:
-                return End("sigmoid", unit.name, {id(unit): _without_activation(unit)}, before_the_end=True)
+                return replace(_end_at(unit, "sigmoid"), before_the_end=True)
             is_linear = activation == "linear" and getattr(operation, "kernel", None) is not None
             return End("linear" if is_linear else activation if activation != "linear" else "", operation.name, {})
     return End("", model.name, {})
+
+
+def _end_at(operation: Operation, activation: str) -> End:
+    """Return the end at an operation with a softmax or sigmoid; unknown if a copy cannot do without it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras, where the activation is a lambda
+            return End(activation, operation.name, {id(operation): _without_activation(operation)})
+    except Exception:  # whatever a layer of the user's raises that is made with other arguments
+        return End("", operation.name, {})
 
 
 def _unit_behind(model: keras.Model) -> Operation | None:
@@ -229,7 +260,9 @@ def _unit_behind(model: keras.Model) -> Operation | None:
     while True:
         operations = {id(_producer(tensor)): _producer(tensor) for tensor in tensors}
         if len(operations) == 1 and _activation(*operations.values()) == "sigmoid":
-            return next(iter(operations.values()))
+            return next(iter(operations.values())) if tensors[0].shape[1:] == (1,) else None
+        if any(getattr(one, "weights", None) and _activation(one) != "sigmoid" for one in operations.values()):
+            return None
         before = [one for tensor in tensors for one in _inputs_of(tensor)]
         if not before or len(before) > 2 or any(_functional(operation) for operation in operations.values()):
             return None
@@ -255,6 +288,12 @@ def scoring_operations(model: keras.Model) -> list[Operation]:
         if getattr(operation, "weights", None):
             break
     return chain
+
+
+def has_half_precision(model: keras.Model) -> bool:
+    """Return whether a layer computes in float16 or bfloat16."""
+    dtypes = {getattr(operation, "compute_dtype", None) for _, operation in _operations(_graph(model))}
+    return not dtypes.isdisjoint({"float16", "bfloat16"})
 
 
 def work(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> float:

@@ -86,13 +86,14 @@ class KerasSource:
             self._outputs = self._compiled_outputs()
 
     def own_outputs(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
-        """Return what the model itself puts out, float64 (N, R), and whether it has fewer digits than float32."""
+        """Return what the model itself puts out, float64 (N, R), and whether it computes in less than float32."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras, on a model that was made with a list of one input
             given = self.layout.to_model(self.preprocessing(tf.constant(images)))
             outputs = self.computed(given, training=False)
         outputs = keras.tree.flatten(outputs)[0]
-        return outputs.numpy().astype(np.float64), outputs.dtype not in (tf.float32, tf.float64)
+        is_half = outputs.dtype not in (tf.float32, tf.float64) or graph.has_half_precision(self.computed)
+        return outputs.numpy().astype(np.float64), is_half
 
     def unit_of_two(self, image: NDArray[np.float32]) -> int | None:
         """Return which of two outputs is p and the other 1 - p, if both are made of one sigmoid unit; else None.
@@ -100,7 +101,7 @@ class KerasSource:
         Args:
             image: any image, float32 (1, H, W, C) in 0..255.
         """
-        if not self.end.before_the_end:
+        if not self.end.before_the_end or not self.end.replaced:
             return None
         columns = {self._column_of(image, p) for p in (0.25, 0.9)}
         return columns.pop() if len(columns) == 1 else None
