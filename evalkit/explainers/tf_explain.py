@@ -91,8 +91,9 @@ class TfExplainGradCam(Explainer):
         last = classifier.given.last_spatial_layer()
         if last is None:
             raise ModelError(
-                f"{self.text}: model '{classifier.name}' has no layer with a 4-D output; "
-                "use occlusion, which needs only scores"
+                f"{self.text}: model '{classifier.name}' has no layer with a 4-D output"
+                f"{' that runs only once' if classifier.graph.has_repeated_layers else ''}; use occlusion, which needs "
+                "only scores"
             )
         if classifier.default_layer.of_tokens:
             raise ModelError(

@@ -34,6 +34,8 @@ __all__ = ["KERAS_OFFERS", "Classifier"]
 KERAS_OFFERS: frozenset[str] = frozenset({"scores", "gradients", "features"})
 """What a functional or Sequential Keras model offers; a black box offers scores."""
 
+_STEADY = 1e-3  # the largest difference between passes that rounding explains
+
 
 class Classifier(Runner):
     """An image classifier that takes pixels in 0..255: a Keras model, or a black box.
@@ -166,10 +168,25 @@ class Classifier(Runner):
 
     @property
     def doubt(self) -> str:
-        """A sentence on what may be wrong with the preprocessing; empty if nothing is."""
+        """A sentence on what may be wrong with the model or its preprocessing; empty if nothing is."""
+        if self._difference_of_passes > _STEADY:
+            return (
+                f"model '{self.name}' gives the same image other scores in every pass (they differ by up to "
+                f"{self._difference_of_passes:.2g}): a part of it draws random numbers or keeps a state, so maps and "
+                "scores differ from run to run; turn it off for inference"
+            )
         if not isinstance(self.source, KerasSource):
             return ""
         return doubt(self.source.preprocessing, self.source.model, self.name, (*self.input_size, self.channels))
+
+    @cached_property
+    def _difference_of_passes(self) -> float:
+        """The largest difference between the scores of two passes of the same probe images."""
+        images = probe_images(self.input_size, self.channels)[-2:]
+        first, second = (
+            self.head.scores(self.head.class_logits(self.source.outputs(images).astype(np.float64))) for _ in range(2)
+        )
+        return float(np.nanmax(np.abs(first - second), initial=0.0))
 
     def variant(self, variant: Variant) -> Classifier:
         """Return a classifier of a changed copy of the model; its passes are counted here. Copies are cached.
@@ -289,6 +306,11 @@ class Classifier(Runner):
             raise ModelError(
                 f"layer '{layer}' of model '{self.name}' has outputs of shape {shapes[paths[0]]}; a feature map "
                 "(N, h, w, K) is needed, or tokens (N, T, K) of which each patch of the photo has one"
+            )
+        if paths[0] in keras_graph.repeated(self.graph.model):
+            raise ModelError(
+                f"layer '{layer}' of model '{self.name}' runs more than once in one pass, e.g. on the photo and its "
+                "mirror image, so it has no single feature map; use occlusion, or a layer that runs once"
             )
         return paths[0]
 

@@ -59,7 +59,8 @@ def find_default_layer(source: KerasSource, grids: Grids) -> DefaultLayer:
     last_map = graph.find_target_layer(source.model, source.shapes)
     operations = graph.operations_by_path(source.model)
     if not _has_tokens_after(last_map, source, operations):
-        return DefaultLayer(last_map, reason="" if last_map else "has no convolution larger than 1 x 1")
+        which = " that runs only once" if graph.repeated(source.model) else ""
+        return DefaultLayer(last_map, reason="" if last_map else f"has no convolution larger than 1 x 1{which}")
     path = _last_tokens(source, grids, operations)
     if path is not None:
         return DefaultLayer(path, len(grids.seen[TensorAt(path)].shape) == 2)
@@ -105,7 +106,9 @@ def _is_patch_embedding(last_map: str, paths: list[str], operations: dict[str, A
 
 
 def _last_tokens(source: KerasSource, grids: Grids, operations: dict[str, Any]) -> str | None:
-    found = {at.path: grids.grid(at) for at in grids.seen if not at.entering and at.path in operations}
+    again = graph.repeated(source.model)
+    once = [at for at in grids.seen if not at.entering and at.path in operations and at.path not in again]
+    found = {at.path: grids.grid(at) for at in once}
     fitting = {path: grid for path, grid in found.items() if grid is not None}
     kinds = {path: type(operations[path]).__name__ for path in fitting}
     candidates = [path for path in fitting if not any(word in kinds[path] for word in _NOT_FEATURES)]

@@ -6,6 +6,8 @@ outputs are one float32 row of scores an image. The layers of the given model ar
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +56,12 @@ class GivenModel:
             model = self.source.model
             if type(model).predict is not keras.Model.predict:
                 model = self.flat_for("")[0]  # a predict of its own may preprocess once more
-            outputs = np.asarray(keras.tree.flatten(model.predict(images, batch_size=batch_size, verbose=0))[0])
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # Keras, on a model that was made with a list or dictionary of one input
+                predicted = model.predict(images, batch_size=batch_size, verbose=0)
+            outputs = np.asarray(keras.tree.flatten(predicted)[0]).reshape(len(images), -1)
             if outputs.dtype.kind != "f":  # bfloat16, of which NumPy knows little
                 outputs = outputs.astype(np.float32)
         else:
@@ -88,7 +95,7 @@ class GivenModel:
         return model, names.get(read, "")
 
     def spatial_layers(self) -> list[str]:
-        """Return the paths of the layers with one 4-D output on which the model's output depends.
+        """Return the paths of the layers with one 4-D output on which the model's output depends, and that run once.
 
         They are in the order in which the model lists its layers.
         """
@@ -96,8 +103,8 @@ class GivenModel:
             return []
         self.flat_for("")
         shapes, used = self.source.shapes, self._flat[""][1]
-        paths = graph.layer_paths(self.source.model)
-        return [path for path in paths if path in used and len(shapes.get(path, ())) == 4]
+        paths, again = graph.layer_paths(self.source.model), graph.repeated(self.source.model)
+        return [path for path in paths if path in used and path not in again and len(shapes.get(path, ())) == 4]
 
     def last_spatial_layer(self) -> str | None:
         """Return the last layer with a 4-D output, pooling included, which is the rule of tf-explain.
@@ -192,6 +199,8 @@ def flat_model(
         return call
 
     outputs = graph.rebuild(model, images, make)
+    if len(outputs.shape) > 2:  # (N, 1, 1, C), of a last convolution
+        outputs = keras.ops.reshape(outputs, (-1, math.prod(outputs.shape[1:])))
     if outputs.dtype != "float32":
         outputs = keras.ops.cast(outputs, "float32")
     if end is not None:

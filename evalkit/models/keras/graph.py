@@ -33,6 +33,7 @@ __all__ = [
     "operations_by_path",
     "pooled_end",
     "rebuild",
+    "repeated",
     "run",
     "scoring_operations",
     "straight_operations",
@@ -313,7 +314,7 @@ def work(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> float
 
 
 def _without_activation(operation: Operation) -> Callable[[Tensor], Tensor]:
-    if isinstance(operation, keras.layers.Activation) or type(operation).__name__ in ("Softmax", "Sigmoid"):
+    if _is_activation(operation):
         return lambda tensor: tensor
     copy: Any = type(operation).from_config({**operation.get_config(), "activation": "linear"})
     copy.build(operation.input.shape)
@@ -422,21 +423,33 @@ def layer_paths(model: keras.Model) -> list[str]:
     return list(listed(model, ""))
 
 
-def find_target_layer(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> str | None:
-    """Return the default layer of CAM methods; None if the model has no convolution.
+def repeated(model: keras.Model) -> set[str]:
+    """Return the paths of the operations that run more than once in one pass."""
+    times = Counter(path for path, _ in _operations(_graph(model)))
+    return {path for path, count in times.items() if count > 1}
 
-    It is the last 4-D output larger than 1 x 1 that is not pooling, dropout or padding, at or after a convolution.
+
+def find_target_layer(model: keras.Model, shapes: dict[str, tuple[int | None, ...]]) -> str | None:
+    """Return the default layer of CAM methods; None if the model has no convolution that runs once.
+
+    It is the last 4-D output larger than 1 x 1 that is not pooling, dropout or padding, at or after a convolution. A
+    layer that runs more than once, e.g. on a photo and its mirror image, has no single feature map.
 
     Args:
         model: functional or Sequential.
         shapes: layer path to output shape.
     """
-    last, convolved = None, False
+    last, convolved, again = None, False, repeated(model)
     for path, operation in _operations(_graph(model)):
         convolved = convolved or isinstance(operation, _CONVOLUTIONS)
         shape = shapes.get(path, ())
         spatial = len(shape) == 4 and min(shape[1] or 2, shape[2] or 2) > 1
-        if convolved and spatial and not any(word in type(operation).__name__ for word in _NOT_FEATURES):
+        if (
+            convolved
+            and spatial
+            and path not in again
+            and not any(word in type(operation).__name__ for word in _NOT_FEATURES)
+        ):
             last = path
     return last
 
@@ -453,9 +466,13 @@ def pooled_end(model: keras.Model) -> Pooled | None:
             if dense is None or (of_tokens and operation.data_format != "channels_last"):
                 return None
             return Pooled(TensorAt(paths[id(operation)], entering=True), dense, of_tokens)
-        elif not (type(operation).__name__ in (*_PASSING, "Softmax") or isinstance(operation, keras.layers.Activation)):
+        elif type(operation).__name__ not in _PASSING and (dense is not None or not _is_activation(operation)):
             return None
     return None
+
+
+def _is_activation(operation: Operation) -> bool:
+    return isinstance(operation, keras.layers.Activation) or type(operation).__name__ in ("Softmax", "Sigmoid")
 
 
 def beginning(model: keras.Model) -> list[tuple[str, Operation]]:

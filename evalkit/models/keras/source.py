@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Collection
 from typing import Any, Literal
@@ -91,7 +92,7 @@ class KerasSource:
             warnings.simplefilter("ignore")  # Keras, on a model that was made with a list of one input
             given = self.layout.to_model(self.preprocessing(tf.constant(images)))
             outputs = self.computed(given, training=False)
-        outputs = keras.tree.flatten(outputs)[0]
+        outputs = self._in_rows(keras.tree.flatten(outputs)[0])
         is_half = outputs.dtype not in (tf.float32, tf.float64) or graph.has_half_precision(self.computed)
         return outputs.numpy().astype(np.float64), is_half
 
@@ -138,6 +139,11 @@ class KerasSource:
         return compiled
 
     @property
+    def has_repeated_layers(self) -> bool:
+        """Whether a layer runs more than once in one pass."""
+        return bool(graph.repeated(self.model))
+
+    @property
     def replaced(self) -> Collection[int]:
         """The ``id`` of the operations of ``computed`` that are replaced, because they contain the activation."""
         return self._replaced.keys()
@@ -166,7 +172,11 @@ class KerasSource:
             inside: True = ``look`` is also called with the outputs of layers inside layers of one's own.
         """
         given = self.layout.to_model(preprocessed)
-        return graph.run(self.computed, given, {**self._replaced, **(skipped or {})}, look, inside)
+        return self._in_rows(graph.run(self.computed, given, {**self._replaced, **(skipped or {})}, look, inside))
+
+    def _in_rows(self, outputs: tf.Tensor) -> tf.Tensor:
+        """Return outputs such as (N, 1, 1, C), of a last convolution, as rows (N, C)."""
+        return outputs if len(outputs.shape) == 2 else tf.reshape(outputs, [-1, self.n_outputs])
 
     def _layer_shapes(self) -> dict[str, tuple[int | None, ...]]:
         shapes: dict[str, tuple[int | None, ...]] = {}
@@ -194,9 +204,9 @@ class KerasSource:
 
 def _n_outputs(model: keras.Model) -> int:
     shape = tuple(model.output_shape) if isinstance(getattr(model, "output_shape", None), tuple) else ()
-    if len(shape) != 2 or not shape[1]:
+    if len(shape) < 2 or None in shape[1:] or sum(side > 1 for side in shape[1:]) > 1:
         raise ModelError(
             f"model '{model.name}' has outputs of shape {shape}; one row of scores an image, (N, C), is needed: one "
             "for each class, or one for two classes"
         )
-    return int(shape[1])
+    return math.prod(shape[1:])

@@ -31,7 +31,5 @@ def network(function):
 def test_a_layer_without_configuration_is_known_by_what_the_model_puts_out():
     with pytest.raises(NotImplementedError):
         network(abs).to_json()
-    first, again, other = (
-        Classifier(network(function)).fingerprint for function in (abs, abs, lambda t: t**2)
-    )
+    first, again, other = (Classifier(network(function)).fingerprint for function in (abs, abs, lambda t: t**2))
     assert first == again != other
