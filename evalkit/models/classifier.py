@@ -362,8 +362,7 @@ def _seen(source: KerasSource | BlackBoxSource) -> Seen:
     if end.before_the_end:
         return Seen(source.name, outputs, end=end.name, unit=source.unit_of_two(probes[:1]), is_half=is_half)
     if end.replaced:
-        source.remove_end(removed=True)
-        logits = source.outputs(probes).astype(np.float64)
+        logits = source.own_logits(probes)
     return Seen(source.name, outputs, end.activation, end.name, logits, is_half=is_half)
 
 

@@ -17,13 +17,15 @@ __all__ = ["class_scores", "deletion", "grad_cam", "occlusion", "scorer"]
 MEAN_COLOR = (123.68, 116.779, 103.939)
 
 
-def scorer(model, score, output_name=None):
+def scorer(model, score, prepare=lambda images: images, output_name=None, *, channels_first=False):
     """Return the function from images (N, H, W, C) in 0..255 to class scores, float64 (N, C).
 
     Args:
         model: the user's own Keras model, or a function of images.
         score: what has to be done to its outputs: ``itself``, ``softmax`` or ``sigmoid``.
+        prepare: what is done to images before the model.
         output_name: the output of several.
+        channels_first: True if the model takes (N, C, H, W).
     """
     if not isinstance(model, keras.Model):
         return lambda images: class_scores(np.asarray(model(np.float32(images)), dtype=np.float64), score)
@@ -33,7 +35,12 @@ def scorer(model, score, output_name=None):
         outputs = model(_in_its_form(model, images), training=False)
         return tf.cast(_one_of(outputs, output_name), tf.float64)
 
-    return lambda images: class_scores(run(tf.constant(np.float32(images))).numpy(), score)
+    return lambda images: class_scores(run(_given(images, prepare, channels_first)).numpy(), score)
+
+
+def _given(images, prepare, channels_first):
+    images = prepare(np.float32(images))
+    return tf.constant(images.transpose(0, 3, 1, 2) if channels_first else images)
 
 
 def _one_of(outputs, name):
@@ -62,7 +69,7 @@ def _layer_at(model, path):
     return model
 
 
-def grad_cam(model, twin, path, image, target, *, exclusive, output_name=None):
+def grad_cam(model, twin, path, image, target, *, exclusive, kind, output_name=None):
     """Return the Grad-CAM of one image, float64 (H, W).
 
     The gradient is of the twin's logit; of one unit of +z or -z; without a twin of log p - log(1 - p), where 1 - p is
@@ -92,10 +99,19 @@ def grad_cam(model, twin, path, image, target, *, exclusive, output_name=None):
         (output,) = seen  # the layer runs once
         return tf.cast(output, tf.float64)[0], tf.cast(tape.gradient(objective, output), tf.float64)[0]
 
-    features, gradient = (tensor.numpy() for tensor in run(tf.constant(np.float32(image[None]))))
+    first = kind.channels_first and model.input_shape[1] == image.shape[2]
+    features, gradient = (_rows(tensor.numpy(), kind) for tensor in run(_given(image[None], kind.prepare, first)))
     coarse = np.maximum((gradient.mean(axis=(0, 1)) * features).sum(axis=-1), 0.0)
     height, width = image.shape[:2]
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _rows(tensor, kind):
+    """Return features as (h, w, K)."""
+    if kind.grid is not None:
+        first, height, width = kind.grid
+        return tensor[first : first + height * width].reshape(height, width, -1)
+    return tensor.transpose(1, 2, 0) if kind.channels_first else tensor
 
 
 def _objective(outputs, target, *, is_logit, exclusive):

@@ -50,6 +50,9 @@ class Kind:
         loose: how many times the tolerances are larger: in float16 and bfloat16 two ways to compute the same differ.
         patch_size: of the occlusion that is compared.
         left_out: those of ``gradcam`` and ``occlusion`` that cannot explain it.
+        prepare: what the user does to images before the model.
+        channels_first: True if the model takes (N, C, H, W), and its feature maps are (N, K, h, w).
+        grid: of a transformer: the index of the first patch's token, and the rows and columns of patches.
     """
 
     text: str
@@ -59,6 +62,9 @@ class Kind:
     loose: float = 1.0
     patch_size: int = 5
     left_out: tuple[str, ...] = ()
+    prepare: Callable[[Any], Any] = lambda images: images
+    channels_first: bool = False
+    grid: tuple[int, int, int] | None = None
 
 
 def dense(count, activation=None, scale=3.0, **options):
@@ -418,6 +424,90 @@ def saved_and_loaded(ending):
     return build
 
 
+def channels_first():
+    """As models come from PyTorch: (N, C, H, W)."""
+    keras.utils.set_random_seed(28)
+    first = {"data_format": "channels_first"}
+    inputs = keras.Input((3, SIDE, SIDE))
+    tensor = LAYERS.MaxPooling2D(**first)(convolution(6, **first)(LAYERS.Rescaling(1 / 127.5, offset=-1)(inputs)))
+    logits = dense(3)(LAYERS.GlobalAveragePooling2D(**first)(convolution(8, name="last", **first)(tensor)))
+    return shown(LAYERS.Softmax()(logits), inputs, logits)
+
+
+def turned_inside():
+    """(N, H, W, C) outside, (N, C, H, W) inside."""
+    inner = channels_first()
+    inputs = keras.Input((SIDE, SIDE, 3))
+    outputs, logits = (model(LAYERS.Permute((3, 1, 2))(inputs)) for model in (inner.model, inner.twin))
+    return shown(outputs, inputs, logits)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ClassToken(LAYERS.Layer):
+    """Puts a learned token before those of the patches, and adds learned positions."""
+
+    def build(self, shape):
+        self.token = self.add_weight(shape=(1, 1, shape[2]), initializer="random_normal", name="token")
+        self.positions = self.add_weight(shape=(1, shape[1] + 1, shape[2]), initializer="random_normal", name="at")
+
+    def call(self, tokens):
+        first = OPS.repeat(self.token, OPS.shape(tokens)[0], axis=0)
+        return OPS.concatenate([first, tokens], axis=1) + self.positions
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[1] + 1, shape[2])
+
+
+def transformer(read):
+    """Patches by a convolution, two blocks; the class is read from the class token or from the mean of patches."""
+
+    def build():
+        keras.utils.set_random_seed(29)
+        width = 12
+        inputs = keras.Input((32, 32, 3))
+        patches = LAYERS.Conv2D(width, 8, strides=8, name="patches")(LAYERS.Rescaling(1 / 127.5, offset=-1)(inputs))
+        tokens = LAYERS.Reshape((16, width))(patches)
+        tokens = ClassToken()(tokens) if read == "token" else tokens
+        for _ in range(2):
+            normal = LAYERS.LayerNormalization()(tokens)
+            tokens = LAYERS.Add()([tokens, LAYERS.MultiHeadAttention(2, width // 2)(normal, normal)])
+            inner = LAYERS.Dense(2 * width, "gelu")(LAYERS.LayerNormalization()(tokens))
+            tokens = LAYERS.Add()([tokens, LAYERS.Dense(width)(inner)])
+        tokens = LAYERS.LayerNormalization()(tokens)
+        logits = dense(3, scale=0.5)(tokens[:, 0] if read == "token" else LAYERS.GlobalAveragePooling1D()(tokens))
+        return shown(LAYERS.Softmax()(logits), inputs, logits)
+
+    return build
+
+
+def without_rescaling(preprocess):
+    def build():
+        keras.utils.set_random_seed(30)
+        inputs = keras.Input((SIDE, SIDE, 3))
+        tensor = convolution(8, name="last")(LAYERS.MaxPooling2D()(convolution(6)(inputs)))
+        logits = dense(3)(LAYERS.GlobalAveragePooling2D()(tensor))
+        return shown(LAYERS.Softmax()(logits), inputs, logits, preprocess=preprocess)
+
+    return build
+
+
+def preprocessed_in_the_graph(family):
+    def build():
+        keras.utils.set_random_seed(31)
+        inputs = keras.Input((SIDE, SIDE, 3))
+        tensor = getattr(keras.applications, family).preprocess_input(inputs)
+        tensor = convolution(8, name="last")(LAYERS.MaxPooling2D()(convolution(6)(tensor)))
+        scale = 3.0 if family == "mobilenet_v2" else 0.03
+        logits = dense(3, scale=scale)(LAYERS.GlobalAveragePooling2D()(tensor))
+        return shown(LAYERS.Softmax()(logits), inputs, logits, preprocess=None)
+
+    return build
+
+
+def standardized(images):
+    return (images / 255.0 - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+
+
 def function_of(activation):
     """Return a builder of a function from images to outputs; that Keras is inside is not seen."""
 
@@ -543,4 +633,29 @@ KINDS: dict[str, Kind] = {
     ),
     # Inputs
     "non-square": Kind("non-square", of_shape((16, 24, 3)), shape=(16, 24, 3)),
+    "gray": Kind("one channel (gray)", of_shape((SIDE, SIDE, 1)), shape=(SIDE, SIDE, 1)),
+    "four channels": Kind("four channels", of_shape((SIDE, SIDE, 4)), shape=(SIDE, SIDE, 4)),
+    "five channels": Kind("five channels, from arrays", of_shape((SIDE, SIDE, 5)), shape=(SIDE, SIDE, 5)),
+    "any size": Kind("(None, None, 3), `--input-size`", any_size, shape=(24, 20, 3)),
+    "channels first": Kind("channels first, (N, C, H, W)", channels_first, channels_first=True),
+    "turned inside": Kind("channels first inside the model", turned_inside, channels_first=True),
+    "preprocess_input": Kind(
+        "`preprocess_input` of `mobilenet_v2` in the graph", preprocessed_in_the_graph("mobilenet_v2")
+    ),
+    "preprocess_input, caffe": Kind("`preprocess_input` of `vgg16` in the graph", preprocessed_in_the_graph("vgg16")),
+    "0..1": Kind(
+        "trained on x / 255, `--preprocess 0..1`", without_rescaling("0..1"), prepare=lambda images: images / 255.0
+    ),
+    "imagenet-torch": Kind(
+        "trained by torchvision's convention, `--preprocess imagenet-torch`",
+        without_rescaling("imagenet-torch"),
+        prepare=standardized,
+    ),
+    # Transformers
+    "class token": Kind(
+        "vision transformer, class token", transformer("token"), shape=(32, 32, 3), patch_size=8, grid=(1, 4, 4)
+    ),
+    "mean token": Kind(
+        "vision transformer, mean of patches", transformer("mean"), shape=(32, 32, 3), patch_size=8, grid=(0, 4, 4)
+    ),
 }

@@ -53,14 +53,13 @@ def made(name):
     kind = KINDS[name]
     specimen = kind.build()
     box = isinstance(specimen.model, BlackBox)
-    classifier = (
-        Classifier(specimen.model) if box else as_classifier(specimen.model, preprocess="none", **specimen.options)
-    )
+    options = {"preprocess": "none", **specimen.options}
+    classifier = Classifier(specimen.model) if box else as_classifier(specimen.model, **options)
     images = np.random.default_rng(1).integers(0, 256, (3, *kind.shape), dtype=np.uint8)
     own = specimen.model.function if box else specimen.model
-    return Made(
-        kind, specimen, classifier, images, by_hand.scorer(own, kind.score, specimen.options.get("output_name"))
-    )
+    first = kind.channels_first and own.input_shape[1] == kind.shape[2]
+    scores_of = by_hand.scorer(own, kind.score, kind.prepare, options.get("output_name"), channels_first=first)
+    return Made(kind, specimen, classifier, images, scores_of)
 
 
 @EVERY_KIND
@@ -94,6 +93,7 @@ def test_gradcam_is_that_by_hand(name):
             zoo.images[0],
             target,
             exclusive=zoo.classifier.head.is_exclusive,
+            kind=zoo.kind,
             output_name=zoo.output_name,
         )
         found = EXPLAINERS.build("gradcam").explain(zoo.classifier, zoo.images[:1], [target])[0]

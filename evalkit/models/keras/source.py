@@ -96,6 +96,15 @@ class KerasSource:
         is_half = outputs.dtype not in (tf.float32, tf.float64) or graph.has_half_precision(self.computed)
         return outputs.numpy().astype(np.float64), is_half
 
+    def own_logits(self, images: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return what enters the softmax or sigmoid at the end, float64 (N, R).
+
+        It is not compiled, as ``own_outputs`` is not: a compiled pass rounds, and on a processor even computes some
+        channels_first layers, in another way, and both are to be compared.
+        """
+        outputs = self.run_graph(self.preprocessing(tf.constant(images)), self.end.replaced)
+        return np.asarray(tf.cast(outputs, tf.float64))
+
     def unit_of_two(self, image: NDArray[np.float32]) -> int | None:
         """Return which of two outputs is p and the other 1 - p, if both are made of one sigmoid unit; else None.
 
