@@ -363,7 +363,8 @@ def _seen(source: KerasSource | BlackBoxSource) -> Seen:
         return Seen(source.name, outputs, end=end.name, unit=source.unit_of_two(probes[:1]), is_half=is_half)
     if end.replaced:
         logits = source.own_logits(probes)
-    return Seen(source.name, outputs, end.activation, end.name, logits, is_half=is_half)
+    bounded = bool(end.activation) or source.is_bounded(probes)
+    return Seen(source.name, outputs, end.activation, end.name, logits, is_bounded=bounded, is_half=is_half)
 
 
 def _checked_names(names: Sequence[str] | None, n_classes: int, model: str) -> tuple[str, ...] | None:

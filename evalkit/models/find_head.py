@@ -51,6 +51,7 @@ class Seen:
         end: the name of the operation with that activation.
         logits: what enters a softmax or sigmoid at its end, float64 (N, R); None if there is none.
         unit: of two outputs p and 1 - p of one sigmoid unit, the one that is p; None of any others.
+        is_bounded: False if outputs of images far outside 0..255 leave 0..1, so that they are no probabilities.
         is_half: True if it computes in fewer digits than those of float32.
     """
 
@@ -60,6 +61,7 @@ class Seen:
     end: str = ""
     logits: Floats | None = None
     unit: int | None = None
+    is_bounded: bool = True
     is_half: bool = False
 
     def of_finite_outputs(self) -> Seen:
@@ -84,6 +86,11 @@ class Seen:
     def are_unit(self) -> bool:
         """Whether all outputs lie in 0..1."""
         return bool(((self.outputs >= -_ROUNDED) & (self.outputs <= 1 + _ROUNDED)).all())
+
+    @property
+    def may_be_probabilities(self) -> bool:
+        """Whether all outputs lie in 0..1, and not by chance as far as is known."""
+        return self.are_unit and self.is_bounded and self.activation in _UNIT_ENDS
 
     @property
     def sum_to_one(self) -> bool:
@@ -128,9 +135,9 @@ def find_head(seen: Seen, asked: str = "auto") -> Head:
     if asked in ("softmax", "multilabel") and seen.sum_to_one and not (asked == "softmax" and reached):
         fitting = "softmax" if reached and seen.activation == "softmax" else "probabilities"
         raise _contradiction(seen, asked, "puts out probabilities that sum to 1", f"use --head {fitting}, or auto")
-    if asked == "multilabel" and seen.are_unit and not reached and seen.activation != "linear":
+    if asked == "multilabel" and seen.are_unit and seen.is_bounded and not reached and seen.activation != "linear":
         return Head("multilabel", seen.count, from_logits=False)
-    if asked == "sigmoid" and seen.are_unit and not reached and seen.activation in _UNIT_ENDS:
+    if asked == "sigmoid" and seen.may_be_probabilities and not reached:
         return Head("sigmoid", 1, from_logits=False)
     kind = {"softmax": "softmax", "sigmoid": "sigmoid", "multilabel": "sigmoid"}[asked]
     return Head(asked, seen.count, ending=reached and seen.activation == kind)  # type: ignore[arg-type]
@@ -159,7 +166,7 @@ def _found(seen: Seen) -> Head:
         return Head("probabilities", seen.count, from_logits=False)
     if seen.activation in ("linear", "log_softmax"):
         return of_logits
-    if seen.are_unit and seen.activation in _UNIT_ENDS:
+    if seen.may_be_probabilities:
         return Head("sigmoid" if single else "multilabel", seen.count, from_logits=False)
     if seen.activation == "" and (seen.outputs < 0).any():
         return of_logits

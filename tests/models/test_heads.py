@@ -465,3 +465,35 @@ def test_a_layer_that_cannot_be_copied_is_judged_by_what_it_puts_out(rng):
     classifier = Classifier(model)
     assert classifier.head.text == "probabilities (seen), no logit"
     np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), atol=1e-6)
+
+
+class SquashedDense(LAYERS.Dense):
+    """A dense layer without an activation by its configuration, which squashes its outputs all the same."""
+
+    def call(self, tensor):
+        return tf.math.sigmoid(super().call(tensor))
+
+
+@pytest.mark.parametrize(("count", "kind"), [(1, "sigmoid"), (3, "multilabel")])
+def test_a_dense_layer_of_ones_own_is_judged_by_what_it_puts_out(count, kind, rng):
+    model, images = network(SquashedDense(count)), images_of(rng)
+    classifier = Classifier(model)
+    assert classifier.head == Head(kind, count, from_logits=False)
+    np.testing.assert_allclose(classifier.probabilities(images), documented(model(images).numpy(), ""), atol=1e-6)
+
+
+def test_logits_that_lie_in_0_to_1_by_chance_are_a_question(rng):
+    """Images of far more contrast show that they have no upper bound."""
+    model, images = network(dense(3), keras.ops.relu, lambda tensor: tensor / 20), images_of(rng)
+    assert 0 <= model(images).numpy().min() <= model(images).numpy().max() < 1
+    with pytest.raises(ModelError, match="neither surely logits nor surely probabilities"):
+        Classifier(model)
+    for answer, transform in (("softmax", "softmax"), ("multilabel", "sigmoid")):
+        expected = documented(model(images).numpy(), transform)
+        np.testing.assert_allclose(Classifier(model, head=answer).probabilities(images), expected, rtol=1e-4)
+
+
+def test_the_unit_of_two_outputs_keeps_float32_in_bfloat16():
+    fast = Classifier(one_minus()).in_precision("bfloat16").graph.computed
+    assert [layer.compute_dtype for layer in fast.layers if isinstance(layer, LAYERS.Dense)] == ["float32"]
+    assert fast.get_layer("conv").compute_dtype == "bfloat16"

@@ -31,6 +31,7 @@ __all__ = [
     "is_graph",
     "layer_paths",
     "operations_by_path",
+    "operations_of_float32",
     "pooled_end",
     "rebuild",
     "repeated",
@@ -237,9 +238,16 @@ def end_of(model: keras.Model) -> End:
             unit = _unit_behind(model)
             if unit is not None:
                 return replace(_end_at(unit, "sigmoid"), before_the_end=True)
-            is_linear = activation == "linear" and getattr(operation, "kernel", None) is not None
+            is_linear = (
+                activation == "linear" and getattr(operation, "kernel", None) is not None and _is_keras(operation)
+            )
             return End("linear" if is_linear else activation if activation != "linear" else "", operation.name, {})
     return End("", model.name, {})
+
+
+def _is_keras(operation: Operation) -> bool:
+    """Return whether an operation is of Keras: a layer of the user's may hold a sigmoid that nobody sees."""
+    return type(operation).__module__.partition(".")[0] in ("keras", "keras_hub")
 
 
 def _end_at(operation: Operation, activation: str) -> End:
@@ -289,6 +297,12 @@ def scoring_operations(model: keras.Model) -> list[Operation]:
         if getattr(operation, "weights", None):
             break
     return chain
+
+
+def operations_of_float32(model: keras.Model) -> list[Operation]:
+    """Return the operations that keep float32 in a copy in bfloat16: those that compute the scores."""
+    unit = _unit_behind(model)
+    return scoring_operations(model) + ([] if unit is None else [unit])
 
 
 def has_half_precision(model: keras.Model) -> bool:

@@ -24,6 +24,8 @@ from evalkit.models.runner import Pixels
 
 __all__ = ["KerasSource", "as_tensor"]
 
+_FAR = np.float32(100)  # how much more contrast than any photo has
+
 
 def as_tensor(images: Pixels) -> tf.Tensor:
     """Return images as a float32 tensor."""
@@ -71,7 +73,7 @@ class KerasSource:
         self.preprocessing = Preprocessing.parse(preprocess).fitted((*self.input_size, self.channels))
         self.preprocess = self.preprocessing.text
         self.n_outputs = _n_outputs(model)
-        self.computed = in_bfloat16(model, graph.scoring_operations(model)) if precision == "bfloat16" else model
+        self.computed = in_bfloat16(model, graph.operations_of_float32(model)) if precision == "bfloat16" else model
         self.precision = precision if precision == "bfloat16" else str(model.compute_dtype)
         self.end = graph.end_of(self.computed)
         self._replaced: dict[int, Callable[[tf.Tensor], tf.Tensor]] = {}
@@ -104,6 +106,15 @@ class KerasSource:
         """
         outputs = self.run_graph(self.preprocessing(tf.constant(images)), self.end.replaced)
         return np.asarray(tf.cast(outputs, tf.float64))
+
+    def is_bounded(self, images: NDArray[np.float32]) -> bool:
+        """Return whether all outputs lie in 0..1 even of images far outside 0..255, as those of a sigmoid do.
+
+        Args:
+            images: any images, float32 (N, H, W, C) in 0..255.
+        """
+        outputs, _ = self.own_outputs((images - np.float32(127.5)) * _FAR)
+        return bool((np.abs(outputs - 0.5) <= 0.5 + 1e-3).all(where=np.isfinite(outputs)))
 
     def unit_of_two(self, image: NDArray[np.float32]) -> int | None:
         """Return which of two outputs is p and the other 1 - p, if both are made of one sigmoid unit; else None.
