@@ -14,8 +14,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from evalkit.models.blackbox import BlackBox
-
 __all__ = ["KINDS", "Kind", "Specimen"]
 
 LAYERS = keras.layers
@@ -31,11 +29,13 @@ class Specimen:
         model: the user's own model, which takes pixels in 0..255.
         twin: the same model before its softmax or sigmoid; None if the kind has no logit that can be reached.
         options: the options that the user gives with it.
+        function: what computes the outputs by hand; None = the model itself.
     """
 
     model: Any
     twin: Any = None
     options: dict[str, Any] = field(default_factory=dict)
+    function: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -513,7 +513,55 @@ def function_of(activation):
 
     def build():
         model = fused(3, activation, seed=26).model
-        return Specimen(BlackBox(lambda images: np.asarray(model(images)), (SIDE, SIDE)))
+
+        def function(images):
+            return np.asarray(model(images))
+
+        function.input_size, function.n_classes = (SIDE, SIDE), 3
+        return Specimen(function)
+
+    return build
+
+
+class Subclassed(keras.Model):
+    """A model with a ``call`` of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = [convolution(6), LAYERS.GlobalAveragePooling2D(), LAYERS.Dropout(0.5), dense(3, "softmax")]
+
+    def call(self, images, training=None):
+        tensor = images / 127.5 - 1.0
+        for step in self.steps:
+            tensor = step(tensor, training=training) if isinstance(step, LAYERS.Dropout) else step(tensor)
+        return tensor
+
+
+def subclassed():
+    keras.utils.set_random_seed(32)
+    model = Subclassed()
+    model(np.zeros((1, SIDE, SIDE, 3), dtype=np.float32))
+    return Specimen(model, options={"input_size": (SIDE, SIDE)})
+
+
+def saved_model(form):
+    """The model with one sigmoid, exported for inference; as the loaded object or inside a layer."""
+
+    def build():
+        import tempfile
+
+        made = fused(1, "sigmoid", seed=33)
+        with tempfile.TemporaryDirectory() as folder:
+            archive = keras.export.ExportArchive()
+            archive.track(made.model)
+            signature = [keras.InputSpec(shape=(None, SIDE, SIDE, 3), dtype="float32")]
+            archive.add_endpoint("serve", lambda images: made.model(images, training=False), signature)
+            archive.write_out(folder, verbose=False)
+            if form == "object":
+                return Specimen(tf.saved_model.load(folder), function=made.model)
+            layer = keras.layers.TFSMLayer(folder, call_endpoint="serve")
+        inputs = keras.Input((SIDE, SIDE, 3))
+        return Specimen(keras.Model(inputs, layer(inputs)), function=made.model)
 
     return build
 
@@ -631,6 +679,9 @@ KINDS: dict[str, Kind] = {
     "callable of logits": Kind(
         "any function that returns logits", function_of(None), score="softmax", left_out=("gradcam",)
     ),
+    "subclassed": Kind("subclassed Keras model", subclassed, left_out=("gradcam",)),
+    "SavedModel": Kind("SavedModel", saved_model("object"), left_out=("gradcam",)),
+    "TFSMLayer": Kind("`TFSMLayer` inside a functional model", saved_model("layer"), left_out=("gradcam",)),
     # Inputs
     "non-square": Kind("non-square", of_shape((16, 24, 3)), shape=(16, 24, 3)),
     "gray": Kind("one channel (gray)", of_shape((SIDE, SIDE, 1)), shape=(SIDE, SIDE, 1)),

@@ -14,7 +14,6 @@ import evalkit
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.catalog import EXPLAINERS
 from evalkit.metrics.requests import Perturbation
-from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
 from evalkit.models.inference.perturbation import PhotoScores
 from evalkit.models.zoo.load import as_classifier
@@ -52,11 +51,11 @@ class Made:
 def made(name):
     kind = KINDS[name]
     specimen = kind.build()
-    box = isinstance(specimen.model, BlackBox)
-    options = {"preprocess": "none", **specimen.options}
-    classifier = Classifier(specimen.model) if box else as_classifier(specimen.model, **options)
+    is_function = not hasattr(specimen.model, "predict") and specimen.function is None
+    options = {**({} if is_function else {"preprocess": "none"}), **specimen.options}
+    classifier = as_classifier(specimen.model, **options)
     images = np.random.default_rng(1).integers(0, 256, (3, *kind.shape), dtype=np.uint8)
-    own = specimen.model.function if box else specimen.model
+    own = specimen.function or specimen.model
     first = kind.channels_first and own.input_shape[1] == kind.shape[2]
     scores_of = by_hand.scorer(own, kind.score, kind.prepare, options.get("output_name"), channels_first=first)
     return Made(kind, specimen, classifier, images, scores_of)
@@ -99,6 +98,8 @@ def test_gradcam_is_that_by_hand(name):
         found = EXPLAINERS.build("gradcam").explain(zoo.classifier, zoo.images[:1], [target])[0]
         assert_close(found, expected, zoo.kind)
         largest.append(expected.max())
+        if max(largest) > 0 and zoo.classifier.n_classes > 2:
+            break  # a map that is 0 everywhere compares nothing
     assert max(largest) > 0
 
 
