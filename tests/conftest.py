@@ -80,7 +80,13 @@ def photos(rng) -> np.ndarray:
 
 
 @pytest.fixture
-def evalkit(capsys, monkeypatch):
+def steady_precision(monkeypatch):
+    """Let ``--precision auto`` choose by agreement alone: measured speeds differ from run to run."""
+    monkeypatch.setattr("evalkit.harness.planning.precision.times_as_fast", lambda *_: 2.0)
+
+
+@pytest.fixture
+def evalkit(capsys, monkeypatch, steady_precision):
     """Call ``python -m evalkit`` with these arguments; returns code, out and err."""
     from evalkit.cli.app import main
 

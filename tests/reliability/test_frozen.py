@@ -9,7 +9,7 @@ import keras
 import pytest
 
 from evalkit.harness.engine.signals import uninterrupted
-from evalkit.harness.planning import prepare
+from evalkit.harness.planning import precision as precision_choice
 
 RUN = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4", "--explainers",
@@ -27,7 +27,7 @@ def settings(workplace):
 def test_precision_and_batch_size_stay_unless_told_otherwise(evalkit, workplace, monkeypatch, precision, units):
     assert evalkit(*RUN, "--metrics", "deletion", "--precision", precision, "--batch-size", "3").code == 0
     # On another machine auto would choose otherwise.
-    monkeypatch.setattr(prepare, "has_bfloat16_units", lambda: units)
+    monkeypatch.setattr(precision_choice, "has_bfloat16_units", lambda: units)
     assert evalkit(*RUN, "--metrics", "deletion,insertion").code == 0
     assert settings(workplace) == (precision, 3)
     other = {"float32": "bfloat16", "bfloat16": "float32"}[precision]
@@ -36,7 +36,7 @@ def test_precision_and_batch_size_stay_unless_told_otherwise(evalkit, workplace,
 
 
 def test_another_model_and_fresh_choose_anew(evalkit, workplace, tiny_model, monkeypatch):
-    monkeypatch.setattr(prepare, "has_bfloat16_units", lambda: False)
+    monkeypatch.setattr(precision_choice, "has_bfloat16_units", lambda: False)
     keras.utils.set_random_seed(99)
     keras.models.clone_model(tiny_model).save("other.keras")
     for again in ((*RUN, "--fresh"), [one.replace("tiny", "other") for one in RUN]):

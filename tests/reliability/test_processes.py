@@ -19,7 +19,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUN = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4", "--explainers",
-    "gradcam,occlusion(patch_size=8,stride=half),random", "--metrics", "deletion,sparseness", "--output",
+    "gradcam,occlusion(patch_size=8,stride=half),random", "--metrics", "deletion,sparseness", "--precision", "float32",
+    "--output",
 )  # fmt: skip
 N_PHOTOS = 60
 
