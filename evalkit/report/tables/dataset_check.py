@@ -66,7 +66,7 @@ def _facts(validation: Validation) -> Iterator[tuple[str, str]]:
     for kind in (UNREADABLE, BOX_OUTSIDE, EMPTY):
         yield kind, f"{data.count(kind)}"
     if model is not None:
-        yield "model", f"{model.name}, {model.n_classes} outputs"
+        yield "model", f"{model.name}, {model.n_classes} classes"
         for fact in model.facts.split("; ") if model.facts else ():
             name, _, value = fact.partition(": ")
             yield (name, value) if value else ("CAM methods", fact.removeprefix("CAM methods "))
