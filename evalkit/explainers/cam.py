@@ -16,7 +16,7 @@ from evalkit.models.probabilities import outputs_of, softmax
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
-    from evalkit.models.keras.graph import Pooled
+    from evalkit.models.keras.ends import Pooled
 
 __all__ = ["Cam", "GradCam"]
 

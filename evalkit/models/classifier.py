@@ -18,6 +18,7 @@ from evalkit.models.heads import Head
 from evalkit.models.inference.composition import ComposedPass, DirectComposedPass
 from evalkit.models.inference.occlusion import OccludedPass
 from evalkit.models.inference.perturbation import MEAN_COLOR
+from evalkit.models.keras import ends
 from evalkit.models.keras import graph as keras_graph
 from evalkit.models.keras.default_layer import DefaultLayer, depends_on, find_default_layer
 from evalkit.models.keras.features import FeaturePass
@@ -333,12 +334,12 @@ class Classifier(Runner):
         grid = self.grids.grid(keras_graph.TensorAt(path))
         return grid is not None and depends_on(self.graph, path, grid)
 
-    def pooled_end(self) -> keras_graph.Pooled | None:
+    def pooled_end(self) -> ends.Pooled | None:
         """Return the end of the model for CAM; None unless it is global average pooling and one dense layer.
 
         Tokens that are pooled must all be of patches.
         """
-        end = keras_graph.pooled_end(self.graph.model)
+        end = ends.pooled_end(self.graph.model)
         if end is None or not end.of_tokens:
             return end
         grid = self.grids.grid(end.features)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from evalkit.models.keras import graph
+from evalkit.models.keras import ends, graph
 from evalkit.models.preprocessing import Preprocessing
 
 __all__ = ["attached_preprocessing", "doubt", "own_preprocessing"]
@@ -38,7 +38,7 @@ def own_preprocessing(model: keras.Model) -> str:
     Raises:
         ModelError: not a functional or Sequential model with one input and one output.
     """
-    operations = graph.beginning(model)
+    operations = ends.beginning(model)
     if any(isinstance(operation, _LAYERS) for _, operation in operations):
         return "a Rescaling or Normalization layer"
     weighted = [index for index, (_, operation) in enumerate(operations) if getattr(operation, "weights", None)]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from evalkit.core.errors import ModelError
 from evalkit.core.imports import first_line
 from evalkit.core.names import escaped
-from evalkit.models.keras import graph
+from evalkit.models.keras import ends, graph
 from evalkit.models.keras.layout import layout_of
 from evalkit.models.keras.precision import in_bfloat16
 from evalkit.models.memory import fitting_batch
@@ -73,9 +73,9 @@ class KerasSource:
         self.preprocessing = Preprocessing.parse(preprocess).fitted((*self.input_size, self.channels))
         self.preprocess = self.preprocessing.text
         self.n_outputs = _n_outputs(model)
-        self.computed = in_bfloat16(model, graph.operations_of_float32(model)) if precision == "bfloat16" else model
+        self.computed = in_bfloat16(model, ends.operations_of_float32(model)) if precision == "bfloat16" else model
         self.precision = precision if precision == "bfloat16" else str(model.compute_dtype)
-        self.end = graph.end_of(self.computed)
+        self.end = ends.end_of(self.computed)
         self._replaced: dict[int, Callable[[tf.Tensor], tf.Tensor]] = {}
         self._outputs = self._compiled_outputs()
         self.shapes = self._layer_shapes()
@@ -95,7 +95,7 @@ class KerasSource:
             given = self.layout.to_model(self.preprocessing(tf.constant(images)))
             outputs = self.computed(given, training=False)
         outputs = self._in_rows(keras.tree.flatten(outputs)[0])
-        is_half = outputs.dtype not in (tf.float32, tf.float64) or graph.has_half_precision(self.computed)
+        is_half = outputs.dtype not in (tf.float32, tf.float64) or ends.has_half_precision(self.computed)
         return outputs.numpy().astype(np.float64), is_half
 
     def own_logits(self, images: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from evalkit.core.errors import ModelError
-from evalkit.models.keras import graph
+from evalkit.models.keras import ends
 
 __all__ = ["assign_weights", "with_new_weights"]
 
@@ -28,7 +28,7 @@ def with_new_weights(model: keras.Model, seed: int) -> keras.Model:
         assign_weights(copy, model)
     except Exception as error:
         raise ModelError(f"model '{model.name}' cannot be copied ({type(error).__name__}); leave out mprt") from error
-    layer = graph.scoring_operations(copy)[-1]
+    layer = ends.scoring_operations(copy)[-1]
     if not getattr(layer, "weights", None):
         raise ModelError(f"model '{model.name}' has no single output layer with weights; leave out mprt")
     initializers = [_initializer(model, layer, weight.name) for weight in layer.weights]
