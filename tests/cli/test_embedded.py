@@ -34,6 +34,7 @@ def test_run_without_options_runs_the_embedded_benchmark(evalkit, tmp_path, monk
     assert done.err.rstrip().endswith("--model my_model.keras --preprocess vgg16 --data labels.csv")
 
 
+@pytest.mark.slow
 def test_the_same_leaderboard_in_two_runs_and_two_batch_sizes(evalkit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     boards = []

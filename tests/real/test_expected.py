@@ -150,7 +150,7 @@ def test_squared_gradients_keep_their_levels_and_cuts(vgg16, photos, expected):
     import tensorflow as tf
 
     number = DEFAULT_PHOTOS[0]
-    pixels = tf.constant(vgg16.preprocessed(photos[number].pixels[None]))
+    pixels = tf.constant(vgg16.graph.preprocessed(photos[number].pixels[None]))
     with tf.GradientTape() as tape:
         tape.watch(pixels)
         score = tf.math.log(vgg16.model(pixels)[0, expected["photos"][number]["class_index"]])

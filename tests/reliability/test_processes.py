@@ -145,7 +145,7 @@ def full(err):
     return "cannot be written" in err and "the run continues where it stopped" in err
 
 
-@pytest.mark.parametrize("limit_bytes", [50_000, slow(3_000), slow(200_000)])
+@pytest.mark.parametrize("limit_bytes", [slow(50_000), slow(3_000), slow(200_000)])
 def test_a_file_size_limit_stops_the_run_uncorrupted(evalkit, place, limit_bytes):
     """The system's limit on the size of a file is the full disk that needs no special rights."""
     run = place / f"limited{limit_bytes}"

@@ -23,7 +23,15 @@ def shell(redirected, command):
     return subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("redirected", ["2> >(exec true)", "2>/dev/full", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "redirected",
+    [
+        pytest.param("2> >(exec true)", marks=pytest.mark.slow),
+        pytest.param("2>/dev/full", marks=pytest.mark.slow),
+        pytest.param("2>&-", marks=pytest.mark.slow),
+        "<&- >&- 2>&-",
+    ],
+)
 def test_a_run_that_nobody_listens_to_is_finished(evalkit, workplace, redirected):
     assert shell(redirected, RUN).returncode == 0
     assert evalkit("show", "out").code == 0

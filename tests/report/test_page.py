@@ -99,6 +99,7 @@ def test_text_has_contrast_in_every_theme(theme):
         assert contrast(colors[f"series-{place}"], colors["card"]) >= 4.5
 
 
+@pytest.mark.slow
 def test_a_run_of_200_images_stays_small(tiny_model, tmp_path):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (200, 32, 32, 3), dtype=np.uint8)

@@ -24,6 +24,8 @@ from evalkit.models.inference.perturbation import MEAN_COLOR, blurred
 from evalkit.models.zoo.load import load_classifier
 from evalkit.store.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 SEED, N_SCENES = 99, 10  # one of each class
 CONTROLS = ("uniform", "random", "center", "edges")
 LOCALIZATION = [name for name in DEFAULT_METRICS if METRICS.get(name).spec.family == "localization"]

@@ -89,6 +89,7 @@ def test_live_model_and_arrays_in_another_process(array_plan, tmp_path):
     assert here.backward_passes == there.backward_passes > 0
 
 
+@pytest.mark.slow
 def test_model_file_and_photos_in_another_process(workplace, tmp_path):
     options = merge(
         {

@@ -266,6 +266,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_peak_memory_does_not_grow_with_the_number_of_photos(tmp_path):
     peaks = {}
     for count in (10, 40):

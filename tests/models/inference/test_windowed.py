@@ -104,6 +104,7 @@ def vgg_like():
     return Classifier(build_vgg16_mini(), preprocess="vgg16")
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(st.integers(1, 224), st.data())
 def test_every_patch_size_from_1_to_224_at_borders_and_between(vgg_like, patch_size, data):

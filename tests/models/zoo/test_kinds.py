@@ -66,6 +66,7 @@ def mobile(rng):
     return rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_a_binary_model_has_the_same_maps_in_every_kind_of_file(tmp_path, mobile):
     model = cats_and_dogs()
     for name in ("model.keras", "model.h5"):
