@@ -27,7 +27,7 @@ class MatchedLabels:
         order: how they were found, in words.
         notes: sentences for the user.
         taken: the order, if no name said it.
-        others: outputs by label in other possible orders.
+        others: outputs by label in other possible orders, also if names said the one taken.
         complete: whether there are as many classes as outputs.
         kept: whether images whose label has no output stay, without a class; otherwise they are left out.
     """
@@ -75,7 +75,8 @@ def match_labels(
     by = "by name" if class_map is None else "by --class-map"
     unmatched = [label for label in labels if label not in matched]
     if not unmatched:
-        return MatchedLabels(matched, by)
+        others = {} if class_map is not None else _sorted_otherwise(images, classes, names)
+        return MatchedLabels(matched, by, others=others)
     if class_map is None and not matched and (order := _inferred(images, classes, names)):
         return _in_order(images, labels, classes, names, order, "")
     if class_map is not None or (images.labels.partial and any(matched.values())):
@@ -84,6 +85,12 @@ def match_labels(
         raise DataError(_unmatched_message(images, unmatched, names))
     note = _unknown_note(images, unmatched, len(labels))
     return MatchedLabels(matched, by if matched else "no class is matched", [note], kept=True)
+
+
+def _sorted_otherwise(images: ImageSet, classes: list[str], names: OutputNames) -> dict[ClassOrder, dict[str, int]]:
+    """Return the outputs of classes sorted as text, if all are named: names given to the model may be in disorder."""
+    possible = orders_of(classes, names.count) if images.labels.ordered else {}
+    return {"sorted": possible["sorted"]} if "sorted" in possible and len(classes) == names.count else {}
 
 
 def _named(images: ImageSet, label: str, names: OutputNames, *, refuse: bool) -> Outputs:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from evalkit.core.errors import ConfigError, DataError
 from evalkit.core.settings import RunOptions
 from evalkit.datasets.class_map import ClassMap, read_class_map
+from evalkit.datasets.class_order import ClassOrder
 from evalkit.datasets.classes import match_classes, require_labelled
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.geometry import fit, geometry_of
@@ -76,6 +77,7 @@ class _ModelCheck:
 
     def __init__(self, images: ImageSet, options: RunOptions, class_map: ClassMap | None) -> None:
         from evalkit.harness.planning.class_order import order_notes
+        from evalkit.harness.planning.preprocess_check import is_known
 
         self.options = options
         self.geometry = geometry_of(options.geometry)
@@ -85,6 +87,7 @@ class _ModelCheck:
         self.notes: Sequence[str] = ()
         self.n_asked = self.n_right = 0
         self.known: ImageSet | None = None
+        self.others: Mapping[ClassOrder, Mapping[int, int]] = {}
         model = self.classifier
         labels = dict.fromkeys(entry.label for entry in images.entries if entry.label and entry.class_index is None)
         try:
@@ -103,15 +106,15 @@ class _ModelCheck:
             self.matched: dict[str, Entry] = {}
             self.unknown = tuple(label for label in labels if not names.find(label))
         else:
-            self.known, self.order = match.images, match.order
+            self.known, self.order, self.others = match.images, match.order, match.others
             self.matched = {entry.id: entry for entry in match.images.entries}
             try:
                 converted = channels_note(images, model.channels)
             except DataError as error:
                 self.blocking, self.matched = (str(error),), {}
             else:
-                notes = (*match.notes, *order_notes(match, model, self.geometry), model.size_note, converted)
-                self.notes = list(filter(None, notes))
+                order = order_notes(match, model, self.geometry, compare=not is_known(options))
+                self.notes = list(filter(None, (*match.notes, *order, model.size_note, converted)))
             known = {entry.label for entry in match.images.entries if entry.class_index != UNLABELLED}
             self.unknown = tuple(label for label in labels if label not in known)
 
@@ -132,7 +135,7 @@ class _ModelCheck:
 
         better = ""
         if self.known is not None and not is_known(self.options):
-            better = look_at(self.classifier, self.known, self.geometry).better
+            better = look_at(self.classifier, self.known, self.geometry, orders=self.others).better
         return ModelReport(
             name=self.classifier.name,
             n_classes=self.classifier.n_classes,

@@ -86,6 +86,8 @@ def prepare(
         class_map,
     )
     opened = images
+    for note in opened.notes:  # before anything that may refuse the set: they may say why
+        say(note)
     match = match_classes(
         opened,
         classifier.class_names,
@@ -100,8 +102,9 @@ def prepare(
     mean = mean_of(opened, classifier.channels, options, say)
     if mean is not None:
         classifier = classifier.with_mean_color(mean.color)
-    notes = (*images.notes, *match.notes, *order_notes(match, classifier, options.geometry), classifier.size_note)
-    for note in filter(None, notes):
+    compare = not (model is None and is_known(options))
+    order = order_notes(match, classifier, options.geometry, compare=compare)
+    for note in filter(None, (*match.notes, *order, classifier.size_note)):
         say(note)
     classifier = in_chosen_precision(classifier, options, _checked(images), say)
     matched = images
@@ -137,8 +140,8 @@ def prepare(
         mean=mean,
     )
     if not _is_finished(plan, options):
-        compare = not (model is None and is_known(options))
-        _say_model(classifier, look_at(classifier, matched, options.geometry, compare=compare), say)
+        look = look_at(classifier, matched, options.geometry, compare=compare, orders=match.others)
+        _say_model(classifier, look, say)
     return plan
 
 

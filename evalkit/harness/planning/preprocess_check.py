@@ -15,6 +15,7 @@ from evalkit.core.errors import EvalkitError, ImageError, ModelError
 from evalkit.core.settings import RunOptions
 from evalkit.core.specs import simplify
 from evalkit.datasets.class_map import ClassMap
+from evalkit.datasets.class_order import ClassOrder
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.geometry import Geometry, fit, geometry_of
@@ -33,6 +34,9 @@ _ALPHA = 0.02  # of one comparison: six images gained and none lost are enough
 _FAR = 0.2
 
 Right = NDArray[np.bool_]
+Scores = NDArray[np.float64]
+Targets = Sequence[Sequence[int]]
+Orders = Mapping[ClassOrder, Mapping[int, int]]
 Load = Callable[[Mapping[str, str]], Classifier]
 
 
@@ -41,7 +45,7 @@ class _Probe:
     """Labelled images, fitted to a model's input, with the outputs of their classes."""
 
     pixels: NDArray[np.float32]
-    targets: Sequence[Sequence[int]]
+    targets: Targets
 
 
 def is_known(options: RunOptions) -> bool:
@@ -58,28 +62,35 @@ class Look:
         n_images: the number of images; 0 if none is labelled.
         n_right: the number of these on which the model is right.
         better: a sentence if the model is right far more often under another common preprocessing; empty if not.
+        n_better: the number of images on which it is right then.
     """
 
     n_images: int = 0
     n_right: int = 0
     better: str = ""
+    n_better: int = 0
 
     def __str__(self) -> str:
         """Return the accuracy in words; empty without labelled images."""
         return f"right on {self.n_right} of {self.n_images} images looked at" if self.n_images else ""
 
 
-def look_at(classifier: Classifier, images: ImageSet, geometry: Geometry, *, compare: bool = True) -> Look:
+def look_at(
+    classifier: Classifier, images: ImageSet, geometry: Geometry, *, compare: bool = True, orders: Orders | None = None
+) -> Look:
     """Return how often the model is right on up to 32 images, drawn evenly over the classes.
 
     Right far more often under another preprocessing: on at least 20 % more of the images, and significantly in an exact
-    one-sided McNemar test at 2 %. The passes are not counted as the run's.
+    one-sided McNemar test at 2 %. If the classes may have another order, the other preprocessing must be that much
+    better than any order with the chosen one; it is tried with the other orders if it is not so with the order taken.
+    The passes are not counted as the run's.
 
     Args:
         classifier: the model, with the chosen preprocessing.
         images: the images, with class indices.
         geometry: how photos are fitted to the model's input.
         compare: look for a better preprocessing, too.
+        orders: other possible orders of the classes, as ``Match.others`` has them.
     """
     probe = _probe(images, classifier, geometry)
     if probe is None:
@@ -87,33 +98,55 @@ def look_at(classifier: Classifier, images: ImageSet, geometry: Geometry, *, com
     before = classifier.count.forward
     scores = classifier.probabilities(probe.pixels)
     classifier.count.forward = before
-    pairs = zip(scores, probe.targets, strict=True)
-    right = np.array([classifier.head.is_right(row, targets) for row, targets in pairs])
+    right = _right(classifier, scores, probe.targets)
     # A function preprocesses on its own; labels that are not exclusive may all be right by chance.
     comparable = compare and _is_preprocessed(classifier) and classifier.head.is_exclusive
-    return Look(len(right), int(right.sum()), _better(classifier, probe, right) if comparable else "")
+    better = _better(classifier, probe, scores, orders or {}) if comparable else ("", 0)
+    return Look(len(right), int(right.sum()), *better)
 
 
-def _better(classifier: Classifier, probe: _Probe, chosen: Right) -> str:
+def _better(classifier: Classifier, probe: _Probe, scores: Scores, orders: Orders) -> tuple[str, int]:
+    chosen = _right(classifier, scores, probe.targets)
     if not _is_better(np.ones_like(chosen), chosen):
-        return ""  # too good for any other to be far better, or too few images for any difference
-    count = _counter(classifier, probe)
-    better: dict[str, int] = {}
-    for text in filter(lambda text: text != classifier.preprocess, _fitting(classifier)):
-        right = count(Preprocessing.parse(text))
-        # A model that gives every image the same class is right by the set's imbalance alone.
-        labels = {tuple(targets) for targets, is_right in zip(probe.targets, right, strict=True) if is_right}
-        if len(labels) > 1 and _is_better(right, chosen):
-            better[text] = int(right.sum())
-    if not better:
-        return ""
+        return "", 0  # too good for any other to be far better, or too few images for any difference
+    targets = {order: _moved(probe.targets, outputs) for order, outputs in orders.items()}
+    with_chosen = [chosen, *(_right(classifier, scores, moved) for moved in targets.values())]
+    score = _scorer(classifier, probe)
+    others = {text: score(Preprocessing.parse(text)) for text in _fitting(classifier) if text != classifier.preprocess}
+    for order, in_order in ((None, probe.targets), *targets.items()):
+        rights = {text: _right(classifier, other, in_order) for text, other in others.items()}
+        better = {
+            f"--preprocess {text}": int(right.sum())
+            for text, right in rights.items()
+            # A model that gives every image the same class is right by the set's imbalance alone.
+            if len({tuple(each) for each, is_right in zip(in_order, right, strict=True) if is_right}) > 1
+            and all(_is_better(right, known) for known in with_chosen)
+        }
+        if better:
+            option = f" and --class-order {order}" if order else ""
+            return _sentence(classifier, chosen, better, option), max(better.values())
+    return "", 0
+
+
+def _sentence(classifier: Classifier, chosen: Right, better: Mapping[str, int], order: str) -> str:
     most = max(better.values())
-    best = [text for text, right in better.items() if right == most]
+    best = " or ".join(option for option, right in better.items() if right == most)
+    advice = "both if the model was trained so" if order else "that option if the model was trained with it"
     return (
         f"on {len(chosen)} of these images the model is right {_share(int(chosen.sum()), len(chosen))} with "
-        f"--preprocess {classifier.preprocess}, but {_share(most, len(chosen))} with --preprocess "
-        f"{' or '.join(best)}: give that option if the model was trained with it; nothing has been changed"
+        f"--preprocess {classifier.preprocess}, but {_share(most, len(chosen))} with {best}{order}: give {advice}; "
+        "nothing has been changed"
     )
+
+
+def _right(classifier: Classifier, scores: Scores, targets: Targets) -> Right:
+    pairs = zip(scores, targets, strict=True)
+    return np.array([classifier.head.is_right(row, each) for row, each in pairs], np.bool_)
+
+
+def _moved(targets: Targets, outputs: Mapping[int, int]) -> Targets:
+    """Return targets in another order of the classes; a class that it lacks has the output -1, which is never right."""
+    return [[outputs.get(target, -1) for target in each] for each in targets]
 
 
 def loaded(load: Load, images: ImageSet, options: RunOptions, class_map: ClassMap | None) -> Classifier:
@@ -155,8 +188,9 @@ def _accuracies(load: Load, images: ImageSet, options: RunOptions, class_map: Cl
     probe = _probe(match.images, classifier, geometry_of(options.geometry))
     if probe is None:
         return ""
-    count = _counter(classifier, probe)
-    right = {text: int(count(Preprocessing.parse(text)).sum()) for text in _fitting(classifier)}
+    score = _scorer(classifier, probe)
+    scores = {text: score(Preprocessing.parse(text)) for text in _fitting(classifier)}
+    right = {text: int(_right(classifier, of_text, probe.targets).sum()) for text, of_text in scores.items()}
     ordered = sorted(right, key=lambda text: -right[text])
     listed = ", ".join(f"{text} {right[text]}" for text in ordered)
     return f". Images that the model gets right, of {len(probe.targets)}, by preprocessing: {listed}"
@@ -192,30 +226,28 @@ def _probe(images: ImageSet, classifier: Classifier, geometry: Geometry) -> _Pro
     return _Probe(np.stack(pixels), targets) if pixels else None
 
 
-def _counter(classifier: Classifier, probe: _Probe) -> Callable[[Preprocessing], Right]:
-    """Return a function from a preprocessing to the images that the model gets right; a graph is traced once."""
+def _scorer(classifier: Classifier, probe: _Probe) -> Callable[[Preprocessing], Scores]:
+    """Return a function from a preprocessing to the model's scores of the images; a graph is traced once."""
     if isinstance(classifier.model, BlackBox):
         box: BlackBox = classifier.model
 
-        def right_of(preprocessing: Preprocessing) -> Right:
+        def scores_of(preprocessing: Preprocessing) -> Scores:
             changed = replace(box, function=replace(cast(Preprocessed, box.function), preprocessing=preprocessing))
-            scores = Classifier(changed, head=classifier.head).probabilities(probe.pixels)
-            return np.array([*map(classifier.head.is_right, scores, probe.targets)])
+            return Classifier(changed, head=classifier.head).probabilities(probe.pixels)
 
-        return right_of
+        return scores_of
     spec = tf.TensorSpec([None, *probe.pixels.shape[1:]], tf.float32)
     head = classifier.head
     outputs = tf.function(classifier.graph.run_graph, autograph=False, input_signature=[spec])
 
-    def count(preprocessing: Preprocessing) -> Right:
-        right: list[bool] = []
+    def score(preprocessing: Preprocessing) -> Scores:
+        parts: list[Scores] = []
         for start in range(0, len(probe.targets), classifier.batch_size):
             batch = preprocessing(tf.constant(probe.pixels[start : start + classifier.batch_size]))
-            scores = head.scores(head.class_logits(np.asarray(outputs(batch), dtype=np.float64)))
-            right += map(head.is_right, scores, probe.targets[start : start + len(scores)])
-        return np.array(right)
+            parts.append(head.scores(head.class_logits(np.asarray(outputs(batch), dtype=np.float64))))
+        return np.concatenate(parts)
 
-    return count
+    return score
 
 
 def _is_better(right: Right, chosen: Right) -> bool:

@@ -138,10 +138,17 @@ def test_any_other_order_of_named_folders_is_found(tmp_path):
     assert "but on 16 with another order (cat = 1, dog = 0)" in note
 
 
-def test_named_classes_are_not_tested(text_order, tmp_path):
+def test_names_given_in_another_order_than_sorted_are_doubted(text_order, tmp_path):
     images = open_image_set(write_folders(tmp_path / "d", [str(number) for number in range(N)]))
-    names = [str(number) for number in range(N)]
-    match = match_classes(images, names, N, require_labels=True)
+    match = match_classes(images, [str(number) for number in range(N)], N, require_labels=True)
+    (note,) = order_notes(match, text_order, "squash")
+    assert "with the order taken (by name), but on 24 with classes sorted as text, as Keras does; nothing" in note
+    assert note.endswith("give --class-order sorted if that is the order of the model's outputs")
+
+
+def test_names_in_sorted_order_need_no_test(text_order, tmp_path):
+    images = open_image_set(write_folders(tmp_path / "d", [str(number) for number in range(N)]))
+    match = match_classes(images, sorted(map(str, range(N))), N, require_labels=True)
     before = text_order.passes
     assert order_notes(match, text_order, "squash") == []
     assert text_order.passes == before
@@ -217,3 +224,37 @@ def test_two_classes_of_one_sigmoid_follow_the_folders(tmp_path):
     assert note.endswith("name them with --class-names present,absent")
     match = match_classes(right, ["no", "yes"], 2, require_labels=True)
     assert [entry.class_index for entry in match.images.entries[::8]] == [0, 1]
+
+
+def saturating(colors):
+    """Return a model trained on x / 255 whose features are all 1 for pixels in 0..255."""
+    images = keras.Input((8, 8, 3))
+    channels = keras.layers.Conv2D(3, 1, use_bias=False, name="channels")
+    dense = keras.layers.Dense(len(colors), activation="softmax")
+    model = keras.Model(images, dense(keras.layers.GlobalAveragePooling2D()(keras.ops.tanh(channels(images)))))
+    centers = np.tanh(np.asarray(colors, np.float32) / 255)
+    channels.set_weights([np.eye(3, dtype=np.float32)[None, None]])
+    dense.set_weights([160 * centers.T, -80 * (centers**2).sum(axis=1)])
+    return model
+
+
+@pytest.mark.parametrize(("colors", "order"), [(COLORS, " and --class-order numeric"), (COLORS[AS_TEXT], "")])
+def test_wrong_preprocessing_and_order_are_found_together(tmp_path, colors, order):
+    folders = write_folders(tmp_path / "folders", [str(number) for number in range(N)])
+    saturating(colors).save(tmp_path / "m.keras")
+    given = merge(
+        {
+            "model": str(tmp_path / "m.keras"),
+            "data": str(folders),
+            "preprocess": "none",
+            "precision": "float32",
+            "explainers": "center",
+            "metrics": "sparseness",
+            "output": str(tmp_path / "o"),
+        }
+    )
+    said: list[str] = []
+    prepare(given, said.append)
+    (hint,) = [note for note in said if "--class-order" in note or "--preprocess" in note]
+    assert f"with --preprocess none, but 24 times (100%) with --preprocess 0..1{order}: give " in hint
+    assert validate_data(given).model.notes[-1] == hint
