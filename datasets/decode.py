@@ -147,6 +147,8 @@ def _levels(image: Image.Image) -> NDArray[np.generic]:
     if image.mode not in ("LA", "RGBA"):
         return np.asarray(values.max(axis=2))
     shades, opacity = values[..., :-1].max(axis=2).astype(np.int64), values[..., -1].astype(np.int64)
+    if not shades.any() and opacity.min() < opacity.max():
+        raise ImageError("the mask is black, and only its transparency varies; save that as gray if it is the mask")
     return np.asarray(-(-shades * opacity // 255))
 
 

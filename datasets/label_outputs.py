@@ -75,8 +75,8 @@ def match_labels(
     by = "by name" if class_map is None else "by --class-map"
     unmatched = [label for label in labels if label not in matched]
     if not unmatched:
-        others = {} if class_map is not None else _sorted_otherwise(images, classes, names)
-        return MatchedLabels(matched, by, others=others)
+        as_text = {} if class_map is not None else _sorted_otherwise(images, classes, names)
+        return MatchedLabels(matched, by, others=as_text)
     if class_map is None and not matched and (order := _inferred(images, classes, names)):
         return _in_order(images, labels, classes, names, order, "")
     if class_map is not None or (images.labels.partial and any(matched.values())):

@@ -15,6 +15,9 @@ __all__ = ["NEARLY_WHOLE", "RegionCounts", "regions_of_some"]
 NEARLY_WHOLE = 0.95
 """Fraction of a photo from which on a region covers nearly all of it."""
 
+_WHOLE_MASK = (
+    " A mask must be zero outside the object; a label image (1 object, 2 background) cannot be used as a mask."
+)
 _LOOKED_AT = 32
 _ON_BORDER = 0.95  # of the border's pixels
 _INVERTED = 0.5  # of the photo, and of the masks
@@ -28,6 +31,7 @@ class RegionCounts:
         regions: number of regions.
         exact: number of these that are masks or outlines.
         whole: number of regions of every pixel that is not ignored, so that no map can miss them.
+        whole_masks: number of these that are masks or outlines.
         nearly_whole: number of others that cover ``NEARLY_WHOLE`` of these pixels or more.
         maybe_inverted: number of other masks that hold the photo's border and cover most of it.
         soft: number of images with a mask that was thresholded at half.
@@ -37,6 +41,7 @@ class RegionCounts:
     regions: int = 0
     exact: int = 0
     whole: int = 0
+    whole_masks: int = 0
     nearly_whole: int = 0
     maybe_inverted: int = 0
     soft: int = 0
@@ -55,6 +60,7 @@ class RegionCounts:
         share = float(image.region.sum()) / judged if judged else 1.0
         if covered.all():
             self.whole += 1
+            self.whole_masks += image.exact
         elif share >= NEARLY_WHOLE:
             self.nearly_whole += 1
         elif image.exact and share > _INVERTED:
@@ -76,8 +82,8 @@ class RegionCounts:
             )
         if self.whole:
             notes.append(
-                f"In {self.whole} images the region is the whole photo, so every map is right. A mask must be zero "
-                "outside the object; a label image (1 object, 2 background) cannot be used as a mask."
+                f"In {self.whole} images the region is the whole photo, so every map is right."
+                + (_WHOLE_MASK if self.whole_masks else "")
             )
         if self.nearly_whole:
             notes.append(

@@ -132,12 +132,14 @@ def _is_class_folder(path: Path) -> bool:
         if look:
             raise DataError(f"--data '{path}' has no class folders; this looks like {look}. {FORMATS}; {way_out}")
         lists = [file.name for ending in (".csv", ".json") for file in visible_files(path, ending)]
-        likely = [name for name in parts if part_kind(name) != "annotations"] or parts
-        ways = [f"one of them, for example {path / likely[-1]}", *([f"its list, {path / lists[0]}"] if lists else [])]
-        tables = next((path / name for name in parts if _holds_tables(path / name)), None)
+        likely = [name for name in parts if part_kind(name) != "annotations"]
+        ways = [f"one of them, for example {path / likely[-1]}"] if likely else []
+        ways += [f"its list, {path / lists[0]}"] if lists else []
+        tables = next(filter(_holds_tables, _annotation_folders(path, parts)), None)
+        ways += [f"its annotations, {tables}" if tables else "its annotations"]
         raise DataError(
-            f"--data '{path}': its folders {', '.join(parts[:6])} have names of parts of a set, not of classes; "
-            f"name {' or '.join(ways)}, or its annotations{f', {tables}' if tables else ''}; {way_out}"
+            f"--data '{path}': its folders {_listed(parts)} have names of parts of a set, not of classes; "
+            f"name {', or '.join(ways)}; {way_out}"
         )
     doubtful = [name for name in parts if _is_no_class(path / name)]
     if doubtful:
@@ -153,6 +155,14 @@ def _is_class_folder(path: Path) -> bool:
             f"{path / inside[0]}; {way_out}"
         )
     return True
+
+
+def _annotation_folders(path: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """Yield the folders of annotations among the parts of a set, and those directly in one."""
+    for name in parts:
+        if part_kind(name) == "annotations":
+            yield path / name
+            yield from (child for child in _children(path / name) if part_kind(child.name) and child.is_dir())
 
 
 def _holds_tables(folder: Path) -> bool:

@@ -18,7 +18,7 @@ from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.readers.csv_classes import CsvClass, PhotoClasses, classes_in
 from evalkit.datasets.readers.csv_lines import Line, csv_lines, require_commas
 from evalkit.datasets.readers.lookalikes import columns_look
-from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PHOTO_FOLDERS, PhotoFinder
+from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PHOTO_FOLDERS, FoundPhoto, PhotoFinder, names_below
 
 __all__ = ["READER", "read_csv_manifest"]
 
@@ -56,7 +56,8 @@ def read_csv_manifest(path: Path) -> ImageSet:
     The columns have these names in the header line, in any order and case; others are ignored:
 
     * ``image``: path of the photo, absolute or relative to the manifest's folder; a photo that is not there is searched
-      in ``images`` and ``image`` beside the manifest, and with the extension that its name may lack;
+      in ``images`` and ``image`` beside the manifest, and with the extension that its name may lack; if it is
+      named by an absolute path, or with "..", it is searched by its file name;
     * ``class_index`` (whole number from 0), ``label`` (text) or both; several classes of a photo are separated by
       ``|``, or in several rows;
     * ``x0, y0, x1, y1``: a box in pixels of the upright photo, half-open; all four or none, in the header and in a row;
@@ -95,10 +96,17 @@ def read_csv_manifest(path: Path) -> ImageSet:
     folder = path.absolute().parent
     entries = [image.entry(folder, several=photos.several(photo)) for (photo, _), image in images.items()]
     photo_of = {entry.id: photo for entry, (photo, _) in zip(entries, images, strict=True)}
-    missing = [entry.id for entry in entries if entry.problem == MISSING]
-    names = {entry_id: name for entry_id in missing if (name := _relative(photo_of[entry_id]))}
+    missing = [photo_of[entry.id] for entry in entries if entry.problem == MISSING]
+    names, elsewhere = names_below(missing)
     finder = PhotoFinder([folder, *(folder / name for name in PHOTO_FOLDERS)], [*names.values()], PHOTO_ENDINGS)
-    entries = [_searched(entry, names[entry.id], finder) if entry.id in names else entry for entry in entries]
+    entries = [_searched(entry, names.get(photo_of[entry.id], ""), finder) for entry in entries]
+    found = [entry for entry in entries if photo_of[entry.id] in elsewhere and entry.problem != MISSING]
+    if found:
+        first = f"{found[0].where}, '{photo_of[found[0].id]}'"
+        notes.append(
+            f"{path.name}: {len(found)} photos are not where their paths say (the first: {first}); they were found by "
+            "their file names"
+        )
     units = units_of(((entry.where, box) for entry in entries for box in entry.boxes), path.name)
     entries = [_in_units(entry, units) for entry in entries]
     notes += [*units.notes, *finder.missing(path.name, entries)]
@@ -267,12 +275,6 @@ class _Image:
         )
 
 
-def _relative(image: str) -> str:
-    """Return a relative path with slashes; empty for another path."""
-    path = path_of(image.replace("\\", "/"))
-    return "" if path.is_absolute() or ".." in path.parts else path.as_posix()
-
-
 def _in_units(entry: Entry, units: BoxUnits) -> Entry:
     """Return an entry whose boxes have the set's unit; a box that does not is the entry's problem."""
     if not entry.boxes:
@@ -285,7 +287,7 @@ def _in_units(entry: Entry, units: BoxUnits) -> Entry:
 
 def _searched(entry: Entry, name: str, finder: PhotoFinder) -> Entry:
     """Return an entry with the photo that the finder finds, if any."""
-    path, size_bytes, mtime_ns, problem = finder.photo(name)
+    path, size_bytes, mtime_ns, problem = finder.photo(name) if name else FoundPhoto(Path(), 0, 0, MISSING)
     if problem == MISSING:
         return entry
     return replace(entry, path=path, size_bytes=size_bytes, mtime_ns=mtime_ns, problem=problem)

@@ -105,8 +105,13 @@ def _object_looks(document: dict[str, Any]) -> str:
 
 
 def _is_yolo(folder: Path) -> bool:
-    """Return whether a folder has text files of numbers for photos, beside them or in ``labels``."""
-    for labels in (folder / "labels", folder):
+    """Return whether a folder has text files of numbers for photos: beside them, or in ``labels`` in or beside it."""
+    parts = folder.absolute().parts
+    beside = []
+    if "images" in parts:  # as in images/train, with labels/train
+        last = len(parts) - 1 - parts[::-1].index("images")
+        beside.append(Path(*parts[:last], "labels", *parts[last + 1 :]))
+    for labels in (folder / "labels", *beside, folder):
         texts = visible_files(labels, ".txt")
         nested = [] if texts else [text for part in _folders(labels) for text in visible_files(part, ".txt")]
         if labels == folder:

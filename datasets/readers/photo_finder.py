@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from evalkit.core.names import escaped
+from evalkit.core.names import escaped, path_of
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.files import MISSING, file_facts
 
-__all__ = ["PHOTO_ENDINGS", "PHOTO_FOLDERS", "FoundPhoto", "PhotoFinder", "existing"]
+__all__ = ["PHOTO_ENDINGS", "PHOTO_FOLDERS", "FoundPhoto", "PhotoFinder", "existing", "names_below"]
 
 PHOTO_ENDINGS = ("", ".jpg", ".JPEG", ".jpeg", ".JPG", ".png", ".PNG", ".bmp", ".gif", ".tif", ".tiff", ".webp",
                  ".ppm", ".pgm", ".pbm")  # fmt: skip
@@ -109,6 +110,28 @@ class PhotoFinder:
             except (OSError, ValueError):
                 self._listed[folder] = None
         return self._listed[folder]
+
+
+def names_below(images: Iterable[str]) -> tuple[dict[str, str], set[str]]:
+    """Return the names under which missing photos are searched.
+
+    Args:
+        images: the photos' paths as written, with slashes or backslashes.
+
+    Returns:
+        A relative path with slashes for each photo, and the photos that are named by an absolute path, on this machine
+        or on Windows, or with "..". Of these it is the file name; none if two of them share it.
+    """
+    names, elsewhere = {}, {}
+    for image in dict.fromkeys(images):
+        path = path_of(image.replace("\\", "/"))
+        if path.is_absolute() or PureWindowsPath(image).drive or ".." in path.parts:
+            elsewhere[image] = path.name
+        else:
+            names[image] = path.as_posix()
+    shared = Counter(elsewhere.values())
+    elsewhere = {image: name for image, name in elsewhere.items() if shared[name] == 1 and name not in ("", "..")}
+    return {**names, **elsewhere}, set(elsewhere)
 
 
 def _folded(name: str) -> str:

@@ -23,6 +23,7 @@ from evalkit.datasets.entry import Box, Entry, PixelSet
 from evalkit.datasets.files import read_annotated
 from evalkit.datasets.image_set import ImageSet, Labels
 from evalkit.datasets.readers.base import Reader, visible_files
+from evalkit.datasets.readers.folder_names import part_kind
 from evalkit.datasets.readers.photo_finder import PHOTO_ENDINGS, PHOTO_FOLDERS, PhotoFinder
 
 __all__ = ["READER", "half_open", "read_voc"]
@@ -261,6 +262,8 @@ def _folders(base: Path) -> Iterator[Path]:
         for name in _PHOTOS:
             yield Path(*parts[:last], name, *parts[last + 1 :])
     yield base
-    for above in (base, base.parent):
+    # Oxford-IIIT Pet has annotations/xmls beside images.
+    above = base.parent.parent if part_kind(base.parent.name) == "annotations" else base.parent
+    for folder in dict.fromkeys((base, base.parent, above)):
         for name in _PHOTOS:
-            yield above / name
+            yield folder / name

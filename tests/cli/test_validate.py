@@ -272,3 +272,21 @@ def test_a_range_that_begins_with_a_hyphen_is_a_value(evalkit, workplace, tiny_m
         assert done.code == 0, done.err
         assert "--preprocess -1..1 is applied before model 'tiny.keras', which begins with a Rescaling" in done.out
     assert "--preprocess requires an argument" in evalkit(*given, "--preprocess", "--limit", "3").err
+
+
+@pytest.mark.parametrize("command", ["validate", "run"])
+def test_what_a_set_looks_like_is_said_before_it_is_refused(evalkit, workplace, command):
+    """A folder around the class folders, as archives leave it."""
+    for label in ("cat", "dog"):
+        (workplace / "outer" / "inner" / label).mkdir(parents=True)
+        shutil.copy(workplace / "photo0.png", workplace / "outer" / "inner" / label)
+    done = evalkit(command, "--data", "outer", "--model", "tiny.keras")
+    assert done.code == 2
+    text = " ".join((done.out + done.err).split())
+    assert "outer: 'inner' is the only class; if its folders (cat, dog) are the classes, name" in text
+
+
+def test_whole_boxes_are_not_called_masks(evalkit, workplace):
+    (workplace / "boxes.csv").write_text("image,class_index,x0,y0,x1,y1\nphoto0.png,0,0,0,48,40\n")
+    (note,) = found_in(evalkit("validate", "--data", "boxes.csv", "--format", "json"))["data"]["notes"]
+    assert note == "In 1 images the region is the whole photo, so every map is right."

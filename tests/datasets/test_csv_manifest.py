@@ -273,3 +273,21 @@ def test_photos_without_a_class_are_left_out_beside_several(manifest: Manifest) 
     images = read_csv_manifest(manifest("image,label\na,cat|dog\nb,\nc,dog\n"))
     assert [entry.id for entry in images.entries] == ["a#cat", "a#dog", "c"]
     assert images.notes[1] == "labels.csv: left out: 1 photos without a class (the first: b)"
+
+
+@pytest.mark.parametrize("path", ["C:\\\\data\\\\pets\\\\1.png", "/nowhere/pets/1.png", "../pets/1.png"])
+def test_path_on_another_machine_is_searched_by_its_name(
+    manifest: Manifest, save: Save, photo: np.ndarray, path: str
+) -> None:
+    file = save("images/1.png", photo)
+    images = read_csv_manifest(manifest(f"image,label\n{path},cat\n"))
+    assert [(entry.path, entry.problem) for entry in images.entries] == [(file, "")]
+    (note,) = images.notes
+    assert note.startswith("labels.csv: 1 photos are not where their paths say (the first: labels.csv line 2, ")
+    assert note.endswith("); they were found by their file names")
+
+
+def test_file_name_of_two_paths_elsewhere_is_not_searched(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+    save("1.png", photo)
+    images = read_csv_manifest(manifest("image,label\nC:\\cat\\1.png,cat\nC:\\dog\\1.png,dog\n"))
+    assert [entry.problem for entry in images.entries] == ["file is missing"] * 2

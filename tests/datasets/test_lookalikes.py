@@ -137,3 +137,11 @@ def test_cvat_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "hinted"), [("occulsion", True), ("ymax", False), ("gradcm", True), ("lime", False)])
 def test_only_near_names_are_hinted(name: str, hinted: bool) -> None:
     assert ("did you mean" in nearest(name, ["gradcam", "occlusion", "image", "rise"])) is hinted
+
+
+def test_split_of_yolo_images_is_named(tmp_path: Path) -> None:
+    write(tmp_path, {"images/train/0.jpg": "", "labels/train/0.txt": "0 0.5 0.5 0.2 0.2"})
+    (note,) = open_image_set(tmp_path / "images" / "train").notes
+    assert YOLO not in note
+    assert "this looks like YOLO (one text file of boxes a photo)" in note
+    assert YOLO in refusal(tmp_path / "images")

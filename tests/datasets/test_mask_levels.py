@@ -199,3 +199,12 @@ def test_digest_of_masks_differs_from_the_one_before_thresholds(tmp_path: Path) 
     entry = Entry("a", None, 0, "", masks=(tmp_path / "m.png",))
     earlier = [0, "", [], [(str(tmp_path / "m.png"), -1, 0)], ""]
     assert entry.truth_digest != hashlib.sha256(json.dumps(earlier).encode()).hexdigest()
+
+
+def test_black_mask_with_transparency_is_refused() -> None:
+    values = np.zeros((20, 20, 4), np.uint8)
+    values[4:9, 4:9, 3] = 255
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "PNG")
+    with pytest.raises(ImageError, match="the mask is black, and only its transparency varies; save that as gray"):
+        decode_mask(file.getvalue())

@@ -138,7 +138,7 @@ def test_message_about_a_wrong_file_is_short(tmp_path: Path, kind: str) -> None:
     [
         (("train/cat/1.jpg", "val/dog/1.jpg"), "name one of them, for example {}/val, or its annotations"),
         (("Images/1.jpg", "Masks/1.png"), "its folders Images, Masks have names of parts of a set"),
-        (("images/1.jpg", "labels/1.txt", "data.csv"), "for example {}/images or its list, {}/data.csv"),
+        (("images/1.jpg", "labels/1.txt", "data.csv"), "for example {}/images, or its list, {}/data.csv"),
         (("ILSVRC/Data/1.jpg", "LOC_val_solution.csv"), "or its list, {}/LOC_val_solution.csv"),
         (("data/1.jpg", "labels.json"), "or its list, {}/labels.json"),
     ],

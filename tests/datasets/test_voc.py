@@ -221,3 +221,20 @@ def test_missing_photos_are_noted_with_the_folder(write: Write) -> None:
     note = images.notes[-1]
     assert note.startswith("VOC: 1 of 1 photos are missing; searched below '")
     assert "VOC': JPEGImages, Data, images, image, Images, Annotations, Annotations/JPEGImages" in note
+
+
+@pytest.mark.parametrize("data", ["annotations/xmls", "."])
+def test_photos_beside_annotations_xmls_are_found(tmp_path: Path, save: Save, data: str) -> None:
+    """The layout of Oxford-IIIT Pet."""
+    save("images/a.png", np.zeros((4, 6, 3), np.uint8))
+    save("annotations/trimaps/a.png", np.zeros((4, 6), np.uint8))
+    (tmp_path / "annotations" / "xmls").mkdir()
+    (tmp_path / "annotations" / "xmls" / "a.xml").write_text(annotation(thing("cat", 1, 1, 3, 2)))
+    if data == ".":
+        with pytest.raises(DataError, match=r"its annotations, .*annotations/xmls; --data-format folder"):
+            open_image_set(tmp_path)
+        with pytest.raises(DataError, match=r"not of classes; name its annotations, .*annotations/xmls; --data-format"):
+            open_image_set(tmp_path / "annotations")
+        return
+    (entry,) = open_image_set(tmp_path / data).entries
+    assert (entry.path, entry.problem) == (tmp_path / "images" / "a.png", "")
