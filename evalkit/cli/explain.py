@@ -77,7 +77,7 @@ def explain(
         )
     classifier = load_classifier(settings.model or MINI, batch_size=settings.batch_size, **settings.model_options())
     console, taken = stderr_console(), set[str]()
-    for note in filter(None, (classifier.size_note, classifier.doubt)):
+    for note in filter(None, (f"{classifier.name}: {classifier.facts}", classifier.size_note, classifier.doubt)):
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if precision == "bfloat16":
         classifier = classifier.in_precision(precision)

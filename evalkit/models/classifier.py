@@ -161,6 +161,7 @@ class Classifier(Runner):
     def facts(self) -> str:
         """What was found or chosen of the model, in words."""
         layer = f"CAM methods look at {self.target_layer}" if self.target_layer else "no layer for CAM methods"
+        layer += "" if self.head.from_logits or not self.target_layer else ", by gradients of log p - log(1 - p)"
         height, width = self.input_size
         return (
             f"head: {self.head.text}; preprocessing: {self.preprocess}; {layer}; "

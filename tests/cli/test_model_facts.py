@@ -45,3 +45,19 @@ def test_single_probabilities_at_their_limit_are_counted(evalkit, workplace):
     assert done.code == 0, done.err
     assert "head: sigmoid: one probability (seen), no logit, float32 resolution" in done.err
     assert "the probability is 0 or 1 in float32 on 2 images" in " ".join(done.out.split())
+
+
+def test_where_there_is_no_logit_the_gradient_is_named(evalkit, workplace):
+    inputs = keras.Input((32, 32, 3))
+    hidden = keras.layers.Conv2D(4, 3, name="conv")(keras.layers.Rescaling(1 / 255)(inputs))
+    pooled = keras.layers.GlobalAveragePooling2D()(hidden)
+    scores = [keras.layers.Dense(3, activation="softmax")(pooled) for _ in range(2)]
+    keras.Model(inputs, keras.layers.Average()(scores)).save("two.keras")
+    said = "CAM methods look at conv, by gradients of log p - log(1 - p)"
+    options = ("--model", "two.keras", "--data", "labels.csv", "--explainers", "gradcam", "--metrics", "sparseness")
+    done = evalkit("run", *options, "--output", "two")
+    assert done.code == 0, done.err
+    assert f"head: probabilities (seen), no logit; preprocessing: none; {said}" in done.err
+    assert said in " ".join(done.out.split())
+    explained = evalkit("explain", "photo0.png", "--model", "two.keras", "--explainer", "gradcam", "--output", "ex")
+    assert said in explained.err

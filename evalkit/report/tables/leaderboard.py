@@ -325,6 +325,7 @@ def model_line(manifest: Manifest) -> str:
     model = manifest.model
     height, width = model.input_size
     layer = f"CAM methods look at {model.target_layer}" if model.target_layer else "no layer for CAM methods"
+    layer += ", by gradients of log p - log(1 - p)" if "no logit" in model.head and model.target_layer else ""
     order = f"; class order: {manifest.data.class_order}" if manifest.data.class_order else ""
     limit = ""
     if model.n_at_limit:
