@@ -173,6 +173,7 @@ for arguments in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded(photos):
     """The bomb alone would be 3.6 GB as one byte a pixel."""
     folder, _ = photos

@@ -27,6 +27,8 @@ from evalkit.report import render_gate
 from evalkit.report.gate.sentences import drifts, regressions
 from evalkit.store.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 N_SCENES, SEED = 12, 4321
 GRADCAM, OCCLUSION = "gradcam", "occlusion(patch_size=24)"
 METRIC_NAMES = ("symmetric_relevance_gain", "insertion", "energy_pointing_game")

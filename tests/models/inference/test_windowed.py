@@ -121,6 +121,7 @@ def test_every_patch_size_from_1_to_224_at_borders_and_between(vgg_like, patch_s
     assert np.abs(found - expected).max() <= CLOSE * np.ptp(expected)
 
 
+@pytest.mark.slow
 def test_windows_are_chosen_where_they_pay_and_said(vgg_like):
     wide = Classifier(keras.applications.VGG16(weights=None, classes=10))
     assert wide.occluded.method(*grid((224, 224), 16, 8), 16) == WINDOWED

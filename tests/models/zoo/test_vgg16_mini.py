@@ -59,6 +59,7 @@ def test_it_needs_nothing_to_be_said(mini):
     assert load_classifier("VGG16_mini").fingerprint == mini.fingerprint
 
 
+@pytest.mark.slow
 def test_the_object_is_its_evidence(mini):
     found = evidence(mini, 200, UNSEEN_SEED)
     assert found.right.mean() >= 0.97
