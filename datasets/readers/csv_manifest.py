@@ -169,6 +169,9 @@ def _missing(what: str, name: str, names: list[str], header: Line) -> str:
     meant = [other for other in free if other in _ALSO_CALLED[name]]
     meant += [close for column in wanted for close in difflib.get_close_matches(column, free, n=1, cutoff=_CLOSE)]
     hint = f" (is it '{meant[0]}'? rename it)" if meant else ""
+    others = [field for field in header.fields if field.lower() in free and field.lower() not in _OTHER_REGIONS]
+    if name == "class_index" and not meant and len(others) > 1:
+        hint = f" (if {', '.join(map(escaped, others[:3]))}, ... have a 1 where a class is present, name it in 'label')"
     return f"{header.where}: {what} missing{hint}; {_NEEDED}; found: {header.shown}"
 
 

@@ -135,6 +135,10 @@ WRONG = [
         "line 1: the column 'image' is missing; needed: image, and class_index or label; found: path, label",
     ),
     ("image,class\n", "columns 'class_index' and 'label' are missing (is it 'class'? rename it); needed: image, and"),
+    (
+        "image,MEL,NV,BCC,AKIEC\n",
+        "(if MEL, NV, BCC, ... have a 1 where a class is present, name it in 'label'); needed",
+    ),
     ("image,lable\n", "columns 'class_index' and 'label' are missing (is it 'lable'?"),
     ("image,label,label\n", "line 1: the column 'label' is there twice"),
     ("image,label,x0,y0,x1\n", "line 1: the column 'y1' is missing; a box needs x0, y0, x1 and y1, found x0, y0, x1"),
