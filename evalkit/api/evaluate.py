@@ -9,19 +9,19 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from os import PathLike, devnull
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Unpack, get_type_hints
 
 from numpy.typing import ArrayLike
 from rich.console import Console
 
 from evalkit.analysis.results import Results
 from evalkit.analysis.service import results_of
+from evalkit.api.model_keywords import ModelKeywords
 from evalkit.api.photos import image_set_of
 from evalkit.api.run import Run
 from evalkit.core.errors import nearest
 from evalkit.core.options import described
 from evalkit.core.settings import OPTIONS, merge
-from evalkit.datasets.class_names import GivenNames
 from evalkit.models.environment import require_keras
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["EvaluateOptions", "evaluate", "run_plan"]
 
 
-class EvaluateOptions(TypedDict, total=False):
+class EvaluateOptions(ModelKeywords, total=False):
     """The types of the options of ``evaluate``, for type checkers; ``core/settings.py`` declares the options.
 
     A spec is text; explainers and metrics may also be objects.
@@ -43,13 +43,6 @@ class EvaluateOptions(TypedDict, total=False):
     data_format: str | None
     class_map: str | PathLike[str] | None
     class_order: Literal["sorted", "numeric", "index", "index-from-1"] | None
-    preprocess: str | None
-    head: Literal["auto", "softmax", "sigmoid", "multilabel", "probabilities"] | None
-    output_name: str | None
-    class_names: GivenNames | None
-    input_size: int | str | tuple[int, int] | None
-    imports: str | Sequence[str] | None
-    allow_lambda: bool | None
     explainers: str | Sequence[object] | None
     patch_sizes: str | Sequence[int] | None
     strides: str | Sequence[int | str] | None

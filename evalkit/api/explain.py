@@ -7,11 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeGuard, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeGuard, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from evalkit.api.model_keywords import ModelKeywords
 from evalkit.api.photos import photo_of
 from evalkit.core.errors import ConfigError, DataError, nearest
 from evalkit.core.options import described
@@ -20,7 +21,6 @@ from evalkit.core.settings import OPTIONS, RunOptions, merge
 from evalkit.models.environment import require_keras
 
 if TYPE_CHECKING:
-    from evalkit.datasets.class_names import GivenNames
     from evalkit.datasets.geometry import Geometry
     from evalkit.datasets.image import Pixels
     from evalkit.explainers.base import Explainer
@@ -38,16 +38,9 @@ class Saved(NamedTuple):
     values: Path
 
 
-class ExplainOptions(TypedDict, total=False):
+class ExplainOptions(ModelKeywords, total=False):
     """The types of the options of ``explain``, for type checkers; ``core/settings.py`` declares the options."""
 
-    preprocess: str | None
-    head: Literal["auto", "softmax", "sigmoid", "multilabel", "probabilities"] | None
-    output_name: str | None
-    class_names: GivenNames | None
-    input_size: int | str | tuple[int, int] | None
-    imports: str | Sequence[str] | None
-    allow_lambda: bool | None
     geometry: Literal["squash", "center-crop"] | None
     batch_size: int | None
 

@@ -6,7 +6,7 @@ import os
 import unicodedata
 from pathlib import Path
 
-__all__ = ["escaped", "is_text", "path_of", "shown"]
+__all__ = ["escaped", "is_text", "model_facts", "path_of", "shown"]
 
 # Control characters move a terminal's cursor or break its lines; surrogates cannot be encoded. Format characters
 # (joiners, direction marks) are allowed: many scripts and emoji need them.
@@ -37,3 +37,18 @@ def shown(value: object, most: int = 40) -> str:
 def path_of(text: str | os.PathLike[str]) -> Path:
     """Return a path with ``~`` replaced by the home folder; ``~name`` of an unknown user stays unchanged."""
     return Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib's raises
+
+
+def model_facts(head: str, preprocess: str, layer: str | None, size: tuple[int, int], channels: int) -> str:
+    """Return what was found or chosen of a model, in words.
+
+    Args:
+        head: how its outputs become scores of classes, in words.
+        preprocess: its preprocessing.
+        layer: the default layer of CAM methods, if any.
+        size: (height, width) of its input in pixels.
+        channels: the number of channels of its input.
+    """
+    cams = f"CAM methods look at {layer}" if layer else "no layer for CAM methods"
+    cams += ", by gradients of log p - log(1 - p)" if layer and "no logit" in head else ""
+    return f"head: {head}; preprocessing: {preprocess}; {cams}; input: {size[0]} x {size[1]} x {channels}"

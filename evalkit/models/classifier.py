@@ -1,4 +1,4 @@
-"""``Classifier``: a model that is asked for scores and, if it is a Keras graph, for gradients and feature maps."""
+"""``Classifier``: the scores of a model and, if it is a Keras graph, its gradients and feature maps."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from evalkit.core.errors import ModelError, nearest
+from evalkit.core.names import model_facts
 from evalkit.metrics.requests import Variant
 from evalkit.models.blackbox import BlackBox, BlackBoxSource
 from evalkit.models.find_head import Seen, find_head, probe_images
@@ -160,13 +161,7 @@ class Classifier(Runner):
     @property
     def facts(self) -> str:
         """What was found or chosen of the model, in words."""
-        layer = f"CAM methods look at {self.target_layer}" if self.target_layer else "no layer for CAM methods"
-        layer += "" if self.head.from_logits or not self.target_layer else ", by gradients of log p - log(1 - p)"
-        height, width = self.input_size
-        return (
-            f"head: {self.head.text}; preprocessing: {self.preprocess}; {layer}; "
-            f"input: {height} x {width} x {self.channels}"
-        )
+        return model_facts(self.head.text, self.preprocess, self.target_layer, self.input_size, self.channels)
 
     @property
     def doubt(self) -> str:

@@ -146,13 +146,13 @@ class Head:
 
         Args:
             scores: the scores of all classes of one image, float64 (C,).
-            targets: the labelled class, or the several classes of one label.
+            targets: the labelled class, or the several classes of one label; -1 = none, which is never right.
         """
         if not np.isfinite(scores).all():
             return False
         if self.is_exclusive:
             return int(scores.argmax()) in targets
-        return bool(max(scores[index] for index in targets) >= RIGHT_FROM)
+        return bool(max((scores[index] for index in targets if index >= 0), default=0.0) >= RIGHT_FROM)
 
     @staticmethod
     def _single(target: Outputs) -> int:

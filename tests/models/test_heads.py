@@ -281,6 +281,9 @@ def test_right_is_top_1_or_of_several_labels_a_half():
     several, exclusive = Head("multilabel", 3), Head("softmax", 3)
     assert [several.is_right(scores, [index]) for index in range(3)] == [True, True, False]
     assert [exclusive.is_right(scores, [index]) for index in range(3)] == [False, True, False]
+    sure = np.array([0.1, 0.2, 0.9])
+    assert not several.is_right(sure, [-1])  # no label, not the last class
+    assert not exclusive.is_right(sure, [-1])
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,8 @@ def _orders(model: keras.Model, shape: Shape, name: str) -> tuple[bool, bool]:
             turned = True
     if len(set(formats)) > 1:
         raise ModelError(
-            f"model '{name}' has layers with channels_first and layers with channels_last, so its feature maps "
-            "cannot be told apart; use one data_format, or give the model as a function with module:function"
+            f"model '{name}' has layers with channels_first and layers with channels_last, so the order of "
+            "its feature maps is not known; use one data_format, or give the model as a function with module:function"
         )
     if not formats:
         looks_first = shape[1] in _OF_IMAGES and shape[3] not in _OF_IMAGES

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,17 @@ from evalkit.core.errors import ConfigError, ModelError, nearest
 from evalkit.models.blackbox import BlackBox
 from evalkit.models.preprocessing import CHOICES, Preprocessing, PreprocessingMissingError
 
-__all__ = ["ImageInput", "ModelFunction", "Preprocessed", "black_box", "file_digest", "image_input", "one_of", "sized"]
+__all__ = [
+    "ImageInput",
+    "ModelFunction",
+    "Preprocessed",
+    "black_box",
+    "file_digest",
+    "from_file",
+    "image_input",
+    "one_of",
+    "sized",
+]
 
 Floats = NDArray[np.float32]
 Outputs = Mapping[str, NDArray[Any]]
@@ -46,6 +56,15 @@ class ModelFunction:
     channels: int | None = None
     identity: str = ""
     takes_bytes: bool = False
+
+
+class FileFunction(Protocol):
+    """A function from preprocessed images, float32 (N, H, W, C), to outputs by name; ``input`` is what it takes."""
+
+    input: ImageInput
+
+    def __call__(self, images: Floats) -> Outputs:
+        """Return the outputs."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +100,18 @@ class ImageInput:
             filled = np.concatenate([chunk, np.repeat(chunk[-1:], self.batch - len(chunk), axis=0)])
             parts.append({name: np.asarray(values)[: len(chunk)] for name, values in function(filled).items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def from_file(function: FileFunction, path: Path, *, takes_bytes: bool) -> ModelFunction:
+    """Return a model that was read from a file.
+
+    Args:
+        function: the function, with its input.
+        path: the file.
+        takes_bytes: whether it takes whole numbers in 0..255, so that it preprocesses them itself.
+    """
+    size, channels = function.input.size, function.input.channels
+    return ModelFunction(function, path.name, size, channels, file_digest(path), takes_bytes=takes_bytes)
 
 
 def image_input(shape: Sequence[Side], name: str, *, channels_first: bool) -> ImageInput:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import MissingPackageError, ModelError
 from evalkit.core.imports import first_line
-from evalkit.models.zoo.model_function import ModelFunction, file_digest, image_input
+from evalkit.models.zoo.model_function import ModelFunction, from_file, image_input
 
 __all__ = ["from_onnx"]
 
@@ -82,11 +82,4 @@ def from_onnx(path: Path) -> ModelFunction:
         ModelError: the file cannot be read, or the model takes something other than images.
     """
     function = _OnnxFunction(path)
-    return ModelFunction(
-        function,
-        path.name,
-        function.input.size,
-        function.input.channels,
-        file_digest(path),
-        takes_bytes=function.dtype == np.uint8,
-    )
+    return from_file(function, path, takes_bytes=function.dtype == np.uint8)

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from evalkit.analysis.facts import metric_facts_of, same_substrate
 from evalkit.analysis.results import LeaderboardCell, Results
+from evalkit.core.names import model_facts
 from evalkit.core.settings import DEFAULT_CRITERION
 from evalkit.store.manifest import Manifest, MetricFacts
 
@@ -323,18 +324,14 @@ def facts(manifest: Manifest, results: Results) -> list[str]:
 def model_line(manifest: Manifest) -> str:
     """Return a sentence on what was chosen or found of the model: head, preprocessing, layer of CAM methods, input."""
     model = manifest.model
-    height, width = model.input_size
-    layer = f"CAM methods look at {model.target_layer}" if model.target_layer else "no layer for CAM methods"
-    layer += ", by gradients of log p - log(1 - p)" if "no logit" in model.head and model.target_layer else ""
     order = f"; class order: {manifest.data.class_order}" if manifest.data.class_order else ""
     limit = ""
     if model.n_at_limit:
         images = "image" if model.n_at_limit == 1 else "images"
         limit = f"; the probability is 0 or 1 in float32 on {model.n_at_limit} {images}"
-    return (
-        f"Head: {model.head}{limit}; preprocessing: {model.preprocess}; {layer}; "
-        f"input: {height} x {width} x {model.channels}{order}."
-    )
+    head = f"{model.head}{limit}"
+    facts = model_facts(head, model.preprocess, model.target_layer, model.input_size, model.channels)
+    return f"{facts[0].upper()}{facts[1:]}{order}."
 
 
 def substrate_lines(manifest: Manifest, board: Leaderboard) -> list[str]:
