@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.core.errors import ConfigError, DataError
+from evalkit.core.json_keys import once
 from evalkit.datasets.class_order import whole_number
 from evalkit.datasets.readers.csv_lines import csv_lines, require_commas
 
@@ -57,15 +58,9 @@ def read_class_map(path: Path) -> ClassMap:
 
 
 def _from_json(text: str, path: Path) -> dict[str, tuple[Named, ...]]:
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        by_name = dict(pairs)
-        if len(by_name) < len(pairs):
-            twice = next(key for key, _ in pairs if [name for name, _ in pairs].count(key) > 1)
-            raise ConfigError(f"--class-map '{path}': the class '{twice}' is there twice; keep one")
-        return by_name
-
+    hook = once(lambda key: ConfigError(f"--class-map '{path}': the class '{key}' is there twice; keep one"))
     try:
-        document = json.loads(text, object_pairs_hook=unique)
+        document = json.loads(text, object_pairs_hook=hook)
     except json.JSONDecodeError as error:
         raise ConfigError(f"--class-map '{path}' line {error.lineno} is not valid JSON: {error.msg}") from error
     except (RecursionError, ValueError) as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.core.errors import ModelError
+from evalkit.core.json_keys import once
 from evalkit.core.names import escaped, path_of, shown
 
 __all__ = ["GivenNames", "read_classes"]
@@ -91,15 +92,11 @@ def _exists(path: Path) -> bool:
 
 
 def _from_json(content: str, where: str) -> _Names:
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        by_key = dict(pairs)
-        if len(by_key) < len(pairs):
-            twice = next(key for key, _ in pairs if [other for other, _ in pairs].count(key) > 1)
-            raise ModelError(f"{where}: '{escaped(twice)}' is there twice; keep one")
-        return by_key
-
+    hook = once(lambda key: ModelError(f"{where}: '{escaped(key)}' is there twice; keep one"))
     try:
-        document = json.loads(content, object_pairs_hook=unique)
+        document = json.loads(content, object_pairs_hook=hook)
+    except ModelError:
+        raise
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{where} is not valid JSON: {str(error)[:200]}") from error
     return _from_document(document, where)
