@@ -78,7 +78,7 @@ def build_metrics(given: object, **defaults: Literals) -> list[Metric]:
         ConfigError: nothing listed, an unknown name or parameter, a value out of range, a file that cannot be used, or
             one listed twice.
     """
-    items = METRICS.expand_sets(METRICS.all_of("default" if given is None else given), DEFAULT_METRICS)
+    items = METRICS.expand_sets(METRICS.all_of("default" if given is None else given), {"default": DEFAULT_METRICS})
     if not items:
         raise ConfigError(f"--metrics is empty; name at least one of: default, all, {', '.join(METRICS.names())}")
     metrics = METRICS.distinct([METRICS.accept(item, **defaults) for item in items])

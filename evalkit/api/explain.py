@@ -110,11 +110,16 @@ def explain(
     if isinstance(model, str | PathLike):
         model = load_classifier(os.fspath(model), batch_size=settings.batch_size, **given_options)
     with reused_classifier(model, batch_size=settings.batch_size, **given_options) as classifier:
+        explainers = build_explainers([explainer], classifier)
+        if len(explainers) > 1:
+            raise ConfigError(
+                f"explainer {explainer!r} stands for {len(explainers)} explainers; call once for each, or use evaluate"
+            )
         made = list(
             explain_photos(
                 classifier,
                 photos,
-                build_explainers([explainer], classifier),
+                explainers,
                 class_index=class_index_of(classifier, class_index),
                 geometry=settings.geometry,
             )

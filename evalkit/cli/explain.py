@@ -64,6 +64,7 @@ def explain(
     with quiet_native_stderr():
         require_keras()
         from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, is_scene, read_photo
+        from evalkit.harness.planning.fitting import shared_layers
         from evalkit.models.zoo.load import load_classifier
     from evalkit.api.explain import save
     from evalkit.models.applications import MINI
@@ -81,18 +82,21 @@ def explain(
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if precision == "bfloat16":
         classifier = classifier.in_precision(precision)
-    explainers = build_explainers(explainer, classifier, settings.seed)
+    explainers = build_explainers(
+        explainer, classifier, settings.seed, lambda note: console.print(note, markup=False, soft_wrap=True)
+    )
     explained = partial(
         explain_photos, classifier, class_index=class_index_of(classifier, class_), geometry=settings.geometry
     )
     several = len(photos) * len(explainers) > 1
     rows: list[Explained] = []
     failed: list[str] = []
-    for explanation in _explanations(product(photos, explainers), failed, explained):
-        file = _file_name(name, Path(explanation.image).stem, explanation.explainer, several=several)
-        saved = save(explanation, output, _unused(file, taken))
-        rows.append(_row(explanation, saved))
-        console.print(f"{saved.picture}", markup=False, highlight=False, soft_wrap=True)
+    with classifier.sharing(shared_layers(classifier, explainers)):
+        for explanation in _explanations(product(photos, explainers), failed, explained):
+            file = _file_name(name, Path(explanation.image).stem, explanation.explainer, several=several)
+            saved = save(explanation, output, _unused(file, taken))
+            rows.append(_row(explanation, saved))
+            console.print(f"{saved.picture}", markup=False, highlight=False, soft_wrap=True)
     if rows:
         print_result(render_explained(rows, format, width=terminal_width(), color=color_wanted()))
     if failed:

@@ -91,6 +91,13 @@ class Registry(Generic[C]):
             ConfigError: an unknown name or parameter, or a value out of range.
         """
         parsed = parse_spec(spec) if isinstance(spec, str) else spec
+        if parsed.alternatives:
+            key, values_of_key = next(iter(parsed.alternatives.items()))
+            listed = "|".join(map(str, values_of_key))
+            raise ConfigError(
+                f"{self.kind} '{parsed.name}': {key}={listed} names several values where one is expected; "
+                + (f"list the {self.kind} once for each" if self.kind == "metric" else "give one of them")
+            )
         component = self.get(parsed.name)
         hints = typing.get_type_hints(component)
         fields = component.parameter_fields()
@@ -135,14 +142,14 @@ class Registry(Generic[C]):
         )
         return [part for item in items for part in (split_specs(item) if isinstance(item, str) else [item])]
 
-    def expand_sets(self, items: Sequence[object], default: Sequence[str]) -> list[object]:
-        """Replace the words ``default`` and ``all`` by names; a name that is also written itself is not repeated.
+    def expand_sets(self, items: Sequence[object], sets: Mapping[str, Sequence[str]]) -> list[object]:
+        """Replace the words for sets, and ``all``, by names; a name that is also written itself is not repeated.
 
         Args:
             items: the specs and components, as ``all_of`` returns them.
-            default: the names that replace ``default``.
+            sets: the names that replace each word, e.g. ``default``.
         """
-        sets = {"default": default, "all": self.names()}
+        sets = {**sets, "all": self.names()}
         written = {item for item in items if isinstance(item, str)}
         expanded: list[object] = []
         for item in items:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import types
 import typing
+from collections.abc import Iterator, Mapping
 
 from evalkit.core.errors import ConfigError
 
@@ -22,14 +25,26 @@ def simplify(name: str) -> str:
 
 
 class Spec(typing.NamedTuple):
-    """A parsed spec: the name (or ``module:Class``) and the parameters as literals."""
+    """A parsed spec: the name (or ``module:Class``) and the parameters as literals.
+
+    Attributes:
+        name: the name, or ``module:Class``.
+        parameters: the parameters with one value.
+        alternatives: the parameters with several values, ``a|b|c``; they are not among ``parameters``.
+    """
 
     name: str
     parameters: dict[str, Literals]
+    alternatives: Mapping[str, tuple[Literals, ...]] = types.MappingProxyType({})
+
+    def variants(self) -> Iterator[dict[str, Literals]]:
+        """Yield the parameters of every combination of the alternatives, the last parameter changing fastest."""
+        for values in itertools.product(*self.alternatives.values()):
+            yield {**self.parameters, **dict(zip(self.alternatives, values, strict=True))}
 
 
 _SPEC = re.compile(r"^\s*(?P<name>[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*)?)\s*(?:\((?P<inside>.*)\))?\s*$", re.DOTALL)
-_WORD = re.compile(r"^[A-Za-z_./~][\w./~-]*$")
+_WORD = re.compile(r"^[A-Za-z_./~][\w./~+-]*$")
 
 
 def split_specs(text: str) -> list[str]:
@@ -58,7 +73,9 @@ def parse_spec(text: str) -> Spec:
     """Read one spec.
 
     >>> parse_spec("occlusion(patch_size=40, stride=half)")
-    Spec(name='occlusion', parameters={'patch_size': 40, 'stride': 'half'})
+    Spec(name='occlusion', parameters={'patch_size': 40, 'stride': 'half'}, alternatives={})
+    >>> list(parse_spec("rise(masks=500|1000, seed=3)").variants())
+    [{'seed': 3, 'masks': 500}, {'seed': 3, 'masks': 1000}]
 
     Raises:
         ConfigError: the text is not ``name`` or ``name(key=value, ...)``.
@@ -68,15 +85,20 @@ def parse_spec(text: str) -> Spec:
     if match is None:
         raise ConfigError(f"'{text}' is not a spec; write name or name(key=value, key=value)")
     parameters: dict[str, Literals] = {}
+    alternatives: dict[str, tuple[Literals, ...]] = {}
     for part in split_specs(match["inside"] or ""):
         key, equals, value = part.partition("=")
         key = key.strip()
         if not equals or not key.isidentifier():
             raise ConfigError(f"'{text}': '{part}' is not key=value")
-        if key in parameters:
+        if key in parameters or key in alternatives:
             raise ConfigError(f"'{text}': {key} is given twice")
-        parameters[key] = _literal(value.strip(), text)
-    return Spec(match["name"], parameters)
+        values = tuple(_literal(one.strip(), text) for one in value.split("|"))
+        if len(values) == 1:
+            parameters[key] = values[0]
+        else:
+            alternatives[key] = tuple(dict.fromkeys(values))
+    return Spec(match["name"], parameters, alternatives)
 
 
 def _literal(value: str, text: str) -> Literals:

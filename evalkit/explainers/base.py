@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,48 @@ if TYPE_CHECKING:
     from evalkit.datasets.image import LabelledImage
     from evalkit.models.classifier import Classifier
 
-__all__ = ["Explainer", "Maps", "Need", "Outputs", "Photos", "SweepOptions", "enlarge"]
+__all__ = [
+    "Explainer",
+    "Family",
+    "MapFacts",
+    "Maps",
+    "Need",
+    "Outputs",
+    "Passes",
+    "Photos",
+    "SweepOptions",
+    "enlarge",
+]
 
 Maps = NDArray[np.float64]
 Photos = NDArray[np.uint8 | np.float32]
 Need = Literal["scores", "gradients", "features"]
+Family = Literal["cams", "gradients", "masks", "tf_explain", "controls", "other"]
+
+
+class Passes(NamedTuple):
+    """The passes of one map through the model, in images, as if its explainer ran alone.
+
+    Attributes:
+        forward: the number of forward passes.
+        backward: the number of backward passes.
+    """
+
+    forward: float
+    backward: float = 0
+
+
+@dataclass(frozen=True)
+class MapFacts:
+    """Facts about one map besides its values; they are stored with it.
+
+    Attributes:
+        passes: the passes that it took, where they differ between images; None = those of ``Explainer.passes``.
+        values: other numbers by name, e.g. the completeness residual of integrated gradients.
+    """
+
+    passes: Passes | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,7 +82,10 @@ class Explainer(Component, ABC):
 
     Attributes:
         needs: the required parts of a classifier: ``scores``, ``gradients``, ``features``; empty for a control.
-        draws: True if it draws random numbers; its signature then contains their seed.
+        draws: True if it draws random numbers, by its parameter ``seed``; its signature contains the seed.
+        family: the set of ``--explainers`` that it belongs to.
+        cost: the cost of a map for ``list explainers``, e.g. ``1 F + 1 B``: forward and backward passes.
+        uses_references: True if it needs ``classifier.references``, images drawn from the whole set.
         control: True if its maps do not depend on the model; other explainers should beat it.
         origin: ``precomputed`` if the maps come from files; empty if the explainer computes them.
         swept_by: the parameters that a sweep compares; a spec without the first of them is expanded to one explainer
@@ -57,6 +97,9 @@ class Explainer(Component, ABC):
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     draws: ClassVar[bool] = False
+    family: ClassVar[Family] = "other"
+    cost: ClassVar[str] = ""
+    uses_references: ClassVar[bool] = False
     control: ClassVar[bool] = False
     origin: ClassVar[Literal["", "precomputed"]] = ""
     swept_by: ClassVar[tuple[str, ...]] = ()
@@ -77,15 +120,22 @@ class Explainer(Component, ABC):
             float (B, H, W), higher = more important.
         """
 
-    def explain_photo(self, classifier: Classifier, image: LabelledImage, target: Outputs) -> Maps:
-        """Return the map of one photo of a set, float (1, H, W), for explainers that need the photo's name.
+    def explain_with_facts(
+        self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]
+    ) -> tuple[Maps, list[MapFacts]]:
+        """Return the maps, and facts about each of them; arguments and maps as ``explain``."""
+        return self.explain(classifier, images, targets), [MapFacts()] * len(images)
+
+    def explain_photo(self, classifier: Classifier, image: LabelledImage, target: Outputs) -> tuple[Maps, MapFacts]:
+        """Return the map of one photo of a set, float (1, H, W), and its facts, for explainers that need its name.
 
         Args:
             classifier: the model under explanation.
             image: the photo, fitted to the classifier's input.
             target: the output to explain, or the several outputs of one class.
         """
-        return self.explain(classifier, image.pixels[None], [target])
+        maps, facts = self.explain_with_facts(classifier, image.pixels[None], [target])
+        return maps, facts[0]
 
     @classmethod
     def variants(
@@ -102,6 +152,16 @@ class Explainer(Component, ABC):
             ConfigError: no value of an option fits.
         """
         return [dict(parameters)]
+
+    @classmethod
+    def sweep_settings(cls, parameters: Mapping[str, Literals], swept: Collection[str]) -> Mapping[str, Literals]:
+        """Return the parameters that every variant of a sweep gets besides its own, e.g. to turn early stopping off.
+
+        Args:
+            parameters: the parameters of the spec.
+            swept: the parameters for which the spec names alternatives.
+        """
+        return {}
 
     @classmethod
     def sweep_options(cls, parameters: Mapping[str, Literals]) -> frozenset[str]:
@@ -133,6 +193,33 @@ class Explainer(Component, ABC):
     def backward_passes(self, input_size: tuple[int, int]) -> int:
         """Return the number of backward passes, in images, for one map; 0 without gradients."""
         return 0
+
+    def passes(self, classifier: Classifier) -> Passes:
+        """Return the passes of one map on this model; the largest number where it differs between images."""
+        size = classifier.input_size
+        return Passes(self.forward_passes(size), self.backward_passes(size))
+
+    def shared_layers(self, classifier: Classifier) -> tuple[str, ...]:
+        """Return the paths of the layers whose activations and gradients it reads, in one pass for all explainers."""
+        return ()
+
+    def sentences(self, facts: Sequence[Mapping[str, float]]) -> list[str]:
+        """Return what readers must know of the maps of a run, one sentence each.
+
+        Args:
+            facts: the values of ``MapFacts`` of each image.
+        """
+        return []
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it makes sense to ask how alike its maps of two seeds are."""
+        return self.draws and not self.control and "seed" in self.parameters()
+
+    def with_seed(self, seed: int) -> Explainer:
+        """Return the same explainer with another seed, for one that draws random numbers."""
+        changes: dict[str, Any] = {"seed": seed}
+        return replace(self, **changes)
 
     def positions(self, input_size: tuple[int, int]) -> int | None:
         """Return the number of patch positions on one image; None if the method has no patches."""

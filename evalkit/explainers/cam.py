@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError
-from evalkit.explainers.base import Explainer, Maps, Need, Outputs, Photos, enlarge
+from evalkit.explainers.base import Explainer, Family, Maps, Need, Outputs, Photos, enlarge
 from evalkit.models.heads import Head
 from evalkit.models.probabilities import outputs_of, softmax
 
@@ -33,6 +33,8 @@ class GradCam(Explainer):
     """
 
     name: ClassVar[str] = "gradcam"
+    family: ClassVar[Family] = "cams"
+    cost: ClassVar[str] = "1 F + 1 B"
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients", "features"})
     method: ClassVar[str] = "one pass forward, one back"
     summary: ClassVar[str] = "feature maps of one layer, weighted by the mean gradient of the class logit, ReLU"
@@ -45,6 +47,10 @@ class GradCam(Explainer):
         weights = gradients.astype(np.float64).mean(axis=(1, 2))
         coarse = np.einsum("bk,bhwk->bhw", weights, features).clip(min=0.0)
         return enlarge(coarse, images.shape[1:3])
+
+    def shared_layers(self, classifier: Classifier) -> tuple[str, ...]:
+        """Return its layer."""
+        return (self._layer(classifier),)
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return 1."""
@@ -84,6 +90,8 @@ class Cam(Explainer):
     """
 
     name: ClassVar[str] = "cam"
+    family: ClassVar[Family] = "cams"
+    cost: ClassVar[str] = "1 F"
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
     summary: ClassVar[str] = "class weights on the tensor that enters global average pooling (GAP + dense models only)"
     reference: ClassVar[str] = "Zhou et al., CVPR 2016, equation 2"
@@ -91,7 +99,7 @@ class Cam(Explainer):
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return the sum of class weight x feature map, float64 (B, H, W), of either sign."""
         end = self._end(classifier)
-        features = classifier.features.activations(images, end.features)
+        features = classifier.features.activations(images, end.features, targets)
         kernel = np.asarray(end.dense.kernel, dtype=np.float64)
         bias = np.zeros(kernel.shape[1]) if end.dense.bias is None else np.asarray(end.dense.bias, dtype=np.float64)
         logits = features.mean(axis=(1, 2), dtype=np.float64) @ kernel + bias

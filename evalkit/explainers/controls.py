@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.randomness import generator
-from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
+from evalkit.explainers.base import Explainer, Family, Maps, Outputs, Photos
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
@@ -24,6 +24,8 @@ class Control(Explainer):
     """Base class of the controls, which need no pass through the model."""
 
     control: ClassVar[bool] = True
+    family: ClassVar[Family] = "controls"
+    cost: ClassVar[str] = "no model"
     method: ClassVar[str] = "no model"
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError
 from evalkit.core.specs import Literals
-from evalkit.explainers.base import Explainer, Maps, Need, Outputs, Photos, SweepOptions
+from evalkit.explainers.base import Explainer, Family, Maps, Need, Outputs, Photos, SweepOptions
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
@@ -82,6 +82,8 @@ class Occlusion(Explainer):
     """
 
     name: ClassVar[str] = "occlusion"
+    family: ClassVar[Family] = "masks"
+    cost: ClassVar[str] = "1 F a patch"
     needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
     swept_by: ClassVar[tuple[str, ...]] = ("patch_size", "stride")
     summary: ClassVar[str] = "drop of the class's softmax score when a patch hides part of the photo"

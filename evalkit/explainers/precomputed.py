@@ -21,7 +21,7 @@ from evalkit.core.names import escaped, path_of
 from evalkit.core.specs import Literals
 from evalkit.datasets.files import contents_of
 from evalkit.datasets.image import LabelledImage
-from evalkit.explainers.base import Explainer, Maps, Outputs, Photos
+from evalkit.explainers.base import Explainer, MapFacts, Maps, Outputs, Photos
 from evalkit.store.maps import as_float32, map_path
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class PrecomputedMaps(Explainer):
         """Raise ConfigError: maps from files need the photo's name."""
         raise ConfigError(f"{self.text} contains the maps of named photos; it cannot explain other images")
 
-    def explain_photo(self, classifier: Classifier, image: LabelledImage, target: Outputs) -> Maps:
-        """Return the photo's map at the model's input size, float64 (1, H, W).
+    def explain_photo(self, classifier: Classifier, image: LabelledImage, target: Outputs) -> tuple[Maps, MapFacts]:
+        """Return the photo's map at the model's input size, float64 (1, H, W), and no facts.
 
         Raises:
             ImageError: the map is missing or cannot be read; the message is the reason stored with its cells.
@@ -90,7 +90,7 @@ class PrecomputedMaps(Explainer):
         if image.id not in self.files:
             raise ImageError(NO_MAP)
         values = read_map_file(_contents(self.files[image.id]), self.files[image.id].suffix)
-        return _resized(values, classifier.input_size)[None].astype(np.float64)
+        return _resized(values, classifier.input_size)[None].astype(np.float64), MapFacts()
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return 0: the real number is unknown."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from evalkit.core.errors import ConfigError, ModelError, nearest
-from evalkit.explainers.base import Explainer, Maps, Need, Outputs, Photos, enlarge
+from evalkit.explainers.base import Explainer, Family, Maps, Need, Outputs, Photos, enlarge
 from evalkit.models.probabilities import outputs_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class TfExplainGradCam(Explainer):
     """
 
     name: ClassVar[str] = "tf_explain.gradcam"
+    family: ClassVar[Family] = "tf_explain"
+    cost: ClassVar[str] = "1 F + 1 B"
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients", "features"})
     method: ClassVar[str] = "one pass forward, one back"
     summary: ClassVar[str] = (
@@ -145,6 +147,8 @@ class TfExplainOcclusion(Explainer):
     """
 
     name: ClassVar[str] = "tf_explain.occlusion"
+    family: ClassVar[Family] = "tf_explain"
+    cost: ClassVar[str] = "1 F a patch"
     needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
     summary: ClassVar[str] = (
         "tf-explain's occlusion sensitivity with its defaults (127.5 in model space, stretched grid)"

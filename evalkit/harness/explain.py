@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -22,7 +22,8 @@ from evalkit.datasets.image import UNLABELLED, LabelledImage, Pixels
 from evalkit.datasets.image_set import Entry
 from evalkit.datasets.scenes.scenes import scenes
 from evalkit.explainers.base import Explainer
-from evalkit.explainers.catalog import EXPLAINERS
+from evalkit.explainers.catalog import EXPLAINERS, expand_listed, names_in
+from evalkit.harness.planning.fitting import fitting, shared_layers
 from evalkit.models.classifier import Classifier
 from evalkit.store.maps import as_float32
 
@@ -122,25 +123,26 @@ def _scene(name: str) -> LabelledImage:
     raise DataError(f"IMAGE '{name}' does not exist; the embedded scenes are scene-00000 to {images.entries[-1].id}")
 
 
-def build_explainers(given: object, classifier: Classifier, seed: int = 0) -> list[Explainer]:
-    """Build explainers and check that they fit the model.
+def build_explainers(
+    given: object, classifier: Classifier, seed: int = 0, say: Callable[[str], None] = lambda _: None
+) -> list[Explainer]:
+    """Build explainers and check that they fit the model; members of a set and alternatives may be left out.
 
     Args:
         given: specs as one text, or specs and ``Explainer`` objects one by one.
         classifier: the model.
         seed: Random seed.
+        say: a function that prints a sentence for each one that is left out.
 
     Raises:
         ConfigError: no explainer, an unknown one, or a parameter that is not allowed.
         ModelError: the model lacks what an explainer needs.
     """
-    items = EXPLAINERS.all_of(given)
-    if not items:
+    if not EXPLAINERS.all_of(given):
         raise ConfigError(f"--explainer is empty; name one of: {', '.join(EXPLAINERS.names())}")
-    explainers = list(dict.fromkeys(EXPLAINERS.accept(item, seed=seed) for item in items))
-    for explainer in explainers:
-        explainer.check(classifier)
-    return explainers
+    return list(
+        dict.fromkeys(fitting(expand_listed(given, None, seed, say), classifier, names_in(given), sized=False, say=say))
+    )
 
 
 def class_index_of(classifier: Classifier, given: int | str | None) -> int | None:
@@ -195,22 +197,25 @@ def explain_photos(
             raise ModelError(f"model '{classifier.name}' gives scores that are not finite for '{photo.id}'")
         order = np.argsort(-scores, kind="stable")[:_TOP].tolist()
         target = order[0] if class_index is None else class_index
-        for explainer in explainers:
-            saliency_map, seconds = _timed_map(classifier, explainer, fitted, target)
-            yield Explanation(
-                image=photo.id,
-                photo=photo.pixels,
-                region=photo.region,
-                saliency_map=saliency_map,
-                explainer=explainer.text,
-                class_index=target,
-                class_name=_class_name(classifier, target),
-                probability=float(scores[target]),
-                chosen=class_index is None,
-                top=tuple(ClassScore(index, _class_name(classifier, index), float(scores[index])) for index in order),
-                geometry=geometry,
-                seconds=seconds,
-            )
+        with classifier.sharing(shared_layers(classifier, explainers)):
+            for explainer in explainers:
+                saliency_map, seconds = _timed_map(classifier, explainer, fitted, target)
+                yield Explanation(
+                    image=photo.id,
+                    photo=photo.pixels,
+                    region=photo.region,
+                    saliency_map=saliency_map,
+                    explainer=explainer.text,
+                    class_index=target,
+                    class_name=_class_name(classifier, target),
+                    probability=float(scores[target]),
+                    chosen=class_index is None,
+                    top=tuple(
+                        ClassScore(index, _class_name(classifier, index), float(scores[index])) for index in order
+                    ),
+                    geometry=geometry,
+                    seconds=seconds,
+                )
 
 
 def _timed_map(

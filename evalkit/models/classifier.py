@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Literal
 
@@ -16,6 +17,7 @@ from evalkit.metrics.requests import Variant
 from evalkit.models.blackbox import BlackBox, BlackBoxSource
 from evalkit.models.find_head import Seen, find_head, probe_images
 from evalkit.models.heads import Head
+from evalkit.models.inference.blended import BlendedPass, DirectBlendedPass
 from evalkit.models.inference.composition import ComposedPass, DirectComposedPass
 from evalkit.models.inference.occlusion import OccludedPass
 from evalkit.models.inference.perturbation import MEAN_COLOR
@@ -29,13 +31,15 @@ from evalkit.models.keras.own_preprocessing import doubt
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.keras.tokens import Grids
 from evalkit.models.keras.variant import with_new_weights
-from evalkit.models.runner import PassCount, Runner
+from evalkit.models.memo import PassMemo
+from evalkit.models.runner import PassCount, Pixels, Runner
 
 __all__ = ["KERAS_OFFERS", "Classifier"]
 
 KERAS_OFFERS: frozenset[str] = frozenset({"scores", "gradients", "features"})
 """What a functional or Sequential Keras model offers; a black box offers scores."""
 
+_OF_THIS_CLASSIFIER = ("features", "composed", "blended", "occluded")  # cached, and hold the classifier that they run
 _STEADY = 1e-3  # the largest difference between passes that rounding explains
 
 
@@ -54,6 +58,7 @@ class Classifier(Runner):
         channels: the number of channels of its input.
         mean_color: the mean of each channel that perturbations turn pixels into: ImageNet's for RGB, else that of the
             image set; None if it is not known.
+        references: images drawn from the whole image set, uint8 or float32 (R, H, W, C); None if there is no set.
         size_note: a sentence on the input size, if it was chosen and not given; else empty.
         n_classes: the number of classes.
         class_names: the names of the classes, or None if unknown.
@@ -127,6 +132,7 @@ class Classifier(Runner):
             self.preprocess = source.preprocess
         self._variants: dict[Variant, Classifier] = {}
         self.mean_color = _mean_color(mean_color, self.channels)
+        self.references: Pixels | None = None
         height, width = self.input_size
         self.size_note = (
             f"input size chosen: {height} x {width}, because model '{self.name}' takes any; --input-size sets another"
@@ -218,7 +224,7 @@ class Classifier(Runner):
     def _copy(
         self, model: keras.Model, precision: Literal["float32", "bfloat16"], count: PassCount | None
     ) -> Classifier:
-        return Classifier(
+        copied = Classifier(
             model,
             name=self.name,
             preprocess=self.preprocess,
@@ -232,16 +238,41 @@ class Classifier(Runner):
             mean_color=self.mean_color,
             input_size=self.input_size,
         )
+        copied.references = self.references
+        return copied
 
     def with_mean_color(self, mean_color: Sequence[float]) -> Classifier:
         """Return a classifier of the same model with another mean color; it shares the count of passes."""
         if self.mean_color == tuple(mean_color):
             return self
+        changed = self._changed()
+        changed.mean_color = tuple(mean_color)
+        return changed
+
+    def with_references(self, references: Pixels) -> Classifier:
+        """Return a classifier of the same model that knows images of the set; it shares the count of passes.
+
+        Args:
+            references: the images, uint8 or float32 (R, H, W, C) in 0..255, fitted to the model's input.
+        """
+        changed = self._changed()
+        changed.references = references
+        return changed
+
+    def _changed(self) -> Classifier:
         changed = copy.copy(self)
-        changed.mean_color, changed._variants = tuple(mean_color), {}
-        for compiled in ("features", "composed", "occluded"):  # they hold the classifier that they run
+        changed._variants, changed.memo = {}, PassMemo()
+        for compiled in _OF_THIS_CLASSIFIER:
             changed.__dict__.pop(compiled, None)
         return changed
+
+    def sharing(self, layers: Collection[str] = ()) -> AbstractContextManager[None]:
+        """Return a block in which explainers share passes; for one photo, because its results stay in memory.
+
+        Args:
+            layers: the paths of the layers whose activations and gradients are read, of all explainers.
+        """
+        return self.memo.sharing(layers)
 
     def required_mean_color(self) -> tuple[float, ...]:
         """Return the mean color.
@@ -275,6 +306,11 @@ class Classifier(Runner):
     def composed(self) -> ComposedPass | DirectComposedPass:
         """Logits of images composed of two others, pixel by pixel."""
         return ComposedPass(self, self.source) if isinstance(self.source, KerasSource) else DirectComposedPass(self)
+
+    @cached_property
+    def blended(self) -> BlendedPass | DirectBlendedPass:
+        """Logits of a photo blended toward a substrate by masks of weights."""
+        return BlendedPass(self, self.source) if isinstance(self.source, KerasSource) else DirectBlendedPass(self)
 
     @cached_property
     def occluded(self) -> OccludedPass:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError
 from evalkit.models.heads import Head
+from evalkit.models.memo import PassMemo
 from evalkit.models.memory import OUT_OF_MEMORY
 
 __all__ = ["PassCount", "Pixels", "Runner", "Source"]
@@ -73,6 +74,7 @@ class Runner:
         precision: the dtype of the computation.
         batch_size: the largest number of images in one pass; halved when memory runs out.
         count: the passes so far.
+        memo: results that several explainers of one photo share.
     """
 
     def __init__(self, source: Source, head: Head, batch_size: int | None, count: PassCount | None) -> None:
@@ -83,6 +85,7 @@ class Runner:
         self.n_classes, self.precision = head.n_classes, source.precision
         self.batch_size = batch_size or source.fitting_batch
         self.count = count or PassCount()
+        self.memo = PassMemo()
 
     @property
     def passes(self) -> int:

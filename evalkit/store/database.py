@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import StoreError
 from evalkit.store.connection import Connection, is_results_database
+from evalkit.store.map_facts import MapFactsTable
 from evalkit.store.rows import SCHEMA, SCHEMA_VERSION, ImageRow, MapRow, ScoreRow
 from evalkit.store.scores import ScoreTable, unscored_photos
 
@@ -23,6 +24,9 @@ __all__ = ["SCHEMA_VERSION", "Database", "ImageRow", "MapRow", "ScoreRow", "is_r
 
 class Database:
     """The results of one run folder.
+
+    Attributes:
+        map_facts: the facts of its maps.
 
     Args:
         path: path of the file.
@@ -36,6 +40,7 @@ class Database:
         """Open the file."""
         self.path = path
         self._connection = Connection(path, create=create)
+        self.map_facts = MapFactsTable(self._connection)
         try:
             self._prepare(create)
             if create:
@@ -53,6 +58,7 @@ class Database:
                 for statement in SCHEMA.split(";\n"):
                     self._connection.do(statement)
                 self._connection.do("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
+                self.map_facts.create()
             return
         if "meta" not in tables:
             raise StoreError(f"'{self.path}' is not an evalkit results database; start over with --fresh")
@@ -65,6 +71,8 @@ class Database:
             )
         if create:
             self._require_undamaged()
+            with self:
+                self.map_facts.create()
 
     def _require_undamaged(self) -> None:
         """Check every page before a write; takes about a second for 100,000 cells."""
@@ -129,6 +137,7 @@ class Database:
         """Delete all maps and scores of one image, because its photo or region has changed."""
         for table in ("scores", "maps", "curves"):
             self._connection.do(f"DELETE FROM {table} WHERE image_id = ?", (image_id,))  # noqa: S608 - our own names
+        self.map_facts.delete(image_id)
 
     def maps_of(self, image_id: str) -> dict[str, MapRow]:
         """Return the maps of one image, by explainer."""
@@ -148,6 +157,7 @@ class Database:
         self._connection.do("DELETE FROM scores WHERE image_id = ? AND explainer = ?", (image_id, explainer))
         self._connection.do("DELETE FROM maps WHERE image_id = ? AND explainer = ?", (image_id, explainer))
         self._connection.do("DELETE FROM curves WHERE image_id = ? AND explainer = ?", (image_id, explainer))
+        self.map_facts.delete(image_id, explainer)
 
     def score_keys_of(self, image_id: str) -> dict[tuple[str, str], str]:
         """Return the keys of one image's cells, by (explainer, metric)."""

@@ -308,7 +308,7 @@ def test_float_pixels_give_the_map_of_equal_integers(name, shape, classifiers, e
 def test_an_image_of_a_set_is_explained_alike(name, shape, classifiers, expected):
     classifier = classifiers[shape]
     image = LabelledImage("photo", images_for(classifier)[0], TARGETS[0], "")
-    found = build(name).explain_photo(classifier, image, TARGETS[0])
+    found, _ = build(name).explain_photo(classifier, image, TARGETS[0])
     np.testing.assert_allclose(found, expected(name, shape)[:1], **CLOSE)
 
 

@@ -99,9 +99,9 @@ def test_a_class_without_source_cannot_be_cached():
 
 def test_sets_are_words_that_can_be_added_to():
     tools = Registry("tool", Component, {"a": "x:A", "b": "x:B", "c": "x:C"})
-    assert tools.expand_sets(["default", "c"], ("a", "b")) == ["a", "b", "c"]
-    assert tools.expand_sets(["b", "default", "x:D"], ("a", "b")) == ["b", "a", "x:D"]
-    assert tools.expand_sets(["all"], ("a",)) == ["a", "b", "c"]
+    assert tools.expand_sets(["default", "c"], {"default": ("a", "b")}) == ["a", "b", "c"]
+    assert tools.expand_sets(["b", "default", "x:D"], {"default": ("a", "b")}) == ["b", "a", "x:D"]
+    assert tools.expand_sets(["all"], {}) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from evalkit.harness.engine.jobs import Outcome
+from evalkit.explainers.base import MapFacts
+from evalkit.harness.engine.jobs import MadeMap, Outcome
 from evalkit.harness.engine.signals import uninterrupted
 from evalkit.harness.planning.missing import forgotten
 from evalkit.harness.planning.plan import Plan
 from evalkit.store.database import ImageRow, MapRow, ScoreRow
+from evalkit.store.map_facts import REPEATABILITY, MapFactsRow
 from evalkit.store.maps import map_path, save_map
 from evalkit.store.rank_hash import rank_hash
 from evalkit.store.run_folder import RunFolder, writing
@@ -81,9 +84,30 @@ def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRo
             if map_row.explainer in before and before[map_row.explainer].key != map_row.key:
                 database.drop_map(row.image_id, map_row.explainer)  # together with the scores of the old map
         database.put_maps(maps)
+        database.map_facts.put(_facts_of(outcome, row.image_id, database.map_facts.of_image(row.image_id)))
         database.put_scores(cells)
         database.put_images([_row_of(plan, outcome, row)])
         database.touch()
+
+
+def _facts_of(outcome: Outcome, image_id: str, known: Mapping[str, MapFactsRow]) -> list[MapFactsRow]:
+    """Return the rows of maps with facts, of this job or known before and extended by it."""
+    new = {made.explainer: _row_of_map(image_id, made) for made in outcome.maps if made.facts != MapFacts()}
+    rows = []
+    for explainer in {**new, **outcome.repeatability}:
+        nothing = MapFactsRow(image_id, explainer, None, None, {})
+        before = known.get(explainer, nothing)
+        row = new.get(explainer, before)
+        repeated = {REPEATABILITY: before.values[REPEATABILITY]} if REPEATABILITY in before.values else {}
+        if explainer in outcome.repeatability:
+            repeated = {REPEATABILITY: outcome.repeatability[explainer]}
+        rows.append(replace(row, values={**row.values, **repeated}))
+    return rows
+
+
+def _row_of_map(image_id: str, made: MadeMap) -> MapFactsRow:
+    forward, backward = made.facts.passes or (None, None)
+    return MapFactsRow(image_id, made.explainer, forward, backward, made.facts.values)
 
 
 def _row_of(plan: Plan, outcome: Outcome, row: ImageRow) -> ImageRow:

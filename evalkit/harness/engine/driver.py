@@ -22,7 +22,7 @@ from evalkit.harness.engine.progress import RunProgress
 from evalkit.harness.engine.signals import uninterrupted
 from evalkit.harness.planning.data_notes import notes_after
 from evalkit.harness.planning.manifest import manifest_of
-from evalkit.harness.planning.missing import Missing, accepted, image_rows, missing_cells, new_row
+from evalkit.harness.planning.missing import REPEATED_IMAGES, Missing, accepted, image_rows, missing_cells, new_row
 from evalkit.harness.planning.plan import Plan
 from evalkit.metrics.spec import Metric
 from evalkit.store.database import ImageRow
@@ -87,9 +87,12 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
     for entry in changed:
         known[entry.id] = _recheck(plan, folder, entry, known[entry.id])
     _delete_lost_maps(folder, say)
-    planned = (missing_cells(plan, entry, database) for entry in plan.images.entries)
+    planned = (
+        missing_cells(plan, entry, database, repeated=position < REPEATED_IMAGES)
+        for position, entry in enumerate(plan.images.entries)
+    )
     # A run of another model in the same folder has stored that model's facts of an image.
-    missing = [image for image in planned if image.cells or known[image.entry.id].facts_key != plan.facts_key]
+    missing = [image for image in planned if image or known[image.entry.id].facts_key != plan.facts_key]
     n_kept = len(plan.images) - len(missing)
     if n_kept:
         say(f"{n_kept} of {len(plan.images)} images are already in the run folder; --fresh computes them again")
@@ -132,7 +135,9 @@ def _compute_missing(
     """Give the executor a job for each image, and commit every outcome."""
     failures, spent = log
     works = {
-        image.entry.id: sum(_work(plan, explainer, metrics) for explainer, metrics in image.cells) for image in missing
+        image.entry.id: sum(_work(plan, explainer, metrics) for explainer, metrics in image.cells)
+        + sum(sum(plan.passes_of(text)) for text in image.repeats)
+        for image in missing
     }
     with RunProgress(console, len(missing), sum(works.values()), executor.passes) as progress:
 
@@ -151,21 +156,22 @@ def _compute_missing(
 
 def _job_of(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, say: Say) -> Job:
     cells = tuple((explainer.text, tuple(metric.text for metric in metrics)) for explainer, metrics in missing.cells)
-    return Job(missing.entry, cells, _stored_maps(plan, folder, missing, say), row.sha256, row.place)
+    stored = _stored_maps(plan, folder, missing, say)
+    return Job(missing.entry, cells, stored, row.sha256, row.place, missing.repeats)
 
 
 def _stored_maps(plan: Plan, folder: RunFolder, missing: Missing, say: Say) -> dict[str, NDArray[np.float32]]:
     rows = folder.database.maps_of(missing.entry.id)
     maps: dict[str, NDArray[np.float32]] = {}
-    for explainer, _ in missing.cells:
-        row = rows.get(explainer.text)
-        if row is None or row.key != plan.map_keys[explainer.text]:
+    for text in sorted({*(explainer.text for explainer, _ in missing.cells), *missing.repeats}):
+        row = rows.get(text)
+        if row is None or row.key != plan.map_keys[text]:
             continue
         saliency_map = load_map(folder.path, row.file, row.sha256)
         if saliency_map is None:
             say(f"'{folder.path / row.file}' is damaged; the map is computed again")
         else:
-            maps[explainer.text] = saliency_map
+            maps[text] = saliency_map
     return maps
 
 
@@ -228,7 +234,7 @@ def _delete_lost_maps(folder: RunFolder, say: Say) -> None:
 
 def _work(plan: Plan, explainer: Explainer, metrics: Sequence[Metric]) -> float:
     """Return the largest number of passes, forward and backward, of one explainer and its metrics on one image."""
-    size, costs = plan.classifier.input_size, [metric.cost() for metric in metrics]
-    per_map = explainer.forward_passes(size) + explainer.backward_passes(size)
+    costs = [metric.cost() for metric in metrics]
+    per_map = sum(plan.passes_of(explainer.text))
     images, maps = sum(cost.images for cost in costs), sum(cost.maps for cost in costs)
     return _MAPS_WORK + images + (1 + maps) * per_map

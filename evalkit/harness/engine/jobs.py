@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.image import UNLABELLED
+from evalkit.explainers.base import MapFacts
 
 __all__ = ["Cell", "Job", "MadeMap", "Outcome", "Spent"]
 
@@ -27,6 +28,7 @@ class Job:
         sha256: the digest of the photo when it was scored; empty = not scored yet.
         region_digest: the digest of its region then; None = unknown. If either differs now, everything is computed
             again.
+        repeats: the explainers of which a map of another seed is computed, to see how alike the two are.
     """
 
     entry: Entry
@@ -34,6 +36,7 @@ class Job:
     stored: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     sha256: str = ""
     region_digest: str | None = None
+    repeats: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +64,19 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class MadeMap:
-    """A map computed by this job: the explainer's text, the map, float32 (H, W), and its seconds."""
+    """A map computed by this job.
+
+    Attributes:
+        explainer: the explainer's text.
+        saliency_map: the map, float32 (H, W).
+        seconds: its time, as if its explainer ran alone.
+        facts: what is known of it besides its values.
+    """
 
     explainer: str
     saliency_map: NDArray[np.float32]
     seconds: float
+    facts: MapFacts = field(default_factory=MapFacts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +97,7 @@ class Outcome:
         is_correct: True if the predicted class is the label; None without a label.
         cells: the cells of the job, one for each explainer and metric.
         maps: the maps that this job computed.
+        repeatability: by explainer, the rank correlation of its map with one of another seed; NaN if it is undefined.
         lost: the explainers of the job that have no map, neither stored nor computed.
         forward_passes: the number of forward passes of this job, in images.
         backward_passes: the number of its backward passes, in images.
@@ -105,6 +117,7 @@ class Outcome:
     is_correct: bool | None = None
     cells: tuple[Cell, ...] = ()
     maps: tuple[MadeMap, ...] = ()
+    repeatability: Mapping[str, float] = field(default_factory=dict)
     lost: tuple[str, ...] = ()
     forward_passes: int = 0
     backward_passes: int = 0

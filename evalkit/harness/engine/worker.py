@@ -19,6 +19,7 @@ from evalkit.explainers.base import Explainer
 from evalkit.harness.engine.answers import Answers, Refusal
 from evalkit.harness.engine.failures import why_failed
 from evalkit.harness.engine.jobs import Cell, Job, MadeMap, Outcome
+from evalkit.harness.planning.fitting import shared_layers
 from evalkit.harness.planning.recipe import WorkRecipe
 from evalkit.metrics.case import NO_REGION, Case, Region
 from evalkit.metrics.requests import Request
@@ -30,6 +31,7 @@ from evalkit.store.maps import as_float32
 __all__ = ["Advance", "Worker"]
 
 _NOT_NUMBERS = "the map has NaN or infinite values"
+_OTHER_SEED = 1_000_003  # added to an explainer's own
 _TOGETHER = 16  # maps whose requests are answered together, so that batches fill
 
 Advance = Callable[[str, float], None]
@@ -82,9 +84,12 @@ class Worker:
         work = self._all_work() if changed else self._work_of(job)
         stored = {} if changed else job.stored
         photo = _Photo(self._recipe, self.classifier, fitted, advance)
+        repeats = [self._explainers[text] for text in sorted(job.repeats)]
         known = Outcome(job.entry.id, changed=changed, sha256=image.sha256, region_digest=image.place)
         try:
-            photo.run(work, stored)
+            with self.classifier.sharing(shared_layers(self.classifier, [explainer for explainer, _ in work])):
+                photo.run(work, stored)
+                repeatability = photo.repeatability(repeats, stored)
         except EvalkitError:
             raise
         except KeyboardInterrupt:
@@ -103,6 +108,7 @@ class Worker:
             is_correct=None if image.class_index == UNLABELLED else photo.is_right(image.targets),
             cells=tuple(photo.cells),
             maps=tuple(photo.maps),
+            repeatability=repeatability,
             lost=tuple(explainer.text for explainer, _ in work if explainer.text not in {*stored, *computed}),
         )
 
@@ -111,6 +117,20 @@ class Worker:
 
     def _all_work(self) -> Work:
         return [(explainer, self._recipe.metrics) for explainer in self._recipe.explainers]
+
+
+def _of_another_seed(explainer: Explainer) -> Explainer:
+    seed = explainer.parameters()["seed"]
+    return explainer.with_seed(_OTHER_SEED + (seed if isinstance(seed, int) else 0))
+
+
+def rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return Spearman's rank correlation of two maps, (H, W); NaN if one of them is constant or not finite."""
+    if not (np.isfinite(first).all() and np.isfinite(second).all()) or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(first, second, axis=None).statistic)
 
 
 def _nothing_scored(work: Work, stored: Mapping[str, object], reason: str) -> dict[str, Any]:
@@ -190,6 +210,31 @@ class _Photo:
                     for metric in requested.metrics
                 ]
 
+    def repeatability(
+        self, explainers: Sequence[Explainer], stored: Mapping[str, NDArray[np.float32]]
+    ) -> dict[str, float]:
+        """Return the rank correlation of each explainer's map with one of another seed, by its text.
+
+        Args:
+            explainers: the explainers; one that has no map on this image, with either seed, is left out.
+            stored: the maps that were computed before, by the explainer's text.
+        """
+        maps = {**stored, **{made.explainer: made.saliency_map for made in self.maps}}
+        found: dict[str, float] = {}
+        for explainer in explainers:
+            if explainer.text not in maps:
+                continue
+            try:
+                other, _ = _of_another_seed(explainer).explain_photo(self.classifier, self.image, self.targets)
+            except KeyboardInterrupt:
+                raise
+            except Exception:  # noqa: S112 - only this number is missing; the map itself was computed
+                continue
+            finally:
+                self.advance(explainer.text, sum(explainer.passes(self.classifier)))
+            found[explainer.text] = rank_correlation(maps[explainer.text], other[0])
+        return found
+
     def is_right(self, targets: Sequence[int]) -> bool:
         """Return whether the model is right on the clean image, as its head says."""
         return self.classifier.head.is_right(self.clean, targets)
@@ -251,13 +296,13 @@ class _Photo:
                 raise
             except BaseException as error:
                 broken[metric.text] = why_failed(metric.name, error)
-        self.advance(explainer.text, explainer.forward_passes(self.classifier.input_size))
+        self.advance(explainer.text, sum(explainer.passes(self.classifier)))
         return _Requested(explainer, metrics, saliency_map, problem, requests, unscored, broken)
 
     def _explain(self, explainer: Explainer) -> tuple[NDArray[np.float32] | None, Refusal | None]:
-        start = perf_counter()
+        start, saved_s = perf_counter(), self.classifier.memo.saved_s
         try:
-            maps = explainer.explain_photo(self.classifier, self.image, self.targets)
+            maps, facts = explainer.explain_photo(self.classifier, self.image, self.targets)
             saliency_map = as_float32(np.asarray(maps[0]))
         except EvalkitError as error:
             return None, Refusal(str(error), failed=not isinstance(error, NotScored))
@@ -269,7 +314,8 @@ class _Photo:
         problem = _map_problem(saliency_map, self.image.pixels.shape[:2])
         if problem:  # not stored, so the next run computes it again
             return None, Refusal(problem, failed=True)
-        self.maps.append(MadeMap(explainer.text, saliency_map, perf_counter() - start))
+        seconds = perf_counter() - start + self.classifier.memo.saved_s - saved_s
+        self.maps.append(MadeMap(explainer.text, saliency_map, seconds, facts))
         return saliency_map, None
 
     def _cell(self, requested: _Requested, metric: Metric, case: Case, answers: Sequence[Any]) -> Cell:

@@ -10,8 +10,12 @@ from evalkit.explainers.base import Explainer
 from evalkit.harness.planning.plan import Plan
 from evalkit.metrics.spec import Metric
 from evalkit.store.database import Database, ImageRow
+from evalkit.store.map_facts import REPEATABILITY
 
-__all__ = ["Missing", "accepted", "forgotten", "image_rows", "missing_cells", "new_row"]
+__all__ = ["REPEATED_IMAGES", "Missing", "accepted", "forgotten", "image_rows", "missing_cells", "new_row"]
+
+REPEATED_IMAGES = 20
+"""The number of images of a run, the first ones, on which the repeatability of explainers is measured."""
 
 
 def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], list[Entry]]:
@@ -83,18 +87,32 @@ class Missing:
 
     Attributes:
         entry: the image.
-        cells: the explainers, each with its metrics that have no valid cell; empty = up to date.
+        cells: the explainers, each with its metrics that have no valid cell.
+        repeats: the texts of explainers whose repeatability on this image is not known.
     """
 
     entry: Entry
     cells: Sequence[tuple[Explainer, Sequence[Metric]]]
+    repeats: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        """Return whether anything is missing."""
+        return bool(self.cells or self.repeats)
 
 
-def missing_cells(plan: Plan, entry: Entry, database: Database) -> Missing:
-    """Return the cells of the plan that the store lacks for one image."""
+def missing_cells(plan: Plan, entry: Entry, database: Database, *, repeated: bool) -> Missing:
+    """Return the cells of the plan that the store lacks for one image.
+
+    Args:
+        plan: the run.
+        entry: the image.
+        database: the store.
+        repeated: True if it is one of the images on which repeatability is measured.
+    """
     keys = database.score_keys_of(entry.id)
+    repeats = _missing_repeats(plan, entry, database) if repeated else frozenset()
     if keys == plan.score_keys:  # the usual case; the loop below is slow for many photos
-        return Missing(entry, ())
+        return Missing(entry, (), repeats)
     cells: list[tuple[Explainer, Sequence[Metric]]] = []
     for explainer in plan.explainers:
         metrics = [
@@ -104,4 +122,20 @@ def missing_cells(plan: Plan, entry: Entry, database: Database) -> Missing:
         ]
         if metrics:
             cells.append((explainer, metrics))
-    return Missing(entry, cells)
+    return Missing(entry, cells, repeats)
+
+
+def _missing_repeats(plan: Plan, entry: Entry, database: Database) -> frozenset[str]:
+    repeatable = [explainer.text for explainer in plan.explainers if explainer.is_repeatable]
+    if not repeatable:
+        return frozenset()
+    facts, maps = database.map_facts.of_image(entry.id), database.maps_of(entry.id)
+    known = {text for text in facts if REPEATABILITY in facts[text].values}
+    tried = {explainer for explainer, _ in database.score_keys_of(entry.id)}
+    return frozenset(
+        text
+        for text in repeatable
+        # No map although it was tried: there is nothing to repeat.
+        if not (text in known and text in maps and maps[text].key == plan.map_keys[text])
+        and not (text in tried and text not in maps)
+    )

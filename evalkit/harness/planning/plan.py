@@ -12,10 +12,11 @@ from evalkit.core.component import Component
 from evalkit.core.settings import DEFAULT_CRITERION, DEFAULT_MARGIN
 from evalkit.datasets.geometry import Geometry
 from evalkit.datasets.image_set import ImageSet
-from evalkit.explainers.base import Explainer
+from evalkit.explainers.base import Explainer, Passes
 from evalkit.harness.planning import cache_keys
 from evalkit.harness.planning.mean_color import SetMean
 from evalkit.harness.planning.recipe import ModelRecipe, Target, WorkRecipe
+from evalkit.harness.planning.references import references_text
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
 from evalkit.store.manifest import Signatures
@@ -138,10 +139,12 @@ class Plan:
 
     @cached_property
     def explainer_lines(self) -> dict[str, str]:
-        """Every explainer's line by its text; one that uses the set's mean color also names it."""
+        """Every explainer's line by its text; one that uses the set's mean color or references also names them."""
+        references = "" if self.model.references is None else f"|references:{references_text(self.model.references)}"
         return {
             explainer.text: explainer.signature
             + (f"|mean:{self.mean.text}" if self.mean and explainer.substrate in ("mean", "blur") else "")
+            + (references if explainer.uses_references else "")
             for explainer in self.explainers
         }
 
@@ -189,6 +192,14 @@ class Plan:
             for explainer, map_key in self.map_keys.items()
             for metric, line in lines.items()
         }
+
+    @cached_property
+    def _passes(self) -> dict[str, Passes]:
+        return {explainer.text: explainer.passes(self.classifier) for explainer in self.explainers}
+
+    def passes_of(self, explainer: str) -> Passes:
+        """Return the largest number of passes of one map of the explainer with this text, as if it ran alone."""
+        return self._passes[explainer]
 
     def _once(self, component: Component) -> str:
         return "" if component.can_be_cached else f"|once:{self.token}"

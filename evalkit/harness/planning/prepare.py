@@ -7,7 +7,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from evalkit.core.component import Component
-from evalkit.core.errors import ConfigError, EvalkitError, ModelError
+from evalkit.core.errors import ConfigError
 from evalkit.core.names import escaped, is_text, path_of
 from evalkit.core.settings import (
     DEFAULT_CRITERION,
@@ -22,20 +22,28 @@ from evalkit.datasets.classes import match_classes
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
 from evalkit.datasets.region_checks import regions_of_some
-from evalkit.explainers.base import Explainer
-from evalkit.explainers.catalog import DEFAULT_PATCH_SIZES, SCENES_PATCH_SIZES, expand, names_in, unused_by
+from evalkit.explainers.base import SweepOptions
+from evalkit.explainers.catalog import (
+    DEFAULT_PATCH_SIZES,
+    EXPLAINERS,
+    SCENES_PATCH_SIZES,
+    Listed,
+    expand_listed,
+    names_in,
+    unused_by,
+)
 from evalkit.explainers.precomputed import PrecomputedMaps, precomputed_maps, report_missing
 from evalkit.harness.planning.class_order import order_notes
+from evalkit.harness.planning.fitting import fitting, fitting_metrics
 from evalkit.harness.planning.mean_color import mean_of
 from evalkit.harness.planning.plan import Plan, joined_classes
 from evalkit.harness.planning.precision import default_folder, in_chosen_precision
 from evalkit.harness.planning.preprocess_check import Look, is_known, loaded, look_at
 from evalkit.harness.planning.recipe import LiveModel, ModelRecipe, ModelSource, NamedModel
+from evalkit.harness.planning.references import with_references
 from evalkit.harness.planning.select_images import chosen_by, select
-from evalkit.metrics.catalog import build_metrics, find_criterion, metric_names_in, needs_of
-from evalkit.metrics.spec import Metric
+from evalkit.metrics.catalog import build_metrics, find_criterion
 from evalkit.models.applications import APPLICATIONS
-from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
 from evalkit.store.run_folder import RunFolder
 
@@ -71,7 +79,7 @@ def prepare(
     _require_data_and_model(options, model, images)
     # Checks that need no model come first, so that a typo is reported before a model is loaded.
     metrics = build_metrics(options.metrics, steps=options.steps)
-    explainers = _explainers(options, say)
+    listed = _listed(options, say)
     criterion = find_criterion(options.criterion, metrics).text if options.criterion else DEFAULT_CRITERION
     class_map = read_class_map(Path(options.class_map)) if options.class_map else None
     data_source = "" if images is not None else _source(options.data or "")
@@ -107,6 +115,7 @@ def prepare(
     for note in filter(None, (*match.notes, *order, classifier.size_note)):
         say(note)
     classifier = in_chosen_precision(classifier, options, _checked(images), say)
+    classifier = with_references(classifier, opened, [one.explainer for one in listed], options, say)
     matched = images
     joined = joined_classes(images)  # before the selection: a limit changes no score of the images that stay
     images = _checked(select(images, options, classifier, options.geometry, say))  # with the precision of the run
@@ -114,13 +123,15 @@ def prepare(
     for note in region_notes:
         say(note)
     images = images.with_notes(region_notes)
-    fitting = _fitting(explainers, classifier, options, say)
-    metrics = _fitting_metrics(metrics, classifier, options, say)
-    _report_notes([entry.id for entry in images.entries], precomputed, [*fitting, *metrics], options, classifier, say)
+    sized = options.patch_sizes is not None
+    explainers = fitting(listed, classifier, names_in(options.explainers), sized=sized, say=say)
+    metrics = fitting_metrics(metrics, classifier, options.metrics, say)
+    components = [*explainers, *metrics]
+    _report_notes([entry.id for entry in images.entries], precomputed, components, options, classifier, say)
     plan = Plan(
         images=images,
         model=ModelRecipe.of(classifier, source),
-        explainers=[*precomputed, *fitting],
+        explainers=[*precomputed, *explainers],
         metrics=metrics,
         target=options.target,
         geometry=options.geometry,
@@ -171,15 +182,12 @@ def _require_data_and_model(options: RunOptions, model: Classifier | None, image
         )
 
 
-def _explainers(options: RunOptions, say: Say) -> list[Explainer]:
+def _listed(options: RunOptions, say: Say) -> list[Listed]:
     sizes = SCENES_PATCH_SIZES if options.data == "scenes" else DEFAULT_PATCH_SIZES
-    return expand(
-        options.explainers,
-        options.patch_sizes or sizes,
-        options.seed,
-        strides=options.strides or ("patch",),
-        say=say,
-    )
+    sweep = SweepOptions(tuple(options.patch_sizes or sizes), tuple(options.strides or ("patch",)))
+    listed = expand_listed(options.explainers, sweep, options.seed, say)
+    EXPLAINERS.distinct([one.explainer for one in listed])
+    return listed
 
 
 def _refuse_joined(classifier: Classifier, images: ImageSet) -> None:
@@ -257,38 +265,6 @@ def _named(options: RunOptions, class_names: GivenNames | None) -> NamedModel:
     elif class_names is not None:
         names = tuple(read_classes(class_names)[0])
     return NamedModel(options.model or "", {**options.model_options(), "class_names": names})
-
-
-def _fitting(explainers: Sequence[Explainer], classifier: Classifier, options: RunOptions, say: Say) -> list[Explainer]:
-    """Check every explainer against the model; members of a set that do not fit are left out with a note."""
-    named, sized = names_in(options.explainers), options.patch_sizes is not None
-    fitting: list[Explainer] = []
-    for explainer in explainers:
-        try:
-            explainer.check(classifier)
-        except EvalkitError as error:
-            if explainer.spec_name() in named or (sized and explainer.swept_by):
-                raise
-            say(f"left out: {error}")
-        else:
-            fitting.append(explainer)
-    return fitting
-
-
-def _fitting_metrics(metrics: Sequence[Metric], classifier: Classifier, options: RunOptions, say: Say) -> list[Metric]:
-    """Leave out the metrics of a set that need changed models, which a black box has not; refuse those named."""
-    if not isinstance(classifier.model, BlackBox):
-        return list(metrics)
-    unfit = [metric for metric in metrics if "models" in needs_of(metric)]
-    for metric in unfit:
-        why = (
-            f"{metric.text} needs changed copies of the model, and model '{classifier.name}' is a black box, whose "
-            "weights cannot be changed"
-        )
-        if metric.spec_name() in metric_names_in(options.metrics):
-            raise ModelError(f"{why}; leave it out of --metrics")
-        say(f"left out: {why}")
-    return [metric for metric in metrics if metric not in unfit]
 
 
 def _checked(images: ImageSet) -> ImageSet:

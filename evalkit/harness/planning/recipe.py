@@ -16,6 +16,7 @@ from evalkit.metrics.spec import Metric
 from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
 from evalkit.models.heads import Head
+from evalkit.models.runner import Pixels
 
 __all__ = ["LiveModel", "ModelRecipe", "ModelSource", "NamedModel", "Target", "WorkRecipe"]
 
@@ -133,6 +134,7 @@ class ModelRecipe:
         batch_size: the largest number of images in one pass.
         mean_color: the mean of each channel, which perturbations turn pixels into: ImageNet's, or that of the image
             set; None = not known.
+        references: images drawn from the whole set, uint8 or float32 (R, H, W, C); None = no explainer needs them.
     """
 
     source: ModelSource
@@ -140,6 +142,7 @@ class ModelRecipe:
     precision: str
     batch_size: int
     mean_color: tuple[float, ...] | None = None
+    references: Pixels | None = None
     _built: Classifier | None = field(default=None, repr=False)
 
     @classmethod
@@ -151,6 +154,7 @@ class ModelRecipe:
             classifier.precision,
             classifier.batch_size,
             classifier.mean_color,
+            classifier.references,
             classifier,
         )
 
@@ -186,6 +190,8 @@ class ModelRecipe:
                 )
             if self.mean_color is not None:
                 classifier = classifier.with_mean_color(self.mean_color)
+            if self.references is not None:
+                classifier = classifier.with_references(self.references)
             object.__setattr__(self, "_built", classifier)
         assert self._built is not None  # noqa: S101 - for the type checker
         return self._built

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,49 @@ class FeaturePass:
         self._images = source.batch_spec()
         self._gradients: dict[str, Any] = {}
         self._activations: dict[graph.TensorAt, Any] = {}
+        self._same: dict[graph.TensorAt, graph.TensorAt] = {}
 
-    def activations(self, images: Pixels, at: graph.TensorAt) -> NDArray[np.float32]:
-        """Return one tensor of the graph, float32 (N, h, w, K), tokens as their grid; ``images`` as for ``logits``."""
+    def activations(
+        self, images: Pixels, at: graph.TensorAt, targets: Sequence[Outputs] | None = None
+    ) -> NDArray[np.float32]:
+        """Return one tensor of the graph, float32 (N, h, w, K), tokens as their grid.
+
+        Args:
+            images: the images, as for ``logits``.
+            at: the tensor.
+            targets: the outputs that are explained; if another explainer reads this layer's gradients of their logits
+                in the same ``Classifier.sharing`` block, both share one pass.
+        """
+        at = self._canonical(at)
+        if targets is not None and not at.entering and at.path in self._runner.memo.layers:
+            return self.activations_and_gradients(images, targets, at.path)[0]
+        key = ("activations", self, at, _digest(images))
+        found: NDArray[np.float32] = self._runner.memo.get(key, lambda: self._activations_of(images, at))
+        return found
+
+    def _canonical(self, at: graph.TensorAt) -> graph.TensorAt:
+        """Return a tensor that enters a layer as the output of the layer before it, if that is the same tensor."""
+        if at.entering and at not in self._same:
+            self._same[at] = self._output_that_enters(at)
+        return self._same.get(at, at)
+
+    def _output_that_enters(self, wanted: graph.TensorAt) -> graph.TensorAt:
+        outputs: list[tuple[Any, graph.TensorAt]] = []
+        found: list[graph.TensorAt] = []
+
+        def look(at: graph.TensorAt, tensor: Any) -> None:  # noqa: ANN401 - a tensor or a list of them
+            if not at.entering:
+                outputs.append((tensor, at))
+            elif at == wanted:
+                found.extend(output for same, output in reversed(outputs) if same is tensor)
+
+        def trace(images: tf.Tensor) -> tf.Tensor:
+            return self._source.run_graph(self._source.preprocess_tensor(images), look=look)
+
+        tf.function(trace, autograph=False).get_concrete_function(self._images)
+        return found[0] if found else wanted
+
+    def _activations_of(self, images: Pixels, at: graph.TensorAt) -> NDArray[np.float32]:
         if at not in self._activations:
             self._activations[at] = tf.function(
                 self._feature_tracer(at), autograph=False, input_signature=[self._images]
@@ -81,6 +122,15 @@ class FeaturePass:
         Raises:
             NotScored: there is no logit, and the target's probability is 0 or 1 in float32.
         """
+        key = ("gradients", self, layer, _digest(images), tuple(tuple(outputs_of(target)) for target in targets))
+        both: tuple[NDArray[np.float32], NDArray[np.float32]] = self._runner.memo.get(
+            key, lambda: self._both_of(images, targets, layer)
+        )
+        return both
+
+    def _both_of(
+        self, images: Pixels, targets: Sequence[Outputs] | NDArray[np.integer], layer: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         if layer not in self._gradients:
             signature = [self._images, tf.TensorSpec([None, self._runner.n_classes], tf.bool)]
             self._gradients[layer] = tf.function(
@@ -132,6 +182,12 @@ class FeaturePass:
         if grid is None:
             raise ModelError(f"the outputs of layer '{at.path}', {tuple(tensors[0].shape)}, are no grid of features")
         return [grid.of(tensor) for tensor in tensors]
+
+
+def _digest(images: Pixels) -> bytes:
+    """Return a digest of images in 0..255: equal numbers of another dtype have another one, which costs a pass."""
+    values = np.ascontiguousarray(images)
+    return sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes()).digest()
 
 
 def objective(head: Head, outputs: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
