@@ -16,7 +16,7 @@ from evalkit.explainers.base import Explainer, Family, Maps, Outputs, Photos
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
 
-__all__ = ["Center", "Control", "Edges", "Random", "Uniform"]
+__all__ = ["Center", "Control", "Edges", "Random", "Uniform", "image_digest"]
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,16 @@ class Random(Control):
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return noise, float64 (B, H, W) in 0..1."""
         return np.stack(
-            [
-                generator(self.seed, sha256(_whole(image).tobytes()).digest(), "random").random(image.shape[:2])
-                for image in images
-            ]
+            [generator(self.seed, image_digest(image), "random").random(image.shape[:2]) for image in images]
         )
 
 
-def _whole(image: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8] | NDArray[np.float32]:
+def image_digest(image: NDArray[np.uint8 | np.float32]) -> bytes:
+    """Return the sha256 of an image's pixels; whole pixel values have the same digest as integers and as floats."""
+    return sha256(_whole(image).tobytes()).digest()
+
+
+def _whole(image: NDArray[np.uint8 | np.float32]) -> NDArray[np.uint8 | np.float32]:
     """Return whole pixel values as uint8, so that equal pixels have equal bytes; fractions unchanged."""
     if image.dtype == np.uint8:
         return image

@@ -23,6 +23,8 @@ OTHER_PARAMETERS = [
     "occlusion(patch_size=8, stride=half)",
     "tf_explain.gradcam(layer=conv, guided=false)",
     "tf_explain.occlusion(patch_size=5)",
+    "tf_explain.smoothgrad(num_samples=3, noise=0.5, seed=2)",
+    "tf_explain.integrated_gradients(n_steps=4)",
     "random(seed=9)",
 ]
 TARGETS, OTHER_TARGETS = [0, 2], [1, 0]
@@ -177,7 +179,7 @@ GIVEN_BY = {
     "scores": {"logits", "logits_from", "probabilities", "occluded", "composed", "given.predict"},
     "features": {"features.activations", "target_layer", "default_layer", "resolve_layer", "depends_on", "pooled_end",
                  "graph.shapes", "given.spatial_layers", "given.last_spatial_layer"},
-    "gradients": {"features.activations_and_gradients", "given.flat_for"},
+    "gradients": {"features.activations_and_gradients", "given.flat_for", "given.class_model", "given.last_layer"},
 }  # fmt: skip
 
 

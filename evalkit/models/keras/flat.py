@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -37,7 +37,8 @@ class GivenModel:
     def __init__(self, source: Source, head: Head) -> None:
         """See the class."""
         self.source, self.head = source, head
-        self._flat: dict[str, tuple[keras.Model, dict[str, str]]] = {}
+        self._flat: dict[tuple[str, bool], tuple[keras.Model, dict[str, str]]] = {}
+        self._class_models: dict[tuple[bool, tuple[int, ...]], keras.Model] = {}
 
     @property
     def channels_first(self) -> bool:
@@ -68,31 +69,69 @@ class GivenModel:
             outputs = self.source.outputs(images)
         if self.head.kind != "sigmoid" or outputs.shape[1] == 2:
             return outputs
-        return np.concatenate([self._other(outputs), outputs], axis=1)
+        is_probability = self.head.ending or not self.head.from_logits
+        return np.concatenate([_other(outputs, is_probability), outputs], axis=1)
 
-    def flat_for(self, read: str) -> tuple[keras.Model, str]:
+    def flat_for(self, read: str, *, activated: bool = True) -> tuple[keras.Model, str]:
         """Return the flat model, and its own name of the layer that is read.
 
         Args:
             read: the path of a layer whose output is needed in float32, from ``spatial_layers``; empty = none.
+            activated: False = without the last layer, which must be an activation, from ``last_layer``.
 
         Raises:
             ModelError: a layer cannot be called on symbolic tensors.
         """
-        if read not in self._flat:
+        key = (read, activated)
+        if key not in self._flat:
             if not isinstance(self.source, KerasSource):
                 raise TypeError("a black box has no layers")
             size = (*self.source.input_size, self.source.channels)
-            end = self._both if self.head.kind == "sigmoid" else None
+            removed = "" if activated else self.source.model.layers[-1].name
+            is_probability = activated and (self.head.ending or not self.head.from_logits)
+            end = (lambda output: _both(output, is_probability)) if self.head.kind == "sigmoid" else None
             try:
-                self._flat[read] = flat_model(self.source.model, size, read, end)
+                self._flat[key] = flat_model(self.source.model, size, read, end, removed)
             except Exception as error:  # layers of one's own may fail in any way on symbolic tensors
                 raise ModelError(
                     f"model '{self.source.name}' cannot be given to a library: {type(error).__name__}: "
                     f"{first_line(error)}"
                 ) from error
-        model, names = self._flat[read]
+        model, names = self._flat[key]
         return model, names.get(read, "")
+
+    def class_model(self, outputs: Sequence[int], *, activated: bool = True) -> tuple[keras.Model, int]:
+        """Return a flat model, and the index of its output that is the score of a class.
+
+        Several outputs of one class are summed; the model then has two outputs, the second the sum of the others.
+
+        Args:
+            outputs: the outputs of the class.
+            activated: as for ``flat_for``.
+        """
+        flat, _ = self.flat_for("", activated=activated)
+        if len(outputs) == 1:
+            return flat, outputs[0]
+        key = (activated, tuple(outputs))
+        if key not in self._class_models:
+            scores = flat.outputs[0]
+            others = [index for index in range(scores.shape[1]) if index not in outputs]
+            sums = [
+                keras.ops.sum(keras.ops.take(scores, list(chosen), axis=1), axis=1, keepdims=True)
+                for chosen in (outputs, others)
+            ]
+            self._class_models[key] = keras.Model(flat.inputs, keras.ops.concatenate(sums, axis=1))
+        return self._class_models[key], 0
+
+    @property
+    def last_layer(self) -> Any | None:  # noqa: ANN401 - a layer
+        """The last layer of the given model; None if the outputs are not its own, or if it runs more than once."""
+        if not isinstance(self.source, KerasSource):
+            return None
+        model = self.source.model
+        last = model.layers[-1]
+        is_end = graph.producer_of(graph.functional_graph(model).outputs[0]) is last
+        return last if is_end and last.name not in graph.repeated(model) else None
 
     def spatial_layers(self) -> list[str]:
         """Return the paths of the layers with one 4-D output on which the model's output depends, and that run once.
@@ -102,7 +141,7 @@ class GivenModel:
         if not isinstance(self.source, KerasSource):
             return []
         self.flat_for("")
-        shapes, used = self.source.shapes, self._flat[""][1]
+        shapes, used = self.source.shapes, self._flat["", True][1]
         paths, again = graph.layer_paths(self.source.model), graph.repeated(self.source.model)
         return [path for path in paths if path in used and path not in again and len(shapes.get(path, ())) == 4]
 
@@ -119,13 +158,17 @@ class GivenModel:
         first = next((path for path in paths if _has_kernel(operations[path])), paths[-1])
         return spatial[-1] if paths.index(spatial[-1]) >= paths.index(first) else None
 
-    def _both(self, output: Any) -> Any:  # noqa: ANN401 - a symbolic tensor
-        return keras.ops.concatenate([self._other(output), output], axis=1)
 
-    def _other(self, outputs: Any) -> Any:  # noqa: ANN401 - an array or a symbolic tensor
-        """Return the output of class 0 from that of class 1: a probability or a logit."""
-        is_probability = self.head.ending or not self.head.from_logits
-        return 1 - outputs if is_probability else -outputs
+def _both(output: Any, is_probability: bool) -> Any:  # noqa: ANN401 - a symbolic tensor
+    """Return the outputs of both classes of one unit, if the model does not have both already."""
+    if output.shape[1] == 2:
+        return output
+    return keras.ops.concatenate([_other(output, is_probability), output], axis=1)
+
+
+def _other(outputs: Any, is_probability: bool) -> Any:  # noqa: ANN401 - an array or a symbolic tensor
+    """Return the output of class 0 from that of class 1: a probability or a logit."""
+    return 1 - outputs if is_probability else -outputs
 
 
 def _has_kernel(layer: Any) -> bool:  # noqa: ANN401 - a layer
@@ -166,6 +209,7 @@ def flat_model(
     input_shape: tuple[int, int, int],
     read: str,
     end: Callable[[Any], Any] | None = None,
+    removed: str = "",
 ) -> tuple[keras.Model, dict[str, str]]:
     """Return the flat model, and its own names of the layers on which its output depends, by path.
 
@@ -174,12 +218,15 @@ def flat_model(
         input_shape: (height, width, channels) of its images.
         read: the path of a layer whose output is needed in float32; empty = none.
         end: a function of the model's output whose value becomes the output.
+        removed: the path of a layer that is left out; empty = none.
     """
     images = keras.Input(input_shape)
     times: Counter[str] = Counter()
     names: dict[str, str] = {}
 
     def make(path: str, operation: Any) -> Callable[..., Any]:  # noqa: ANN401 - a layer or an operator
+        if path == removed:
+            return lambda tensor, **_: tensor
         name = path.replace("/", "_")
         times[name] += 1
         kind = _LayerStep if isinstance(operation, keras.layers.Layer) else _OperatorStep

@@ -237,6 +237,8 @@ def test_tf_explain_refuses_channels_first():
     for spec in ("tf_explain.gradcam", "tf_explain.occlusion(patch_size=4)"):
         with pytest.raises(ModelError, match="tf-explain reads feature maps"):
             EXPLAINERS.build(spec).check(first)
+    with pytest.raises(ModelError, match=r"tf-explain sums over the last axis of the input.*channels_first"):
+        EXPLAINERS.build("tf_explain.vanilla_gradients").check(first)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
