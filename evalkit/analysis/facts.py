@@ -13,6 +13,7 @@ from evalkit.metrics.facts import facts_of_metric
 from evalkit.store.manifest import ExplainerFacts, Manifest, MetricFacts
 
 __all__ = [
+    "cost_in_passes",
     "direction_of",
     "line_name",
     "metric_facts_of",
@@ -115,6 +116,19 @@ def swept_by(explainer: ExplainerFacts) -> tuple[str, ...]:
     # Runs of evalkit 0.1 do not say it; only explainers that were swept had both parameters.
     has_both = all(name in explainer.parameters for name in _OLDER_SWEPT_BY)
     return explainer.swept_by or (_OLDER_SWEPT_BY if has_both else ())
+
+
+def cost_in_passes(explainer: ExplainerFacts) -> int | float:
+    """Return what a map costs in passes, a backward pass as two; a float, to one decimal, if it is a mean over images.
+
+    >>> facts = ExplainerFacts("gradcam", "gradcam", {}, False, None, 1, "full pass", backward_passes=1)
+    >>> cost_in_passes(facts)
+    3
+    """
+    if explainer.mean_passes is None:
+        return explainer.forward_passes + 2 * explainer.backward_passes
+    forward, backward = explainer.mean_passes
+    return round(float(forward + 2 * backward), 1)
 
 
 def origin_of(explainer: ExplainerFacts) -> str:

@@ -1,4 +1,4 @@
-"""The analysis of a run: intervals, ranks, tests, the choice of a patch size, costs."""
+"""The analysis of a run: intervals, ranks, tests, the choice of a patch size and other parameters, costs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.analysis.choice.sweep import sweep
+from evalkit.analysis.choice.parameter_sweep import sweep_parameters
+from evalkit.analysis.choice.rule import criterion_of
+from evalkit.analysis.choice.sweep import seconds_per_image, sweep
 from evalkit.analysis.facts import typical_of
 from evalkit.analysis.ranking import ranking_of
 from evalkit.analysis.results import Cost, LeaderboardCell, Results, TestedFamily, Unscored
@@ -37,7 +39,7 @@ def analyse(
     criterion: str = DEFAULT_CRITERION,
     margin: float = DEFAULT_MARGIN,
 ) -> Results:
-    """Return intervals, ranks, tests, the patch-size choice and costs.
+    """Return intervals, ranks, tests, the choice of parameters and costs.
 
     Entries of one photo count as one, by their mean.
 
@@ -46,29 +48,27 @@ def analyse(
         metrics: the metrics of the run, in the table's order.
         explainers: the explainers of the run, in the table's order.
         seed: random seed of the resampling.
-        n_resamples: number of bootstrap resamples of intervals and of the patch-size choice.
+        n_resamples: number of bootstrap resamples of intervals and of the choice of parameters.
         n_test_resamples: number of bootstrap resamples of the tests.
-        criterion: the text of the metric that decides the patch size.
-        margin: largest accepted loss of the criterion, relative to the best size.
+        criterion: the text of the metric that decides the choice.
+        margin: largest accepted loss of the criterion, relative to the best setting.
     """
     table = table.by_photo()
     resampling = Resampling(seed, n_resamples)
     tests = resampling.first(n_test_resamples)
     by_metric = [_of_metric(table, metric, explainers, resampling, tests) for metric in metrics]
     cells = [cell for of_metric in by_metric for cell in of_metric.cells]
+    sizes = sweep(
+        table, metrics, explainers, cells, criterion=criterion, margin=margin, seed=seed, n_resamples=n_resamples
+    )
+    parameters = sweep_parameters(
+        table, explainers, cells, sizes, criterion_of(metrics, criterion, margin), seed=seed, n_resamples=n_resamples
+    )
     return Results(
         n_images=len(table.image_ids),
         leaderboard=tuple(cells),
-        **sweep(
-            table,
-            metrics,
-            explainers,
-            cells,
-            criterion=criterion,
-            margin=margin,
-            seed=seed,
-            n_resamples=n_resamples,
-        )._asdict(),
+        **sizes._asdict(),
+        **parameters._asdict(),
         cost=tuple(_cost(explainer) for explainer in explainers),
         unscored=_unscored(table),
         families=tuple(of_metric.family for of_metric in by_metric),
@@ -153,8 +153,18 @@ def _not_beating(goodness: Floats, explainers: Sequence[ExplainerFacts]) -> tupl
 
 
 def _cost(explainer: ExplainerFacts) -> Cost:
-    per_image = explainer.seconds / explainer.n_maps if explainer.n_maps else None
-    return Cost(explainer.text, explainer.forward_passes, explainer.seconds, per_image, explainer.method)
+    return Cost(
+        explainer=explainer.text,
+        forward_passes=explainer.forward_passes,
+        seconds=explainer.seconds,
+        seconds_per_image=seconds_per_image(explainer),
+        method=explainer.method,
+        backward_passes=explainer.backward_passes,
+        mean_passes=explainer.mean_passes,
+        repeatability=explainer.repeatability,
+        n_repeated=explainer.n_repeated,
+        notes=explainer.notes,
+    )
 
 
 def _unscored(table: ScoreTable) -> tuple[Unscored, ...]:

@@ -14,6 +14,9 @@ __all__ = [
     "Cost",
     "LeaderboardCell",
     "ObjectSizeBin",
+    "ParameterChoice",
+    "ParameterRow",
+    "ParameterSweep",
     "PatchSizeChoice",
     "Results",
     "StrideChoice",
@@ -24,7 +27,7 @@ __all__ = [
 ]
 
 
-ANALYSIS_VERSION = 6  # increased when equal scores give other results: stored results are then computed again
+ANALYSIS_VERSION = 7  # increased when equal scores give other results: stored results are then computed again
 
 
 class LeaderboardCell(msgspec.Struct, frozen=True):
@@ -91,6 +94,7 @@ class SweepRow(msgspec.Struct, frozen=True):
         seconds_per_image: measured time for each image; None if no map was computed.
         metrics: metric text to score.
         variant: each other parameter in which any two rows differ, and its value; ``name`` is the explainer's name.
+        passes: what a map costs in passes, as in ``ParameterRow``; None = ``forward_passes``.
     """
 
     explainer: str
@@ -101,6 +105,7 @@ class SweepRow(msgspec.Struct, frozen=True):
     seconds_per_image: float | None
     metrics: dict[str, SweepScore]
     variant: dict[str, Literals] = {}
+    passes: int | float | None = None
 
 
 class PatchSizeChoice(msgspec.Struct, frozen=True):
@@ -144,6 +149,70 @@ class StrideChoice(msgspec.Struct, frozen=True):
     best_patch_size: PatchSizeChoice | None
 
 
+class ParameterRow(msgspec.Struct, frozen=True):
+    """One candidate of the sweep of an explainer's parameters.
+
+    Attributes:
+        explainer: text of the explainer.
+        parameters: each parameter in which any two rows differ, and its value.
+        passes: what a map costs in passes, a backward pass as two; a float if it is a mean over images.
+        seconds_per_image: measured time for each image; None if no map was computed.
+        metrics: metric text to score.
+    """
+
+    explainer: str
+    parameters: dict[str, Literals]
+    passes: int | float
+    seconds_per_image: float | None
+    metrics: dict[str, SweepScore]
+
+
+class ParameterSweep(msgspec.Struct, frozen=True):
+    """All variants of one explainer.
+
+    Attributes:
+        explainer: name of the explainer.
+        parameters: names of the parameters in which any two rows differ.
+        rows: the variants, in the order of the run.
+        reason: why none is recommended; None if one is.
+        not_compared: texts of the explainers that the criterion scored on no image.
+    """
+
+    explainer: str
+    parameters: tuple[str, ...]
+    rows: tuple[ParameterRow, ...]
+    reason: str | None = None
+    not_compared: tuple[str, ...] = ()
+
+
+class ParameterChoice(msgspec.Struct, frozen=True):
+    """The recommended variant of one explainer.
+
+    Attributes:
+        parameters: as in its row of the sweep.
+        explainer: text of the chosen explainer.
+        reason: one sentence with its numbers.
+        decided: whether the loss is shown to be below the margin.
+        tied_with: as in ``PatchSizeChoice``.
+        chosen_share: share of bootstrap resamples of the images that give the same choice, 0..1.
+        criterion: text of the metric that decides.
+        margin: largest accepted loss of the criterion, relative to the best variant.
+        n_images: number of images that every compared variant scored.
+        n_wanted: as in ``PatchSizeChoice``.
+    """
+
+    parameters: dict[str, Literals]
+    explainer: str
+    reason: str
+    decided: bool
+    tied_with: tuple[str, ...]
+    chosen_share: float | None
+    criterion: str
+    margin: float
+    n_images: int
+    n_wanted: int | None = None
+
+
 class ObjectSizeBin(msgspec.Struct, frozen=True):
     """The sweep on the images whose object has one size (exploratory).
 
@@ -174,6 +243,11 @@ class Cost(msgspec.Struct, frozen=True):
         seconds: time over the whole run.
         seconds_per_image: time for each image; None if no map was computed.
         method: how the passes were computed.
+        backward_passes: number of backward passes for each image.
+        mean_passes: forward and backward passes used, mean over images, if they vary by image; else None.
+        repeatability: mean rank correlation of the maps with those of a second seed; None if it was not computed.
+        n_repeated: number of images that the repeatability is the mean of.
+        notes: sentences about what the maps have besides their values.
     """
 
     explainer: str
@@ -181,6 +255,11 @@ class Cost(msgspec.Struct, frozen=True):
     seconds: float
     seconds_per_image: float | None
     method: str
+    backward_passes: int = 0
+    mean_passes: tuple[float, float] | None = None
+    repeatability: float | None = None
+    n_repeated: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Unscored(msgspec.Struct, frozen=True):
@@ -230,3 +309,7 @@ class Results(msgspec.Struct, frozen=True):
     n_resamples: int
     not_beating_controls: dict[str, tuple[str, ...]]
     """Metric text to the ranked explainers whose mean over the shared images is not better than every control's."""
+    parameter_sweeps: tuple[ParameterSweep, ...] = ()
+    """One for each explainer of which several variants were run."""
+    best_parameters: dict[str, ParameterChoice | None] = {}
+    """The recommended variant of each of them, by the explainer's name; None without one, for the sweep's reason."""

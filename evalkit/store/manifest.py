@@ -143,6 +143,12 @@ class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         swept_by: parameters that a sweep compares, e.g. ``("patch_size", "stride")``; empty = none.
         origin: ``built-in``, ``precomputed``, or the module that the explainer comes from.
         substrate: what it replaces pixels with, e.g. ``blur``; empty = nothing, or not stored.
+        backward_passes: number of backward passes per image.
+        mean_passes: forward and backward passes used, mean over images, if they vary by image; else None.
+        family: kind of method, e.g. ``cams``; empty = not stored.
+        notes: sentences about what its maps have besides their values, e.g. residuals.
+        repeatability: mean rank correlation of its maps with those of a second seed; None if it was not computed.
+        n_repeated: number of images that the repeatability is the mean of.
     """
 
     text: str
@@ -157,6 +163,12 @@ class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     swept_by: tuple[str, ...] = ()
     origin: str = "built-in"
     substrate: str = ""
+    backward_passes: int = 0
+    mean_passes: tuple[float, float] | None = None
+    family: str = ""
+    notes: tuple[str, ...] = ()
+    repeatability: float | None = None
+    n_repeated: int = 0
 
 
 class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

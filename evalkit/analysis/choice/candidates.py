@@ -1,4 +1,4 @@
-"""The candidates of a choice: their patch size, stride and every other setting in which they differ, as texts."""
+"""The candidates of a choice: the settings in which they differ and their cost, as texts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = [
     "SWEPT_BY",
     "Variant",
     "candidate_name",
+    "cost_text",
+    "differing_parameters",
     "is_candidate",
     "size_and_stride",
     "variant_text",
@@ -45,13 +47,23 @@ def variants_of(candidates: Sequence[ExplainerFacts]) -> dict[str, dict[str, Lit
     Returns:
         The explainer's name, under ``NAME``, and each other parameter, if two candidates that have it differ in it.
     """
-    settings = {
-        facts.text: {
-            NAME: facts.name,
-            **{key: facts.parameters[key] for key in facts.parameters if key not in SWEPT_BY},
+    return _differing(
+        {
+            facts.text: {
+                NAME: facts.name,
+                **{key: facts.parameters[key] for key in facts.parameters if key not in SWEPT_BY},
+            }
+            for facts in candidates
         }
-        for facts in candidates
-    }
+    )
+
+
+def differing_parameters(explainers: Sequence[ExplainerFacts]) -> dict[str, dict[str, Literals]]:
+    """Return each explainer's parameters in which two explainers that have them differ, by their texts."""
+    return _differing({facts.text: dict(facts.parameters) for facts in explainers})
+
+
+def _differing(settings: Mapping[str, Mapping[str, Literals]]) -> dict[str, dict[str, Literals]]:
     values: dict[str, set[str]] = {}  # as texts, because True equals 1
     for of_candidate in settings.values():
         for key, value in of_candidate.items():
@@ -69,6 +81,15 @@ def variant_text(variant: Variant) -> str:
     ('fill=mean', '')
     """
     return ", ".join(f"{key}={value}" for key, value in variant.items() if key != NAME)
+
+
+def cost_text(passes: float) -> str:
+    """Return a cost in passes as text, with one decimal if it is a mean over images.
+
+    >>> cost_text(500), cost_text(500.0)
+    ('500', '500.0')
+    """
+    return f"{passes:.1f}" if isinstance(passes, float) else str(passes)
 
 
 def candidate_name(patch_size: int, stride: int, variant: Variant) -> str:

@@ -110,7 +110,7 @@ def _variances_of_differences(
 
 
 def chosen_share(
-    scores: Floats, resampling: Resampling, bounds: LossBounds, passes: NDArray[np.int64], margin: float, chosen: int
+    scores: Floats, resampling: Resampling, bounds: LossBounds, passes: Floats, margin: float, chosen: int
 ) -> float:
     """Return the share of resamples on which the same rule, with the same error bounds, makes the same choice.
 
@@ -118,7 +118,7 @@ def chosen_share(
         scores: float64 (n, C), higher = better.
         resampling: resampling of the images.
         bounds: the bounds of these scores.
-        passes: int64 (C,), forward passes.
+        passes: float64 (C,), cost of each candidate.
         margin: largest accepted loss; negative if there are too few images to decide.
         chosen: index of the choice.
     """

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.choice.candidates import is_candidate, size_and_stride, variants_of
-from evalkit.analysis.choice.patch_size import Criterion, choose_patch_size
+from evalkit.analysis.choice.patch_size import choose_patch_size
+from evalkit.analysis.choice.rule import Criterion, criterion_of
+from evalkit.analysis.facts import cost_in_passes
 from evalkit.analysis.results import (
     LeaderboardCell,
     ObjectSizeBin,
@@ -22,7 +24,7 @@ from evalkit.metrics.spec import Metric
 from evalkit.store.manifest import ExplainerFacts
 from evalkit.store.scores import ScoreTable
 
-__all__ = ["OBJECT_SIZES", "Sweep", "sweep"]
+__all__ = ["OBJECT_SIZES", "Sweep", "scores_by_explainer", "seconds_per_image", "sweep"]
 
 Floats = NDArray[np.float64]
 OBJECT_SIZES = (("small", 0.0, 0.1), ("medium", 0.1, 0.3), ("large", 0.3, np.inf))
@@ -77,16 +79,12 @@ def sweep(
     columns = [column for column, explainer in enumerate(explainers) if is_candidate(explainer)]
     swept = [explainers[column] for column in columns]
     rows = _rows(swept, cells)
-    metric = next((metric for metric in metrics if metric.text == criterion), None)
     if len(swept) < 2:
         return Sweep(rows, None, "only one patch size was run" if swept else None, (), ())
-    if metric is None:
-        return Sweep(rows, None, f"the criterion {criterion} is not among the run's metrics", (), ())
-    if metric.set_level:
-        reason = f"{criterion} scores the image set as a whole; a choice needs a metric that scores single images"
-        return Sweep(rows, None, reason, (), ())
-    low, high = metric.spec.bounds
-    choose = _Chooser(Criterion(metric.text, metric.spec.direction, high - low, margin), seed, n_resamples, swept)
+    deciding = criterion_of(metrics, criterion, margin)
+    if isinstance(deciding, str):
+        return Sweep(rows, None, deciding, (), ())
+    choose = _Chooser(deciding, seed, n_resamples, swept)
     values = table.values[:, columns, table.metrics.index(criterion)]
     choice = choose(swept, values)
     every = "setting" if any(row.variant for row in rows) else "patch size"
@@ -95,11 +93,22 @@ def sweep(
     return Sweep(rows, choice, no_choice, _at_equal_stride(swept, values, choose), by_size)
 
 
-def _rows(swept: Sequence[ExplainerFacts], cells: Sequence[LeaderboardCell]) -> tuple[SweepRow, ...]:
+def scores_by_explainer(cells: Sequence[LeaderboardCell]) -> dict[str, dict[str, SweepScore]]:
+    """Return the scores of a sweep by the texts of explainer and metric."""
     scores: dict[str, dict[str, SweepScore]] = {}
     for cell in cells:
         score = SweepScore(cell.mean, cell.ci_low, cell.ci_high, cell.n_scored, cell.rank)
         scores.setdefault(cell.explainer, {})[cell.metric] = score
+    return scores
+
+
+def seconds_per_image(explainer: ExplainerFacts) -> float | None:
+    """Return the measured time of a map; None if no map was computed."""
+    return explainer.seconds / explainer.n_maps if explainer.n_maps else None
+
+
+def _rows(swept: Sequence[ExplainerFacts], cells: Sequence[LeaderboardCell]) -> tuple[SweepRow, ...]:
+    scores = scores_by_explainer(cells)
     variants = variants_of(swept)
     rows = []
     for explainer in swept:
@@ -111,9 +120,10 @@ def _rows(swept: Sequence[ExplainerFacts], cells: Sequence[LeaderboardCell]) -> 
                 stride=stride,
                 positions=explainer.positions or 0,
                 forward_passes=explainer.forward_passes,
-                seconds_per_image=explainer.seconds / explainer.n_maps if explainer.n_maps else None,
+                seconds_per_image=seconds_per_image(explainer),
                 metrics=scores.get(explainer.text, {}),
                 variant=variants[explainer.text],
+                passes=cost_in_passes(explainer),
             )
         )
     return tuple(sorted(rows, key=lambda row: (row.patch_size, row.stride)))
