@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.analysis.load import table_of
-from evalkit.analysis.results import LeaderboardCell, PatchSizeChoice, Results, SweepRow
+from evalkit.analysis.results import (
+    LeaderboardCell,
+    ParameterChoice,
+    ParameterSweep,
+    PatchSizeChoice,
+    Results,
+    SweepRow,
+)
 from evalkit.analysis.service import results_of
 from evalkit.core.settings import parsed
 from evalkit.report import OutputFormat, render
@@ -26,7 +33,7 @@ _WIDTH = 120
 
 
 class Run:
-    """A finished run: its leaderboard, its choice of the patch size, every score.
+    """A finished run: its leaderboard, its choice of the patch size and other parameters, every score.
 
     Attributes:
         path: the run folder.
@@ -78,6 +85,29 @@ class Run:
             return self.results.best_patch_size
         chosen_by = parsed({"criterion": criterion, "margin": margin})
         return self._analysed(**chosen_by)[1].best_patch_size
+
+    def parameter_sweeps(self) -> tuple[ParameterSweep, ...]:
+        """Return the scores and the cost of every variant, for each explainer of which several were run."""
+        return self.results.parameter_sweeps
+
+    def best_parameters(
+        self, criterion: str | None = None, margin: float | None = None
+    ) -> dict[str, ParameterChoice | None]:
+        """Return the recommended variant of each explainer of which several were run, by the explainer's name.
+
+        None where there is no recommendation; the sweep's ``reason`` says why.
+
+        Args:
+            criterion: the metric that decides; None = that of the run.
+            margin: the largest accepted loss of the criterion; None = that of the run.
+
+        Raises:
+            ConfigError: the criterion is not among the run's metrics, or the margin is not above 0.
+        """
+        if criterion is None and margin is None:
+            return self.results.best_parameters
+        chosen_by = parsed({"criterion": criterion, "margin": margin})
+        return self._analysed(**chosen_by)[1].best_parameters
 
     def scores(self) -> ScoreTable:
         """Return the score of every image: ``values`` float64 (images, explainers, metrics), NaN = not scored."""

@@ -175,8 +175,9 @@ def test_report_without_controls_or_sweep_omits_them(manifest, results):
     few = msgspec.structs.replace(manifest, explainers=plain)
     mine = tuple(cell for cell in results.leaderboard if cell.explainer == "gradcam")
     alone = msgspec.structs.replace(
-        results, leaderboard=mine, patch_sweep=(), best_patch_size=None, families=(), cost=results.cost[:1], unscored=()
-    )
+        results, leaderboard=mine, patch_sweep=(), best_patch_size=None, families=(), cost=results.cost[:1],
+        unscored=(), parameter_sweeps=(), best_parameters={},
+    )  # fmt: skip
     text = render(few, alone, "table", width=80, wide=False, color=False)
     assert "control" not in text
     assert "Patch size" not in text

@@ -17,6 +17,7 @@ __all__ = [
     "differing_parameters",
     "is_candidate",
     "size_and_stride",
+    "value_text",
     "variant_text",
     "variants_of",
 ]
@@ -80,7 +81,16 @@ def variant_text(variant: Variant) -> str:
     >>> variant_text({"fill": "mean"}), variant_text({})
     ('fill=mean', '')
     """
-    return ", ".join(f"{key}={value}" for key, value in variant.items() if key != NAME)
+    return ", ".join(f"{key}={value_text(value)}" for key, value in variant.items() if key != NAME)
+
+
+def value_text(value: Literals) -> str:
+    """Return the value of a parameter as text; None, with which the explainer takes its default, is ``default``.
+
+    >>> value_text(0.5), value_text(None)
+    ('0.5', 'default')
+    """
+    return "default" if value is None else str(value)
 
 
 def cost_text(passes: float) -> str:

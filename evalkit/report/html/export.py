@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.analysis.curves import by_object_size, curves_of, variants
+from evalkit.analysis.facts import metric_facts_of
 from evalkit.analysis.load import table_of
 from evalkit.analysis.service import results_of
 from evalkit.core.signature import digest
+from evalkit.report.html.parameter_plot import parameter_plot
 from evalkit.report.html.plots import curve_plot, object_size_plot, sweep_plot
 from evalkit.report.images.figure import to_png
+from evalkit.report.tables.parameter_sweep import shown_sweeps
 from evalkit.store.files import write_file
 from evalkit.store.maps import PARTIAL
 from evalkit.store.run_folder import REPORT, RunFolder
@@ -68,7 +71,14 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
         for explainer, of_explainer in curves_of(folder, manifest).items()
         for variant, group in variants(of_explainer).items()
     }
-    figures = dict(zip(_file_names(list(curves)), curves.values(), strict=True))
+    directions = {facts.text: facts.direction for facts in metric_facts_of(manifest)}
+    sweeps = {
+        f"sweep {shown.sweep.explainer}": figure
+        for shown in shown_sweeps(results)
+        if criterion in directions and (figure := parameter_plot(shown, criterion, directions[criterion]))
+    }
+    named = curves | sweeps
+    figures = dict(zip(_file_names(list(named)), named.values(), strict=True))
     leaders = leading(manifest, results)
     sizes = by_object_size(manifest, table_of(folder, manifest))
     optional = {

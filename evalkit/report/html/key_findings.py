@@ -1,4 +1,4 @@
-"""The key findings of a run: best explainer, recommended patch size, comparison with the controls."""
+"""The key findings of a run: best explainer, recommended parameters, comparison with the controls."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 from evalkit.analysis.choice.candidates import NAME, variant_text
 from evalkit.analysis.results import Results
 from evalkit.report.tables.leaderboard import Leaderboard, is_best, number
+from evalkit.report.tables.parameter_sweep import shown_sweeps
 from evalkit.report.tables.patch_size import swept_name, swept_settings
 from evalkit.store.manifest import Manifest
 
@@ -57,6 +58,11 @@ def answers(manifest: Manifest, results: Results, boards: Sequence[Leaderboard])
         decided = "" if choice.decided else " (undecided)"
         question = f"Which {swept_settings(results)} for {swept_name(manifest, results)}?"
         findings.append(Answer(question, f"{choice.patch_size} pixels{stride}{variant}{decided}", choice.reason))
+    for shown in shown_sweeps(results):
+        if shown.choice is not None:
+            decided = "" if shown.choice.decided else " (undecided)"
+            question = f"Which {shown.settings} for {shown.sweep.explainer}?"
+            findings.append(Answer(question, f"{shown.recommended}{decided}", shown.choice.reason))
     controls = _compared_with_controls(manifest, results, metric) if best else None
     return [*findings, controls] if controls else findings
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from evalkit.analysis.curves import by_object_size, curves_of, variants
 from evalkit.analysis.facts import metric_facts_of
 from evalkit.analysis.load import table_of
-from evalkit.analysis.results import LeaderboardCell, Results
+from evalkit.analysis.results import LeaderboardCell, ParameterChoice, PatchSizeChoice, Results
 from evalkit.analysis.service import results_of
 from evalkit.report.html.gallery import Photos, gallery
 from evalkit.report.html.key_findings import answers
+from evalkit.report.html.parameter_plot import parameter_plot
 from evalkit.report.html.plots import curve_plot, object_size_plot, sweep_plot, to_svg
 from evalkit.report.rerun import rerun_command
+from evalkit.report.tables.cost import cost_notes, counted_passes, passes_text, repeatability_text
 from evalkit.report.tables.leaderboard import (
     Leaderboard,
     beaten,
@@ -28,8 +30,10 @@ from evalkit.report.tables.leaderboard import (
     tied_for_best,
     unscored_lines,
 )
+from evalkit.report.tables.parameter_sweep import ShownSweep, parameter_lines, parameter_table, shown_sweeps
 from evalkit.report.tables.patch_size import (
     EXPLORATORY,
+    SweepTable,
     choice_lines,
     equal_stride_lines,
     object_size_rows,
@@ -98,10 +102,13 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         for explainer, of_explainer in curves_of(folder, manifest).items()
         for variant, group in variants(of_explainer).items()
     ]
-    sweep = _sweep(manifest, results)
+    sweeps = [
+        *([_patch_sweep(manifest, results)] if results.patch_sweep else []),
+        *(_parameter_sweep(manifest, shown, index) for index, shown in enumerate(shown_sweeps(results), start=1)),
+    ]
     pictures = gallery(folder, manifest, table, photos)
     optional = [
-        ("patch-size", "Patch size", sweep),
+        *((sweep["anchor"], sweep["section"], True) for sweep in sweeps),
         ("object-size", "Object size", size_plot),
         ("curves", "Curves", True),
         ("gallery", "Gallery", pictures),
@@ -121,7 +128,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         ],
         "answers": answers(manifest, results, boards),
         "boards": [_board(board, manifest, results) for board in boards],
-        "sweep": sweep,
+        "sweeps": sweeps,
         "size_plot": size_plot and _Drawn(to_svg(size_plot, "Score by object size")),
         "size_note": _size_note(results, leaders, len(manifest.explainers)),
         "curves": curves,
@@ -131,7 +138,21 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         "unscored": unscored_lines(results),
         "unusable": unusable,
         "more_unusable": manifest.data.n_unreadable - len(unusable),
-        "cost": results.cost,
+        "cost": [
+            {
+                "explainer": cost.explainer,
+                "passes": passes_text(cost),
+                "counted": sum(counted_passes(cost)),
+                "seconds_per_image": cost.seconds_per_image,
+                "seconds": cost.seconds,
+                "repeatability": cost.repeatability,
+                "repeatability_text": repeatability_text(cost),
+                "method": cost.method,
+            }
+            for cost in results.cost
+        ],
+        "repeated": any(cost.repeatability is not None for cost in results.cost),
+        "cost_notes": cost_notes(results),
         "legend": legend(manifest, results),
         "signature": [
             manifest.signature.run,
@@ -227,26 +248,61 @@ def _title(cell: LeaderboardCell) -> str:
     )
 
 
-def _sweep(manifest: Manifest, results: Results) -> dict[str, Any] | None:
-    if not results.patch_sweep:
-        return None
-    table = sweep_table(manifest, results, _SWEEP_METRICS)
+def _patch_sweep(manifest: Manifest, results: Results) -> dict[str, Any]:
     plot = sweep_plot(results, manifest.settings.criterion)
-    choice = results.best_patch_size
     return {
+        "anchor": "patch-size",
+        "section": "Patch size",
         "title": sweep_title(manifest, results),
-        "lines": [line.removeprefix("> ") for line in choice_lines(results) if not line.startswith("= ")]
-        + equal_stride_lines(results),
-        "legend": [line for line in choice_lines(results) if line.startswith("= ")],
-        "chosen": "" if choice is None else "recommended" if choice.decided else "best so far",
         "plot": plot and _Drawn(to_svg(plot, "Score and cost against patch size")),
+        **_sweep_texts(
+            sweep_table(manifest, results, _SWEEP_METRICS),
+            [row.explainer for row in results.patch_sweep],
+            results.best_patch_size,
+            choice_lines(results),
+            equal_stride_lines(results),
+        ),
+    }
+
+
+def _parameter_sweep(manifest: Manifest, shown: ShownSweep, number_of_sweep: int) -> dict[str, Any]:
+    criterion = manifest.settings.criterion
+    direction = next((one.direction for one in metric_facts_of(manifest) if one.text == criterion), "higher")
+    plot = parameter_plot(shown, criterion, direction)
+    return {
+        "anchor": f"parameters-{number_of_sweep}",
+        "section": shown.title,
+        "title": shown.title,
+        "plot": plot and _Drawn(to_svg(plot, f"Score and cost: {shown.title}")),
+        **_sweep_texts(
+            parameter_table(manifest, shown, _SWEEP_METRICS),
+            [row.explainer for row in shown.sweep.rows],
+            shown.choice,
+            parameter_lines(shown),
+            [],
+        ),
+    }
+
+
+def _sweep_texts(
+    table: SweepTable,
+    explainers: Sequence[str],
+    choice: PatchSizeChoice | ParameterChoice | None,
+    lines: Sequence[str],
+    more_lines: Sequence[str],
+) -> dict[str, Any]:
+    """Return the texts of a sweep's section: its sentences, and its table with the chosen row."""
+    return {
+        "lines": [line.removeprefix("> ") for line in lines if not line.startswith("= ")] + list(more_lines),
+        "legend": [line for line in lines if line.startswith("= ")],
+        "chosen": "" if choice is None else "recommended" if choice.decided else "best so far",
         "header": [_parts(name) for name in table.header],
         "rows": [
             {
-                "chosen": choice is not None and swept.explainer == choice.explainer,
+                "chosen": choice is not None and explainer == choice.explainer,
                 "cells": [{"text": text, "best": (index, column) in table.best} for column, text in enumerate(cells)],
             }
-            for index, (cells, swept) in enumerate(zip(table.rows, results.patch_sweep, strict=True))
+            for index, (cells, explainer) in enumerate(zip(table.rows, explainers, strict=True))
         ],
     }
 

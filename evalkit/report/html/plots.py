@@ -19,21 +19,32 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["curve_plot", "object_size_plot", "sweep_plot", "to_svg"]
+__all__ = [
+    "DPI",
+    "INK",
+    "SERIES",
+    "broken_in_two",
+    "curve_plot",
+    "legend_above",
+    "object_size_plot",
+    "style_axes",
+    "sweep_plot",
+    "to_svg",
+]
 
 # Okabe and Ito's colors for color-blind readers; the page replaces each by its own of the light or dark theme.
-_INK, _FAINT, _GRID = "#1b1f24", "#57606a", "#d8dee4"
-_SERIES = ("#0072b2", "#c24e00", "#00795a", "#a8487f", "#7a6a00", "#3f3f9f")
+INK, _FAINT, _GRID = "#1b1f24", "#57606a", "#d8dee4"
+SERIES = ("#0072b2", "#c24e00", "#00795a", "#a8487f", "#7a6a00", "#3f3f9f")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 VARIABLES: Mapping[str, str] = {
-    _INK: "var(--ink)",
+    INK: "var(--ink)",
     _FAINT: "var(--faint)",
     _GRID: "var(--line)",
-    **{color: f"var(--series-{index})" for index, color in enumerate(_SERIES, start=1)},
+    **{color: f"var(--series-{index})" for index, color in enumerate(SERIES, start=1)},
 }
-_CURVE_STYLES = {"removal": (_SERIES[1], "--"), "insertion": (_SERIES[0], "-")}
-_DPI = 144
-_MOST_LINES = len(_SERIES)
+_CURVE_STYLES = {"removal": (SERIES[1], "--"), "insertion": (SERIES[0], "-")}
+DPI = 144
+_MOST_LINES = len(SERIES)
 _TITLE_LETTERS = 42  # that fit above a curve plot
 _LEGEND_LETTERS = 60
 _MARGIN, _HANDLE, _LETTER = 45, 28, 4.6  # points: of the axis, of a line's sample and gap, of a letter of the legend
@@ -70,7 +81,7 @@ def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
     # The parameters are what distinguishes two explainers; they are not to be shortened with the name.
     lines = [explainer] if len(explainer) <= _TITLE_LETTERS else explainer.replace("(", "\n(", 1).split("\n")
     lines += [variant] if variant else []
-    _legend(axes, "\n".join(shortened(line, _TITLE_LETTERS) for line in lines))
+    legend_above(axes, "\n".join(shortened(line, _TITLE_LETTERS) for line in lines))
     return figure
 
 
@@ -92,7 +103,7 @@ def sweep_plot(results: Results, criterion: str) -> Figure | None:
     figure, (above, below) = _figure(6.4, 4.2, rows=2)
     for index, (name, group) in enumerate(_lines(rows).items()):
         # Each round of the colors has other markers.
-        color, marker = _SERIES[index % _MOST_LINES], _MARKERS[(index + index // _MOST_LINES) % _MOST_LINES]
+        color, marker = SERIES[index % _MOST_LINES], _MARKERS[(index + index // _MOST_LINES) % _MOST_LINES]
         sizes, means = [row.patch_size for row in group], [row.metrics[criterion].mean or 0.0 for row in group]
         above.plot(sizes, means, "-", marker=marker, color=color, linewidth=1.6, markersize=5, label=name)
         for row in group:
@@ -107,22 +118,20 @@ def sweep_plot(results: Results, criterion: str) -> Figure | None:
                     linewidth=4,
                     solid_capstyle="butt",
                 )
-        below.plot(
-            sizes, [row.forward_passes for row in group], "-", marker=marker, color=color, linewidth=1.6, markersize=5
-        )
+        below.plot(sizes, [_passes(row) for row in group], "-", marker=marker, color=color, linewidth=1.6, markersize=5)
     _mark_choice(above, results, criterion)
     ticks = sorted({row.patch_size for row in rows})
     for axes in (above, below):
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.margins(x=0.06)
     direction = next(cell.direction for cell in results.leaderboard if cell.metric == criterion)
-    above.set_ylabel(f"{_broken(criterion)} {ARROWS[direction]}")
+    above.set_ylabel(f"{broken_in_two(criterion)} {ARROWS[direction]}")
     above.tick_params(labelbottom=False)
     below.set(yscale="log", xlabel="patch size, pixels")
     below.set_ylabel("forward passes\nper image")
-    below.set_yticks(*_pass_ticks([row.forward_passes for row in rows]))
+    below.set_yticks(*_pass_ticks([_passes(row) for row in rows]))
     below.minorticks_off()
-    _legend(above, "")
+    legend_above(above, "")
     return figure
 
 
@@ -147,7 +156,7 @@ def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: 
     figure, axes = _figure(6.4, 3.2)
     shown = shown[:_MOST_LINES]
     for index, explainer in enumerate(shown):
-        color, marker = _SERIES[index], _MARKERS[index]
+        color, marker = SERIES[index], _MARKERS[index]
         by_size = {
             score.object_size: score for score in scores if score.explainer == explainer and score.mean is not None
         }
@@ -170,9 +179,9 @@ def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: 
     counts = {size: max(score.n_images for score in scores if score.object_size == size) for size in sizes}
     axes.set_xticks(range(len(sizes)), [f"{size}\n{counts[size]} images" for size in sizes])
     axes.set_xlim(-0.45, len(sizes) - 0.55)
-    axes.set_ylabel(_broken(metric))
+    axes.set_ylabel(broken_in_two(metric))
     axes.set_xlabel("object size (small: under 10 % of the image, large: over 30 %)")
-    _legend(axes, "")
+    legend_above(axes, "")
     return figure
 
 
@@ -211,23 +220,28 @@ def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Any]:
     """Return an empty figure, sizes in inches, and its axes or an array of them, with a light grid."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     plots = figure.subplots(rows, 1, gridspec_kw={"height_ratios": [2, 1]} if rows == 2 else None)
     for axes in plots if rows > 1 else [plots]:
-        axes.grid(color=_GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-        for side, spine in axes.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color(_FAINT)
-        axes.tick_params(colors=_FAINT, labelcolor=_FAINT, labelsize=8)
-        axes.xaxis.label.set(color=_FAINT, size=8.5)
-        axes.yaxis.label.set(color=_FAINT, size=8.5, parse_math=False)
+        style_axes(axes)
     return figure, plots
 
 
-def _legend(axes: Axes, title: str) -> None:
+def style_axes(axes: Axes) -> None:
+    """Give axes a light grid and the page's colors."""
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(_FAINT)
+    axes.tick_params(colors=_FAINT, labelcolor=_FAINT, labelsize=8)
+    axes.xaxis.label.set(color=_FAINT, size=8.5, parse_math=False)
+    axes.yaxis.label.set(color=_FAINT, size=8.5, parse_math=False)
+
+
+def legend_above(axes: Axes, title: str) -> None:
     """Put the legend above the plot, where it hides nothing."""
-    axes.set_title(title, loc="left", size=10, color=_INK, weight="bold", parse_math=False, pad=22 if title else 6)
+    axes.set_title(title, loc="left", size=10, color=INK, weight="bold", parse_math=False, pad=22 if title else 6)
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) < 1:
         return
@@ -236,7 +250,7 @@ def _legend(axes: Axes, title: str) -> None:
     columns = min(3, max(1, int(room / (_HANDLE + _LETTER * max(map(len, labels))))))
     drawn = axes.legend(
         handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, fontsize=8,
-        borderpad=0.1, handlelength=1.8, columnspacing=1.2, labelcolor=_INK,
+        borderpad=0.1, handlelength=1.8, columnspacing=1.2, labelcolor=INK,
     )  # fmt: skip
     for text in drawn.get_texts():
         text.set_parse_math(False)
@@ -281,15 +295,19 @@ def _mark_choice(axes: Axes, results: Results, criterion: str) -> None:
         "o",
         markersize=13,
         markerfacecolor="none",
-        markeredgecolor=_INK,
+        markeredgecolor=INK,
         markeredgewidth=1.6,
         label=label,
     )
 
 
-def _pass_ticks(passes: Sequence[int]) -> tuple[list[int], list[str]]:
+def _passes(row: SweepRow) -> float:
+    return row.forward_passes if row.passes is None else row.passes
+
+
+def _pass_ticks(passes: Sequence[float]) -> tuple[list[float], list[str]]:
     low, high = min(passes), max(passes)
-    ticks = [
+    ticks: list[float] = [
         base * 10**power for power in range(6) for base in (1, 2, 5) if low * 0.6 <= base * 10**power <= high * 1.7
     ]
     if sum(low <= tick <= high for tick in ticks) < 2:
@@ -297,7 +315,7 @@ def _pass_ticks(passes: Sequence[int]) -> tuple[list[int], list[str]]:
     return ticks, [f"{tick:,}" for tick in ticks]
 
 
-def _broken(name: str) -> str:
+def broken_in_two(name: str) -> str:
     """Break a long name at an underscore near its middle."""
     if len(name) < 18 or "_" not in name:
         return name

@@ -14,11 +14,13 @@ from evalkit.report.tables.leaderboard import (
     ranking_lines,
     substrate_lines,
 )
-from evalkit.report.tables.patch_size import sweep_table, sweep_title
+from evalkit.report.tables.parameter_sweep import parameter_table, shown_sweeps
+from evalkit.report.tables.patch_size import SweepTable, sweep_table, sweep_title
 from evalkit.store.manifest import Manifest
 
 __all__ = ["escape", "render_latex", "tabular"]
 
+_METRICS = 6  # in the table of a sweep
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -44,7 +46,7 @@ def tabular(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1)
 
 
 def render_latex(manifest: Manifest, results: Results) -> str:
-    """Return the leaderboards and the patch-size table; the document needs the booktabs package."""
+    """Return the leaderboards and the tables of sweeps; the document needs the booktabs package."""
     parts = [
         "\n".join(
             f"% {line}"
@@ -66,17 +68,20 @@ def render_latex(manifest: Manifest, results: Results) -> str:
         notes = ["% " + line.replace("\n", " ") for line in substrate_lines(manifest, board)]
         parts.append("\n".join([title, *notes, tabular(header, rows, left=2)]))
     if results.patch_sweep:
-        swept = sweep_table(manifest, results, 6)
-        rows = [
-            [
-                f"\\textbf{{{escape(cell)}}}" if (index, column) in swept.best else escape(cell)
-                for column, cell in enumerate(cells)
-            ]
-            for index, cells in enumerate(swept.rows)
-        ]
-        header = [escape(name) for name in swept.header]
-        parts.append(f"% {sweep_title(manifest, results)}\n{tabular(header, rows, left=0)}")
+        parts.append(_sweep(sweep_title(manifest, results), sweep_table(manifest, results, _METRICS)))
+    parts += [_sweep(shown.title, parameter_table(manifest, shown, _METRICS)) for shown in shown_sweeps(results)]
     return "\n\n".join(parts) + "\n"
+
+
+def _sweep(title: str, swept: SweepTable) -> str:
+    rows = [
+        [
+            f"\\textbf{{{escape(cell)}}}" if (index, column) in swept.best else escape(cell)
+            for column, cell in enumerate(cells)
+        ]
+        for index, cells in enumerate(swept.rows)
+    ]
+    return f"% {title}\n{tabular([escape(name) for name in swept.header], rows, left=0)}"
 
 
 def _cell(cell: LeaderboardCell, letters: str) -> str:

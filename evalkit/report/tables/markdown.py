@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalkit.analysis.results import Results
+from evalkit.report.tables.cost import cost_notes, cost_table
 from evalkit.report.tables.leaderboard import (
     beaten,
     facts,
@@ -13,12 +14,13 @@ from evalkit.report.tables.leaderboard import (
     leaderboards,
     legend,
     marks,
-    number,
     substrate_lines,
     tied_for_best,
     unscored_lines,
 )
+from evalkit.report.tables.parameter_sweep import parameter_lines, parameter_table, shown_sweeps
 from evalkit.report.tables.patch_size import (
+    SweepTable,
     choice_lines,
     equal_stride_lines,
     object_size_rows,
@@ -28,6 +30,8 @@ from evalkit.report.tables.patch_size import (
 from evalkit.store.manifest import Manifest
 
 __all__ = ["escape", "pipe_table", "render_markdown"]
+
+_METRICS = 6  # in the table of a sweep
 
 
 def escape(text: str) -> str:
@@ -65,17 +69,12 @@ def render_markdown(manifest: Manifest, results: Results) -> str:
             parts.append(escape(tied))
         parts += [escape(line) for line in substrate_lines(manifest, board)]
     parts += _sweep(manifest, results)
-    cost = [
-        [
-            escape(of_maps.explainer),
-            str(of_maps.forward_passes),
-            number(of_maps.seconds_per_image, 2),
-            number(of_maps.seconds, 1),
-            of_maps.method,
-        ]
-        for of_maps in results.cost
-    ]
-    parts += ["## Cost of the maps", pipe_table(["explainer", "passes/image", "s/image", "seconds", "method"], cost)]
+    for of_explainer in shown_sweeps(results):
+        parts += [f"## {escape(of_explainer.title)}", _sweep_table(parameter_table(manifest, of_explainer, _METRICS))]
+        parts += [escape(line) for line in parameter_lines(of_explainer)]
+    cost = cost_table(results)
+    parts += ["## Cost of the maps", pipe_table(cost.header, [[*map(escape, row)] for row in cost.rows])]
+    parts += [escape(line) for line in cost_notes(results)]
     notes = [*unscored_lines(results), *legend(manifest, results), *facts(manifest, results)]
     parts.append("\n".join(f"* {escape(line)}" for line in notes))
     parts.append("```\n" + "\n".join([manifest.signature.run, *manifest.signature.metrics.values()]) + "\n```")
@@ -85,14 +84,9 @@ def render_markdown(manifest: Manifest, results: Results) -> str:
 def _sweep(manifest: Manifest, results: Results) -> list[str]:
     if not results.patch_sweep:
         return []
-    swept = sweep_table(manifest, results, 6)
-    rows = [
-        [f"**{escape(cell)}**" if (index, column) in swept.best else escape(cell) for column, cell in enumerate(cells)]
-        for index, cells in enumerate(swept.rows)
-    ]
     parts = [
         f"## {escape(sweep_title(manifest, results))}",
-        pipe_table([escape(name) for name in swept.header], rows, left=0),
+        _sweep_table(sweep_table(manifest, results, _METRICS)),
     ]
     parts += [escape(line) for line in [*choice_lines(results), *equal_stride_lines(results)]]
     header, texts, notes = object_size_rows(results)
@@ -100,3 +94,11 @@ def _sweep(manifest: Manifest, results: Results) -> list[str]:
         parts += ["### By object size", pipe_table([escape(name) for name in header], texts, left=0)]
         parts += [escape(line) for line in notes]
     return parts
+
+
+def _sweep_table(swept: SweepTable) -> str:
+    rows = [
+        [f"**{escape(cell)}**" if (index, column) in swept.best else escape(cell) for column, cell in enumerate(cells)]
+        for index, cells in enumerate(swept.rows)
+    ]
+    return pipe_table([escape(name) for name in swept.header], rows, left=0)

@@ -1,22 +1,28 @@
-"""The content of the patch-size table in every format."""
+"""The content of the patch-size table in every format, and what tables of other parameters share with it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evalkit.analysis.choice.candidates import NAME
+from evalkit.analysis.choice.candidates import NAME, cost_text, value_text
 from evalkit.analysis.facts import metric_facts_of, sweep_columns
-from evalkit.analysis.results import Results, SweepRow, SweepScore
+from evalkit.analysis.results import ParameterChoice, PatchSizeChoice, Results, SweepRow, SweepScore
 from evalkit.report.tables.leaderboard import Column, number
 from evalkit.store.manifest import Manifest
 
 __all__ = [
     "EXPLORATORY",
     "SweepTable",
+    "best_scores",
     "choice_lines",
+    "chosen_mark",
     "equal_stride_lines",
+    "listed",
+    "metric_columns",
     "object_size_rows",
+    "recommendation",
+    "score_cells",
     "sweep_table",
     "sweep_title",
     "swept_name",
@@ -30,14 +36,14 @@ EXPLORATORY = "Exploratory"
 def swept_name(manifest: Manifest, results: Results) -> str:
     """Return the name of the explainer that was swept, or of all if several classes were."""
     swept = {row.explainer for row in results.patch_sweep}
-    return _listed(list(dict.fromkeys(facts.name for facts in manifest.explainers if facts.text in swept)))
+    return listed(list(dict.fromkeys(facts.name for facts in manifest.explainers if facts.text in swept)))
 
 
 def swept_settings(results: Results) -> str:
     """Return what the sweep compared: ``patch size``, or e.g. ``patch size and fill``."""
     others = [key for key in variant_columns(results) if key != NAME]
     one_size = len({(row.patch_size, row.stride) for row in results.patch_sweep}) == 1
-    return _listed(others if others and one_size else ["patch size", *others])
+    return listed(others if others and one_size else ["patch size", *others])
 
 
 def sweep_title(manifest: Manifest, results: Results) -> str:
@@ -51,17 +57,17 @@ def variant_columns(results: Results) -> list[str]:
     return list(dict.fromkeys(key for row in results.patch_sweep for key in row.variant))
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Return names as a list in words.
 
-    >>> _listed(["a", "b", "c"])
+    >>> listed(["a", "b", "c"])
     'a, b and c'
     """
     return " and ".join([*([", ".join(names[:-1])] if len(names) > 1 else []), names[-1]])
 
 
-def _sweep_metrics(manifest: Manifest, count: int) -> list[Column]:
-    """Return the first ``count`` metrics of the table: the criterion, then those meant for it, then all others."""
+def metric_columns(manifest: Manifest, count: int) -> list[Column]:
+    """Return the first ``count`` metrics of a sweep: the criterion, then those meant for sweeps, then all others."""
     every = metric_facts_of(manifest)
     criterion = [facts for facts in every if facts.text == manifest.settings.criterion]
     columns = {facts.text: Column(facts) for facts in (*criterion, *sweep_columns(every), *every)}
@@ -70,7 +76,7 @@ def _sweep_metrics(manifest: Manifest, count: int) -> list[Column]:
 
 @dataclass(frozen=True)
 class SweepTable:
-    """The patch-size sweep as texts.
+    """A sweep as texts.
 
     Attributes:
         header: names of the columns.
@@ -94,32 +100,42 @@ def sweep_table(manifest: Manifest, results: Results, count: int, *, brief: bool
         count: largest number of metrics.
         brief: whether to leave out positions and seconds, which the table of costs implies or has.
     """
-    columns = _sweep_metrics(manifest, count)
+    columns = metric_columns(manifest, count)
     variant = variant_columns(results)
     cost = ["passes"] if brief else ["positions", "passes", "s/image"]
     before = ["patch_size", "stride", *map(_heading, variant), *cost]
-    rows, best = [], set()
-    for row in results.patch_sweep:
-        scores = [
-            _score(row.metrics.get(column.metric), with_interval=not index) for index, column in enumerate(columns)
+    rows = [
+        [
+            chosen_mark(row.explainer, results.best_patch_size) + str(row.patch_size),
+            str(row.stride),
+            *_variant_cells(row, variant),
+            *([] if brief else [str(row.positions)]),
+            cost_text(row.forward_passes if row.passes is None else row.passes),
+            *([] if brief else [number(row.seconds_per_image, 2)]),
+            *score_cells(row.metrics, columns),
         ]
-        rows.append(
-            [
-                _chosen_mark(row, results) + str(row.patch_size),
-                str(row.stride),
-                *_variant_cells(row, variant),
-                *([] if brief else [str(row.positions)]),
-                str(row.forward_passes),
-                *([] if brief else [number(row.seconds_per_image, 2)]),
-                *scores,
-            ]
-        )
-    for index, column in enumerate(columns):
-        ranks = [score.rank if (score := row.metrics.get(column.metric)) else None for row in results.patch_sweep]
-        first = min((rank for rank in ranks if rank is not None), default=0)
-        best |= {(row_index, len(before) + index) for row_index, rank in enumerate(ranks) if rank == first}
+        for row in results.patch_sweep
+    ]
+    best = best_scores([row.metrics for row in results.patch_sweep], columns, len(before))
     header = [*before, *(column.title for column in columns)]
-    return SweepTable(header, rows, frozenset(best), range(2, 2 + len(variant)))
+    return SweepTable(header, rows, best, range(2, 2 + len(variant)))
+
+
+def score_cells(metrics: Mapping[str, SweepScore], columns: Sequence[Column]) -> list[str]:
+    """Return the scores of one row of a sweep, the first with its interval."""
+    return [_score(metrics.get(column.metric), with_interval=not index) for index, column in enumerate(columns)]
+
+
+def best_scores(
+    rows: Sequence[Mapping[str, SweepScore]], columns: Sequence[Column], first_column: int
+) -> frozenset[tuple[int, int]]:
+    """Return (row, column) of the best score of each metric, whose columns begin at ``first_column``."""
+    best: set[tuple[int, int]] = set()
+    for index, column in enumerate(columns):
+        ranks = [score.rank if (score := metrics.get(column.metric)) else None for metrics in rows]
+        first = min((rank for rank in ranks if rank is not None), default=0)
+        best |= {(row, first_column + index) for row, rank in enumerate(ranks) if rank == first}
+    return frozenset(best)
 
 
 def _heading(setting: str) -> str:
@@ -127,7 +143,7 @@ def _heading(setting: str) -> str:
 
 
 def _variant_cells(row: SweepRow, columns: Sequence[str]) -> list[str]:
-    return [str(row.variant[key]) if key in row.variant else number(None) for key in columns]
+    return [value_text(row.variant[key]) if key in row.variant else number(None) for key in columns]
 
 
 def _score(score: SweepScore | None, *, with_interval: bool) -> str:
@@ -138,13 +154,13 @@ def _score(score: SweepScore | None, *, with_interval: bool) -> str:
     return f"{number(score.mean)} [{number(score.ci_low)}, {number(score.ci_high)}]"
 
 
-def _chosen_mark(row: SweepRow, results: Results) -> str:
-    choice = results.best_patch_size
+def chosen_mark(explainer: str, choice: PatchSizeChoice | ParameterChoice | None) -> str:
+    """Return the mark before a row of a sweep: ``> `` if it is chosen, ``= `` if it is tied with that."""
     if choice is None:
         return ""
-    if row.explainer == choice.explainer:
+    if explainer == choice.explainer:
         return "> "
-    return "= " if row.explainer in choice.tied_with else ""
+    return "= " if explainer in choice.tied_with else ""
 
 
 def choice_lines(results: Results) -> list[str]:
@@ -154,6 +170,11 @@ def choice_lines(results: Results) -> list[str]:
         reason = results.best_patch_size_reason
         noun = "setting" if variant_columns(results) else "patch size"
         return [f"No {noun} is recommended: {reason}."] if reason else []
+    return recommendation(choice)
+
+
+def recommendation(choice: PatchSizeChoice | ParameterChoice) -> list[str]:
+    """Return a choice and what its marks mean, one sentence a line."""
     lines = [f"> {choice.reason}"]
     if choice.tied_with:
         lines.append("= also within the margin." if choice.decided else "= not significantly different from it.")
@@ -169,7 +190,7 @@ def equal_stride_lines(results: Results) -> list[str]:
     """Return the choice at each stride that several sizes have, and what is compared if not only these sizes."""
     others = [_heading(key) for key in variant_columns(results)]
     strides = [row.stride for row in results.patch_sweep]
-    differ = f"settings that differ in {_listed(['patch_size', *others])}" if others else ""
+    differ = f"settings that differ in {listed(['patch_size', *others])}" if others else ""
     return [
         f"At stride {choice.stride}{f', among {strides.count(choice.stride)} {differ}' if differ else ''}: "
         f"{choice.best_patch_size.reason}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -11,7 +12,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["NO_MARK", "block", "broken_name", "heading", "listing_table", "print_to_text", "titled_table"]
+__all__ = [
+    "NO_MARK",
+    "block",
+    "broken_name",
+    "broken_words",
+    "heading",
+    "listing_table",
+    "print_to_text",
+    "titled_table",
+]
 
 NO_MARK = "\N{NO-BREAK SPACE}"
 
@@ -52,8 +62,32 @@ def heading(title: str) -> Text:
 
 
 def broken_name(text: str, room: int) -> Text:
-    """Return an explainer's name, broken before its parameters if it needs more than ``room`` columns."""
-    return Text(text if len(text) <= room else text.replace("(", "\n (", 1).replace(", ", ",\n  "))
+    """Return an explainer's name, broken before its parameters if it needs more than ``room`` columns.
+
+    Lines that are still too long are broken after the ``+`` and ``/`` of layers, if they have any.
+    """
+    if len(text) <= room:
+        return Text(text)
+    lines = text.replace("(", "\n (", 1).replace(", ", ",\n  ").split("\n")
+    return Text("\n".join(broken_words(line, room, "  ") for line in lines))
+
+
+def broken_words(text: str, room: int, indent: str = "") -> str:
+    r"""Return text whose words of more than ``room`` columns are broken after ``+`` and ``/``.
+
+    >>> broken_words("layer=block3+block4 is best", 14)
+    'layer=block3+\nblock4 is best'
+    """
+    return " ".join(word if len(word) <= room else _broken_word(word, room, indent) for word in text.split(" "))
+
+
+def _broken_word(word: str, room: int, indent: str) -> str:
+    lines = [""]
+    for part in re.findall(r"[^+/]*[+/]|[^+/]+$", word):
+        if lines[-1] and len(lines[-1]) + len(part) > room:
+            lines.append(indent)
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def block(title: str, lines: Sequence[str]) -> RenderableType:

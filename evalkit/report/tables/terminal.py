@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
 from evalkit.analysis.results import LeaderboardCell, Results
+from evalkit.report.tables.cost import cost_notes, cost_table
 from evalkit.report.tables.leaderboard import (
     Column,
     Leaderboard,
@@ -27,6 +30,14 @@ from evalkit.report.tables.leaderboard import (
     tied_for_best,
     unscored_lines,
 )
+from evalkit.report.tables.parameter_sweep import (
+    NAMES,
+    ShownSweep,
+    key_lines,
+    parameter_lines,
+    parameter_table,
+    shown_sweeps,
+)
 from evalkit.report.tables.patch_size import (
     SweepTable,
     choice_lines,
@@ -35,7 +46,15 @@ from evalkit.report.tables.patch_size import (
     sweep_table,
     sweep_title,
 )
-from evalkit.report.tables.rich_tables import NO_MARK, block, broken_name, heading, print_to_text, titled_table
+from evalkit.report.tables.rich_tables import (
+    NO_MARK,
+    block,
+    broken_name,
+    broken_words,
+    heading,
+    print_to_text,
+    titled_table,
+)
 from evalkit.store.manifest import Manifest
 
 __all__ = ["render_terminal"]
@@ -44,7 +63,9 @@ _WIDE = 120
 _SHOWN_PROBLEMS = 10
 _LETTERS = 5  # columns of the letters after a score; more are folded
 _LETTER_COLUMN = 3
-_COST_COLUMNS = 62  # width of the other columns of the cost table
+_METHOD_COLUMNS = 28  # of the cost table, if the others leave room for it
+_SHORTEST_NAMES, _SHORTEST_METHODS = 18, 9
+_MOST_METRICS = 6
 
 
 def render_terminal(manifest: Manifest, results: Results, *, width: int, wide: bool, color: bool) -> str:
@@ -63,7 +84,9 @@ def render_terminal(manifest: Manifest, results: Results, *, width: int, wide: b
         for piece in _narrowed(board, manifest, results, width=width, with_intervals=with_intervals):
             parts += _leaderboard(piece, manifest, results, width=width, with_intervals=with_intervals)
     parts += _sweep(manifest, results, width=width)
-    parts.append(_cost(manifest, results, width=width))
+    for shown in shown_sweeps(results):
+        parts += _parameter_sweep(manifest, shown, width=width)
+    parts += _cost(manifest, results, width=width)
     parts += _notes(manifest, results)
     return print_to_text(parts, width=width, color=color)
 
@@ -169,33 +192,57 @@ def _folded(letters: str) -> list[str]:
 def _sweep(manifest: Manifest, results: Results, *, width: int) -> list[RenderableType]:
     if not results.patch_sweep:
         return []
-    swept = _fitting_sweep(manifest, results, width)
-    table = titled_table(sweep_title(manifest, results))
-    for index, title in enumerate(swept.header):
-        table.add_column(heading(title), justify="right", no_wrap=index not in swept.words, overflow="fold")
+    swept = _fitting(functools.partial(sweep_table, manifest, results), width)
+    parts = _sweep_parts(sweep_title(manifest, results), swept, [*choice_lines(results), *equal_stride_lines(results)])
+    return [*parts, *_by_object_size(manifest, results)]
+
+
+def _parameter_sweep(manifest: Manifest, shown: ShownSweep, *, width: int) -> list[RenderableType]:
+    for names in NAMES:
+        swept = _fitting(functools.partial(parameter_table, manifest, shown, names=names), width)
+        if _needed(swept) <= width:
+            break
+    keys = key_lines(shown) if names == "letters" else []
+    lines = [broken_words(line, width) for line in [*keys, *parameter_lines(shown)]]
+    return _sweep_parts(shown.title, swept, lines)
+
+
+def _sweep_parts(title: str, swept: SweepTable, lines: Sequence[str]) -> list[RenderableType]:
+    """Return a sweep's table and the lines below it."""
+    table = titled_table(title)
+    for index, name in enumerate(swept.header):
+        table.add_column(heading(name), justify="right", no_wrap=index not in swept.words, overflow="fold")
     for index, cells in enumerate(swept.rows):
         table.add_row(
             *[Text(cell, style="bold" if (index, column) in swept.best else "") for column, cell in enumerate(cells)]
         )
     parts: list[RenderableType] = [Padding(table, (1, 0, 0, 0))]
-    lines = [*choice_lines(results), *equal_stride_lines(results)]
     if lines:
         parts.append(Padding(Text("\n".join(lines)), (1, 0, 0, 0)))
-    return [*parts, *_by_object_size(manifest, results)]
+    return parts
 
 
-def _fitting_sweep(manifest: Manifest, results: Results, width: int) -> SweepTable:
-    """Return the sweep with as many metrics as fit; without positions and seconds if not even one does."""
-    for count, brief in [*((count, False) for count in range(6, 0, -1)), (1, True)]:
-        swept = sweep_table(manifest, results, count, brief=brief)
-        columns = zip(swept.header, *swept.rows, strict=True)
-        needed = [
-            max(len(line) for text in (heading(column[0]).plain, *column[1:]) for line in text.split("\n"))
-            for column in columns
-        ]
-        if sum(needed) + 2 * len(needed) <= width + 2:
+def _fitting(content: Callable[..., SweepTable], width: int) -> SweepTable:
+    """Return a sweep with as many metrics as fit; without positions and seconds if not even one does.
+
+    Args:
+        content: returns the sweep with this number of metrics, without positions and seconds if ``brief``.
+        width: width of the terminal in columns.
+    """
+    for count, brief in [*((count, False) for count in range(_MOST_METRICS, 0, -1)), (1, True)]:
+        swept = content(count, brief=brief)
+        if _needed(swept) <= width:
             break
     return swept
+
+
+def _needed(swept: SweepTable) -> int:
+    """Return the columns that a sweep's table needs so that no cell is broken."""
+    widths = [
+        max(cell_len(line) for text in (heading(column[0]).plain, *column[1:]) for line in text.split("\n"))
+        for column in zip(swept.header, *swept.rows, strict=True)
+    ]
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def _by_object_size(manifest: Manifest, results: Results) -> list[RenderableType]:
@@ -210,24 +257,26 @@ def _by_object_size(manifest: Manifest, results: Results) -> list[RenderableType
     return [Padding(table, (1, 0, 0, 0)), Padding(Text("\n".join(notes)), (1, 0, 0, 0))]
 
 
-def _cost(manifest: Manifest, results: Results, *, width: int) -> RenderableType:
+def _cost(manifest: Manifest, results: Results, *, width: int) -> list[RenderableType]:
+    content = cost_table(results)
+    first, *titles, last = content.header
     table = titled_table("Cost of the maps")
-    table.add_column("explainer", overflow="fold")
-    for title in ("passes/image", "s/image", "seconds"):
-        table.add_column(title, justify="right")
-    table.add_column("method", overflow="fold")
+    cells = zip(*(row[1:-1] for row in content.rows), strict=True)
+    others = sum(2 + max(map(len, [title, *column])) for title, column in zip(titles, cells, strict=True)) + 2
+    room = max(width - others - _METHOD_COLUMNS, _SHORTEST_NAMES)
+    names = [broken_name(row[0], room) for row in content.rows]
+    longest = max((len(line) for name in names for line in name.plain.split("\n")), default=0)
+    # The methods are broken rather than the names.
+    table.add_column(first, overflow="fold", no_wrap=longest + others + _SHORTEST_METHODS <= width)
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column(last, overflow="fold")
     controls = {one.text for one in manifest.explainers if one.control}
-    for cost in results.cost:
-        name = broken_name(cost.explainer, width - _COST_COLUMNS)
-        name.stylize("dim" if cost.explainer in controls else "")
-        table.add_row(
-            name,
-            str(cost.forward_passes),
-            number(cost.seconds_per_image, 2),
-            number(cost.seconds, 1),
-            cost.method,
-        )
-    return Padding(table, (1, 0, 0, 0))
+    for name, row in zip(names, content.rows, strict=True):
+        name.stylize("dim" if row[0] in controls else "")
+        table.add_row(name, *row[1:])
+    notes = cost_notes(results)
+    return [Padding(table, (1, 0, 0, 0)), *([Padding(Text("\n".join(notes)), (1, 0, 0, 0))] if notes else [])]
 
 
 def _notes(manifest: Manifest, results: Results) -> list[RenderableType]:
