@@ -46,8 +46,8 @@ class Passes(NamedTuple):
         backward: the number of backward passes.
     """
 
-    forward: float
-    backward: float = 0
+    forward: int
+    backward: int = 0
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ class Explainer(Component, ABC):
         """Return what readers must know of the maps of a run, one sentence each.
 
         Args:
-            facts: the values of ``MapFacts`` of each image.
+            facts: the values of ``MapFacts`` of each image, one or more; NaN = not defined.
         """
         return []
 

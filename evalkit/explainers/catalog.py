@@ -61,7 +61,14 @@ DEFAULT_EXPLAINERS: tuple[str, ...] = (
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "cams": ("gradcam", "cam"),
     "masks": ("occlusion",),
-    "tf_explain": ("tf_explain.gradcam", "tf_explain.occlusion"),
+    "tf_explain": (
+        "tf_explain.gradcam",
+        "tf_explain.occlusion",
+        "tf_explain.vanilla_gradients",
+        "tf_explain.gradients_inputs",
+        "tf_explain.smoothgrad",
+        "tf_explain.integrated_gradients",
+    ),
     "controls": ("uniform", "random", "center", "edges"),
 }
 """The explainers of each family, by the word that selects it in ``--explainers``."""

@@ -14,6 +14,7 @@ from evalkit.harness.planning.plan import Plan
 from evalkit.metrics.facts import facts_of_metric
 from evalkit.store.database import ImageRow
 from evalkit.store.manifest import SCHEMA_VERSION, DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings
+from evalkit.store.map_facts import REPEATABILITY, MapFactsRow
 from evalkit.store.run_folder import RunFolder
 
 __all__ = ["manifest_of"]
@@ -60,7 +61,7 @@ def manifest_of(
             margin=plan.margin,
             chosen=dict(plan.chosen),
         ),
-        explainers=tuple(_explainer_facts(plan, explainer, folder) for explainer in plan.explainers),
+        explainers=_explainers_facts(plan, folder),
         metrics=tuple(metric.text for metric in plan.metrics),
         metric_facts=tuple(facts_of_metric(metric) for metric in plan.metrics),
         versions=versions([*plan.explainers, *plan.metrics]),
@@ -125,9 +126,20 @@ def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
     )
 
 
-def _explainer_facts(plan: Plan, explainer: Explainer, folder: RunFolder) -> ExplainerFacts:
-    size = plan.classifier.input_size
-    n_maps, seconds = folder.database.map_costs().get(explainer.text, (0, 0.0))
+def _explainers_facts(plan: Plan, folder: RunFolder) -> tuple[ExplainerFacts, ...]:
+    costs, facts = folder.database.map_costs(), folder.database.map_facts.of_run()
+    return tuple(
+        _explainer_facts(plan, explainer, costs.get(explainer.text, (0, 0.0)), facts.get(explainer.text, []))
+        for explainer in plan.explainers
+    )
+
+
+def _explainer_facts(
+    plan: Plan, explainer: Explainer, cost: tuple[int, float], facts: Sequence[MapFactsRow]
+) -> ExplainerFacts:
+    n_maps, seconds = cost
+    forward, backward = plan.passes_of(explainer.text)
+    repeated = [value for row in facts if (value := row.values.get(REPEATABILITY)) is not None]
     return ExplainerFacts(
         text=explainer.text,
         name=explainer.spec_name(),
@@ -135,10 +147,31 @@ def _explainer_facts(plan: Plan, explainer: Explainer, folder: RunFolder) -> Exp
         control=explainer.control,
         swept_by=explainer.swept_by,
         origin=explainer.origin or ("built-in" if is_built_in(type(explainer)) else target_of(type(explainer))),
-        positions=explainer.positions(size),
-        forward_passes=explainer.forward_passes(size),
+        positions=explainer.positions(plan.classifier.input_size),
+        forward_passes=forward,
+        backward_passes=backward,
+        mean_passes=_mean_passes(facts),
         method=explainer.method_on(plan.classifier),
         seconds=seconds,
         n_maps=n_maps,
         substrate=explainer.substrate,
+        family=explainer.family,
+        notes=tuple(explainer.sentences([_defined(row) for row in facts])) if facts else (),
+        repeatability=float(np.mean(repeated)) if repeated else None,
+        n_repeated=len(repeated),
     )
+
+
+def _mean_passes(facts: Sequence[MapFactsRow]) -> tuple[float, float] | None:
+    counted = [(row.forward_passes, row.backward_passes or 0.0) for row in facts if row.forward_passes is not None]
+    if not counted:
+        return None
+    forward, backward = np.mean(counted, axis=0).tolist()
+    return forward, backward
+
+
+def _defined(row: MapFactsRow) -> dict[str, float]:
+    """Return the facts of a map, without those of the harness; what is not defined is NaN."""
+    return {
+        name: float("nan") if value is None else value for name, value in row.values.items() if name != REPEATABILITY
+    }

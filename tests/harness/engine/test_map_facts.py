@@ -1,0 +1,120 @@
+"""What is stored of a map besides its values: passes, facts, repeatability."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from evalkit.core.randomness import generator
+from evalkit.datasets.image_set import ImageSet
+from evalkit.explainers.base import Explainer, MapFacts, Passes
+from evalkit.explainers.catalog import expand
+from evalkit.harness.engine.driver import compute
+from evalkit.harness.engine.worker import rank_correlation
+from evalkit.harness.planning.plan import Plan
+from evalkit.harness.planning.recipe import ModelRecipe
+from evalkit.metrics.catalog import METRICS
+from evalkit.store.run_folder import RunFolder
+
+PHOTOS = 23
+
+
+@dataclass(frozen=True)
+class Drawn(Explainer):
+    """A ramp plus noise; its passes and a fact depend on the image."""
+
+    name: ClassVar[str] = "drawn"
+    draws: ClassVar[bool] = True
+    noise: float = 100.0
+    seed: int = 0
+
+    def explain(self, classifier, images, targets):
+        return self.explain_with_facts(classifier, images, targets)[0]
+
+    def explain_with_facts(self, classifier, images, targets):
+        ramp = np.arange(32.0 * 32).reshape(32, 32)
+        maps = [ramp + self.noise * generator(self.seed, image.tobytes(), "drawn").random((32, 32)) for image in images]
+        facts = [MapFacts(Passes(int(image[0, 0, 0]), 2), {"corner": float(image[0, 0, 0])}) for image in images]
+        return np.stack(maps), facts
+
+    def sentences(self, facts):
+        return [f"the largest corner is {max(fact['corner'] for fact in facts):g}"]
+
+    def forward_passes(self, input_size):
+        return 255
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(1).integers(0, 256, (PHOTOS, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def run(tiny, pixels, tmp_path):
+    def compute_run(explainers, count=PHOTOS, metrics=("sparseness",)):
+        images = ImageSet.from_arrays(pixels[:count], [0] * count)
+        built = [METRICS.build(name) for name in metrics]
+        recipe = ModelRecipe.live(tiny)
+        plan = Plan(images, recipe, explainers, built, "predicted", "squash", steps=4, seed=0, limit=None)
+        folder = RunFolder.write(tmp_path / "run")
+        manifest = compute(plan, folder, Console(file=io.StringIO()))
+        facts = folder.database.map_facts.of_run()
+        folder.close()
+        return manifest, facts
+
+    return compute_run
+
+
+def test_passes_are_means_and_sentences_are_kept(run, pixels):
+    manifest, _ = run([Drawn()])
+    facts = manifest.explainers[0]
+    assert facts.forward_passes == 255
+    assert facts.mean_passes == (pytest.approx(pixels[:, 0, 0, 0].mean()), 2.0)
+    assert facts.notes == (f"the largest corner is {pixels[:, 0, 0, 0].max()}",)
+
+
+def test_repeatability_on_the_first_twenty_images(run, pixels):
+    manifest, facts = run([Drawn(), Drawn(noise=10_000.0), *expand("random, center", [], 0)])
+    alike, noisy, control, center = manifest.explainers
+    assert alike.n_repeated == noisy.n_repeated == 20
+    assert alike.repeatability > 0.95 > noisy.repeatability
+    assert (control.repeatability, center.repeatability) == (None, None)
+    assert sum("repeatability" in row.values for row in facts[alike.text]) == 20
+    first = [Drawn(seed=seed).explain(None, pixels[:1], [0])[0] for seed in (0, 1_000_003)]
+    assert facts[alike.text][0].values["repeatability"] == pytest.approx(rank_correlation(*first), abs=1e-6)
+
+
+def test_second_run_computes_nothing_again(run):
+    first, facts = run([Drawn()])
+    second, same = run([Drawn()])
+    assert (second.finished, same) == (first.finished, facts)
+
+
+def test_repeatability_is_added_for_images_that_become_the_first(run):
+    run([Drawn()], count=5)
+    manifest, _ = run([Drawn()])
+    assert manifest.explainers[0].n_repeated == 20
+
+
+def test_new_metric_keeps_facts_of_stored_maps(run):
+    _, facts = run([Drawn()])
+    manifest, same = run([Drawn()], metrics=("sparseness", "deletion"))
+    assert same == facts
+    assert manifest.explainers[0].n_repeated == 20
+
+
+def test_other_seed_replaces_facts(run):
+    run([Drawn()])
+    manifest, facts = run([replace(Drawn(), seed=5)])
+    assert len(facts[manifest.explainers[0].text]) == PHOTOS
+    assert manifest.explainers[0].n_repeated == 20
+
+
+def test_constant_maps_have_no_rank_correlation():
+    assert np.isnan(rank_correlation(np.zeros((4, 4)), np.eye(4)))
+    assert rank_correlation(np.eye(4), 3 * np.eye(4)) == pytest.approx(1.0)
