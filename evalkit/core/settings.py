@@ -181,8 +181,9 @@ class RunOptions:
         tuple[Any, ...] | None,
         Option(
             "run",
-            "Explainers with their parameters, for example gradcam,occlusion(stride=half),random. The words default "
-            "and all select sets of them: default,my_module:MyExplainer adds your own explainer.",
+            "Explainers with their parameters, for example gradcam,occlusion(stride=half),random. The words default, "
+            "cams, gradients, masks, tf_explain, controls and all select sets of them; a|b after a parameter stands "
+            "for one explainer each: 'gradcam(layer=block4_conv3|block5_conv3)'.",
             default="the set default, without those that do not fit the model",
             read=read_specs,
         ),
@@ -220,11 +221,11 @@ class RunOptions:
     ] = None
     criterion: Annotated[
         str | None,
-        Option("run", "Metric that decides the patch size.", default=DEFAULT_CRITERION),
+        Option("run", "Metric that decides the patch size, and the best of other parameters.", default=DEFAULT_CRITERION),
     ] = None
     margin: Annotated[
         float,
-        Option("run", "Largest accepted loss of the criterion, relative to the best size.", above=0),
+        Option("run", "Largest accepted loss of the criterion, relative to the best size or setting.", above=0),
     ] = DEFAULT_MARGIN
     steps: Annotated[int, Option("run", "Number of steps of deletion and insertion.", at_least=1)] = 28
     limit: Annotated[
