@@ -43,7 +43,9 @@ def fitting(
                 raise
             if is_named:
                 errors.setdefault(one.spec, error)
-            say(f"left out: {error}")
+            message = str(error)
+            about = "" if message.startswith(one.explainer.spec_name()) else f"{one.explainer.text}: "
+            say(f"left out: {about}{message}")
         else:
             explainers.append(one.explainer)
     left = {one.spec for one in listed if one.explainer in explainers}

@@ -72,7 +72,7 @@ def test_alternative_that_the_model_lacks_is_left_out(tiny):
     kept = fitting(listed, tiny, {"gradcam", "edges"}, sized=False, say=said.append)
     assert [one.text for one in kept] == ["gradcam(layer=conv_b)", "edges"]
     assert len(said) == 1
-    assert said[0].startswith("left out: model 'tiny' has no layer 'nope'")
+    assert said[0].startswith("left out: gradcam(layer=nope): model 'tiny' has no layer 'nope'")
 
 
 def test_no_alternative_fits_the_model(tiny):
