@@ -221,7 +221,7 @@ class RunOptions:
     ] = None
     criterion: Annotated[
         str | None,
-        Option("run", "Metric that decides the patch size, and the best of other parameters.", default=DEFAULT_CRITERION),
+        Option("run", "Metric that decides the patch size and other parameters.", default=DEFAULT_CRITERION),
     ] = None
     margin: Annotated[
         float,
