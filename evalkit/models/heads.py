@@ -141,6 +141,19 @@ class Head:
             return np.stack([probabilities.log_odds(logits, index) for index in classes], axis=-1)
         return logits
 
+    def explained(self, logits: Floats, target: Outputs) -> Floats:
+        """Return the number of a target that is explained, float64 (...); arguments as above.
+
+        That of its class as in ``target_logits``; of several outputs the log-sum-exp of their logits, or the log odds
+        of the sum of their probabilities where there are no logits.
+        """
+        outputs = outputs_of(target)
+        if self.kind == "probabilities":
+            return probabilities.log_odds(logits, target)
+        if len(outputs) == 1:
+            return np.asarray(self.target_logits(logits)[..., outputs[0]])
+        return probabilities.log_sum_exp(np.take(logits, outputs, axis=-1))
+
     def is_right(self, scores: Floats, targets: Sequence[int]) -> bool:
         """Return whether the model is right: top-1 is a target, or of a multilabel model p >= 0.5.
 

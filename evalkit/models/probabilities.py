@@ -11,14 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Outputs", "log_complement", "log_odds", "outputs_of", "score_of", "sigmoid", "softmax"]
+__all__ = ["Outputs", "log_complement", "log_odds", "log_sum_exp", "outputs_of", "score_of", "sigmoid", "softmax"]
 
 Floats = NDArray[np.float64]
 Outputs = int | Sequence[int]
 """A target: one output of the model, or the several outputs of one class."""
 
 
-def _log_sum_exp(values: Floats) -> Floats:
+def log_sum_exp(values: Floats) -> Floats:
+    """Return log(sum(exp(value))) over the last axis, float64 (...); -inf if all are."""
     highest = values.max(axis=-1, keepdims=True, initial=-np.inf)
     highest = np.where(np.isinf(highest), 0.0, highest)  # inf - inf would be NaN where the sum is 0 or infinite
     with np.errstate(divide="ignore", over="ignore"):
@@ -71,7 +72,7 @@ def log_complement(logits: Floats, target: Outputs) -> Floats:
         float64 (...), at most 0; exact where ``1 - p`` itself would round to 0.
     """
     others = np.delete(logits, outputs_of(target), axis=-1)
-    return np.asarray(_log_sum_exp(others) - _log_sum_exp(logits))
+    return np.asarray(log_sum_exp(others) - log_sum_exp(logits))
 
 
 def log_odds(logits: Floats, target: Outputs) -> Floats:
@@ -87,4 +88,4 @@ def log_odds(logits: Floats, target: Outputs) -> Floats:
     outputs = outputs_of(target)
     others = np.delete(logits, outputs, axis=-1)
     with np.errstate(invalid="ignore"):  # NaN if target and others are both infinite
-        return np.asarray(_log_sum_exp(np.take(logits, outputs, axis=-1)) - _log_sum_exp(others))
+        return np.asarray(log_sum_exp(np.take(logits, outputs, axis=-1)) - log_sum_exp(others))
