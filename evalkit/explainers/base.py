@@ -85,6 +85,7 @@ class Explainer(Component, ABC):
         draws: True if it draws random numbers, by its parameter ``seed``; its signature contains the seed.
         family: the set of ``--explainers`` that it belongs to.
         cost: the cost of a map for ``list explainers``, e.g. ``1 F + 1 B``: forward and backward passes.
+        class_specific: False if its maps do not depend on the target.
         uses_references: True if it needs ``classifier.references``, images drawn from the whole set.
         control: True if its maps do not depend on the model; other explainers should beat it.
         origin: ``precomputed`` if the maps come from files; empty if the explainer computes them.
@@ -99,6 +100,7 @@ class Explainer(Component, ABC):
     draws: ClassVar[bool] = False
     family: ClassVar[Family] = "other"
     cost: ClassVar[str] = ""
+    class_specific: ClassVar[bool] = True
     uses_references: ClassVar[bool] = False
     control: ClassVar[bool] = False
     origin: ClassVar[Literal["", "precomputed"]] = ""

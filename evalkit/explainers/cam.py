@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError
-from evalkit.explainers.base import Explainer, Family, Maps, Need, Outputs, Photos, enlarge
+from evalkit.explainers.base import Explainer, Family, MapFacts, Maps, Need, Outputs, Photos, enlarge
+from evalkit.explainers.layered import Coarse, Features, GradientCam, weighted_sum
 from evalkit.models.heads import Head
 from evalkit.models.probabilities import outputs_of, softmax
 
@@ -22,64 +23,20 @@ __all__ = ["Cam", "GradCam"]
 
 
 @dataclass(frozen=True)
-class GradCam(Explainer):
+class GradCam(GradientCam):
     """Grad-CAM as in the paper: gradient of the logit, no guided gradients, ReLU, bilinear.
-
-    Attributes:
-        layer: the layer of the feature maps, or of a transformer's tokens; default: the model's last one that is not
-            pooling, dropout or padding, and on whose features of patches the class score depends.
 
     Reference: Selvaraju et al., "Grad-CAM", ICCV 2017, section 3, equations 1 and 2.
     """
 
     name: ClassVar[str] = "gradcam"
-    family: ClassVar[Family] = "cams"
-    cost: ClassVar[str] = "1 F + 1 B"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradients", "features"})
-    method: ClassVar[str] = "one pass forward, one back"
     summary: ClassVar[str] = "feature maps of one layer, weighted by the mean gradient of the class logit, ReLU"
     reference: ClassVar[str] = "Selvaraju et al., Grad-CAM, ICCV 2017, section 3"
-    layer: str | None = None
 
-    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
-        """Return ReLU(sum of mean gradient x feature map), float64 (B, H, W), at least 0."""
-        features, gradients = classifier.features.activations_and_gradients(images, targets, self._layer(classifier))
+    def combine(self, features: Features, gradients: Features) -> Coarse:
+        """Return ReLU(sum of mean gradient x feature map); there are no facts."""
         weights = gradients.astype(np.float64).mean(axis=(1, 2))
-        coarse = np.einsum("bk,bhwk->bhw", weights, features).clip(min=0.0)
-        return enlarge(coarse, images.shape[1:3])
-
-    def shared_layers(self, classifier: Classifier) -> tuple[str, ...]:
-        """Return its layer."""
-        return (self._layer(classifier),)
-
-    def forward_passes(self, input_size: tuple[int, int]) -> int:
-        """Return 1."""
-        return 1
-
-    def backward_passes(self, input_size: tuple[int, int]) -> int:
-        """Return 1."""
-        return 1
-
-    def check(self, classifier: Classifier) -> None:
-        """Raise ModelError if the model has no such layer or no feature maps, or its score depends on none of them."""
-        super().check(classifier)
-        layer = self._layer(classifier)
-        if self.layer is not None and not classifier.depends_on(layer):
-            default = f"; use {classifier.target_layer}" if classifier.target_layer else ""
-            raise ModelError(
-                f"{self.text}: the scores of model '{classifier.name}' do not depend on the tokens of patches in layer "
-                f"'{layer}', so every map would be 0: the model goes on with a class token alone{default}"
-            )
-
-    def _layer(self, classifier: Classifier) -> str:
-        if self.layer is not None:
-            return classifier.resolve_layer(self.layer)
-        if classifier.target_layer is None:
-            raise ModelError(
-                f"{self.name}: model '{classifier.name}' {classifier.default_layer.reason}; use occlusion, which needs "
-                "no layer"
-            )
-        return classifier.target_layer
+        return weighted_sum(weights, features), [MapFacts()] * len(features)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,11 @@ EXPLAINERS: Registry[Explainer] = Registry(
     {
         "gradcam": "evalkit.explainers.cam:GradCam",
         "cam": "evalkit.explainers.cam:Cam",
+        "hirescam": "evalkit.explainers.gradient_cams:HiResCam",
+        "layercam": "evalkit.explainers.gradient_cams:LayerCam",
+        "gradcam_plus_plus": "evalkit.explainers.gradient_cams:GradCamPlusPlus",
+        "xgradcam": "evalkit.explainers.gradient_cams:XGradCam",
+        "eigencam": "evalkit.explainers.gradient_cams:EigenCam",
         "occlusion": "evalkit.explainers.occlusion:Occlusion",
         "tf_explain.gradcam": "evalkit.explainers.tf_explain:TfExplainGradCam",
         "tf_explain.occlusion": "evalkit.explainers.tf_explain:TfExplainOcclusion",
@@ -59,7 +64,7 @@ DEFAULT_EXPLAINERS: tuple[str, ...] = (
 """The explainers of a run by default, and the meaning of the word ``default`` in ``--explainers``."""
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "cams": ("gradcam", "cam"),
+    "cams": ("gradcam", "cam", "hirescam", "layercam", "gradcam_plus_plus", "xgradcam", "eigencam"),
     "masks": ("occlusion",),
     "tf_explain": (
         "tf_explain.gradcam",

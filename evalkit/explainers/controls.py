@@ -24,6 +24,7 @@ class Control(Explainer):
     """Base class of the controls, which need no pass through the model."""
 
     control: ClassVar[bool] = True
+    class_specific: ClassVar[bool] = False
     family: ClassVar[Family] = "controls"
     cost: ClassVar[str] = "no model"
     method: ClassVar[str] = "no model"
