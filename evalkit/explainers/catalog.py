@@ -37,6 +37,8 @@ EXPLAINERS: Registry[Explainer] = Registry(
         "xgradcam": "evalkit.explainers.gradient_cams:XGradCam",
         "eigencam": "evalkit.explainers.gradient_cams:EigenCam",
         "occlusion": "evalkit.explainers.occlusion:Occlusion",
+        "scorecam": "evalkit.explainers.scorecam:ScoreCam",
+        "ablationcam": "evalkit.explainers.ablationcam:AblationCam",
         "tf_explain.gradcam": "evalkit.explainers.tf_explain:TfExplainGradCam",
         "tf_explain.occlusion": "evalkit.explainers.tf_explain:TfExplainOcclusion",
         "tf_explain.vanilla_gradients": "evalkit.explainers.tf_explain_gradients:TfExplainVanillaGradients",
@@ -65,7 +67,7 @@ DEFAULT_EXPLAINERS: tuple[str, ...] = (
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "cams": ("gradcam", "cam", "hirescam", "layercam", "gradcam_plus_plus", "xgradcam", "eigencam"),
-    "masks": ("occlusion",),
+    "masks": ("occlusion", "scorecam", "ablationcam"),
     "tf_explain": (
         "tf_explain.gradcam",
         "tf_explain.occlusion",

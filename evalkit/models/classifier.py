@@ -23,6 +23,7 @@ from evalkit.models.inference.occlusion import OccludedPass
 from evalkit.models.inference.perturbation import MEAN_COLOR
 from evalkit.models.keras import ends
 from evalkit.models.keras import graph as keras_graph
+from evalkit.models.keras.above import AbovePass
 from evalkit.models.keras.default_layer import DefaultLayer, depends_on, find_default_layer
 from evalkit.models.keras.features import FeaturePass
 from evalkit.models.keras.fingerprint import fingerprint
@@ -39,7 +40,8 @@ __all__ = ["KERAS_OFFERS", "Classifier"]
 KERAS_OFFERS: frozenset[str] = frozenset({"scores", "gradients", "features"})
 """What a functional or Sequential Keras model offers; a black box offers scores."""
 
-_OF_THIS_CLASSIFIER = ("features", "composed", "blended", "occluded")  # cached, and hold the classifier that they run
+# Cached, and hold the classifier that they run.
+_OF_THIS_CLASSIFIER = ("features", "above", "composed", "blended", "occluded")
 _STEADY = 1e-3  # the largest difference between passes that rounding explains
 
 
@@ -291,6 +293,11 @@ class Classifier(Runner):
     def features(self) -> FeaturePass:
         """Tensors inside the model, and their gradients."""
         return FeaturePass(self, self.graph, self.grids)
+
+    @cached_property
+    def above(self) -> AbovePass:
+        """Logits of changed outputs of one layer, by the part of the model above it."""
+        return AbovePass(self, self.graph, self.grids)
 
     @cached_property
     def default_layer(self) -> DefaultLayer:

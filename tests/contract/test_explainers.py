@@ -21,6 +21,8 @@ OTHER_PARAMETERS = [
     "gradcam(layer=conv)",
     "layercam(layer=conv)",
     "eigencam(layer=conv)",
+    "ablationcam(layer=conv)",
+    "scorecam(layer=conv)",
     "occlusion(patch_size=8, stride=3, fill=blur)",
     "occlusion(patch_size=8, stride=half)",
     "tf_explain.gradcam(layer=conv, guided=false)",
@@ -40,7 +42,7 @@ REFUSED = {
     ("tf_explain.gradcam", "dense"): "has no layer with a 4-D output; use occlusion",
     **{
         (name, "dense"): "has no convolution larger than 1 x 1; use occlusion"
-        for name in ("hirescam", "layercam", "gradcam_plus_plus", "xgradcam", "eigencam")
+        for name in ("hirescam", "layercam", "gradcam_plus_plus", "xgradcam", "eigencam", "ablationcam", "scorecam")
     },
 }
 
@@ -182,8 +184,8 @@ ALWAYS = {"name", "input_size", "n_classes", "class_names", "class_ids", "batch_
 # What each need stands for. Libraries are given a model: for scores only its ``predict``, for features its layers, for
 # gradients all of it.
 GIVEN_BY = {
-    "scores": {"logits", "logits_from", "probabilities", "occluded", "composed", "given.predict"},
-    "features": {"features.activations", "target_layer", "default_layer", "resolve_layer", "depends_on",
+    "scores": {"logits", "logits_from", "probabilities", "occluded", "composed", "blended", "given.predict"},
+    "features": {"features.activations", "above", "target_layer", "default_layer", "resolve_layer", "depends_on",
                  "pooled_end", "graph.shapes", "given.spatial_layers", "given.last_spatial_layer"},
     "gradients": {"features.activations_and_gradients", "given.flat_for", "given.class_model", "given.last_layer"},
 }  # fmt: skip

@@ -94,7 +94,7 @@ class KerasSource:
             warnings.simplefilter("ignore")  # Keras, on a model that was made with a list of one input
             given = self.layout.to_model(self.preprocessing(tf.constant(images)))
             outputs = self.computed(given, training=False)
-        outputs = self._in_rows(keras.tree.flatten(outputs)[0])
+        outputs = self.in_rows(keras.tree.flatten(outputs)[0])
         is_half = outputs.dtype not in (tf.float32, tf.float64) or ends.has_half_precision(self.computed)
         return outputs.numpy().astype(np.float64), is_half
 
@@ -192,9 +192,19 @@ class KerasSource:
             inside: True = ``look`` is also called with the outputs of layers inside layers of one's own.
         """
         given = self.layout.to_model(preprocessed)
-        return self._in_rows(graph.run(self.computed, given, {**self._replaced, **(skipped or {})}, look, inside))
+        return self.in_rows(graph.run(self.computed, given, {**self._replaced, **(skipped or {})}, look, inside))
 
-    def _in_rows(self, outputs: tf.Tensor) -> tf.Tensor:
+    def applied(self, operation: graph.Operation) -> Callable[..., Any]:
+        """Return how the passes compute an operation: in inference, and without the activation at the end."""
+        replacement = self._replaced.get(id(operation))
+        if replacement is not None:
+            return lambda *args, **_: replacement(args[0])
+        if isinstance(operation, keras.layers.Layer):
+            return lambda *args, **kwargs: operation(*args, **{**kwargs, "training": False})
+        call: Callable[..., Any] = operation
+        return call
+
+    def in_rows(self, outputs: tf.Tensor) -> tf.Tensor:
         """Return outputs such as (N, 1, 1, C), of a last convolution, as rows (N, C)."""
         return outputs if len(outputs.shape) == 2 else tf.reshape(outputs, [-1, self.n_outputs])
 
