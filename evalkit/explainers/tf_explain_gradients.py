@@ -120,9 +120,7 @@ class TfExplainVanillaGradients(_TfExplainGradients):
     name: ClassVar[str] = "tf_explain.vanilla_gradients"
     cost: ClassVar[str] = "1 F + 1 B"
     method: ClassVar[str] = "one pass forward, one back"
-    summary: ClassVar[str] = (
-        "tf-explain's gradient (of the softmax score unless the model ends in a separate activation layer)"
-    )
+    summary: ClassVar[str] = "gradient of the softmax score, or of the logit before an activation layer"
 
     def _values(self, prepared: NDArray[np.float32], image: NDArray[Any], model: Any, class_index: Any) -> Any:  # noqa: ANN401 - as above
         from tf_explain.core.vanilla_gradients import VanillaGradients
@@ -151,7 +149,7 @@ class TfExplainGradientsInputs(TfExplainVanillaGradients):
     """
 
     name: ClassVar[str] = "tf_explain.gradients_inputs"
-    summary: ClassVar[str] = "tf-explain's gradient times input, the input in the model's own space"
+    summary: ClassVar[str] = "that gradient times the input, in the model's own space"
 
     def _values(self, prepared: NDArray[np.float32], image: NDArray[Any], model: Any, class_index: Any) -> Any:  # noqa: ANN401 - as above
         from tf_explain.core.gradients_inputs import GradientsInputs
@@ -180,9 +178,7 @@ class TfExplainSmoothGrad(_TfExplainGradients):
     name: ClassVar[str] = "tf_explain.smoothgrad"
     draws: ClassVar[bool] = True
     cost: ClassVar[str] = "5 F + 5 B"
-    summary: ClassVar[str] = (
-        "tf-explain's SmoothGrad with its defaults (cross-entropy, noise of 1.0 in the model's own space)"
-    )
+    summary: ClassVar[str] = "gradients of the cross-entropy, noise of 1.0 in the model's own space"
     num_samples: int = 5
     noise: float = 1.0
     seed: int = 0
@@ -238,10 +234,7 @@ class TfExplainIntegratedGradients(_TfExplainGradients):
 
     name: ClassVar[str] = "tf_explain.integrated_gradients"
     cost: ClassVar[str] = "10 F + 10 B"
-    summary: ClassVar[str] = (
-        "tf-explain's integrated gradients with its defaults (not multiplied by the input, softmax score, baseline 0 "
-        "in the model's own space)"
-    )
+    summary: ClassVar[str] = "mean gradient of the score from 0 to the input, not multiplied by the input"
     n_steps: int = 10
 
     def __post_init__(self) -> None:
