@@ -6,6 +6,7 @@ from typing import Literal
 
 from evalkit.cli.console import print_result, terminal_width
 from evalkit.core.component import Component
+from evalkit.core.errors import ConfigError
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["list_"]
@@ -15,6 +16,7 @@ Row = dict[str, str]
 
 def list_(
     what: Literal["explainers", "metrics", "models", "datasets"],
+    name: str | None = None,
     /,
     *,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
@@ -23,22 +25,29 @@ def list_(
 
     Args:
         what: Which list.
+        name: Print the whole entry of this explainer, or only the explainers of this set.
         format: Output format.
     """
+    if what == "explainers":
+        _print_explainers(name, format)
+        return
+    if name is not None:
+        raise ConfigError(f"list {what} takes no name, but '{name}' was given; only list explainers takes one")
     from evalkit.report import render_listing
 
-    rows = {"explainers": _explainers, "metrics": _metrics, "models": _models, "datasets": _datasets}[what]()
+    rows = {"metrics": _metrics, "models": _models, "datasets": _datasets}[what]()
     print_result(render_listing(what, list(rows[0]), rows, format, width=terminal_width()))
 
 
-def _explainers() -> list[Row]:
-    from evalkit.explainers.catalog import EXPLAINERS
+def _print_explainers(name: str | None, form: OutputFormat) -> None:
+    from evalkit.cli.list_explainers import explainer_entries, explainer_entry
+    from evalkit.explainers.catalog import WORDS
+    from evalkit.report.tables.explainer_list import render_explainer, render_explainers
 
-    return [
-        {"explainer": name, "parameters": _parameters(kind), "what it is": kind.summary, "reference": kind.reference}
-        for name in EXPLAINERS.names()
-        for kind in [EXPLAINERS.get(name)]
-    ]
+    if name is None or name in WORDS:
+        print_result(render_explainers(explainer_entries(name or "all"), WORDS, form, width=terminal_width()))
+    else:
+        print_result(render_explainer(explainer_entry(name), form, width=terminal_width()))
 
 
 def _parameters(kind: type[Component]) -> str:

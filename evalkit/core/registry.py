@@ -80,6 +80,12 @@ class Registry(Generic[C]):
             )
         return imported
 
+    def parameter_types(self, name: str) -> dict[str, str]:
+        """Return the values that each parameter of a component allows, in words; errors as ``get``."""
+        component = self.get(name)
+        hints = typing.get_type_hints(component)
+        return {key: _type_text(hints[field.name]) for key, field in component.parameter_fields().items()}
+
     def build(self, spec: str | Spec, **defaults: Literals) -> C:
         """Build a component from its spec.
 

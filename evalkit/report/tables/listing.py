@@ -11,6 +11,7 @@ from evalkit.report.formats import OutputFormat
 from evalkit.report.tables import latex, markdown
 from evalkit.report.tables.csv import to_csv
 from evalkit.report.tables.leaderboard import number
+from evalkit.report.tables.text_lines import named
 from evalkit.store.scores import ScoreTable
 
 __all__ = ["render_listing", "render_scores"]
@@ -46,7 +47,33 @@ def render_listing(
         return (
             latex.tabular(header, [[latex.escape(text) for text in line] for line in texts], left=len(columns)) + "\n"
         )
-    return _table(title, columns, texts, width)
+    widths = _column_widths(columns, texts, width)
+    if widths is None:
+        return _one_below_another(title, columns, texts, width)
+    return _table(title, columns, texts, width, widths)
+
+
+def _column_widths(columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> list[int] | None:
+    """Return the widths of columns in which no word is broken; None if the terminal is too narrow for that."""
+    cells = [[column, *(line[index] for line in texts)] for index, column in enumerate(columns)]
+    least = [max(len(word) for cell in column for word in cell.split() or [""]) for column in cells]
+    widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in cells]
+    room = width - _BETWEEN * (len(columns) - 1)
+    if sum(least) > room:
+        return None
+    for _ in range(sum(widths) - room):  # as rich does, but never below the longest word
+        shrinking = [index for index in range(len(widths)) if widths[index] > least[index]]
+        widths[max(shrinking, key=lambda index: widths[index])] -= 1
+    return widths
+
+
+def _one_below_another(title: str, columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> str:
+    """Return each row as its name and, below it, what the other columns say."""
+    lines = [title]
+    for name, *values in texts:
+        described = [(column, " ".join(value.split())) for column, value in zip(columns[1:], values, strict=True)]
+        lines += ["", name, *named([pair for pair in described if pair[1]], width)]
+    return "\n".join(lines) + "\n"
 
 
 def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
@@ -77,6 +104,7 @@ def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
 
 
 _PER_TABLE = 5
+_BETWEEN = 2  # columns of the terminal between two of the table
 
 
 def _lines(table: ScoreTable) -> Iterator[tuple[str, str, list[float | None]]]:
@@ -93,7 +121,13 @@ def _text(value: Value) -> str:
     return number(value) if isinstance(value, float) else value or ""
 
 
-def _table(title: str, columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> str:
+def _table(
+    title: str,
+    columns: Sequence[str],
+    texts: Sequence[Sequence[str]],
+    width: int,
+    widths: Sequence[int] | None = None,
+) -> str:
     from evalkit.report.tables.rich_tables import listing_table, print_to_text
 
-    return print_to_text([listing_table(title, columns, texts)], width=width, color=False)
+    return print_to_text([listing_table(title, columns, texts, widths)], width=width, color=False)
