@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 
@@ -68,6 +70,54 @@ def test_best_patch_size_by_another_metric_and_margin(run):
         run.best_patch_size("pxap")
     with pytest.raises(ConfigError, match="--margin 0 is not allowed"):
         run.best_patch_size(margin=0)
+
+
+@pytest.fixture(scope="module")
+def layers(tiny_model, images, tmp_path_factory):
+    return evalkit.evaluate(
+        tiny_model, images, explainers=["gradcam(layer=conv_a)", "gradcam(layer=conv_b)", "gradcam", "random"],
+        target="predicted", output=tmp_path_factory.mktemp("layers") / "run", **QUICK,
+    )  # fmt: skip
+
+
+def test_the_layers_of_an_explainer_are_a_sweep_with_a_choice(layers):
+    (sweep,) = layers.parameter_sweeps()
+    assert (sweep.explainer, sweep.parameters) == ("gradcam", ("layer",))
+    assert [row.parameters["layer"] for row in sweep.rows] == ["conv_a", "conv_b", None]
+    own = layers.best_parameters()["gradcam"]
+    assert (own.criterion, own.margin, own.n_images, own.decided) == ("symmetric_relevance_gain", 0.02, 6, False)
+    assert own.reason.startswith(
+        f"Undecided on 6 images: layer={own.parameters['layer'] or 'default'} has the best mean"
+    )
+    other = layers.best_parameters("deletion", margin=0.5)["gradcam"]
+    assert (other.criterion, other.margin) == ("deletion", 0.5)
+    assert layers.best_parameters()["gradcam"] == own
+    with pytest.raises(ConfigError, match="'pxap' is not among"):
+        layers.best_parameters("pxap")
+    assert layers.best_patch_size() is None
+    assert "Layer of gradcam" in str(layers)
+
+
+def test_sweeps_are_in_the_report_and_the_figures(layers, images, tmp_path):
+    page = layers.report(tmp_path / "report.html", images).read_text(encoding="utf-8")
+    assert '<section id="parameters-1"' in page
+    assert 'href="#parameters-1"' in page
+    assert layers.best_parameters()["gradcam"].reason in page
+    assert "sweep_gradcam.png" in [path.name for path in layers.figures(tmp_path / "figures")]
+
+
+def test_a_run_of_an_older_version_has_its_sweeps_too(layers, tmp_path):
+    folder = shutil.copytree(layers.path, tmp_path / "older")
+    (folder / "analysis.json").unlink()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    added = ("backward_passes", "mean_passes", "family", "notes", "repeatability", "n_repeated")
+    for facts in manifest["explainers"]:
+        for name in added:
+            facts.pop(name, None)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    older = evalkit.open_run(folder)
+    assert older.best_parameters()["gradcam"].explainer == layers.best_parameters()["gradcam"].explainer
+    assert {row.passes for row in older.parameter_sweeps()[0].rows} == {1}
 
 
 def test_a_run_shows_itself(run):

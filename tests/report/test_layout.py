@@ -326,7 +326,7 @@ def filled(results):
     )
     scores = dict(zip(texts, [0.1, 0.2, 0.3, 0.4], strict=True))
     found = msgspec.structs.replace(
-        results, leaderboard=(), patch_sweep=rows, best_patch_size=choice,
+        results, leaderboard=(), patch_sweep=rows, best_patch_size=choice, parameter_sweeps=(), best_parameters={},
         at_equal_stride=(StrideChoice(16, CHOICE),),
         by_object_size=(ObjectSizeBin("small", 0.0, 0.1, 40, scores, None, None),),
     )  # fmt: skip

@@ -102,13 +102,12 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         for explainer, of_explainer in curves_of(folder, manifest).items()
         for variant, group in variants(of_explainer).items()
     ]
-    sweeps = [
-        *([_patch_sweep(manifest, results)] if results.patch_sweep else []),
-        *(_parameter_sweep(manifest, shown, index) for index, shown in enumerate(shown_sweeps(results), start=1)),
-    ]
+    patches = [_patch_sweep(manifest, results)] if results.patch_sweep else []
+    parameters = [_parameter_sweep(manifest, *numbered) for numbered in enumerate(shown_sweeps(results), start=1)]
     pictures = gallery(folder, manifest, table, photos)
     optional = [
-        *((sweep["anchor"], sweep["section"], True) for sweep in sweeps),
+        ("patch-size", "Patch size", patches),
+        ("parameters-1", "Parameters", parameters),
         ("object-size", "Object size", size_plot),
         ("curves", "Curves", True),
         ("gallery", "Gallery", pictures),
@@ -128,7 +127,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         ],
         "answers": answers(manifest, results, boards),
         "boards": [_board(board, manifest, results) for board in boards],
-        "sweeps": sweeps,
+        "sweeps": [*patches, *parameters],
         "size_plot": size_plot and _Drawn(to_svg(size_plot, "Score by object size")),
         "size_note": _size_note(results, leaders, len(manifest.explainers)),
         "curves": curves,
@@ -252,7 +251,6 @@ def _patch_sweep(manifest: Manifest, results: Results) -> dict[str, Any]:
     plot = sweep_plot(results, manifest.settings.criterion)
     return {
         "anchor": "patch-size",
-        "section": "Patch size",
         "title": sweep_title(manifest, results),
         "plot": plot and _Drawn(to_svg(plot, "Score and cost against patch size")),
         **_sweep_texts(
@@ -265,13 +263,12 @@ def _patch_sweep(manifest: Manifest, results: Results) -> dict[str, Any]:
     }
 
 
-def _parameter_sweep(manifest: Manifest, shown: ShownSweep, number_of_sweep: int) -> dict[str, Any]:
+def _parameter_sweep(manifest: Manifest, position: int, shown: ShownSweep) -> dict[str, Any]:
     criterion = manifest.settings.criterion
     direction = next((one.direction for one in metric_facts_of(manifest) if one.text == criterion), "higher")
     plot = parameter_plot(shown, criterion, direction)
     return {
-        "anchor": f"parameters-{number_of_sweep}",
-        "section": shown.title,
+        "anchor": f"parameters-{position}",
         "title": shown.title,
         "plot": plot and _Drawn(to_svg(plot, f"Score and cost: {shown.title}")),
         **_sweep_texts(

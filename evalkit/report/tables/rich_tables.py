@@ -68,8 +68,8 @@ def broken_name(text: str, room: int) -> Text:
     """
     if len(text) <= room:
         return Text(text)
-    lines = text.replace("(", "\n (", 1).replace(", ", ",\n  ").split("\n")
-    return Text("\n".join(broken_words(line, room, "  ") for line in lines))
+    name, *parameters = text.replace("(", "\n(", 1).replace(", ", ",\n ").split("\n")
+    return Text("\n".join([name, *(f" {broken_words(line, room - 1, '  ')}" for line in parameters)]))
 
 
 def broken_words(text: str, room: int, indent: str = "") -> str:
