@@ -28,6 +28,7 @@ from evalkit.models.keras.default_layer import DefaultLayer, depends_on, find_de
 from evalkit.models.keras.features import FeaturePass
 from evalkit.models.keras.fingerprint import fingerprint
 from evalkit.models.keras.flat import GivenModel
+from evalkit.models.keras.input_gradients import InputGradients
 from evalkit.models.keras.own_preprocessing import doubt
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.keras.tokens import Grids
@@ -41,7 +42,7 @@ KERAS_OFFERS: frozenset[str] = frozenset({"scores", "gradients", "features"})
 """What a functional or Sequential Keras model offers; a black box offers scores."""
 
 # Cached, and hold the classifier that they run.
-_OF_THIS_CLASSIFIER = ("features", "above", "composed", "blended", "occluded")
+_OF_THIS_CLASSIFIER = ("features", "above", "input_gradients", "composed", "blended", "occluded")
 _STEADY = 1e-3  # the largest difference between passes that rounding explains
 
 
@@ -298,6 +299,24 @@ class Classifier(Runner):
     def above(self) -> AbovePass:
         """Logits of changed outputs of one layer, by the part of the model above it."""
         return AbovePass(self, self.graph, self.grids)
+
+    @cached_property
+    def input_gradients(self) -> InputGradients:
+        """Gradients of a target's logit with respect to the pixels; of a model in bfloat16 those in its own precision.
+
+        In bfloat16 the ranks of their maps differ, with correlations down to 0.88 on vgg16-mini.
+        """
+        source = self.graph
+        if source.computed is not source.model:
+            source = KerasSource(
+                source.model,
+                name=self.name,
+                preprocess=self.preprocess,
+                precision="float32",
+                input_size=self.input_size,
+            )
+            source.remove_end(removed=bool(self.graph.replaced))
+        return InputGradients(self, source)
 
     @cached_property
     def default_layer(self) -> DefaultLayer:

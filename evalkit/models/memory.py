@@ -17,13 +17,15 @@ _COPIES = 4  # of a pass's largest tensor: input, output, and temporary ones
 _SHARE = 0.25
 
 
-def fitting_batch(shapes: Mapping[str, tuple[int | None, ...]]) -> int:
+def fitting_batch(shapes: Mapping[str, tuple[int | None, ...]], *, backward: bool = False) -> int:
     """Return the largest batch, a power of two from 1 to 32, that needs at most 1 GB and a quarter of the free memory.
 
     Args:
         shapes: the output shapes by layer, the batch dimension first.
+        backward: True = of a pass forward and back, which keeps the outputs of all layers.
     """
-    largest = max((math.prod(side or 1 for side in shape[1:]) for shape in shapes.values()), default=1)
+    sizes = [math.prod(side or 1 for side in shape[1:]) for shape in shapes.values()] or [1]
+    numbers = max(sizes) * _COPIES + (sum(sizes) if backward else 0)
     budget = min(psutil.virtual_memory().available * _SHARE, _MOST_BYTES)
-    fitting = min(max(budget / (largest * 4 * _COPIES), 1), _LARGEST_BATCH)
+    fitting = min(max(budget / (numbers * 4), 1), _LARGEST_BATCH)
     return int(2 ** math.floor(math.log2(fitting)))

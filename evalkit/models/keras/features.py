@@ -18,7 +18,7 @@ from evalkit.models.keras.tokens import Grids
 from evalkit.models.probabilities import Outputs, outputs_of
 from evalkit.models.runner import Pixels, Runner
 
-__all__ = ["SATURATED", "FeaturePass", "objective"]
+__all__ = ["SATURATED", "FeaturePass", "digest", "objective"]
 
 SATURATED = "saturated: the class's probability is 0 or 1 in float32, and the model has no reachable logit"
 
@@ -54,7 +54,7 @@ class FeaturePass:
         at = self._canonical(at)
         if targets is not None and not at.entering and at.path in self._runner.memo.layers:
             return self.activations_and_gradients(images, targets, at.path)[0]
-        key = ("activations", self, at, _digest(images))
+        key = ("activations", self, at, digest(images))
         found: NDArray[np.float32] = self._runner.memo.get(key, lambda: self._activations_of(images, at))
         return found
 
@@ -122,7 +122,7 @@ class FeaturePass:
         Raises:
             NotScored: there is no logit, and the target's probability is 0 or 1 in float32.
         """
-        key = ("gradients", self, layer, _digest(images), tuple(tuple(outputs_of(target)) for target in targets))
+        key = ("gradients", self, layer, digest(images), tuple(tuple(outputs_of(target)) for target in targets))
         both: tuple[NDArray[np.float32], NDArray[np.float32]] = self._runner.memo.get(
             key, lambda: self._both_of(images, targets, layer)
         )
@@ -184,7 +184,7 @@ class FeaturePass:
         return [grid.of(tensor) for tensor in tensors]
 
 
-def _digest(images: Pixels) -> bytes:
+def digest(images: Pixels) -> bytes:
     """Return a digest of images in 0..255: equal numbers of another dtype have another one, which costs a pass."""
     values = np.ascontiguousarray(images)
     return sha256(f"{values.dtype}{values.shape}".encode() + values.tobytes()).digest()
