@@ -36,6 +36,12 @@ EXPLAINERS: Registry[Explainer] = Registry(
         "gradcam_plus_plus": "evalkit.explainers.gradient_cams:GradCamPlusPlus",
         "xgradcam": "evalkit.explainers.gradient_cams:XGradCam",
         "eigencam": "evalkit.explainers.gradient_cams:EigenCam",
+        "gradient": "evalkit.explainers.gradients:Gradient",
+        "gradient_x_input": "evalkit.explainers.gradients:GradientTimesInput",
+        "guided_backprop": "evalkit.explainers.gradients:GuidedBackprop",
+        "smoothgrad": "evalkit.explainers.gradients:SmoothGrad",
+        "integrated_gradients": "evalkit.explainers.path:IntegratedGradients",
+        "expected_gradients": "evalkit.explainers.path:ExpectedGradients",
         "occlusion": "evalkit.explainers.occlusion:Occlusion",
         "scorecam": "evalkit.explainers.scorecam:ScoreCam",
         "ablationcam": "evalkit.explainers.ablationcam:AblationCam",
@@ -67,6 +73,14 @@ DEFAULT_EXPLAINERS: tuple[str, ...] = (
 
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "cams": ("gradcam", "cam", "hirescam", "layercam", "gradcam_plus_plus", "xgradcam", "eigencam"),
+    "gradients": (
+        "gradient",
+        "gradient_x_input",
+        "guided_backprop",
+        "smoothgrad",
+        "integrated_gradients",
+        "expected_gradients",
+    ),
     "masks": ("occlusion", "scorecam", "ablationcam"),
     "tf_explain": (
         "tf_explain.gradcam",

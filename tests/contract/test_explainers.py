@@ -29,6 +29,9 @@ OTHER_PARAMETERS = [
     "tf_explain.occlusion(patch_size=5)",
     "tf_explain.smoothgrad(num_samples=3, noise=0.5, seed=2)",
     "tf_explain.integrated_gradients(n_steps=4)",
+    "gradient_x_input(baseline=blur, reduce=abs_sum)",
+    "smoothgrad(samples=3, noise=10, seed=2)",
+    "integrated_gradients(steps=4, baseline=black)",
     "random(seed=9)",
 ]
 TARGETS, OTHER_TARGETS = [0, 2], [1, 0]
@@ -37,6 +40,7 @@ CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 REFUSED = {
     ("cam", "residual"): "does not end in global average pooling and one dense layer; use gradcam",
     ("tf_explain.occlusion", "residual"): "needs a square input, and model 'residual' takes 24 x 32; use occlusion",
+    ("guided_backprop", "dense"): "has no ReLU, so that guided gradients would be plain gradients; use gradient",
     ("gradcam", "dense"): "has no convolution larger than 1 x 1; use occlusion",
     ("cam", "dense"): "does not end in global average pooling and one dense layer; use gradcam",
     ("tf_explain.gradcam", "dense"): "has no layer with a 4-D output; use occlusion",
@@ -126,12 +130,19 @@ def models():
 
 @pytest.fixture(scope="module")
 def classifiers(models):
-    return {shape: Classifier(model, batch_size=5) for shape, model in models.items()}
+    return {shape: classifier_of(model, 5) for shape, model in models.items()}
 
 
 @pytest.fixture(scope="module")
 def one_at_a_time(models):
-    return {shape: Classifier(model, batch_size=1) for shape, model in models.items()}
+    return {shape: classifier_of(model, 1) for shape, model in models.items()}
+
+
+def classifier_of(model, batch_size):
+    """A classifier that knows three images of a set, which some explainers need."""
+    classifier = Classifier(model, batch_size=batch_size)
+    size = (3, *classifier.input_size, classifier.channels)
+    return classifier.with_references(np.random.default_rng(6).integers(0, 256, size, dtype=np.uint8))
 
 
 def images_for(classifier):
@@ -180,14 +191,16 @@ class Only:
 
 # What every classifier says of itself, a black box too.
 ALWAYS = {"name", "input_size", "n_classes", "class_names", "class_ids", "batch_size", "precision", "fingerprint",
-          "count", "channels", "required_mean_color", "head", "given.preprocessed", "given.channels_first"}  # fmt: skip
+          "count", "channels", "required_mean_color", "references", "head", "given.preprocessed",
+          "given.channels_first"}  # fmt: skip
 # What each need stands for. Libraries are given a model: for scores only its ``predict``, for features its layers, for
 # gradients all of it.
 GIVEN_BY = {
     "scores": {"logits", "logits_from", "probabilities", "occluded", "composed", "blended", "given.predict"},
     "features": {"features.activations", "above", "target_layer", "default_layer", "resolve_layer", "depends_on",
                  "pooled_end", "graph.shapes", "given.spatial_layers", "given.last_spatial_layer"},
-    "gradients": {"features.activations_and_gradients", "given.flat_for", "given.class_model", "given.last_layer"},
+    "gradients": {"features.activations_and_gradients", "input_gradients", "given.flat_for", "given.class_model",
+                  "given.last_layer"},
 }  # fmt: skip
 
 
@@ -272,7 +285,7 @@ def test_a_second_call_gives_equal_bits_at_the_declared_cost(name, shape, classi
 
 @EXPLAINER
 def test_the_first_call_costs_what_is_declared(name, models):
-    explainer, classifier = build(name), Classifier(models["chain"], batch_size=5)
+    explainer, classifier = build(name), classifier_of(models["chain"], 5)
     _, facts = explainer.explain_with_facts(classifier, images_for(classifier)[:1], TARGETS[:1])
     passes = facts[0].passes or explainer.passes(classifier)
     assert (classifier.count.forward, classifier.count.backward) == passes
