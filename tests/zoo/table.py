@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 from evalkit.core.errors import EvalkitError
-from evalkit.explainers.catalog import EXPLAINERS
+from evalkit.explainers.catalog import EXPLAINERS, FAMILIES
+
+from ..cheap_explainers import cheap_explainer
 
 __all__ = ["documented_section", "explainers_of", "section", "write_section"]
 
@@ -15,8 +17,9 @@ PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "models.md"
 HEADING = "## What works"
 INTRODUCTION = """\
 Small random models of every kind, as `tests/zoo` builds them. Class scores, Grad-CAM and occlusion are compared with
-the same computed by hand on the model itself. *Left out* are explainers that do not start, with the reason; `run` says
-it too. Metrics need only scores, so all of them work on every kind; so do the controls.
+the same computed by hand on the model itself; every explainer that is not left out is run. *Left out* are those that do
+not start, with the reason; `run` says it too. Metrics need only scores, so all of them work on every kind; so do the
+controls.
 """
 
 
@@ -24,10 +27,9 @@ def explainers_of(classifier, patch_size):
     """Return the explainers that start on a model, and the names of the others with the reason in words."""
     works, left_out = [], {}
     for name in EXPLAINERS.names():
-        plain = EXPLAINERS.build(name)
-        if plain.control:
+        explainer = cheap_explainer(name, patch_size)
+        if explainer.control:
             continue
-        explainer = EXPLAINERS.build(f"{name}(patch_size={patch_size})") if hasattr(plain, "patch_size") else plain
         try:
             explainer.check(classifier)
             works.append(explainer)
@@ -49,15 +51,26 @@ def section(rows):
     """Return the section of the page.
 
     Args:
-        rows: for each kind its text, its head, the names of the explainers that work, and the others with the reason.
+        rows: for each kind its text, its head, and the names of the explainers that are left out with the reason.
     """
     reasons = list(dict.fromkeys(reason for *_, left_out in rows for reason in left_out.values()))
-    lines = ["| Kind | Head found | Explainers that work | Left out |", "|---|---|---|---|"]
-    for text, head, works, left_out in rows:
-        without = ", ".join(f"{name} ({reasons.index(reason) + 1})" for name, reason in left_out.items())
-        lines.append(f"| {text} | {head} | {', '.join(works) if left_out else 'all'} | {without} |")
+    lines = ["| Kind | Head found | Left out |", "|---|---|---|"]
+    for text, head, left_out in rows:
+        without = ", ".join(f"{name} ({reasons.index(reason) + 1})" for name, reason in _by_family(left_out).items())
+        lines.append(f"| {text} | {head} | {without or 'none'} |")
     why = [f"{number}. {reason}" for number, reason in enumerate(reasons, start=1)]
     return "\n".join([HEADING, "", INTRODUCTION, *lines, "", "Why they are left out:", "", *why, ""])
+
+
+def _by_family(left_out):
+    """Return the reasons, under the word of a family where all its members have the same."""
+    short = dict(left_out)
+    for word, members in FAMILIES.items():
+        if len({left_out.get(name) for name in members}) == 1 and members[0] in left_out:
+            at = list(short).index(members[0])
+            kept = [(name, reason) for name, reason in short.items() if name not in members]
+            short = dict([*kept[:at], (f"all of {word}", left_out[members[0]]), *kept[at:]])
+    return short
 
 
 def _split(page):

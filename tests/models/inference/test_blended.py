@@ -40,6 +40,7 @@ def test_passes_are_counted_without_padding(tiny, case):
 
 def test_black_box(case):
     photo, substrate, weights, images = case
+
     def half_and_half(batch):
         first = batch.mean((1, 2, 3)) / 255
         return np.stack([first, 1 - first], axis=1)
