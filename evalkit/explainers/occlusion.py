@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from evalkit.core.errors import ConfigError
 from evalkit.core.specs import Literals
 from evalkit.explainers.base import Explainer, Family, Maps, Need, Outputs, Photos, SweepOptions
+from evalkit.explainers.fills import Fill, filled, require_fill
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
 
 __all__ = ["Occlusion", "corners", "paint"]
-
-Fill = Literal["black", "mean", "gray", "blur"]
 
 
 def corners(side: int, patch_size: int, stride: int) -> NDArray[np.int64]:
@@ -129,19 +128,10 @@ class Occlusion(Explainer):
     def _map_of(self, classifier: Classifier, image: NDArray[np.uint8], target: Outputs) -> NDArray[np.float64]:
         size, clean = image.shape[:2], image.astype(np.float32)
         rows, columns = self._grid(size)
-        logits = classifier.occluded.logits(clean, self._filled(clean, classifier), rows, columns, self.patch_size)
+        logits = classifier.occluded.logits(clean, filled(self.fill, clean, classifier), rows, columns, self.patch_size)
         complement = np.exp(classifier.head.log_complement(logits, target))
         # Row 0 is the clean photo.
         return paint(complement[1:] - complement[0], rows, columns, self.patch_size, size)
-
-    def _filled(self, clean: NDArray[np.float32], classifier: Classifier) -> NDArray[np.float32]:
-        from evalkit.models.inference.perturbation import blurred
-
-        if self.fill == "blur":
-            return blurred(clean, classifier.required_mean_color())
-        if self.fill == "mean":
-            return np.full_like(clean, classifier.required_mean_color())
-        return np.full_like(clean, 0.0 if self.fill == "black" else 127.5)
 
     @classmethod
     def variants(
@@ -198,8 +188,7 @@ class Occlusion(Explainer):
     def check(self, classifier: Classifier) -> None:
         """Raise ConfigError if the patch does not fit the model's input, ModelError if the mean color is not known."""
         super().check(classifier)
-        if self.fill in ("mean", "blur"):
-            classifier.required_mean_color()
+        require_fill(self.fill, classifier)
         if self.patch_size > min(classifier.input_size):
             raise ConfigError(
                 f"occlusion: patch_size={self.patch_size} is larger than the model's input, "

@@ -16,7 +16,13 @@ from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, EXPLAINERS, expand
 from evalkit.models.classifier import KERAS_OFFERS, Classifier
 
-CHEAP = {"occlusion": "occlusion(patch_size=8)", "tf_explain.occlusion": "tf_explain.occlusion(patch_size=8)"}
+CHEAP = {
+    "occlusion": "occlusion(patch_size=8)",
+    "rise": "rise(masks=40)",
+    "lime": "lime(samples=60, segments=20)",
+    "kernel_shap": "kernel_shap(samples=60, segments=20)",
+    "tf_explain.occlusion": "tf_explain.occlusion(patch_size=8)",
+}
 OTHER_PARAMETERS = [
     "gradcam(layer=conv)",
     "layercam(layer=conv)",
@@ -25,6 +31,9 @@ OTHER_PARAMETERS = [
     "scorecam(layer=conv)",
     "occlusion(patch_size=8, stride=3, fill=blur)",
     "occlusion(patch_size=8, stride=half)",
+    "rise(masks=300, grid=5, probability=0.4, tolerance=0, seed=3)",
+    "lime(samples=40, segments=9, fill=blur)",
+    "kernel_shap(samples=40, segments=9, fill=black)",
     "tf_explain.gradcam(layer=conv, guided=false)",
     "tf_explain.occlusion(patch_size=5)",
     "tf_explain.smoothgrad(num_samples=3, noise=0.5, seed=2)",
