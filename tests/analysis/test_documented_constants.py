@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evalkit.analysis import facts
-from evalkit.analysis.choice import loss_bounds, patch_size
+from evalkit.analysis.choice import loss_bounds, rule
 from evalkit.analysis.compare_runs import compare_runs
 from evalkit.analysis.gate import images_wanted
 from evalkit.analysis.leaderboard import TEST_RESAMPLES, analyse
@@ -38,7 +38,7 @@ def default(function, name):
         f"allows for {WORDS[set_intervals.UNSEEN_IMAGES]} unseen images",
         f"With fewer than {set_intervals._RELIABLE_FROM} images the interval is marked unreliable",
         f"`--margin`, {DEFAULT_MARGIN:g}",
-        f"or with fewer than {patch_size._FEWEST_IMAGES} images, the choice is undecided",
+        f"or with fewer than {rule._FEWEST_IMAGES} images, the choice is undecided",
         f"at least {100 * loss_bounds._POWER:.0f} of 100 predicted runs decide",
         f"with at least {100 * images_wanted._PREDICTED:.0f} of 100",
         f"**More than {MOST_GROUPS:,} images** are divided at random into {MOST_GROUPS:,} groups",
