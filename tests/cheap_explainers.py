@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import EXPLAINERS
 
 __all__ = ["cheap_explainer", "cheap_spec"]
@@ -12,7 +13,7 @@ _FEW = {
     "expected_gradients": "samples=3",
     "rise": "masks=60",
     "lime": "samples=60, segments=8",
-    "kernel_shap": "samples=60, segments=8",
+    "kernel_shap": "samples=60, segments=12",
     "tf_explain.smoothgrad": "num_samples=2",
     "tf_explain.integrated_gradients": "n_steps=3",
 }
@@ -30,6 +31,6 @@ def cheap_spec(name: str, patch_size: int = 8) -> str:
     return f"{name}({_FEW[name]})" if name in _FEW else name
 
 
-def cheap_explainer(name, patch_size=8):
+def cheap_explainer(name: str, patch_size: int = 8) -> Explainer:
     """Return the explainer of ``cheap_spec``."""
     return EXPLAINERS.build(cheap_spec(name, patch_size))

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from evalkit.core.errors import EvalkitError
 from evalkit.explainers.catalog import EXPLAINERS, FAMILIES
-
-from ..cheap_explainers import cheap_explainer
+from tests.cheap_explainers import cheap_explainer
 
 __all__ = ["documented_section", "explainers_of", "section", "write_section"]
 
