@@ -123,7 +123,7 @@ def test_a_class_outside_evalkit_is_printed_whole(evalkit, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("explainers", "grdcam"), "no explainer or set is called 'grdcam': did you mean 'gradcam'? Allowed: all, "),
+        (("explainers", "grdcam"), "no explainer or set is called 'grdcam': did you mean 'gradcam'? Allowed: "),
         (("metrics", "deletion"), "list metrics takes no name, but 'deletion' was given; only list explainers takes"),
     ],
 )

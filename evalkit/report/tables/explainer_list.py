@@ -95,7 +95,7 @@ def render_explainers(entries: Sequence[ExplainerEntry], sets: Sequence[str], fo
     """
     if form != "table":
         return _document(entries, form, width)
-    lines = wrapped("explainers, and the forward (F) and backward (B) passes that one map costs", width)
+    lines = wrapped("explainers, and what a map costs: F, B = forward, backward passes; K = channels", width)
     for family, title in _FAMILY_TITLES.items():
         members = [entry for entry in entries if entry.family == family]
         if members:
@@ -119,7 +119,7 @@ def render_explainer(entry: ExplainerEntry, form: OutputFormat, *, width: int) -
     facts = {
         "family": entry.family,
         "sets": ", ".join(entry.sets),
-        "cost": f"{_cost(entry)} (F, B: forward, backward passes a map)",
+        "cost": f"{_cost(entry)} (F, B = forward, backward passes; K = channels)",
         "needs": ", ".join(entry.needs) or "nothing of the model",
         "random": "draws random numbers, by its seed" if entry.draws else "draws no random numbers",
         "reference": entry.reference,
