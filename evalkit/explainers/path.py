@@ -37,10 +37,10 @@ ACCEPTED_RESIDUAL = 0.05
 class IntegratedGradients(InputExplainer):
     """(photo - baseline) times the mean gradient on the straight path from the baseline to the photo.
 
-    The mean is taken at the midpoints of ``steps`` equal parts of the path.
+    The mean is that of the trapezoidal rule over equally spaced points, which include both ends of the path.
 
     Attributes:
-        steps: the number of points on the path.
+        steps: the number of points.
         baseline: where the path starts: mean (the mean color), black, white, gray (127.5), or blur (RISE's, of the
             photo itself).
         reduce: see the base class.
@@ -50,7 +50,7 @@ class IntegratedGradients(InputExplainer):
 
     name: ClassVar[str] = "integrated_gradients"
     method: ClassVar[str] = "passes along a path"
-    cost: ClassVar[str] = "52 F + 50 B"
+    cost: ClassVar[str] = "50 F + 50 B"
     summary: ClassVar[str] = "(photo - baseline) times the mean gradient on the path between them"
     reference: ClassVar[str] = "Sundararajan et al., ICML 2017, section 3"
     reduce: Reduce = "sum"
@@ -59,7 +59,7 @@ class IntegratedGradients(InputExplainer):
 
     def __post_init__(self) -> None:
         """Check the number of steps."""
-        require_at_least(self.name, "steps", self.steps, 1)
+        require_at_least(self.name, "steps", self.steps, 2)
 
     @property
     def substrate(self) -> str:
@@ -67,8 +67,8 @@ class IntegratedGradients(InputExplainer):
         return self.baseline
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
-        """Return the number of steps, plus the two ends of the path for the residual."""
-        return self.steps + 2
+        """Return the number of steps, which include the two ends that the residual needs."""
+        return self.steps
 
     def backward_passes(self, input_size: tuple[int, int]) -> int:
         """Return the number of steps."""
@@ -89,39 +89,40 @@ class IntegratedGradients(InputExplainer):
         """Return the maps, and the completeness residual of each where it is defined.
 
         It is |sum of the attributions - (z(x) - z(x'))| / |z(x) - z(x')|, before the channels are reduced; undefined
-        where both ends have the same logit, or one has none that is finite.
+        where both ends have the same logit.
         """
-        attributions = self.attributions(classifier, images, targets)
-        ends = images, baselines(self.baseline, images, classifier)
-        change = np.subtract(*(classifier.input_gradients.objectives(end, targets) for end in ends))
+        starts = baselines(self.baseline, images, classifier)
+        along = [self._along(classifier, *one) for one in zip(images, starts, targets, strict=True)]
+        attributions = np.stack([one for one, _ in along])
+        change = np.array([logits[-1] - logits[0] for _, logits in along])
         with np.errstate(divide="ignore", invalid="ignore"):
             residuals = np.abs(attributions.sum(axis=(1, 2, 3)) / change - 1)
-        is_defined = np.isfinite(change) & np.isfinite(residuals)
-        facts = [
-            MapFacts(values={"residual": float(residual)} if defined else {})
-            for residual, defined in zip(residuals, is_defined, strict=True)
-        ]
+        facts = [MapFacts(values={"residual": float(one)} if np.isfinite(one) else {}) for one in residuals]
         return self.reduced(attributions), facts
 
     def attributions(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Attributions:
         """Return (x - x') times the mean gradient, float64 (B, H, W, C)."""
         starts = baselines(self.baseline, images, classifier)
-        return np.stack([self._along(classifier, *one) for one in zip(images, starts, targets, strict=True)])
+        return np.stack([self._along(classifier, *one)[0] for one in zip(images, starts, targets, strict=True)])
 
     def _along(
         self, classifier: Classifier, image: NDArray[np.uint8], start: NDArray[np.float32], target: Outputs
-    ) -> Attributions:
+    ) -> tuple[Attributions, NDArray[np.float64]]:
+        """Return the attributions of one image, and the logits at the points of the path."""
         difference = image.astype(np.float32) - start
-        shares = ((np.arange(self.steps) + 0.5) / self.steps).astype(np.float32)[:, None, None, None]
+        shares = np.linspace(0, 1, self.steps, dtype=np.float32)[:, None, None, None]
+        weights = np.full(self.steps, 1 / (self.steps - 1))
+        weights[[0, -1]] /= 2
         total = np.zeros(image.shape)
 
-        def add(_: int, gradients: NDArray[np.float32]) -> None:
-            total[...] += gradients.sum(axis=0, dtype=np.float64)
+        def points(first: int, last: int) -> NDArray[np.float32]:
+            return start + shares[first:last] * difference
 
-        classifier.input_gradients.at_each(
-            self.steps, lambda first, last: start + shares[first:last] * difference, target, add
-        )
-        return difference * total / self.steps
+        def add(first: int, gradients: NDArray[np.float32]) -> None:
+            total[...] += np.tensordot(weights[first : first + len(gradients)], gradients, axes=1)
+
+        logits = classifier.input_gradients.at_each(self.steps, points, target, add)
+        return difference * total, logits
 
     def sentences(self, facts: Sequence[Mapping[str, float]]) -> list[str]:
         """Return a sentence if any residual is above 5 %, and one if any is undefined."""
@@ -132,7 +133,7 @@ class IntegratedGradients(InputExplainer):
             wanted = math.ceil(self.steps * residuals.max() / ACCEPTED_RESIDUAL / 10) * 10
             found.append(
                 f"{self.text}: the attributions do not add up to the change of the logit within 5 % on {above} of "
-                f"{len(facts)} images (largest residual {residuals.max():.0%}); about steps={wanted} would do"
+                f"{len(facts)} images (largest residual {100 * residuals.max():.0f} %); about steps={wanted} would do"
             )
         if undefined:
             found.append(

@@ -36,7 +36,6 @@ class InputGradients:
         self._chosen = tf.TensorSpec([None, runner.n_classes], tf.bool)
         self._largest_batch = fitting_batch(source.shapes, backward=True)
         self._traced: dict[bool, Any] = {}
-        self._values: Any = None
 
     def __call__(self, images: Pixels, targets: Sequence[Outputs], *, guided: bool = False) -> NDArray[np.float32]:
         """Return the gradient of each image's target logit with respect to its pixels.
@@ -74,7 +73,7 @@ class InputGradients:
         make: Callable[[int, int], Pixels],
         target: Outputs,
         use: Callable[[int, NDArray[np.float32]], None],
-    ) -> None:
+    ) -> NDArray[np.float64]:
         """Compute the gradients of one target at many images, at most one batch of them at a time.
 
         Args:
@@ -83,24 +82,14 @@ class InputGradients:
             target: the output or outputs whose logit is differentiated.
             use: a function of the first index and the gradients of one batch, float32 (n, H, W, C).
 
+        Returns:
+            The logits that were differentiated, float64 (count,).
+
         Raises:
             ModelError: no gradient reaches the pixels.
             NotScored: there is no logit, and the target's probability is 0 or 1 in float32 at one of the images.
         """
-        self._run(make, np.repeat(self._mask([target]), count, axis=0), use, guided=False)
-
-    def objectives(self, images: Pixels, targets: Sequence[Outputs]) -> NDArray[np.float64]:
-        """Return the numbers that are differentiated, float64 (N,), in forward passes; arguments as for a call."""
-        if self._values is None:
-            self._values = tf.function(
-                self._objective,
-                autograph=False,
-                input_signature=[self._images, self._chosen],
-            )
-        chosen = self._mask(targets)
-        return self._runner.in_batches(
-            len(images), lambda start, stop: self._values(as_tensor(images[start:stop]), chosen[start:stop]).numpy()
-        )
+        return self._run(make, np.repeat(self._mask([target]), count, axis=0), use, guided=False)
 
     def reason_against(self, *, guided: bool = False) -> str:
         """Return why these gradients cannot be computed, to follow the model's name; empty if they can."""
@@ -122,18 +111,18 @@ class InputGradients:
         chosen: NDArray[np.bool_],
         use: Callable[[int, NDArray[np.float32]], None],
         guided: bool,
-    ) -> None:
+    ) -> NDArray[np.float64]:
         try:
             function = self._function(guided)
         except _NoGradientError as error:
             raise ModelError(f"model '{self._runner.name}' {error}") from error
-        start = 0
+        logits, start = np.empty(len(chosen)), 0
         while start < len(chosen):
             size = min(self._runner.batch_size, self._largest_batch)
             stop = min(start + size, len(chosen))
             try:
                 gradients, values = function(as_tensor(make(start, stop)), tf.constant(chosen[start:stop]))
-                computed, objectives = gradients.numpy(), values.numpy()
+                computed, logits[start:stop] = gradients.numpy(), values.numpy()
             except OUT_OF_MEMORY as error:
                 if size == 1:
                     raise ModelError(
@@ -144,10 +133,11 @@ class InputGradients:
                 continue
             self._runner.count.forward += stop - start
             self._runner.count.backward += stop - start
-            if not self._runner.head.from_logits and not np.isfinite(objectives).all():
+            if not self._runner.head.from_logits and not np.isfinite(logits[start:stop]).all():
                 raise NotScored(SATURATED)
             use(start, computed)
             start = stop
+        return logits
 
     def _mask(self, targets: Sequence[Outputs]) -> NDArray[np.bool_]:
         chosen = np.zeros((len(targets), self._runner.n_classes), dtype=np.bool_)
@@ -166,7 +156,8 @@ class InputGradients:
         def trace(images: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             # tf.gradients, unlike a tape, takes the gradients of operations from the graph that is built here.
             with tf.compat.v1.get_default_graph().gradient_override_map(_GUIDED if guided else {}):
-                target = self._objective(images, chosen)
+                outputs = self._source.run_graph(self._source.preprocess_tensor(images))
+            target = objective(self._runner.head, outputs, chosen)
             try:
                 (gradient,) = tf.gradients(target, [images])
             except LookupError as error:  # an operation without a registered gradient
@@ -176,10 +167,6 @@ class InputGradients:
             return gradient, tf.cast(target, tf.float32)
 
         return trace
-
-    def _objective(self, images: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
-        outputs = self._source.run_graph(self._source.preprocess_tensor(images))
-        return objective(self._runner.head, outputs, chosen)
 
     def _reason(self) -> str:
         with tf.Graph().as_default():
