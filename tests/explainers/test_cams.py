@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from evalkit.core.errors import ConfigError, ModelError
+from evalkit.core.errors import ConfigError, ModelError, NotScored
 from evalkit.explainers.base import Passes, enlarge
 from evalkit.explainers.cam import Cam, GradCam
 from evalkit.explainers.gradient_cams import EigenCam, GradCamPlusPlus, HiResCam, LayerCam, XGradCam
 from evalkit.models.classifier import Classifier
+from evalkit.models.heads import Head
 
 OF_GRADIENTS = (GradCam, HiResCam, LayerCam, GradCamPlusPlus, XGradCam)
 ALL = (*OF_GRADIENTS, EigenCam)
@@ -131,6 +132,18 @@ def test_eigencam_of_few_and_of_many_channels(shape, rng):
     assert not _first_component(np.zeros(shape, np.float32)).any()
 
 
+def test_eigencam_of_singular_values_that_are_nearly_equal(rng):
+    """Repeated multiplication would take thousands of steps here."""
+    from evalkit.explainers.gradient_cams import _first_component
+
+    left, right = (np.linalg.qr(rng.normal(size=(size, 3)))[0] for size in (30, 8))
+    features = ((left * [5.0, 4.99, 1.0]) @ right.T).reshape(5, 6, 8).astype(np.float32)
+    rows = features.reshape(30, 8).astype(np.float64)
+    expected = rows @ np.linalg.svd(rows)[2][0]
+    expected *= np.sign(expected.sum())
+    np.testing.assert_allclose(_first_component(features).ravel(), expected, atol=1e-9)
+
+
 def test_eigencam_without_a_sign_is_positive_at_its_largest_value():
     from evalkit.explainers.gradient_cams import _first_component
 
@@ -184,6 +197,15 @@ def test_undefined_alpha_is_zero_counted_and_said():
         )
     ]
     assert explainer.sentences([{"undefined_alpha": 0.0}]) == []
+
+
+def test_negative_gradients_without_alpha_are_counted_and_change_nothing():
+    """A sum of 4: g = -0.5 has a denominator of 0, g = -1 one of -2."""
+    features = np.ones((1, 1, 4, 1), dtype=np.float32)
+    gradients = np.array([-1.0, -0.5, -0.25, 0.5], dtype=np.float32).reshape(1, 1, 4, 1)
+    maps, facts = GradCamPlusPlus().combine(features, gradients)
+    np.testing.assert_allclose(maps, 0.5 / 4)
+    assert facts[0].values == {"undefined_alpha": 0.5, "undefined_alpha_of_positive_gradients": 0.0}
 
 
 def test_a_feature_map_of_sum_zero_has_no_weight_and_is_said():
@@ -268,6 +290,35 @@ def test_one_pass_forward_and_one_back_serve_a_layer_in_any_order(tiny, photos):
                 found = explainer.explain(tiny, image, [1])
                 np.testing.assert_allclose(found, alone[explainer.name], atol=1e-6 * found.max())
         assert (tiny.count.forward - before[0], tiny.count.backward - before[1]) == (1, 1)
+
+
+def test_cam_reads_its_tensor_in_the_pass_of_any_layer(tiny, photos):
+    image, explainers = photos[:1], (Cam(), GradCam(), EigenCam())
+    alone = [explainer.explain(tiny, image, [1]) for explainer in explainers]
+    for order in permutations(range(3)):
+        before = tiny.count.forward, tiny.count.backward
+        with tiny.sharing({tiny.target_layer}):
+            for number in order:
+                np.testing.assert_allclose(explainers[number].explain(tiny, image, [1]), alone[number], rtol=1e-5)
+        assert (tiny.count.forward - before[0], tiny.count.backward - before[1]) == (1, 1)
+
+
+def test_features_do_not_need_the_gradient_that_is_undefined(images):
+    """A probability of exactly 0 has no log odds; what needs features alone gives the map that it gives alone."""
+    inputs = keras.Input((24, 32, 3))
+    features = keras.layers.Conv2D(2, 1, name="conv", kernel_initializer="ones")(inputs)
+    dense = keras.layers.Dense(
+        3, activation="softmax", kernel_initializer=lambda *_, **__: np.full((2, 3), [9.0, 0, 0])
+    )
+    p = dense(keras.layers.GlobalAveragePooling2D()(features))
+    model = keras.Model(inputs, p / keras.ops.sum(p, axis=1, keepdims=True))
+    classifier = Classifier(model, head=Head("probabilities", 3, from_logits=False))
+    alone = EigenCam().explain(classifier, images, [1, 1])
+    with classifier.sharing({"conv"}):
+        with pytest.raises(NotScored, match="saturated"):
+            GradCam().explain(classifier, images, [1, 1])
+        np.testing.assert_array_equal(EigenCam().explain(classifier, images, [1, 1]), alone)
+    assert alone.max() > 0
 
 
 def test_shared_arrays_are_not_written_to(tiny, photos):

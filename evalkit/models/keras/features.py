@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError, NotScored
 from evalkit.models.heads import Head
-from evalkit.models.keras import graph
+from evalkit.models.keras import ends, graph
 from evalkit.models.keras.source import KerasSource, as_tensor
 from evalkit.models.keras.tokens import Grids
 from evalkit.models.probabilities import Outputs, outputs_of
@@ -48,12 +49,21 @@ class FeaturePass:
         Args:
             images: the images, as for ``logits``.
             at: the tensor.
-            targets: the outputs that are explained; if another explainer reads this layer's gradients of their logits
-                in the same ``Classifier.sharing`` block, both share one pass.
+            targets: the outputs that are explained; if another explainer reads gradients of their logits in the same
+                ``Classifier.sharing`` block, with respect to this tensor, or to any if this tensor enters the global
+                average pooling at the end, both share one pass.
         """
+        layers = self._runner.memo.layers
+        if targets is not None and layers:
+            try:
+                if at == self._pooled:
+                    return self._pass_of(images, targets, min(layers))[2]
+                at = self._canonical(at)
+                if not at.entering and at.path in layers:
+                    return self._pass_of(images, targets, at.path)[0]
+            except NotScored:
+                pass  # there is no gradient, but there are features
         at = self._canonical(at)
-        if targets is not None and not at.entering and at.path in self._runner.memo.layers:
-            return self.activations_and_gradients(images, targets, at.path)[0]
         key = ("activations", self, at, digest(images))
         found: NDArray[np.float32] = self._runner.memo.get(key, lambda: self._activations_of(images, at))
         return found
@@ -122,15 +132,21 @@ class FeaturePass:
         Raises:
             NotScored: there is no logit, and the target's probability is 0 or 1 in float32.
         """
-        key = ("gradients", self, layer, digest(images), tuple(tuple(outputs_of(target)) for target in targets))
-        both: tuple[NDArray[np.float32], NDArray[np.float32]] = self._runner.memo.get(
-            key, lambda: self._both_of(images, targets, layer)
-        )
-        return both
+        return self._pass_of(images, targets, layer)[:2]
 
-    def _both_of(
+    def _pass_of(
         self, images: Pixels, targets: Sequence[Outputs] | NDArray[np.integer], layer: str
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return the output, the gradient, and what enters the pooling at the end (empty without one)."""
+        key = ("gradients", self, layer, digest(images), tuple(tuple(outputs_of(target)) for target in targets))
+        found: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]] = self._runner.memo.get(
+            key, lambda: self._compute_pass(images, targets, layer)
+        )
+        return found
+
+    def _compute_pass(
+        self, images: Pixels, targets: Sequence[Outputs] | NDArray[np.integer], layer: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         if layer not in self._gradients:
             signature = [self._images, tf.TensorSpec([None, self._runner.n_classes], tf.bool)]
             self._gradients[layer] = tf.function(
@@ -140,23 +156,32 @@ class FeaturePass:
         for row, target in zip(chosen, targets, strict=True):
             row[outputs_of(target)] = True
         explained: list[NDArray[np.float32]] = []
+        pooled: list[NDArray[np.float32]] = []
 
         def run(start: int, stop: int) -> NDArray[np.floating]:
-            *both, target = self._gradients[layer](as_tensor(images[start:stop]), chosen[start:stop])
+            *both, target, entering = self._gradients[layer](as_tensor(images[start:stop]), chosen[start:stop])
             explained.append(target.numpy())
+            pooled.append(entering.numpy())
             return np.stack(both, axis=1)
 
         both = self._runner.in_batches(len(images), run).astype(np.float32)
         self._runner.count.backward += len(images)
         if not self._runner.head.from_logits and not np.isfinite(np.concatenate(explained)).all():
             raise NotScored(SATURATED)
-        return both[:, 0], both[:, 1]
+        return both[:, 0], both[:, 1], np.concatenate(pooled)
 
-    def _gradient_tracer(self, layer: str) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    @cached_property
+    def _pooled(self) -> graph.TensorAt | None:
+        """The feature map that enters the global average pooling at the end, which CAM reads."""
+        end = ends.pooled_end(self._source.model)
+        return None if end is None or end.of_tokens else end.features
+
+    def _gradient_tracer(self, layer: str) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]:
         wanted = graph.TensorAt(layer)
 
-        def trace(images: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def trace(images: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
             seen: list[tf.Tensor] = []
+            entering = [tf.zeros([0])]
             # Only operations after the layer are recorded: those before it need no gradient.
             with tf.GradientTape(watch_accessed_variables=False) as tape:
 
@@ -164,12 +189,14 @@ class FeaturePass:
                     if at == wanted:
                         tape.watch(tensor)
                         seen.append(tensor)
+                    if at == self._pooled:
+                        entering.append(self._source.layout.from_model(tensor))
 
                 outputs = self._source.run_graph(self._source.preprocess_tensor(images), look=look, inside=True)
                 target = objective(self._runner.head, outputs, chosen)
             gradient = tape.gradient(target, seen[-1], unconnected_gradients=tf.UnconnectedGradients.ZERO)
             features, gradient = self._as_grid(wanted, seen[-1], gradient)
-            return tf.cast(features, tf.float32), tf.cast(gradient, tf.float32), tf.cast(target, tf.float32)
+            return tuple(tf.cast(tensor, tf.float32) for tensor in (features, gradient, target, entering[-1]))
 
         return trace
 
