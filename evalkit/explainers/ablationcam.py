@@ -73,7 +73,7 @@ class AblationCam(LayeredCam):
         images, _ = images_above_zero(facts, _UNDIVIDED)
         if not images:
             return []
-        return [f"{self.text}: the logit is not positive on {images}, so the falls there are not divided by it"]
+        return [f"the logit is not positive on {images}, so the falls there are not divided by it"]
 
     def check(self, classifier: Classifier) -> None:
         """Raise an error as ``LayeredCam.check``, and ModelError if the part above a layer cannot be run alone."""

@@ -109,7 +109,7 @@ class GradCamPlusPlus(GradientCam):
             return []
         used = images_above_zero(facts, _USED)[1]
         sentence = (
-            f"{self.text}: alpha is undefined (denominator not positive) and set to 0 on {images}, at up to "
+            f"alpha is undefined (denominator not positive) and set to 0 on {images}, at up to "
             f"{largest:.1%} of an image's nonzero gradients, and {used:.1%} of its positive ones, which alone count"
         )
         return [sentence]
@@ -160,7 +160,7 @@ class XGradCam(GradientCam):
         if not images:
             return []
         sentence = (
-            f"{self.text}: the sum of a feature map is 0 and its weight is undefined, so it is left out, on {images}, "
+            f"the sum of a feature map is 0 and its weight is undefined, so it is left out, on {images}, "
             f"for up to {largest:.1%} of an image's channels"
         )
         return [sentence]

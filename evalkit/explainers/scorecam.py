@@ -74,7 +74,7 @@ class ScoreCam(LayeredCam):
         if not images:
             return []
         sentence = (
-            f"{self.text}: feature maps that are constant are no masks and are left out, on {images}, up to "
+            f"feature maps that are constant are no masks and are left out, on {images}, up to "
             f"{largest:.1%} of an image's channels"
         )
         return [sentence]

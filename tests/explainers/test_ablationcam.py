@@ -60,7 +60,7 @@ def test_a_logit_that_is_not_positive_does_not_divide(images):
     maps, facts = explainer.explain_with_facts(classifier, images, [1, 1])
     np.testing.assert_allclose(maps, expected, rtol=1e-4)
     assert explainer.sentences([one.values for one in facts]) == [
-        "ablationcam: the logit is not positive on 2 of 2 images, so the falls there are not divided by it"
+        "the logit is not positive on 2 of 2 images, so the falls there are not divided by it"
     ]
     assert explainer.sentences([{"undivided": 0.0}]) == []
 

@@ -192,7 +192,7 @@ def test_undefined_alpha_is_zero_counted_and_said():
     assert values == {"undefined_alpha": pytest.approx(1 / 3), "undefined_alpha_of_positive_gradients": 0.5}
     assert explainer.sentences([values, {"undefined_alpha": 0.0}]) == [
         (
-            "gradcam_plus_plus: alpha is undefined (denominator not positive) and set to 0 on 1 of 2 images, at up to "
+            "alpha is undefined (denominator not positive) and set to 0 on 1 of 2 images, at up to "
             "33.3% of an image's nonzero gradients, and 50.0% of its positive ones, which alone count"
         )
     ]
@@ -216,7 +216,7 @@ def test_a_feature_map_of_sum_zero_has_no_weight_and_is_said():
     assert facts[0].values == {"undefined_weights": 0.5}
     assert explainer.sentences([facts[0].values]) == [
         (
-            "xgradcam: the sum of a feature map is 0 and its weight is undefined, so it is left out, on 1 of 1 "
+            "the sum of a feature map is 0 and its weight is undefined, so it is left out, on 1 of 1 "
             "image, for up to 50.0% of an image's channels"
         )
     ]

@@ -90,7 +90,7 @@ def test_constant_channels_are_left_out_counted_and_said(images):
     np.testing.assert_allclose(maps[1], expected, atol=1e-5 * expected.max())
     assert explainer.sentences([one.values for one in facts]) == [
         (
-            "scorecam: feature maps that are constant are no masks and are left out, on 2 of 2 images, up to 40.0% of "
+            "feature maps that are constant are no masks and are left out, on 2 of 2 images, up to 40.0% of "
             "an image's channels"
         )
     ]
