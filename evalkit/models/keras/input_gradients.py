@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError, NotScored
+from evalkit.models.keras.ends import has_half_precision
 from evalkit.models.keras.features import SATURATED, digest, objective
 from evalkit.models.keras.source import KerasSource, as_tensor
 from evalkit.models.memory import OUT_OF_MEMORY, fitting_batch
@@ -18,6 +19,7 @@ from evalkit.models.runner import Pixels, Runner
 
 __all__ = ["InputGradients"]
 
+_HALF_SCALE = 1024.0  # float16 has no numbers below 6e-8, and gradients of single pixels are of that size
 _GUIDED = {"Relu": "EvalkitGuidedRelu", "Relu6": "EvalkitGuidedRelu6"}
 
 
@@ -34,6 +36,7 @@ class InputGradients:
         self._runner, self._source = runner, source
         self._images = source.batch_spec()
         self._chosen = tf.TensorSpec([None, runner.n_classes], tf.bool)
+        self._scale = _HALF_SCALE if has_half_precision(source.computed) else 1.0
         self._largest_batch = fitting_batch(source.shapes, backward=True)
         self._traced: dict[bool, Any] = {}
 
@@ -159,12 +162,12 @@ class InputGradients:
                 outputs = self._source.run_graph(self._source.preprocess_tensor(images))
             target = objective(self._runner.head, outputs, chosen)
             try:
-                (gradient,) = tf.gradients(target, [images])
+                (gradient,) = tf.gradients(target * self._scale, [images])
             except LookupError as error:  # an operation without a registered gradient
                 raise _NoGradientError(self._reason()) from error
             if gradient is None:
                 raise _NoGradientError(self._reason())
-            return gradient, tf.cast(target, tf.float32)
+            return gradient / self._scale, tf.cast(target, tf.float32)
 
         return trace
 

@@ -184,6 +184,29 @@ def test_a_model_in_bfloat16_is_differentiated_in_float32(tiny, photos):
     assert (fast.count.forward, fast.count.backward) == (4, 4)
 
 
+def test_small_gradients_do_not_vanish_in_float16(rng):
+    def model_of(dtype):
+        return keras.Sequential(
+            [
+                keras.Input((40, 40, 3), dtype=dtype),
+                keras.layers.Conv2D(4, 3, dtype=dtype),
+                keras.layers.GlobalAveragePooling2D(dtype=dtype),
+                keras.layers.Dense(2, dtype="float32"),
+            ]
+        )
+
+    exact, half = model_of("float32"), model_of("float16")
+    weights = [
+        rng.normal(0, scale, weight.shape) for scale, weight in zip((2e-3, 0, 0.05, 0), exact.weights, strict=True)
+    ]
+    for model in (exact, half):
+        model.set_weights(weights)
+    images = rng.integers(0, 256, (1, 40, 40, 3), dtype=np.uint8)
+    expected, found = (Classifier(model).input_gradients(images, [1]) for model in (exact, half))
+    assert 0 < np.abs(expected).max() < 1e-6
+    np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+
+
 def test_batches_do_not_matter_and_are_halved_when_memory_runs_out(tiny_model, photos, monkeypatch):
     targets, expected = [0, 1, 2, 0], Classifier(tiny_model, batch_size=7).input_gradients(photos, [0, 1, 2, 0])
     singly = Classifier(tiny_model, batch_size=1)
