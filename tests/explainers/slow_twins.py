@@ -16,13 +16,19 @@ from .networks import pixels
 MEAN_COLOR = np.array([123.68, 116.779, 103.939])
 
 
-def enlarged(coarse, size):
-    """Bilinear, pixel centers aligned, edges repeated: the value at each pixel's center, one after the other."""
+def enlarged(coarse, size, *, mirrored=False):
+    """Bilinear, pixel centers aligned: the value at each pixel's center, one after the other.
+
+    Beyond the outermost centers of ``coarse`` edges are repeated, or mirrored about those centers.
+    """
     result = np.zeros(size)
     for row, column in np.ndindex(*size):
         weights = []
         for position, length, coarse_length in zip((row, column), size, coarse.shape, strict=True):
-            where = np.clip((position + 0.5) * coarse_length / length - 0.5, 0, coarse_length - 1)
+            where = (position + 0.5) * coarse_length / length - 0.5
+            if mirrored:
+                where = (coarse_length - 1) - abs((coarse_length - 1) - abs(where))
+            where = np.clip(where, 0, coarse_length - 1)
             low = min(int(where), coarse_length - 2) if coarse_length > 1 else 0
             weights.append((low, min(low + 1, coarse_length - 1), where - low))
         (top, bottom, down), (left, right, along) = weights
@@ -239,14 +245,14 @@ def rise(network, image, target, masks, probability, mean=MEAN_COLOR):
 
 
 def rise_masks(size, grid):
-    """Every mask of a ``grid`` x ``grid`` RISE: each pattern of cells under each shift, with the number of open cells.
+    """Every mask of a ``grid`` x ``grid`` RISE: each pattern of cells under each shift.
 
     Section 3.2: a binary grid, enlarged bilinearly to (grid + 1) cells of ceil(side / grid) pixels, cropped at a shift
-    of 0 to one cell less a pixel.
+    of 0 to one cell less a pixel. The paper does not say what is beyond the edge; its code mirrors.
     """
     cells = [math.ceil(side / grid) for side in size]
     for pattern in itertools.product((0.0, 1.0), repeat=grid * grid):
-        large = enlarged(np.reshape(pattern, (grid, grid)), [(grid + 1) * cell for cell in cells])
+        large = enlarged(np.reshape(pattern, (grid, grid)), [(grid + 1) * cell for cell in cells], mirrored=True)
         for down, along in itertools.product(*(range(cell) for cell in cells)):
             yield large[down : down + size[0], along : along + size[1]]
 
