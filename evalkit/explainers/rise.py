@@ -104,7 +104,7 @@ class Rise(Explainer):
     masks: int = 4000
     grid: int = 7
     probability: float = 0.5
-    tolerance: float = 0.05
+    tolerance: float = 0.4
     seed: int = 0
 
     def __post_init__(self) -> None:
