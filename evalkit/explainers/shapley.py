@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["coalitions", "is_exhaustive", "n_coalitions", "shapley_fit"]
+__all__ = ["coalitions", "is_exhaustive", "largest_number", "shapley_fit"]
 
 Floats = NDArray[np.float64]
 Coalitions = NDArray[np.bool_]
@@ -21,9 +21,9 @@ def is_exhaustive(players: int, samples: int) -> bool:
     return players <= _ALWAYS_LISTED or 2**players - 2 <= samples
 
 
-def n_coalitions(players: int, samples: int) -> int:
-    """Return the number of coalitions that are scored, without the empty and the full one."""
-    return 2**players - 2 if is_exhaustive(players, samples) else samples // 2 * 2
+def largest_number(samples: int) -> int:
+    """Return the largest number of coalitions that are scored, whatever the number of players."""
+    return max(samples // 2 * 2, (1 << _ALWAYS_LISTED) - 2)
 
 
 def coalitions(players: int, samples: int, rng: np.random.Generator) -> tuple[Coalitions, Floats]:

@@ -16,7 +16,7 @@ from evalkit.core.randomness import generator
 from evalkit.explainers.base import Explainer, Family, MapFacts, Maps, Need, Outputs, Passes, Photos
 from evalkit.explainers.controls import image_digest
 from evalkit.explainers.fills import Fill, filled, require_fill
-from evalkit.explainers.shapley import coalitions, is_exhaustive, n_coalitions, shapley_fit
+from evalkit.explainers.shapley import coalitions, is_exhaustive, largest_number, shapley_fit
 from evalkit.models.probabilities import score_of
 
 if TYPE_CHECKING:
@@ -254,8 +254,8 @@ class KernelShap(_OnSuperpixels):
     seed: int = 0
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
-        """Return the number of coalitions of ``segments`` superpixels, plus two: all and none of them."""
-        return n_coalitions(self.segments, self.samples) + 2
+        """Return the largest number of coalitions, plus two: all and none of the superpixels."""
+        return largest_number(self.samples) + 2
 
     @classmethod
     def _fewest(cls, segments: int) -> int:
