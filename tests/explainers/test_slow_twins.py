@@ -94,7 +94,7 @@ class Recorder:
 
     def at_each(self, count, make, target, use):
         self.images.extend(np.asarray(make(0, count), dtype=np.float64))
-        self.part.at_each(count, make, target, use)
+        return self.part.at_each(count, make, target, use)
 
     def __getattr__(self, name):
         return getattr(self.part, name)
@@ -227,23 +227,17 @@ def alphas_of(images, image, baseline):
 
 @TARGETED
 @pytest.mark.parametrize(("baseline", "color"), [("mean", twins.MEAN_COLOR), ("black", np.zeros(3))])
-def test_integrated_gradients_equals_a_quadrature_of_its_nodes(name, target, baseline, color, networks, classifier_of):
+def test_integrated_gradients_are_the_trapezoidal_rule_on_the_path(
+    name, target, baseline, color, networks, classifier_of
+):
     network, classifier = networks[name], classifier_of(name)
     image, recorder = photo(network), recorded(classifier, "input_gradients")
     found = explained(f"integrated_gradients(steps=12, baseline={baseline})", classifier, image, target)
-    alphas = alphas_of(recorder.images, image, color)
-    expected = twins.integrated_gradients(network, image, target, color, *rule(alphas, 12))
+    points = np.linspace(0, 1, 12)
+    np.testing.assert_allclose(alphas_of(recorder.images, image, color), points, atol=1e-5)
+    trapezoid = np.array([0.5, *np.ones(10), 0.5]) / 11
+    expected = twins.integrated_gradients(network, image, target, color, points, trapezoid)
     assert_equal_maps(found, expected.sum(axis=-1))
-
-
-def rule(alphas, steps):
-    """The nodes and weights of the midpoint or the trapezoid rule, whichever has these nodes."""
-    midpoints = (np.arange(steps) + 0.5) / steps
-    if len(alphas) == steps and np.allclose(alphas, midpoints, atol=1e-5):
-        return midpoints, np.full(steps, 1 / steps)
-    ends = np.linspace(0, 1, len(alphas))
-    np.testing.assert_allclose(alphas, ends, atol=1e-5)
-    return ends, np.array([0.5, *np.ones(len(alphas) - 2), 0.5]) / (len(alphas) - 1)
 
 
 def test_many_steps_reach_the_integral_itself(networks, classifiers):
