@@ -11,11 +11,11 @@ from typing import Literal
 import keras
 import numpy as np
 
-from evalkit.core.errors import ModelError, nearest
+from evalkit.core.errors import ModelError
 from evalkit.core.names import model_facts
 from evalkit.metrics.requests import Variant
 from evalkit.models.blackbox import BlackBox, BlackBoxSource
-from evalkit.models.find_head import Seen, find_head, probe_images
+from evalkit.models.find_head import find_head, probe_images
 from evalkit.models.heads import Head
 from evalkit.models.inference.blended import BlendedPass, DirectBlendedPass
 from evalkit.models.inference.composition import ComposedPass, DirectComposedPass
@@ -24,17 +24,19 @@ from evalkit.models.inference.perturbation import MEAN_COLOR
 from evalkit.models.keras import ends
 from evalkit.models.keras import graph as keras_graph
 from evalkit.models.keras.above import AbovePass
-from evalkit.models.keras.default_layer import DefaultLayer, depends_on, find_default_layer
+from evalkit.models.keras.default_layer import DefaultLayer, find_default_layer
 from evalkit.models.keras.features import FeaturePass
 from evalkit.models.keras.fingerprint import fingerprint
 from evalkit.models.keras.flat import GivenModel
 from evalkit.models.keras.input_gradients import InputGradients
+from evalkit.models.keras.named_layers import NamedLayers
 from evalkit.models.keras.own_preprocessing import doubt
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.keras.tokens import Grids
 from evalkit.models.keras.variant import with_new_weights
 from evalkit.models.memo import PassMemo
 from evalkit.models.runner import PassCount, Pixels, Runner
+from evalkit.models.seen import seen_of
 
 __all__ = ["KERAS_OFFERS", "Classifier"]
 
@@ -118,7 +120,7 @@ class Classifier(Runner):
             source = BlackBoxSource(model, name)
         else:
             source = KerasSource(model, name=name, preprocess=preprocess, precision=precision, input_size=input_size)
-        found = head if isinstance(head, Head) else find_head(_seen(source), head)
+        found = head if isinstance(head, Head) else find_head(seen_of(source), head)
         if isinstance(source, KerasSource):
             source.remove_end(removed=found.from_logits and source.end.before_the_end == (found.unit is not None))
         super().__init__(source, found, batch_size, count)
@@ -343,43 +345,13 @@ class Classifier(Runner):
         """Logits of an image under many patches."""
         return OccludedPass(self)
 
+    @cached_property
+    def _layers(self) -> NamedLayers:
+        return NamedLayers(self.graph, self.grids, self.default_layer)
+
     def resolve_layer(self, layer: str) -> str:
-        """Return the full path of a layer given by its path or by a unique end of it.
-
-        Raises:
-            ModelError: no such layer, several of that name, or one whose outputs are neither feature maps (N, h, w, K)
-                nor the tokens (N, T, K) of a grid of patches.
-        """
-        shapes = self.graph.shapes
-        paths = [path for path in shapes if path == layer or path.endswith(f"/{layer}")]
-        if not paths:  # it may be inside a layer of one's own
-            inside = {at.path: (None, *output.shape) for at, output in self.grids.seen.items() if not at.entering}
-            shapes = {**inside, **shapes}
-            paths = [path for path in inside if path == layer or path.endswith(f"/{layer}")]
-        if len(paths) != 1:
-            problem = "has no layer" if not paths else f"has {len(paths)} layers called"
-            fitting = [path for path, shape in shapes.items() if self._is_grid(path, shape)]
-            advice = nearest(layer, fitting) if fitting else "no layer returns a feature map (N, h, w, K)"
-            raise ModelError(f"model '{self.name}' {problem} '{layer}': {advice}")
-        if not self._is_grid(paths[0], shapes[paths[0]]):
-            raise ModelError(
-                f"layer '{layer}' of model '{self.name}' has outputs of shape {shapes[paths[0]]}; a feature map "
-                "(N, h, w, K) is needed, or tokens (N, T, K) of which each patch of the photo has one"
-            )
-        if paths[0] in keras_graph.repeated(self.graph.model):
-            raise ModelError(
-                f"layer '{layer}' of model '{self.name}' runs more than once in one pass, e.g. on the photo and its "
-                "mirror image, so it has no single feature map; use occlusion, or a layer that runs once"
-            )
-        return paths[0]
-
-    def _is_grid(self, path: str, shape: Sequence[int | None]) -> bool:
-        sides = [side or 2 for side in shape[1:-1]]
-        if len(shape) == 4 and (min(sides) == 1 or self.grids.has_shape(*sides)):
-            return shape[0] in (None, 1)
-        if len(shape) == 4 and path == self.default_layer.path:
-            return True
-        return len(shape) in (3, 4) and self.grids.grid(keras_graph.TensorAt(path)) is not None
+        """Return the full path of a layer given by its path or by a unique end of it, see ``NamedLayers.resolve``."""
+        return self._layers.resolve(layer)
 
     def depends_on(self, path: str) -> bool:
         """Return whether the outputs depend on a layer's features; if they are tokens, on those of patches.
@@ -387,43 +359,16 @@ class Classifier(Runner):
         Args:
             path: the layer's path, from ``resolve_layer``.
         """
-        if len(self.graph.shapes.get(path, ())) == 4:
-            return True
-        grid = self.grids.grid(keras_graph.TensorAt(path))
-        return grid is not None and depends_on(self.graph, path, grid)
+        return self._layers.are_needed(path)
 
     def pooled_end(self) -> ends.Pooled | None:
-        """Return the end of the model for CAM; None unless it is global average pooling and one dense layer.
-
-        Tokens that are pooled must all be of patches.
-        """
-        end = ends.pooled_end(self.graph.model)
-        if end is None or not end.of_tokens:
-            return end
-        grid = self.grids.grid(end.features)
-        pooled = self.grids.seen.get(end.features)
-        return end if grid and pooled and grid.tokens and len(grid.tokens) == pooled.shape[0] else None
+        """Return the end of the model for CAM; None unless it is global average pooling and one dense layer."""
+        return self._layers.pooled_end()
 
     @cached_property
     def given(self) -> GivenModel:
         """The model as libraries are given it."""
         return GivenModel(self.source, self.head)
-
-
-def _seen(source: KerasSource | BlackBoxSource) -> Seen:
-    """Return what the model puts out on the probe images."""
-    if isinstance(source, BlackBoxSource):
-        return Seen(source.name, source.probes, is_half=source.is_half)
-    probes = probe_images(source.input_size, source.channels)
-    outputs, is_half = source.own_outputs(probes)
-    logits = None
-    end = source.end
-    if end.before_the_end:
-        return Seen(source.name, outputs, end=end.name, unit=source.unit_of_two(probes[:1]), is_half=is_half)
-    if end.replaced:
-        logits = source.own_logits(probes)
-    bounded = bool(end.activation) or source.is_bounded(probes)
-    return Seen(source.name, outputs, end.activation, end.name, logits, is_bounded=bounded, is_half=is_half)
 
 
 def _checked_names(names: Sequence[str] | None, n_classes: int, model: str) -> tuple[str, ...] | None:

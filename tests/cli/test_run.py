@@ -298,7 +298,10 @@ BAD = {
     "negative box": ({"data": "negative.csv"}, "negative.csv line 2: box .* negative"),
     "no readable photo": ({"data": "unreadable.csv"}, "none of its 1 photos can be read .*file is missing"),
     "unknown explainer": ({"explainers": "gradcom"}, "unknown explainer 'gradcom': did you mean 'gradcam'"),
-    "no explainer": ({"explainers": ""}, "--explainers is empty; name at least one of: default, cams, .*, all, gradcam"),
+    "no explainer": (
+        {"explainers": ""},
+        "--explainers is empty; name at least one of: default, .*, all, gradcam",
+    ),
     "no metric": ({"metrics": ""}, "--metrics is empty; name at least one of: default, all, deletion"),
     "unknown metric": ({"metrics": "deletions"}, "unknown metric 'deletions': did you mean 'deletion'"),
     "unknown option": ({"step": "3"}, "--step.*--steps"),

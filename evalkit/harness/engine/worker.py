@@ -22,6 +22,7 @@ from evalkit.harness.engine.jobs import Cell, Job, MadeMap, Outcome
 from evalkit.harness.planning.fitting import shared_layers
 from evalkit.harness.planning.recipe import WorkRecipe
 from evalkit.metrics.case import NO_REGION, Case, Region
+from evalkit.metrics.randomization import rank_correlation
 from evalkit.metrics.requests import Request
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
@@ -122,15 +123,6 @@ class Worker:
 def _of_another_seed(explainer: Explainer) -> Explainer:
     seed = explainer.parameters()["seed"]
     return explainer.with_seed(_OTHER_SEED + (seed if isinstance(seed, int) else 0))
-
-
-def rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    """Return Spearman's rank correlation of two maps, (H, W); NaN if one of them is constant or not finite."""
-    if not (np.isfinite(first).all() and np.isfinite(second).all()) or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return float("nan")
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(first, second, axis=None).statistic)
 
 
 def _nothing_scored(work: Work, stored: Mapping[str, object], reason: str) -> dict[str, Any]:
