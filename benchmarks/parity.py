@@ -20,16 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from peers.rows import ROWS, Row
 
-from evalkit.models.inference.perturbation import MEAN_COLOR
-
 Array = NDArray[Any]
 
 _PATCH = 32
 _SMOOTHGRAD, _RISE = "smoothgrad(samples=10)", "rise(masks=200, tolerance=0)"
 _LIME, _SHAP = "lime(samples=500, segments=8)", "kernel_shap(samples=2000, segments=8)"
 # Of these the peers get what the model was given.
-_RECORDED = {_SMOOTHGRAD: "input_gradients", "integrated_gradients": "input_gradients",
-             _RISE: "blended", _LIME: "blended", _SHAP: "blended"}  # fmt: skip
+_RECORDED = {_SMOOTHGRAD: "input_gradients", _RISE: "blended", _LIME: "blended", _SHAP: "blended"}
 
 
 class Recorder:
@@ -40,9 +37,9 @@ class Recorder:
         self.images: list[Array] = []
         self.weights: list[Array] = []
 
-    def at_each(self, count: int, make: Any, target: int, use: Any) -> None:  # noqa: ANN401
+    def at_each(self, count: int, make: Any, target: int, use: Any) -> Any:  # noqa: ANN401
         self.images.extend(make(0, count))
-        self.part.at_each(count, make, target, use)
+        return self.part.at_each(count, make, target, use)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(self.part, name)
@@ -105,9 +102,6 @@ def _drawn_inputs(spec: str, pixels: Array, drawn: Sequence[Recorder]) -> Iterat
     """Yield what the peers are given instead of what they would draw, for the specs of matched settings."""
     if spec == _SMOOTHGRAD:
         yield "noise", np.stack([np.stack(one.images) - photo for one, photo in zip(drawn, pixels, strict=True)])
-    if spec == "integrated_gradients":
-        along = np.float64(pixels[0]) - MEAN_COLOR
-        yield "alphas", np.array([((image - MEAN_COLOR) * along).sum() / (along**2).sum() for image in drawn[0].images])
     if spec == _RISE:
         yield "masks", np.stack([np.stack(one.weights) for one in drawn]).astype(np.float32)
     if spec in (_LIME, _SHAP):
@@ -176,8 +170,9 @@ def print_table(folder: Path) -> None:
 
 def _line(row: Row, found: Agreement) -> str:
     difference = f"{found.difference:.1e}" if found.difference < 1e-3 else f"{found.difference:.3f}"
+    few = "" if row.photos is None else f" ({row.photos} photo{'s' if row.photos > 1 else ''})"
     numbers = f"{found.pearson:.4f} | {found.spearman:.4f} | {difference}"
-    return f"| `{row.spec}` | {row.title} | {row.settings} | {numbers} | {row.why or '-'} |"
+    return f"| `{row.spec}` | {row.title} | {row.settings}{few} | {numbers} | {row.why or '-'} |"
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ ROWS: tuple[Row, ...] = (
         "SmoothGrad shipped",
         "xplique SmoothGrad",
         "shipped",
-        why="noise of 0.2 in the model's space (0.2 of 255 here), not 25; channels as above",
+        why="noise of 0.2 in the model's space (0.2 of 255 here), not 25; the signed mean of channels",
     ),
     Row(_SMOOTHGRAD, "SmoothGrad noise", "xplique SmoothGrad", "same noise and reduction", reduce="abs_max"),
     Row(
@@ -64,14 +64,7 @@ ROWS: tuple[Row, ...] = (
         "IntegratedGradients shipped",
         "xplique IntegratedGradients",
         "shipped",
-        why="trapezoid on 50 points, not 50 midpoints (channels: mean and sum differ by a factor only)",
-    ),
-    Row(
-        "integrated_gradients",
-        "IntegratedGradients nodes",
-        "xplique IntegratedGradients",
-        "same points of the path",
-        why="float32: at up to 22 of 50,176 pixels a ReLU or a maximum switches; float64 is 0.002 from both",
+        why="rounding of float32: at up to 10 of 50,176 pixels a ReLU or a maximum on the path switches",
     ),
     Row(
         "gradcam",

@@ -68,22 +68,6 @@ def gradients(peer: Peer) -> None:
     peer.keep("IntegratedGradients shipped", attributions.IntegratedGradients(peer.logits))
 
 
-def nodes(peer: Peer) -> None:
-    """Make integrated gradients at evalkit's points of the path, which have equal weights."""
-    method, alphas = attributions.IntegratedGradients, tf.constant(peer.given["alphas"], tf.float32)
-    own_points, own_average = method._get_interpolated_points, method._average_gradients
-
-    def points(photos: tf.Tensor, _: int, baseline: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(
-            baseline + alphas[None, :, None, None, None] * (photos[:, None] - baseline), [-1, *baseline.shape]
-        )
-
-    method._get_interpolated_points = staticmethod(points)
-    method._average_gradients = staticmethod(lambda gradients: tf.reduce_mean(gradients, axis=1))
-    peer.keep("IntegratedGradients nodes", method(peer.logits, steps=len(alphas)))
-    method._get_interpolated_points, method._average_gradients = own_points, own_average
-
-
 def noise(peer: Peer) -> None:
     """Make SmoothGrad with evalkit's noise, whose channels are RGB and not BGR as the photos' are."""
     noises = iter(peer.given["noise"][..., ::-1].astype(np.float32))
@@ -200,7 +184,7 @@ def _shapley_weights(coalitions: Array) -> Array:
 
 
 PARTS = {
-    "gradients": gradients, "nodes": nodes, "noise": noise, "cams": cams, "occlusion": occlusion, "rise": rise,
+    "gradients": gradients, "noise": noise, "cams": cams, "occlusion": occlusion, "rise": rise,
     "superpixels": superpixels, "slow": slow,
 }  # fmt: skip
 
