@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import keras
@@ -12,7 +13,7 @@ import pytest
 
 from evalkit.core.errors import ConfigError, ModelError
 from evalkit.explainers.cam import Cam, GradCam
-from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, EXPLAINERS, expand
+from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, EXPLAINERS, FAMILIES, expand
 from evalkit.explainers.controls import Center, Edges, Random, Uniform
 from evalkit.explainers.occlusion import Occlusion, corners, paint
 from evalkit.explainers.tf_explain import TfExplainGradCam, TfExplainOcclusion
@@ -298,3 +299,11 @@ def test_a_patch_larger_than_the_input_is_refused(tiny):
     with pytest.raises(ConfigError, match="patch_size=33 is larger than the model's input, 32 x 32"):
         Occlusion(patch_size=33).check(tiny)
     Occlusion(patch_size=32).check(tiny)
+
+
+def test_every_explainer_has_an_entry_in_the_documentation():
+    page = (Path(__file__).resolve().parent.parent.parent / "docs" / "explainers.md").read_text(encoding="utf-8")
+    headings = [line.removeprefix("### ").strip("`") for line in page.splitlines() if line.startswith("### ")]
+    assert sorted(headings) == sorted(EXPLAINERS.names())
+    families = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
+    assert families[:-1] == [*FAMILIES]
