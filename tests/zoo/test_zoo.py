@@ -24,6 +24,16 @@ from .table import documented_section, explainers_of, section, write_section
 
 SCORE_TOLERANCE = 1e-5
 MAP_TOLERANCE = 1e-4  # of the largest value of the map
+QUICK = {
+    "chain",
+    "full pass",
+    "one sigmoid",
+    "multilabel",
+    "average of softmaxes",
+    "nested transfer",
+    "callable",
+    "class token",
+}
 EVERY_KIND = pytest.mark.parametrize("name", KINDS)
 
 
@@ -138,7 +148,9 @@ def explained(name):
     return [explainer.name for explainer in works], left_out
 
 
-@EVERY_KIND
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in KINDS]
+)
 def test_explainers_work_or_are_left_out_with_a_reason(name):
     works, left_out = explained(name)
     assert "occlusion" in works
@@ -146,12 +158,14 @@ def test_explainers_work_or_are_left_out_with_a_reason(name):
     assert ("gradcam" in left_out) == ("gradcam" in made(name).kind.left_out)
 
 
+@pytest.mark.slow
 def test_the_documented_table_is_what_works():
     rows = [(made(name).kind.text, made(name).classifier.head.text, explained(name)[1]) for name in KINDS]
     found = section(rows)
     write_section(found)
     assert documented_section() == found, (
-        "docs/models.md differs from what works; EVALKIT_WRITE_TABLE=1 python -m pytest tests/zoo rewrites its table"
+        "docs/models.md differs from what works; to rewrite its table: EVALKIT_WRITE_TABLE=1 python -m pytest "
+        "tests/zoo -n 0 -m slow"
     )
 
 
