@@ -43,17 +43,25 @@ class Network:
             return outputs[:, 0] if target == 1 else -outputs[:, 0]
         return tf.reduce_logsumexp(tf.gather(outputs, np.atleast_1d(target), axis=1), axis=1)
 
+    def outputs(self, images):
+        """Return the outputs of images, float64 (N, C)."""
+        parts = [np.asarray(images[start : start + 64], dtype=np.float64) for start in range(0, len(images), 64)]
+        return np.concatenate([self.run((tf.constant(part),))[0].numpy() for part in parts])
+
     def logits(self, images, target):
         """Return the target's logit of each image, float64 (N,)."""
-        return np.array([self.logit(self.run((pixels(image),))[0], target).numpy()[0] for image in images])
+        return self.logit(self.outputs(images), target).numpy() if not self.one_unit else self._signed(images, target)
 
     def scores(self, images, target):
         """Return the target's probability in each image, float64 (N,)."""
-        outputs = np.concatenate([self.run((pixels(image),))[0].numpy() for image in images])
         if self.one_unit:
-            return 1 / (1 + np.exp(-outputs[:, 0] * (1 if target == 1 else -1)))
+            return 1 / (1 + np.exp(-self._signed(images, target)))
+        outputs = self.outputs(images)
         shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         return shifted[:, np.atleast_1d(target)].sum(axis=1) / shifted.sum(axis=1)
+
+    def _signed(self, images, target):
+        return self.outputs(images)[:, 0] * (1 if target == 1 else -1)
 
 
 def pixels(image):

@@ -1,4 +1,4 @@
-"""Explanations computed from the definitions alone: one image at a time, in float64, one pass for each question.
+"""Explanations computed from the definitions alone: one map at a time, in float64, without a shortcut.
 
 Nothing of evalkit is used here: what it computes is compared with this. Sources are beside each function.
 """
