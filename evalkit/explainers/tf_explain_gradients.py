@@ -190,6 +190,15 @@ class TfExplainSmoothGrad(_TfExplainGradients):
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise ConfigError(f"{self.name}: noise={self.noise} is not allowed; at least 0, in the model's input space")
 
+    def check(self, classifier: Classifier) -> None:
+        """Raise ModelError as the base class, and if the model is one unit without a sigmoid."""
+        super().check(classifier)
+        if classifier.head.kind == "sigmoid" and not classifier.head.ending:
+            raise ModelError(
+                f"{self.text}: tf-explain divides the outputs by their sum, and those of the two classes of model "
+                f"'{classifier.name}', z and -z, have the sum 0; use smoothgrad"
+            )
+
     def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return the number of noisy copies."""
         return self.num_samples

@@ -306,3 +306,10 @@ def test_too_little_memory_is_said_in_words(monkeypatch):
     monkeypatch.setattr(SmoothGrad, "get_averaged_gradients", staticmethod(exhausted))
     with pytest.raises(ModelError, match=r"runs 5 images at once, .* use fewer num_samples"):
         TfExplainSmoothGrad().explain(Classifier(network(activation="softmax")), photos(), [0])
+
+
+def test_smoothgrad_of_one_unit_without_a_sigmoid_is_refused():
+    classifier = Classifier(network(units=1))
+    with pytest.raises(ModelError, match="z and -z, have the sum 0; use smoothgrad"):
+        TfExplainSmoothGrad().check(classifier)
+    TfExplainSmoothGrad().check(Classifier(network(units=1, activation="sigmoid")))
