@@ -86,7 +86,7 @@ class IntegratedGradients(InputExplainer):
     def explain_with_facts(
         self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]
     ) -> tuple[Maps, list[MapFacts]]:
-        """Return the maps, and the completeness residual of each where it is defined.
+        """Return the maps, and the completeness residual of each, NaN where it is undefined.
 
         It is |sum of the attributions - (z(x) - z(x'))| / |z(x) - z(x')|, before the channels are reduced; undefined
         where both ends have the same logit.
@@ -97,7 +97,8 @@ class IntegratedGradients(InputExplainer):
         change = np.array([logits[-1] - logits[0] for _, logits in along])
         with np.errstate(divide="ignore", invalid="ignore"):
             residuals = np.abs(attributions.sum(axis=(1, 2, 3)) / change - 1)
-        facts = [MapFacts(values={"residual": float(one)} if np.isfinite(one) else {}) for one in residuals]
+        # NaN is stored, so that the images without a residual are counted.
+        facts = [MapFacts(values={"residual": float(one) if np.isfinite(one) else math.nan}) for one in residuals]
         return self.reduced(attributions), facts
 
     def attributions(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Attributions:
@@ -126,18 +127,19 @@ class IntegratedGradients(InputExplainer):
 
     def sentences(self, facts: Sequence[Mapping[str, float]]) -> list[str]:
         """Return a sentence if any residual is above 5 %, and one if any is undefined."""
-        residuals = np.array([one["residual"] for one in facts if "residual" in one])
-        found, undefined = [], len(facts) - len(residuals)
+        given = np.array([one.get("residual", math.nan) for one in facts])
+        residuals = given[np.isfinite(given)]
+        found, undefined = [], len(given) - len(residuals)
         above = int((residuals > ACCEPTED_RESIDUAL).sum())
         if above:
             wanted = math.ceil(self.steps * residuals.max() / ACCEPTED_RESIDUAL / 10) * 10
             found.append(
-                f"{self.text}: the attributions do not add up to the change of the logit within 5 % on {above} of "
+                f"the attributions do not add up to the change of the logit within 5 % on {above} of "
                 f"{len(facts)} images (largest residual {100 * residuals.max():.0f} %); about steps={wanted} would do"
             )
         if undefined:
             found.append(
-                f"{self.text}: whether the attributions add up is undefined on {undefined} of {len(facts)} images, "
+                f"whether the attributions add up is undefined on {undefined} of {len(facts)} images, "
                 "where photo and baseline have the same logit"
             )
         return found

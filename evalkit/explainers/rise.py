@@ -179,7 +179,7 @@ class Rise(Explainer):
         if not self.tolerance or not short:
             return []
         sentence = (
-            f"{self.text}: on {len(short)} of {len(agreements)} images the maps of odd and even masks still differed "
+            f"on {len(short)} of {len(agreements)} images the maps of odd and even masks still differed "
             f"after all {self.masks:,} masks: Spearman correlation {min(short):.2f} to {max(short):.2f}, "
             f"{wanted:.2f} wanted; use more masks or a larger tolerance"
         )

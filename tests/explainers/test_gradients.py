@@ -122,8 +122,8 @@ def test_residual_is_undefined_where_the_logit_does_not_change(linear):
     explainer = IntegratedGradients(steps=2, baseline="black")
     maps, facts = explainer.explain_with_facts(linear[0], black, [1])
     assert not maps.any()
-    assert facts[0].values == {}
-    (sentence,) = explainer.sentences([{}, {"residual": 0.05}])
+    assert np.isnan(facts[0].values["residual"])
+    (sentence,) = explainer.sentences([facts[0].values, {"residual": 0.05}])
     assert "undefined on 1 of 2 images, where photo and baseline have the same logit" in sentence
 
 
@@ -132,8 +132,8 @@ def test_a_residual_above_five_percent_is_said_with_the_steps_wanted():
     assert explainer.sentences([{"residual": 0.0}, {"residual": 0.05}]) == []
     (sentence,) = explainer.sentences([{"residual": 0.01}, {"residual": 0.12}, {"residual": 0.051}])
     assert sentence == (
-        "integrated_gradients(steps=40): the attributions do not add up to the change of the logit within 5 % on 2 of "
-        "3 images (largest residual 12 %); about steps=100 would do"
+        "the attributions do not add up to the change of the logit within 5 % on 2 of 3 images (largest residual "
+        "12 %); about steps=100 would do"
     )
 
 

@@ -113,3 +113,17 @@ def test_other_seed_replaces_facts(run):
     manifest, facts = run([replace(Drawn(), seed=5)])
     assert len(facts[manifest.explainers[0].text]) == PHOTOS
     assert manifest.explainers[0].n_repeated == 20
+
+
+def test_images_whose_residual_is_undefined_are_counted(tiny, tmp_path):
+    pixels = np.zeros((3, 32, 32, 3), dtype=np.uint8)  # the baseline itself
+    pixels[2] = np.random.default_rng(1).integers(0, 256, (32, 32, 3))
+    explainers = expand("integrated_gradients(baseline=black, steps=40)", [], 0)
+    images = ImageSet.from_arrays(pixels, [0] * 3)
+    plan = Plan(
+        images, ModelRecipe.live(tiny), explainers, [METRICS.build("sparseness")], "predicted", "squash", 4, 0, None
+    )
+    folder = RunFolder.write(tmp_path / "run")
+    (facts,) = compute(plan, folder, Console(file=io.StringIO())).explainers
+    folder.close()
+    assert "whether the attributions add up is undefined on 2 of 3 images" in facts.notes[-1]
