@@ -157,7 +157,7 @@ def _compute_missing(
 def _job_of(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, say: Say) -> Job:
     cells = tuple((explainer.text, tuple(metric.text for metric in metrics)) for explainer, metrics in missing.cells)
     stored = _stored_maps(plan, folder, missing, say)
-    return Job(missing.entry, cells, stored, row.sha256, row.place, missing.repeats)
+    return Job(missing.entry, cells, stored, row.sha256, row.place, missing.repeats, missing.repeated)
 
 
 def _stored_maps(plan: Plan, folder: RunFolder, missing: Missing, say: Say) -> dict[str, NDArray[np.float32]]:

@@ -29,6 +29,7 @@ class Job:
         region_digest: the digest of its region then; None = unknown. If either differs now, everything is computed
             again.
         repeats: the explainers of which a map of another seed is computed, to see how alike the two are.
+        repeated: True if that is done on this image: of all explainers that draw, if photo or region changed.
     """
 
     entry: Entry
@@ -37,6 +38,7 @@ class Job:
     sha256: str = ""
     region_digest: str | None = None
     repeats: frozenset[str] = frozenset()
+    repeated: bool = False
 
 
 @dataclass(frozen=True, eq=False)

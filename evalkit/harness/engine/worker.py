@@ -85,7 +85,9 @@ class Worker:
         work = self._all_work() if changed else self._work_of(job)
         stored = {} if changed else job.stored
         photo = _Photo(self._recipe, self.classifier, fitted, advance)
-        repeats = [self._explainers[text] for text in sorted(job.repeats)]
+        repeats = [
+            self._explainers[text] for text in sorted(self._repeatable() if changed and job.repeated else job.repeats)
+        ]
         known = Outcome(job.entry.id, changed=changed, sha256=image.sha256, region_digest=image.place)
         try:
             with self.classifier.sharing(shared_layers(self.classifier, [explainer for explainer, _ in work])):
@@ -115,6 +117,9 @@ class Worker:
 
     def _work_of(self, job: Job) -> Work:
         return [(self._explainers[text], [self._metrics[metric] for metric in metrics]) for text, metrics in job.cells]
+
+    def _repeatable(self) -> list[str]:
+        return [text for text, explainer in self._explainers.items() if explainer.is_repeatable]
 
     def _all_work(self) -> Work:
         return [(explainer, self._recipe.metrics) for explainer in self._recipe.explainers]
@@ -208,7 +213,8 @@ class _Photo:
         """Return the rank correlation of each explainer's map with one of another seed, by its text.
 
         Args:
-            explainers: the explainers; one that has no map on this image, with either seed, is left out.
+            explainers: the explainers; one that has no map on this image is left out; NaN if the other seed's map is
+                refused.
             stored: the maps that were computed before, by the explainer's text.
         """
         maps = {**stored, **{made.explainer: made.saliency_map for made in self.maps}}
@@ -220,6 +226,9 @@ class _Photo:
                 other, _ = _of_another_seed(explainer).explain_photo(self.classifier, self.image, self.targets)
             except KeyboardInterrupt:
                 raise
+            except NotScored:  # permanent, so that the next run does not try again
+                found[explainer.text] = float("nan")
+                continue
             except Exception:  # noqa: S112 - only this number is missing; the map itself was computed
                 continue
             finally:

@@ -89,11 +89,13 @@ class Missing:
         entry: the image.
         cells: the explainers, each with its metrics that have no valid cell.
         repeats: the texts of explainers whose repeatability on this image is not known.
+        repeated: True if it is one of the images on which repeatability is measured.
     """
 
     entry: Entry
     cells: Sequence[tuple[Explainer, Sequence[Metric]]]
     repeats: frozenset[str] = frozenset()
+    repeated: bool = False
 
     def __bool__(self) -> bool:
         """Return whether anything is missing."""
@@ -112,7 +114,7 @@ def missing_cells(plan: Plan, entry: Entry, database: Database, *, repeated: boo
     keys = database.score_keys_of(entry.id)
     repeats = _missing_repeats(plan, entry, database) if repeated else frozenset()
     if keys == plan.score_keys:  # the usual case; the loop below is slow for many photos
-        return Missing(entry, (), repeats)
+        return Missing(entry, (), repeats, repeated)
     cells: list[tuple[Explainer, Sequence[Metric]]] = []
     for explainer in plan.explainers:
         metrics = [
@@ -122,7 +124,7 @@ def missing_cells(plan: Plan, entry: Entry, database: Database, *, repeated: boo
         ]
         if metrics:
             cells.append((explainer, metrics))
-    return Missing(entry, cells, repeats)
+    return Missing(entry, cells, repeats, repeated)
 
 
 def _missing_repeats(plan: Plan, entry: Entry, database: Database) -> frozenset[str]:

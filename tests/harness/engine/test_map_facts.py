@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from evalkit.core.errors import NotScored
 from evalkit.core.randomness import generator
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.base import Explainer, MapFacts, Passes
 from evalkit.explainers.catalog import expand
 from evalkit.harness.engine.driver import compute
+from evalkit.harness.engine.jobs import Job
+from evalkit.harness.engine.local import LocalExecutor
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.metrics.catalog import METRICS
@@ -113,6 +116,39 @@ def test_other_seed_replaces_facts(run):
     manifest, facts = run([replace(Drawn(), seed=5)])
     assert len(facts[manifest.explainers[0].text]) == PHOTOS
     assert manifest.explainers[0].n_repeated == 20
+
+
+def test_repeatability_of_a_photo_that_only_the_worker_sees_to_be_changed(tiny, pixels):
+    images = ImageSet.from_arrays(pixels[:1], [0])
+    metrics = [METRICS.build("sparseness")]
+    plan = Plan(images, ModelRecipe.live(tiny), [Drawn()], metrics, "predicted", "squash", 4, 0, None)
+    (text,) = (explainer.text for explainer in plan.explainers)
+    jobs = [Job(images.entries[0], (), sha256="of another photo", repeated=repeated) for repeated in (True, False)]
+    measured, other = LocalExecutor(plan.work).outcomes(jobs, lambda *_: None)
+    maps = [Drawn(seed=seed).explain(None, pixels[:1], [0])[0] for seed in (0, 1_000_003)]
+    assert measured.changed
+    assert measured.repeatability == {text: pytest.approx(rank_correlation(*maps), abs=1e-6)}
+    assert other.repeatability == {}
+
+
+@dataclass(frozen=True)
+class RefusesOtherSeeds(Drawn):
+    """No map with another seed than 0."""
+
+    name: ClassVar[str] = "refuses"
+
+    def explain_with_facts(self, classifier, images, targets):
+        if self.seed:
+            raise NotScored("too few samples")
+        return super().explain_with_facts(classifier, images, targets)
+
+
+def test_a_refused_repetition_is_not_tried_again(run):
+    first, _ = run([RefusesOtherSeeds()], count=3)
+    second, facts = run([RefusesOtherSeeds()], count=3)
+    assert second.forward_passes == first.forward_passes
+    assert (second.explainers[0].repeatability, second.explainers[0].n_repeated) == (None, 0)
+    assert [row.values["repeatability"] for row in facts[second.explainers[0].text]] == [None] * 3
 
 
 def test_images_whose_residual_is_undefined_are_counted(tiny, tmp_path):
