@@ -10,6 +10,7 @@ import numpy as np
 from evalkit.core.provenance import is_built_in, target_of
 from evalkit.explainers.base import Explainer
 from evalkit.harness.planning.cache_keys import versions
+from evalkit.harness.planning.missing import REPEATED_IMAGES
 from evalkit.harness.planning.plan import Plan
 from evalkit.metrics.facts import facts_of_metric
 from evalkit.store.database import ImageRow
@@ -139,7 +140,10 @@ def _explainer_facts(
 ) -> ExplainerFacts:
     n_maps, seconds = cost
     forward, backward = plan.passes_of(explainer.text)
-    repeated = [value for row in facts if (value := row.values.get(REPEATABILITY)) is not None]
+    # An earlier run of the folder may have measured it on other images.
+    first = {entry.id for entry in plan.images.entries[:REPEATED_IMAGES]}
+    measured = [row.values.get(REPEATABILITY) for row in facts if row.image_id in first]
+    repeated = [value for value in measured if value is not None]
     return ExplainerFacts(
         text=explainer.text,
         name=explainer.spec_name(),

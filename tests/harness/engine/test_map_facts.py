@@ -59,8 +59,10 @@ def pixels():
 
 @pytest.fixture
 def run(tiny, pixels, tmp_path):
-    def compute_run(explainers, count=PHOTOS, metrics=("sparseness",)):
+    def compute_run(explainers, count=PHOTOS, metrics=("sparseness",), chosen=None):
         images = ImageSet.from_arrays(pixels[:count], [0] * count)
+        if chosen is not None:
+            images = images.with_entries(images.entries[index] for index in chosen)
         built = [METRICS.build(name) for name in metrics]
         recipe = ModelRecipe.live(tiny)
         plan = Plan(images, recipe, explainers, built, "predicted", "squash", steps=4, seed=0, limit=None)
@@ -102,6 +104,15 @@ def test_repeatability_is_added_for_images_that_become_the_first(run):
     run([Drawn()], count=5)
     manifest, _ = run([Drawn()])
     assert manifest.explainers[0].n_repeated == 20
+
+
+def test_repeatability_does_not_depend_on_the_images_of_an_earlier_run(run, pixels, tmp_path):
+    fresh, _ = run([Drawn()])
+    (tmp_path / "run").rename(tmp_path / "fresh")
+    run([Drawn()], chosen=range(3, PHOTOS))
+    again, _ = run([Drawn()])
+    assert again.explainers[0].n_repeated == 20
+    assert again.explainers[0].repeatability == fresh.explainers[0].repeatability
 
 
 def test_new_metric_keeps_facts_of_stored_maps(run):
