@@ -29,7 +29,7 @@ def with_references(
     options: RunOptions,
     say: Callable[[str], None],
 ) -> Classifier:
-    """Return a classifier that knows the reference images, if an explainer of the run needs them.
+    """Return a classifier that knows the reference images, if an explainer needs them that the model may fit.
 
     They depend on the seed and on the whole set, not on the limit: up to 100 photos that can be read.
 
@@ -43,7 +43,8 @@ def with_references(
     Raises:
         DataError: no photo of the set can be read.
     """
-    if not any(explainer.uses_references for explainer in explainers):
+    # A member of a set that needs more than the model offers is left out of the run.
+    if not any(explainer.uses_references and explainer.needs <= classifier.offers for explainer in explainers):
         return classifier
     entries = list({entry.file or entry.id: entry for entry in images.entries}.values())
     order = generator(options.seed, "references").permutation(len(entries))

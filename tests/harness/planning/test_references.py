@@ -12,9 +12,12 @@ from evalkit.core.errors import DataError
 from evalkit.core.settings import merge
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.base import Explainer
+from evalkit.explainers.catalog import expand
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.harness.planning.references import references_text, with_references
+from evalkit.models.blackbox import BlackBox
+from evalkit.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ def test_at_most_one_hundred(tiny):
 
 def test_not_read_unless_an_explainer_needs_them(tiny, images):
     assert drawn(tiny, images, explainers=()) is tiny
+
+
+def test_not_read_for_an_explainer_that_the_model_does_not_fit(images):
+    box = Classifier(BlackBox(lambda pixels: pixels.mean(axis=(1, 2)) - 128, (32, 32)))
+    assert drawn(box, images, explainers=expand("gradients", [], 0)) is box
 
 
 def test_no_readable_photo(tiny, images, monkeypatch):
