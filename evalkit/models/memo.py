@@ -21,17 +21,20 @@ class PassMemo:
     The keys contain what the results depend on but the weights, which do not change while one photo is explained.
 
     Attributes:
-        layers: the paths of layers whose gradients are read in this block, besides their activations.
         saved_s: the seconds that remembered results took when they were computed, added up over their uses: a map's
             own time plus these is its time as if its explainer ran alone.
     """
 
     def __init__(self) -> None:
         """Start empty."""
-        self.layers: frozenset[str] = frozenset()
         self.saved_s = 0.0
-        self._depth = 0
+        self._blocks: list[frozenset[str]] = []
         self._results: OrderedDict[Hashable, tuple[Any, float]] = OrderedDict()
+
+    @property
+    def layers(self) -> frozenset[str]:
+        """The paths of layers whose gradients are read in this block, besides their activations."""
+        return frozenset().union(*self._blocks)
 
     @contextmanager
     def sharing(self, layers: Collection[str]) -> Iterator[None]:
@@ -40,14 +43,13 @@ class PassMemo:
         Args:
             layers: the paths of layers whose activations and gradients are both read in this block.
         """
-        before, self.layers = self.layers, self.layers | frozenset(layers)
-        self._depth += 1
+        block = frozenset(layers)
+        self._blocks.append(block)
         try:
             yield
         finally:
-            self.layers = before
-            self._depth -= 1
-            if not self._depth:
+            self._blocks.remove(block)  # blocks of generators may end in any order
+            if not self._blocks:
                 self._results.clear()
 
     def get(self, key: Hashable, compute: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever is computed
@@ -57,7 +59,7 @@ class PassMemo:
             key: everything that the result depends on.
             compute: the function that computes an array, or a tuple of arrays.
         """
-        if not self._depth:
+        if not self._blocks:
             return compute()
         if key in self._results:
             self._results.move_to_end(key)

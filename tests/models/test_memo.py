@@ -63,6 +63,17 @@ def test_layers_are_those_of_all_open_blocks():
     assert memo.layers == frozenset()
 
 
+def test_blocks_may_end_in_any_order():
+    memo = PassMemo()
+    first, second = memo.sharing({"a"}), memo.sharing({"a", "b"})
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert memo.layers == {"a", "b"}
+    second.__exit__(None, None, None)
+    assert memo.layers == frozenset()
+
+
 def test_maps_of_one_layer_take_one_pass_in_any_order(tiny, photos):
     explainers = [EXPLAINERS.build(name) for name in ("gradcam", "hirescam", "layercam", "eigencam")]
     alone = {one.name: one.explain(tiny, photos[:1], [1]) for one in explainers}
