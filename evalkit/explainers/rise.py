@@ -108,7 +108,7 @@ class Rise(Explainer):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check the ranges, and store whole numbers of tolerance as floats."""
         if self.masks < 2:
             raise ConfigError(f"rise: masks={self.masks} is not allowed; at least 2")
         if self.grid < 2:
@@ -119,6 +119,7 @@ class Rise(Explainer):
             raise ConfigError(
                 f"rise: tolerance={self.tolerance} is not allowed; 0 (always all masks) or more, less than 1"
             )
+        object.__setattr__(self, "tolerance", float(self.tolerance))
 
     @property
     def substrate(self) -> str:

@@ -184,11 +184,12 @@ class TfExplainSmoothGrad(_TfExplainGradients):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check the ranges, and store whole numbers of noise as floats."""
         if self.num_samples < 1:
             raise ConfigError(f"{self.name}: num_samples={self.num_samples} is not allowed; at least 1 noisy copy")
         if not (math.isfinite(self.noise) and self.noise >= 0):
             raise ConfigError(f"{self.name}: noise={self.noise} is not allowed; at least 0, in the model's input space")
+        object.__setattr__(self, "noise", float(self.noise))
 
     def check(self, classifier: Classifier) -> None:
         """Raise ModelError as the base class, and if the model is one unit without a sigmoid."""

@@ -307,3 +307,16 @@ def test_every_explainer_has_an_entry_in_the_documentation():
     assert sorted(headings) == sorted(EXPLAINERS.names())
     families = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
     assert families[:-1] == [*FAMILIES]
+
+
+@pytest.mark.parametrize(
+    ("whole", "decimal"),
+    [
+        ("rise(tolerance=0)", "rise(tolerance=0.0)"),
+        ("tf_explain.smoothgrad(noise=1)", "tf_explain.smoothgrad"),
+        ("smoothgrad(noise=25)", "smoothgrad"),
+    ],
+)
+def test_whole_numbers_of_a_decimal_parameter_are_the_same_explainer(whole, decimal):
+    first, second = EXPLAINERS.build(whole), EXPLAINERS.build(decimal)
+    assert (first.text, first.signature) == (second.text, second.signature)
