@@ -163,7 +163,7 @@ def _row(explanation: Explanation, saved: Sequence[Path]) -> Explained:
         class_name=explanation.class_name,
         probability=explanation.probability,
         maximum=maximum,
-        note=scale_of(explanation.saliency_map).note,
+        note="; ".join(filter(None, (scale_of(explanation.saliency_map).note, *explanation.notes))),
         seconds=explanation.seconds,
         picture=str(saved[0]),
         values=str(saved[1]),

@@ -21,7 +21,7 @@ from evalkit.datasets.geometry import Geometry, fit
 from evalkit.datasets.image import UNLABELLED, LabelledImage, Pixels
 from evalkit.datasets.image_set import Entry
 from evalkit.datasets.scenes.scenes import scenes
-from evalkit.explainers.base import Explainer
+from evalkit.explainers.base import Explainer, MapFacts
 from evalkit.explainers.catalog import EXPLAINERS, expand_listed, names_in
 from evalkit.harness.planning.fitting import fitting, shared_layers
 from evalkit.models.classifier import Classifier
@@ -67,7 +67,8 @@ class Explanation:
         chosen: True if the class is the model's prediction, False if the caller named it.
         top: the five most probable classes.
         geometry: how the photo was fitted to the model's input.
-        seconds: the time to compute the map.
+        seconds: the time to compute the map, as if its explainer ran alone.
+        notes: what must be known of the map besides its values, one sentence each.
     """
 
     image: str
@@ -82,6 +83,7 @@ class Explanation:
     top: tuple[ClassScore, ...]
     geometry: Geometry
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def is_scene(text: str) -> bool:
@@ -199,7 +201,7 @@ def explain_photos(
         target = order[0] if class_index is None else class_index
         with classifier.sharing(shared_layers(classifier, explainers)):
             for explainer in explainers:
-                saliency_map, seconds = _timed_map(classifier, explainer, fitted, target)
+                saliency_map, seconds, notes = _timed_map(classifier, explainer, fitted, target)
                 yield Explanation(
                     image=photo.id,
                     photo=photo.pixels,
@@ -215,21 +217,24 @@ def explain_photos(
                     ),
                     geometry=geometry,
                     seconds=seconds,
+                    notes=notes,
                 )
 
 
 def _timed_map(
     classifier: Classifier, explainer: Explainer, fitted: LabelledImage, target: int
-) -> tuple[NDArray[np.float32], float]:
-    start = perf_counter()
+) -> tuple[NDArray[np.float32], float, tuple[str, ...]]:
+    start, saved_s = perf_counter(), classifier.memo.saved_s
     try:
-        maps = explainer.explain(classifier, fitted.pixels[None], [target])
+        maps, facts = explainer.explain_with_facts(classifier, fitted.pixels[None], [target])
     except EvalkitError:
         raise
     except Exception as error:
         message = str(error).strip().partition("\n")[0][:200]
         raise ModelError(f"{explainer.text} failed on '{fitted.id}': {type(error).__name__}: {message}") from error
-    return as_float32(np.asarray(maps[0])), perf_counter() - start
+    seconds = perf_counter() - start + classifier.memo.saved_s - saved_s
+    known = [one.values for one in facts if one != MapFacts()]
+    return as_float32(np.asarray(maps[0])), seconds, tuple(explainer.sentences(known)) if known else ()
 
 
 def _class_name(classifier: Classifier, class_index: int) -> str:

@@ -91,3 +91,13 @@ def test_saving_needs_no_tensorflow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_large_residual_is_said_of_a_single_photo_too(tiny_model, photos):
+    exact, coarse = (
+        evalkit.explain(tiny_model, photos[0], spec, class_index=1)
+        for spec in ("gradient", "integrated_gradients(steps=2, baseline=black)")
+    )
+    assert exact.notes == ()
+    (note,) = coarse.notes
+    assert note.startswith("the attributions do not add up to the change of the logit within 5 % on 1 of 1 images")

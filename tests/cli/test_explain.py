@@ -58,6 +58,11 @@ def test_the_maximum_is_given_in_the_photos_own_pixels(evalkit, workplace):
     assert (made["maximum"], made["note"]) == (None, "constant: 1 everywhere")
 
 
+def test_what_an_explainer_says_of_its_map_is_its_note(evalkit, workplace):
+    done = explain(evalkit, "photo2.png", "--explainer", "integrated_gradients(steps=2, baseline=black)")
+    assert "do not add up to the change of the logit within 5 %" in " ".join(done.out.split())
+
+
 @pytest.mark.parametrize("form", ["table", "csv", "markdown", "latex"])
 def test_every_format_holds_the_result(evalkit, workplace, form):
     done = explain(evalkit, "photo0.png", "--format", form)
@@ -137,7 +142,7 @@ def test_photos_of_one_name_are_told_apart_by_their_paths(evalkit, workplace):
 
 
 def test_an_explainer_that_fails_on_one_photo_costs_that_map(evalkit, workplace, monkeypatch):
-    whole, calls = GradCam.explain, []
+    whole, calls = GradCam.explain_with_facts, []
 
     def failing(*arguments):
         calls.append(1)
@@ -145,7 +150,7 @@ def test_an_explainer_that_fails_on_one_photo_costs_that_map(evalkit, workplace,
             raise ValueError("odd photo")
         return whole(*arguments)
 
-    monkeypatch.setattr(GradCam, "explain", failing)
+    monkeypatch.setattr(GradCam, "explain_with_facts", failing)
     done = explain(evalkit, "photo0.png", "photo1.png", "photo2.png", "--format", "json")
     assert done.code == 2
     assert "gradcam failed on 'photo1.png': ValueError: odd photo; the other 2 maps are saved" in done.err
