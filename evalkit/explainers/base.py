@@ -109,6 +109,15 @@ class Explainer(Component, ABC):
     summary: ClassVar[str] = ""
     reference: ClassVar[str] = ""
 
+    def __init_subclass__(cls) -> None:
+        """Let a class that overrides one of ``explain`` and ``explain_with_facts`` not inherit the other's maps."""
+        super().__init_subclass__()
+        # Each calls that of this class, not of the object's: the class below may call it by super().
+        if "explain" in cls.__dict__ and "explain_with_facts" not in cls.__dict__:
+            cls.explain_with_facts = _without_facts(cls)  # type: ignore[method-assign]
+        elif "explain_with_facts" in cls.__dict__ and "explain" not in cls.__dict__:
+            cls.explain = _maps_alone(cls)  # type: ignore[method-assign]
+
     @abstractmethod
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return one map for each image.
@@ -245,6 +254,22 @@ class Explainer(Component, ABC):
                 f"{self.text} needs {' and '.join(lacking)}, which model '{classifier.name}' does not offer; "
                 f"use {fitting}"
             )
+
+
+def _without_facts(kind: type[Explainer]) -> Callable[..., tuple[Maps, list[MapFacts]]]:
+    def explain_with_facts(
+        self: Explainer, classifier: Classifier, images: Photos, targets: Sequence[Outputs]
+    ) -> tuple[Maps, list[MapFacts]]:
+        return kind.explain(self, classifier, images, targets), [MapFacts()] * len(images)
+
+    return explain_with_facts
+
+
+def _maps_alone(kind: type[Explainer]) -> Callable[..., Maps]:
+    def explain(self: Explainer, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
+        return kind.explain_with_facts(self, classifier, images, targets)[0]
+
+    return explain
 
 
 def enlarge(coarse: NDArray[np.floating], size: tuple[int, int]) -> Maps:

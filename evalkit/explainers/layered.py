@@ -52,7 +52,7 @@ class LayeredCam(Explainer):
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return the maps, float64 (B, H, W), at least 0; of several layers in 0..1."""
-        return self.explain_with_facts(classifier, images, targets)[0]
+        return LayeredCam.explain_with_facts(self, classifier, images, targets)[0]
 
     def explain_with_facts(
         self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]

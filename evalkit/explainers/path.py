@@ -81,7 +81,7 @@ class IntegratedGradients(InputExplainer):
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return the reduced attributions, float64 (B, H, W)."""
-        return self.explain_with_facts(classifier, images, targets)[0]
+        return IntegratedGradients.explain_with_facts(self, classifier, images, targets)[0]
 
     def explain_with_facts(
         self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]

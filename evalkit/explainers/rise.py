@@ -128,7 +128,7 @@ class Rise(Explainer):
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
         """Return the mean of the masks weighted by the scores, over ``probability``, float64 (B, H, W)."""
-        return self.explain_with_facts(classifier, images, targets)[0]
+        return Rise.explain_with_facts(self, classifier, images, targets)[0]
 
     def explain_with_facts(
         self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]

@@ -107,7 +107,7 @@ class _OnSuperpixels(Explainer):
         Raises:
             NotScored: an image has a single superpixel, or too many for the number of samples.
         """
-        return self.explain_with_facts(classifier, images, targets)[0]
+        return _OnSuperpixels.explain_with_facts(self, classifier, images, targets)[0]
 
     def explain_with_facts(
         self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]

@@ -320,3 +320,25 @@ def test_every_explainer_has_an_entry_in_the_documentation():
 def test_whole_numbers_of_a_decimal_parameter_are_the_same_explainer(whole, decimal):
     first, second = EXPLAINERS.build(whole), EXPLAINERS.build(decimal)
     assert (first.text, first.signature) == (second.text, second.signature)
+
+
+class Squared(GradCam):
+    """A method of one's own that changes a built-in one's maps."""
+
+    def explain(self, classifier, images, targets):
+        return super().explain(classifier, images, targets) ** 2
+
+
+class Halved(Squared):
+    """The same by the method that also returns facts."""
+
+    def explain_with_facts(self, classifier, images, targets):
+        maps, facts = super().explain_with_facts(classifier, images, targets)
+        return maps / 2, facts
+
+
+def test_a_class_that_overrides_explain_is_heard_with_and_without_facts(tiny, photos):
+    plain = GradCam().explain(tiny, photos, [0] * 4)
+    for explainer, wanted in ((Squared(), plain**2), (Halved(), plain**2 / 2)):
+        np.testing.assert_array_equal(explainer.explain(tiny, photos, [0] * 4), wanted)
+        np.testing.assert_array_equal(explainer.explain_with_facts(tiny, photos, [0] * 4)[0], wanted)

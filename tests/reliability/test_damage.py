@@ -294,7 +294,7 @@ def test_a_failing_explainer_leaves_no_older_map(evalkit, kept, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(GradCam, "version", 99)
-        patched.setattr(GradCam, "explain", failing)
+        patched.setattr(GradCam, "explain_with_facts", failing)
         assert evalkit(*RUN, *FIRST).code == 0
     database = sqlite3.connect(kept / "out" / "results.sqlite")
     assert database.execute("SELECT count(*) FROM maps WHERE explainer = 'gradcam'").fetchone() == (0,)
@@ -373,7 +373,7 @@ def test_scores_of_a_map_that_is_lost_for_good_have_its_reason(evalkit, kept, mo
         raise ValueError("no luck")
 
     with monkeypatch.context() as patched:
-        patched.setattr(GradCam, "explain", failing)
+        patched.setattr(GradCam, "explain_with_facts", failing)
         assert evalkit(*RUN, *MORE).code == 0
     lost = [row for row in scores(kept / "out") if row[3] is None and row[1] == "gradcam" and "positive" not in row[4]]
     assert [row[2:] for row in lost] == [

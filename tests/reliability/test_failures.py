@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evalkit.explainers.base import MapFacts
 from evalkit.explainers.cam import GradCam
 from evalkit.metrics.complexity import Sparseness
 from evalkit.metrics.perturbation import Deletion
@@ -139,13 +140,13 @@ def test_any_exception_of_an_explainer_costs_its_own_cells(evalkit, cells, monke
 )
 def test_a_bad_map_costs_its_own_cells_until_the_next_run(evalkit, cells, monkeypatch, made):
     with monkeypatch.context() as patched:
-        whole, calls = GradCam.explain, []
+        whole, calls = GradCam.explain_with_facts, []
 
         def odd(*arguments):
             calls.append(1)
-            return made if len(calls) == 2 else whole(*arguments)
+            return (made, [MapFacts()]) if len(calls) == 2 else whole(*arguments)
 
-        patched.setattr(GradCam, "explain", odd)
+        patched.setattr(GradCam, "explain_with_facts", odd)
         done = evalkit(*RUN)
     assert done.code == 0, done.err
     lost = {key[:2] for key, (value, reason) in cells().items() if value is None and "positive" not in reason}

@@ -15,7 +15,7 @@ from evalkit.analysis.service import baseline_of, gate_of
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.scenes.scenes import scenes
 from evalkit.explainers import cam, occlusion
-from evalkit.explainers.base import enlarge
+from evalkit.explainers.base import MapFacts, enlarge
 from evalkit.explainers.catalog import expand
 from evalkit.harness.engine.driver import compute
 from evalkit.harness.planning.plan import Plan
@@ -107,7 +107,7 @@ def test_occlusion_painted_24_px_off_is_caught_and_named(run, baseline, monkeypa
 
 def test_gradcam_on_an_early_layer_is_caught_and_named(run, baseline, mini, monkeypatch):
     early = next(layer.name for layer in mini.model.layers if isinstance(layer, keras.layers.Conv2D))
-    monkeypatch.setattr(cam.GradCam, "_layer", lambda *_: early)
+    monkeypatch.setattr(cam.GradCam, "layers_on", lambda *_: (early,))
     gate = gate_of(run(), baseline)
     assert gate.exit_code == 1
     assert {explainer for explainer, _ in regressed(gate)} == {GRADCAM}
@@ -116,11 +116,14 @@ def test_gradcam_on_an_early_layer_is_caught_and_named(run, baseline, mini, monk
 
 def test_guided_gradients_are_caught_by_map_drift(run, baseline, monkeypatch):
     def guided(self, classifier, images, targets):
-        features, gradients = classifier.features.activations_and_gradients(images, targets, self._layer(classifier))
+        features, gradients = classifier.features.activations_and_gradients(
+            images, targets, *self.layers_on(classifier)
+        )
         weights = (gradients * (gradients > 0) * (features > 0)).astype(np.float64).mean(axis=(1, 2))
-        return enlarge(np.einsum("bk,bhwk->bhw", weights, features).clip(min=0.0), images.shape[1:3])
+        maps = enlarge(np.einsum("bk,bhwk->bhw", weights, features).clip(min=0.0), images.shape[1:3])
+        return maps, [MapFacts()] * len(maps)
 
-    monkeypatch.setattr(cam.GradCam, "explain", guided)
+    monkeypatch.setattr(cam.GradCam, "explain_with_facts", guided)
     path = run()
     gate = gate_of(path, baseline)
     assert {one.explainer: one.changed for one in gate.drift} == {GRADCAM: True, OCCLUSION: False}
