@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import re
@@ -12,12 +13,14 @@ import pytest
 from PIL import Image
 
 import evalkit as package
-from evalkit.core.errors import DataError
+from evalkit.core.errors import DataError, ModelError
 from evalkit.core.settings import merge
+from evalkit.explainers.catalog import EXPLAINERS
 from evalkit.harness.engine.worker import Worker
 from evalkit.harness.planning.prepare import prepare
 from evalkit.models.classifier import Classifier
 from evalkit.store.run_folder import RunFolder
+from tests.cheap_explainers import cheap_explainer
 
 L = keras.layers
 SIDE, SHAPE_PX = 28, 10
@@ -177,14 +180,29 @@ def model_of():
     return make
 
 
+def fitting_explainers(model, pixels):
+    """Every explainer that fits a model, with parameters that make it cheap."""
+    classifier = Classifier(model).with_mean_color(pixels.mean(axis=(0, 1, 2))).with_references(pixels)
+    fitting = []
+    for name in EXPLAINERS.names():
+        explainer = cheap_explainer(name, patch_size=4)
+        with contextlib.suppress(ModelError):
+            explainer.check(classifier)
+            fitting.append(explainer)
+    return fitting
+
+
 @pytest.mark.parametrize(("channels", "kind"), [(2, np.uint8), (6, np.float32)])
 def test_every_explainer_and_metric_takes_any_number_of_channels(model_of, rng, channels, kind, tmp_path):
     pixels = rng.uniform(0, 255, (2, 12, 16, channels)).astype(kind)
     region = np.zeros((2, 12, 16), bool)
     region[:, 2:7, 3:12] = True
     images = package.ImageSet.from_arrays(pixels, [0, 1], region)
+    model = model_of(channels)
+    explainers = fitting_explainers(model, pixels)
+    assert {"gradcam", "expected_gradients", "rise", "lime", "tf_explain.gradcam"} <= {one.name for one in explainers}
     run = package.evaluate(
-        model_of(channels), images, explainers="all", metrics="all", patch_sizes=[4], target="predicted", steps=3,
+        model, images, explainers=explainers, metrics="all", target="predicted", steps=3,
         precision="float32", progress=False, output=tmp_path / "run",
     )  # fmt: skip
     reasons = {reason for cell in run.scores().reasons.values() for reason in cell}

@@ -240,6 +240,7 @@ def test_integrated_gradients_are_the_trapezoidal_rule_on_the_path(
     assert_equal_maps(found, expected.sum(axis=-1))
 
 
+@pytest.mark.slow
 def test_many_steps_reach_the_integral_itself(networks, classifiers):
     network = networks["chain"]
     image = photo(network)

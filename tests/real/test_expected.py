@@ -89,6 +89,7 @@ def scores_of(classifier, image, class_index, saliency_map):
     }
 
 
+@pytest.mark.slow
 def test_scores_of_a_given_map(expected, given_maps, vgg16, photos):
     number, text = DEFAULT_PHOTOS[0], QUICK[0]
     tolerance = expected["tolerance"]["scores_of_the_given_maps"]
