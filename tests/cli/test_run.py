@@ -126,9 +126,11 @@ def test_a_changed_setting_computes_what_it_touches(evalkit, workplace, monkeypa
     evalkit(*quick(metrics="deletion"))
     made = []
     for kind in (GradCam, Occlusion):
-        original = kind.explain
+        original = kind.explain_with_facts
         monkeypatch.setattr(
-            kind, "explain", lambda self, *given, original=original: made.append(self.text) or original(self, *given)
+            kind,
+            "explain_with_facts",
+            lambda self, *given, original=original: made.append(self.text) or original(self, *given),
         )
     evalkit(*quick(metrics="deletion,insertion"))
     assert made == []

@@ -52,7 +52,7 @@ def failing_once(monkeypatch, owner, name, error, *, at=2):
 @pytest.mark.parametrize(
     ("owner", "method", "cell", "n_lost"),
     [
-        (GradCam, "explain", ("gradcam", None), 2),
+        (GradCam, "explain_with_facts", ("gradcam", None), 2),
         (Deletion, "requests", (None, "deletion"), 1),
         (Deletion, "score", (None, "deletion"), 1),
         (Sparseness, "score", (None, "sparseness"), 1),
@@ -81,14 +81,13 @@ def test_a_failure_costs_its_own_cells_until_the_next_run(
 
 
 def test_failures_are_counted_in_the_table(evalkit, cells, monkeypatch):
-    failing_once(monkeypatch, GradCam, "explain", ValueError("no luck"))
+    failing_once(monkeypatch, GradCam, "explain_with_facts", ValueError("no luck"))
     assert "gradcam failed: ValueError: no luck" in " ".join(evalkit(*RUN).out.split())
 
 
-@pytest.mark.parametrize("method", ["explain"])
-def test_fail_on_error_stops_and_keeps_what_is_computed(evalkit, cells, monkeypatch, method):
+def test_fail_on_error_stops_and_keeps_what_is_computed(evalkit, cells, monkeypatch):
     with monkeypatch.context() as patched:
-        failing_once(patched, GradCam, method, ValueError("no luck"), at=3)
+        failing_once(patched, GradCam, "explain_with_facts", ValueError("no luck"), at=3)
         done = evalkit(*RUN, "--fail-on-error")
     assert done.code == 2
     assert "--fail-on-error: gradcam on photo 'photo2.png': gradcam failed: ValueError: no luck" in done.err
@@ -128,7 +127,7 @@ class DumbError(Exception):
     "error", [SystemExit(0), GeneratorExit(), BaseException("odd"), ValueError("bad \udcff name"), DumbError()]
 )
 def test_any_exception_of_an_explainer_costs_its_own_cells(evalkit, cells, monkeypatch, error):
-    failing_once(monkeypatch, GradCam, "explain", error)
+    failing_once(monkeypatch, GradCam, "explain_with_facts", error)
     done = evalkit(*RUN)
     assert done.code == 0, done.err
     lost = {key for key, (value, reason) in cells().items() if value is None and "gradcam failed" in reason}
