@@ -83,6 +83,11 @@ class LayeredCam(Explainer):
                     "needs no layer"
                 )
             return (classifier.target_layer,)
+        if not all(name.strip() for name in self._names()):
+            raise ConfigError(
+                f"{self.name}: layer={self.layer} lacks a name beside '+'; write for example "
+                "layer=block4_conv3+block5_conv3"
+            )
         paths = tuple(classifier.resolve_layer(name) for name in self._names())
         twice = next((path for path in paths if paths.count(path) > 1), None)
         if twice is not None:

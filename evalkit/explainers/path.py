@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCEPTED_RESIDUAL", "ExpectedGradients", "IntegratedGradients"]
 
+_MOST_STEPS = 2_000  # that are advised
 ACCEPTED_RESIDUAL = 0.05
 """The largest completeness residual that is not mentioned."""
 
@@ -133,9 +134,12 @@ class IntegratedGradients(InputExplainer):
         above = int((residuals > ACCEPTED_RESIDUAL).sum())
         if above:
             wanted = math.ceil(self.steps * residuals.max() / ACCEPTED_RESIDUAL / 10) * 10
+            advice = f"about steps={wanted} would do"
+            if wanted > _MOST_STEPS:
+                advice = "where photo and baseline have nearly the same logit, no number of steps is known to do"
             found.append(
                 f"the attributions do not add up to the change of the logit within 5 % on {above} of "
-                f"{len(facts)} images (largest residual {100 * residuals.max():.0f} %); about steps={wanted} would do"
+                f"{len(facts)} images (largest residual {100 * residuals.max():.0f} %); {advice}"
             )
         if undefined:
             found.append(

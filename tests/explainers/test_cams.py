@@ -266,8 +266,8 @@ def test_a_map_of_zeros_stays_zero_when_layers_are_fused(images):
     ("layer", "error", "words"),
     [
         ("first+thrid", ModelError, "has no layer 'thrid'"),
-        ("first+", ModelError, "has no layer ''"),
         ("first+first", ConfigError, "layer=first+first names layer 'first' twice; name each layer once"),
+        ("first+", ConfigError, "layer=first+ lacks a name beside '+'"),
     ],
 )
 def test_layers_that_cannot_be_fused_are_refused(kind, layer, error, words, branched):

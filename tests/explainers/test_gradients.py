@@ -135,6 +135,8 @@ def test_a_residual_above_five_percent_is_said_with_the_steps_wanted():
         "the attributions do not add up to the change of the logit within 5 % on 2 of 3 images (largest residual "
         "12 %); about steps=100 would do"
     )
+    (unbounded,) = explainer.sentences([{"residual": 40.0}])
+    assert unbounded.endswith("nearly the same logit, no number of steps is known to do")
 
 
 def test_expected_gradients_add_up_over_many_samples(tiny, photos):

@@ -157,6 +157,8 @@ def test_costs_of_forward_passes_alone_need_no_notes(run):
     assert cost_notes(plain) == []
     mean = msgspec.structs.replace(plain.cost[0], mean_passes=(10.25, 2.0))
     assert cost_table(msgspec.structs.replace(plain, cost=(mean,))).rows[0][1] == "10.2 F + 2.0 B"
+    whole = msgspec.structs.replace(plain.cost[0], mean_passes=(500.0, 0.0))
+    assert cost_table(msgspec.structs.replace(plain, cost=(whole,))).rows[0][1] == "500 F"
 
 
 def test_json_has_every_sweep_and_its_choice(run):

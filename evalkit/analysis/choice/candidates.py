@@ -94,12 +94,12 @@ def value_text(value: Literals) -> str:
 
 
 def cost_text(passes: float) -> str:
-    """Return a cost in passes as text, with one decimal if it is a mean over images.
+    """Return a cost in passes as text, with one decimal if it is not a whole number: a mean over images.
 
-    >>> cost_text(500), cost_text(500.0)
-    ('500', '500.0')
+    >>> cost_text(500), cost_text(512.25)
+    ('500', '512.2')
     """
-    return f"{passes:.1f}" if isinstance(passes, float) else str(passes)
+    return f"{passes:.0f}" if float(passes).is_integer() else f"{passes:.1f}"
 
 
 def candidate_name(patch_size: int, stride: int, variant: Variant) -> str:

@@ -44,9 +44,14 @@ def counted_passes(cost: Cost) -> tuple[float, float]:
 
 def passes_text(cost: Cost) -> str:
     """Return the passes of a map, e.g. ``1 F + 1 B``, with one decimal where they are means over images."""
-    digits = 0 if cost.mean_passes is None else 1
+    digits = 1 if _is_varied(cost) else 0
     counts = zip(counted_passes(cost), "FB", strict=True)
     return " + ".join(f"{count:.{digits}f} {kind}" for count, kind in counts if count) or "0"
+
+
+def _is_varied(cost: Cost) -> bool:
+    """Return whether the passes are a mean that is not the same whole number on every image."""
+    return cost.mean_passes is not None and not all(float(count).is_integer() for count in cost.mean_passes)
 
 
 def repeatability_text(cost: Cost) -> str:
@@ -59,7 +64,7 @@ def repeatability_text(cost: Cost) -> str:
 def cost_notes(results: Results) -> list[str]:
     """Return sentences on the columns of the cost table and on what explainers say of their maps."""
     costs = results.cost
-    backward, adaptive = any(cost.backward_passes for cost in costs), any(cost.mean_passes for cost in costs)
+    backward, adaptive = any(cost.backward_passes for cost in costs), any(map(_is_varied, costs))
     lines = []
     if backward or adaptive:
         units = "F: forward passes" + (", B: backward passes" if backward else "")
