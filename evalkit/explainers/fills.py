@@ -1,4 +1,4 @@
-"""What explainers that hide parts of a photo put there."""
+"""What explainers put in the place of a photo or of its parts, and what they compare it with."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
 
-__all__ = ["Fill", "filled", "require_fill"]
+__all__ = ["Baseline", "Fill", "filled", "require_fill"]
 
 Fill = Literal["black", "mean", "gray", "blur"]
+Baseline = Literal["mean", "black", "white", "gray", "blur"]
+
+_COLORS = {"black": 0.0, "white": 255.0, "gray": 127.5}
 
 
-def filled(fill: Fill, photo: NDArray[np.float32], classifier: Classifier) -> NDArray[np.float32]:
+def filled(fill: Fill | Baseline, photo: NDArray[np.float32], classifier: Classifier) -> NDArray[np.float32]:
     """Return the substrate of a photo, float32 (H, W, C) in 0..255.
 
     Args:
-        fill: black, the mean color, gray (127.5), or the photo under RISE's blur.
+        fill: black, white, the mean color, gray (127.5), or the photo under RISE's blur.
         photo: the photo, float32 (H, W, C) in 0..255.
         classifier: the classifier, which knows the mean color.
     """
@@ -29,7 +32,7 @@ def filled(fill: Fill, photo: NDArray[np.float32], classifier: Classifier) -> ND
         return blurred(photo, classifier.required_mean_color())
     if fill == "mean":
         return np.full_like(photo, classifier.required_mean_color())
-    return np.full_like(photo, 0.0 if fill == "black" else 127.5)
+    return np.full_like(photo, _COLORS[fill])
 
 
 def require_fill(fill: Fill, classifier: Classifier) -> None:

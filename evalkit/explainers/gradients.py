@@ -15,13 +15,13 @@ from evalkit.core.errors import ConfigError, ModelError
 from evalkit.core.randomness import generator
 from evalkit.explainers.base import Explainer, Family, Maps, Need, Outputs, Photos
 from evalkit.explainers.controls import image_digest
+from evalkit.explainers.fills import Baseline, filled
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
 
 __all__ = [
     "Attributions",
-    "Baseline",
     "Gradient",
     "GradientTimesInput",
     "GuidedBackprop",
@@ -35,8 +35,6 @@ __all__ = [
 
 Attributions = NDArray[np.float64]
 Reduce = Literal["abs_max", "abs_sum", "sum"]
-Baseline = Literal["mean", "black", "white", "gray", "blur"]
-_COLORS = {"black": 0.0, "white": 255.0, "gray": 127.5}
 
 
 @dataclass(frozen=True)
@@ -252,12 +250,7 @@ def baselines(baseline: Baseline, images: Photos, classifier: Classifier) -> NDA
         images: the images, (B, H, W, C) in 0..255.
         classifier: the model, which knows the mean color.
     """
-    from evalkit.models.inference.perturbation import blurred
-
-    if baseline == "blur":
-        return np.stack([blurred(image, classifier.required_mean_color()) for image in images])
-    color = classifier.required_mean_color() if baseline == "mean" else _COLORS[baseline]
-    return np.full(images.shape, color, dtype=np.float32)
+    return np.stack([filled(baseline, image.astype(np.float32), classifier) for image in images])
 
 
 def check_baseline(text: str, baseline: Baseline, classifier: Classifier) -> None:

@@ -14,9 +14,9 @@ from evalkit.core.errors import ModelError
 from evalkit.core.randomness import generator
 from evalkit.explainers.base import MapFacts, Maps, Outputs, Photos
 from evalkit.explainers.controls import image_digest
+from evalkit.explainers.fills import Baseline
 from evalkit.explainers.gradients import (
     Attributions,
-    Baseline,
     InputExplainer,
     Reduce,
     baselines,
