@@ -183,6 +183,10 @@ class Explainer(Component, ABC):
         """Return the parameters for tables: words for a number, e.g. ``stride=half``, as that number."""
         return self.parameters()
 
+    def resolved_on(self, classifier: Classifier) -> dict[str, Literals]:
+        """Return the parameters for tables as they are on this model: its default layer by name, for instance."""
+        return self.resolved_parameters()
+
     @property
     def substrate(self) -> str:
         """What it replaces pixels with, named as metrics do, e.g. ``mean`` or ``blur``; empty if metrics have no name.

@@ -104,13 +104,12 @@ class GradCamPlusPlus(GradientCam):
 
     def sentences(self, facts: Sequence[Mapping[str, float]]) -> list[str]:
         """Return on how many images alpha is undefined somewhere, and how much of the map depends on it."""
-        images, largest = images_above_zero(facts, _UNDEFINED)
+        images, largest = images_above_zero(facts, _USED)
         if not images:
             return []
-        used = images_above_zero(facts, _USED)[1]
         sentence = (
-            f"alpha is undefined (denominator not positive) and set to 0 on {images}, at up to "
-            f"{largest:.1%} of an image's nonzero gradients, and {used:.1%} of its positive ones, which alone count"
+            f"alpha is undefined (denominator not positive) and set to 0 on {images}, at up to {largest:.1%} of an "
+            "image's positive gradients, which alone count"
         )
         return [sentence]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError, ModelError
+from evalkit.core.specs import Literals
 from evalkit.explainers.base import Explainer, Family, MapFacts, Maps, Need, Outputs, Passes, Photos, enlarge
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ class LayeredCam(Explainer):
 
     def _names(self) -> list[str]:
         return [""] if self.layer is None else self.layer.split("+")
+
+    def resolved_on(self, classifier: Classifier) -> dict[str, Literals]:
+        """Return the parameters with the paths of its layers in this model."""
+        return {**self.resolved_parameters(), "layer": "+".join(self.layers_on(classifier))}
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return one for each layer."""

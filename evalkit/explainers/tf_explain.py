@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from evalkit.core.errors import ConfigError, ModelError, nearest
+from evalkit.core.specs import Literals
 from evalkit.explainers.base import Explainer, Family, Maps, Need, Outputs, Photos, enlarge
 from evalkit.models.probabilities import outputs_of
 
@@ -64,6 +65,10 @@ class TfExplainGradCam(Explainer):
             classifier.count.backward += 1
             maps.append(GradCAM.generate_ponderated_output(outputs, gradients)[0].numpy())
         return enlarge(np.stack(maps), images.shape[1:3])
+
+    def resolved_on(self, classifier: Classifier) -> dict[str, Literals]:
+        """Return the parameters with the path of its layer in this model."""
+        return {**self.resolved_parameters(), "layer": self._layer(classifier)}
 
     def forward_passes(self, input_size: tuple[int, int]) -> int:
         """Return 1."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -76,6 +77,13 @@ def test_the_default_is_a_variant_like_others(analysed):
     found = analysed([cam(None), cam(LAYERS[0])])
     assert found.best_parameters["gradcam"].parameters == {"layer": None}
     assert found.best_parameters["gradcam"].reason.startswith("layer=default has significantly the best")
+
+
+def test_equal_variants_are_one(analysed):
+    default = msgspec.structs.replace(cam(LAYERS[0]), text="gradcam")  # the layer that is the default, not named
+    (sweep,) = analysed([default, *map(cam, LAYERS)]).parameter_sweeps
+    assert [row.explainer for row in sweep.rows] == ["gradcam", *(f"gradcam(layer={layer})" for layer in LAYERS[1:])]
+    assert analysed([default, cam(LAYERS[0])]).parameter_sweeps == ()
 
 
 def test_the_cheapest_is_chosen_by_the_mean_of_the_passes_used(analysed):

@@ -192,8 +192,8 @@ def test_undefined_alpha_is_zero_counted_and_said():
     assert values == {"undefined_alpha": pytest.approx(1 / 3), "undefined_alpha_of_positive_gradients": 0.5}
     assert explainer.sentences([values, {"undefined_alpha": 0.0}]) == [
         (
-            "alpha is undefined (denominator not positive) and set to 0 on 1 of 2 images, at up to "
-            "33.3% of an image's nonzero gradients, and 50.0% of its positive ones, which alone count"
+            "alpha is undefined (denominator not positive) and set to 0 on 1 of 2 images, at up to 50.0% of an image's "
+            "positive gradients, which alone count"
         )
     ]
     assert explainer.sentences([{"undefined_alpha": 0.0}]) == []
@@ -370,3 +370,8 @@ def test_several_outputs_and_one_sigmoid_unit(images):
         for index in (0, 1):
             found = kind().explain(unit, images, [index] * 2)
             np.testing.assert_array_equal(found, enlarge(expected[index], (24, 32)))
+
+
+def test_resolved_parameters_name_the_default_layer(tiny):
+    assert GradCam().resolved_on(tiny) == {"layer": "conv_b"}
+    assert GradCam(layer="conv_a+conv_b").resolved_on(tiny) == {"layer": "conv_a+conv_b"}

@@ -134,6 +134,7 @@ def test_names_too_long_for_a_table_have_letters(run, shown):
 def test_words_are_broken_only_after_plus_and_slash():
     assert broken_words("layer=aa+bb is best", 9) == "layer=aa+\nbb is best"
     assert broken_words("layer=aaaaaaaaaa is", 9) == "layer=aaaaaaaaaa is"
+    assert broken_name("tf_explain.integrated_gradients", 18).plain == "tf_explain.\n integrated_\n gradients"
     assert broken_name("cam(layer=a/b+c)", 12).plain == "cam\n (layer=a/b+\n  c)"
     assert broken_name("cam(layer=a/b+c, reduce=sum)", 11).plain == "cam\n (layer=a/\n  b+c,\n  reduce=sum)"
 

@@ -87,11 +87,14 @@ def sweep_parameters(
 
 
 def _by_name(explainers: Sequence[ExplainerFacts]) -> dict[str, list[int]]:
-    """Return the columns of the explainers of each name that has several."""
+    """Return the columns of the explainers of each name that has several; of equal ones, the first."""
     columns: dict[str, list[int]] = {}
     for column, facts in enumerate(explainers):
-        if not facts.control and origin_of(facts) != "precomputed":
-            columns.setdefault(facts.name, []).append(column)
+        of_name = columns.setdefault(facts.name, [])
+        # A layer may be named that is the default one.
+        is_new = all(explainers[other].parameters != facts.parameters for other in of_name)
+        if is_new and not facts.control and origin_of(facts) != "precomputed":
+            of_name.append(column)
     return {name: of_name for name, of_name in columns.items() if len(of_name) > 1}
 
 

@@ -147,7 +147,7 @@ def _explainer_facts(
     return ExplainerFacts(
         text=explainer.text,
         name=explainer.spec_name(),
-        parameters=explainer.resolved_parameters(),
+        parameters=explainer.resolved_on(plan.classifier),
         control=explainer.control,
         swept_by=explainer.swept_by,
         origin=explainer.origin or ("built-in" if is_built_in(type(explainer)) else target_of(type(explainer))),

@@ -64,11 +64,13 @@ def heading(title: str) -> Text:
 def broken_name(text: str, room: int) -> Text:
     """Return an explainer's name, broken before its parameters if it needs more than ``room`` columns.
 
-    Lines that are still too long are broken after the ``+`` and ``/`` of layers, if they have any.
+    Lines that are still too long are broken after the ``+`` and ``/`` of layers, and the name after ``.`` and ``_``.
     """
     if len(text) <= room:
         return Text(text)
     name, *parameters = text.replace("(", "\n(", 1).replace(", ", ",\n ").split("\n")
+    if 0 < room < len(name):
+        name = _broken_word(name, room, " ", "._")
     return Text("\n".join([name, *(f" {broken_words(line, room - 1, '  ')}" for line in parameters)]))
 
 
@@ -81,9 +83,9 @@ def broken_words(text: str, room: int, indent: str = "") -> str:
     return " ".join(word if len(word) <= room else _broken_word(word, room, indent) for word in text.split(" "))
 
 
-def _broken_word(word: str, room: int, indent: str) -> str:
+def _broken_word(word: str, room: int, indent: str, after: str = "+/") -> str:
     lines = [""]
-    for part in re.findall(r"[^+/]*[+/]|[^+/]+$", word):
+    for part in re.findall(rf"[^{after}]*[{after}]|[^{after}]+$", word):
         if lines[-1] and len(lines[-1]) + len(part) > room:
             lines.append(indent)
         lines[-1] += part
