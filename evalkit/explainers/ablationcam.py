@@ -34,7 +34,7 @@ class AblationCam(LayeredCam):
     family: ClassVar[Family] = "masks"
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
     cost: ClassVar[str] = "1 F + K above"
-    summary: ClassVar[str] = "feature maps weighted by the fall of the logit when each is set to 0, ReLU"
+    summary: ClassVar[str] = "feature maps weighted by the drop without each"
     reference: ClassVar[str] = "Desai & Ramaswamy, Ablation-CAM, WACV 2020"
 
     def coarse(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs], layer: str) -> Coarse:

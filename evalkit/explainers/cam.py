@@ -30,7 +30,7 @@ class GradCam(GradientCam):
     """
 
     name: ClassVar[str] = "gradcam"
-    summary: ClassVar[str] = "feature maps of one layer, weighted by the mean gradient of the class logit, ReLU"
+    summary: ClassVar[str] = "feature maps weighted by their mean gradients"
     reference: ClassVar[str] = "Selvaraju et al., Grad-CAM, ICCV 2017, section 3"
 
     def combine(self, features: Features, gradients: Features) -> Coarse:
@@ -50,7 +50,7 @@ class Cam(Explainer):
     family: ClassVar[Family] = "cams"
     cost: ClassVar[str] = "1 F"
     needs: ClassVar[frozenset[Need]] = frozenset({"features"})
-    summary: ClassVar[str] = "class weights on the tensor that enters global average pooling (GAP + dense models only)"
+    summary: ClassVar[str] = "class weights on what enters the pooling"
     reference: ClassVar[str] = "Zhou et al., CVPR 2016, equation 2"
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:

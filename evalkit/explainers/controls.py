@@ -43,7 +43,7 @@ class Uniform(Control):
     """
 
     name: ClassVar[str] = "uniform"
-    summary: ClassVar[str] = "control: a constant map; chance for the gain, pointing games, mass and rank accuracy"
+    summary: ClassVar[str] = "a constant map: chance for the gain and pointing games"
     reference: ClassVar[str] = "the tie rule in docs/metrics.md"
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
@@ -61,7 +61,7 @@ class Random(Control):
 
     name: ClassVar[str] = "random"
     draws: ClassVar[bool] = True
-    summary: ClassVar[str] = "control: pixel noise, seeded for each photo by its content"
+    summary: ClassVar[str] = "pixel noise, seeded by the photo's content"
     reference: ClassVar[str] = "RISE (Petsiuk et al., 2018) compares against it"
     seed: int = 0
 
@@ -91,7 +91,7 @@ class Center(Control):
     """A Gaussian at the center, sigma a quarter of each side: objects are often at the center of photos."""
 
     name: ClassVar[str] = "center"
-    summary: ClassVar[str] = "control: a Gaussian at the center, sigma a quarter of the side"
+    summary: ClassVar[str] = "a Gaussian at the center of the photo"
     reference: ClassVar[str] = "Choe et al., CVPR 2020 (center baseline); TorchRay's center"
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
@@ -105,7 +105,7 @@ class Edges(Control):
     """Sobel edges of the photo's luminance; of the mean of its channels if it is not RGB."""
 
     name: ClassVar[str] = "edges"
-    summary: ClassVar[str] = "control: Sobel edges of the photo"
+    summary: ClassVar[str] = "Sobel edges of the photo"
     reference: ClassVar[str] = "Adebayo et al., NeurIPS 2018 (edge detector); skimage.filters.sobel"
 
     def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:

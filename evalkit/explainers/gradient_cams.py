@@ -45,7 +45,7 @@ class HiResCam(GradientCam):
     """
 
     name: ClassVar[str] = "hirescam"
-    summary: ClassVar[str] = "feature maps times their gradients, position by position, summed over channels, ReLU"
+    summary: ClassVar[str] = "feature maps times gradients at each position"
     reference: ClassVar[str] = "Draelos & Carin, HiResCAM, arXiv 2011.08891"
 
     def combine(self, features: Features, gradients: Features) -> Coarse:
@@ -61,7 +61,7 @@ class LayerCam(GradientCam):
     """
 
     name: ClassVar[str] = "layercam"
-    summary: ClassVar[str] = "feature maps times their positive gradients, position by position, summed, ReLU"
+    summary: ClassVar[str] = "feature maps times positive gradients"
     reference: ClassVar[str] = "Jiang et al., LayerCAM, IEEE TIP 2021"
 
     def combine(self, features: Features, gradients: Features) -> Coarse:
@@ -80,7 +80,7 @@ class GradCamPlusPlus(GradientCam):
     """
 
     name: ClassVar[str] = "gradcam_plus_plus"
-    summary: ClassVar[str] = "feature maps weighted by their positive gradients, each by its own alpha, ReLU"
+    summary: ClassVar[str] = "feature maps weighted by positive gradients"
     reference: ClassVar[str] = "Chattopadhay et al., Grad-CAM++, WACV 2018, equation 19"
 
     def combine(self, features: Features, gradients: Features) -> Coarse:
@@ -139,7 +139,7 @@ class XGradCam(GradientCam):
     """
 
     name: ClassVar[str] = "xgradcam"
-    summary: ClassVar[str] = "feature maps weighted by the mean gradient where they are active, ReLU"
+    summary: ClassVar[str] = "feature maps weighted by gradients where active"
     reference: ClassVar[str] = "Fu et al., XGrad-CAM, BMVC 2020, arXiv 2008.02312"
 
     def combine(self, features: Features, gradients: Features) -> Coarse:
@@ -179,7 +179,7 @@ class EigenCam(LayeredCam):
     class_specific: ClassVar[bool] = False
     cost: ClassVar[str] = "1 F"
     method: ClassVar[str] = "one pass forward"
-    summary: ClassVar[str] = "first principal component of the feature maps, ReLU; not class-specific"
+    summary: ClassVar[str] = "first component of the maps; not class-specific"
     reference: ClassVar[str] = "Muhammad & Yeasin, Eigen-CAM, IJCNN 2020, arXiv 2008.00299"
 
     def coarse(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs], layer: str) -> Coarse:

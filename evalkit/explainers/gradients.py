@@ -103,7 +103,7 @@ class Gradient(InputExplainer):
     name: ClassVar[str] = "gradient"
     method: ClassVar[str] = "one pass forward, one back"
     cost: ClassVar[str] = "1 F + 1 B"
-    summary: ClassVar[str] = "gradient of the class logit with respect to the pixels"
+    summary: ClassVar[str] = "gradient of the logit at every pixel"
     reference: ClassVar[str] = "Simonyan et al., 2013 (arXiv 1312.6034), section 3"
 
     def attributions(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Attributions:
@@ -126,7 +126,7 @@ class GradientTimesInput(InputExplainer):
     name: ClassVar[str] = "gradient_x_input"
     method: ClassVar[str] = "one pass forward, one back"
     cost: ClassVar[str] = "1 F + 1 B"
-    summary: ClassVar[str] = "gradient of the class logit times (photo - baseline)"
+    summary: ClassVar[str] = "gradient times (photo - baseline)"
     reference: ClassVar[str] = "Shrikumar et al., 2016 (arXiv 1605.01713)"
     reduce: Reduce = "sum"
     baseline: Baseline = "mean"
@@ -164,7 +164,7 @@ class GuidedBackprop(InputExplainer):
     guided: ClassVar[bool] = True
     method: ClassVar[str] = "one pass forward, one back"
     cost: ClassVar[str] = "1 F + 1 B"
-    summary: ClassVar[str] = "gradient that passes only positive values at every ReLU; fails sanity checks"
+    summary: ClassVar[str] = "positive gradients; fails sanity checks"
     reference: ClassVar[str] = "Springenberg et al., 2014 (arXiv 1412.6806), section 3.4"
 
     def attributions(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Attributions:
@@ -194,7 +194,7 @@ class SmoothGrad(InputExplainer):
     draws: ClassVar[bool] = True
     method: ClassVar[str] = "passes of noisy copies"
     cost: ClassVar[str] = "50 F + 50 B"
-    summary: ClassVar[str] = "mean gradient over copies of the photo with Gaussian noise"
+    summary: ClassVar[str] = "mean gradient over noisy copies"
     reference: ClassVar[str] = "Smilkov et al., 2017 (arXiv 1706.03825), section 3"
     samples: int = 50
     noise: float = 25.0

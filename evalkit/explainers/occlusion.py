@@ -85,7 +85,7 @@ class Occlusion(Explainer):
     cost: ClassVar[str] = "1 F a patch"
     needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
     swept_by: ClassVar[tuple[str, ...]] = ("patch_size", "stride")
-    summary: ClassVar[str] = "drop of the class's softmax score when a patch hides part of the photo"
+    summary: ClassVar[str] = "drop of the score when a patch hides a part"
     reference: ClassVar[str] = "Zeiler & Fergus, ECCV 2014, section 4.2"
     always_shown: ClassVar[tuple[str, ...]] = ("patch_size",)
     patch_size: int = 40

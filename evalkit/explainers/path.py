@@ -52,7 +52,7 @@ class IntegratedGradients(InputExplainer):
     name: ClassVar[str] = "integrated_gradients"
     method: ClassVar[str] = "passes along a path"
     cost: ClassVar[str] = "50 F + 50 B"
-    summary: ClassVar[str] = "(photo - baseline) times the mean gradient on the path between them"
+    summary: ClassVar[str] = "mean gradient on the way from a baseline"
     reference: ClassVar[str] = "Sundararajan et al., ICML 2017, section 3"
     reduce: Reduce = "sum"
     steps: int = 50
@@ -170,7 +170,7 @@ class ExpectedGradients(InputExplainer):
     uses_references: ClassVar[bool] = True
     method: ClassVar[str] = "passes along paths"
     cost: ClassVar[str] = "50 F + 50 B"
-    summary: ClassVar[str] = "integrated gradients averaged over images of the set as baselines"
+    summary: ClassVar[str] = "the same, from other images of the set"
     reference: ClassVar[str] = "Erion et al., Nature Machine Intelligence 2021 (arXiv 1906.10670)"
     reduce: Reduce = "sum"
     samples: int = 50

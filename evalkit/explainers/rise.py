@@ -99,7 +99,7 @@ class Rise(Explainer):
     cost: ClassVar[str] = "up to 4,000 F"
     needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
     draws: ClassVar[bool] = True
-    summary: ClassVar[str] = "mean of random masks, weighted by the class's score of the photo behind them"
+    summary: ClassVar[str] = "random masks weighted by the score behind them"
     reference: ClassVar[str] = "Petsiuk et al., RISE, BMVC 2018, equation 6"
     masks: int = 4000
     grid: int = 7

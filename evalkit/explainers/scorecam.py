@@ -36,7 +36,7 @@ class ScoreCam(LayeredCam):
     family: ClassVar[Family] = "masks"
     needs: ClassVar[frozenset[Need]] = frozenset({"features", "scores"})
     cost: ClassVar[str] = "1 F + K F"
-    summary: ClassVar[str] = "feature maps weighted by the logit of the photo that each of them masks, ReLU"
+    summary: ClassVar[str] = "feature maps weighted by the logit behind each"
     reference: ClassVar[str] = "Wang et al., Score-CAM, CVPR Workshops 2020"
 
     @property

@@ -200,7 +200,7 @@ class Lime(_OnSuperpixels):
 
     name: ClassVar[str] = "lime"
     cost: ClassVar[str] = "1,000 F"
-    summary: ClassVar[str] = "linear model of the class's score on which superpixels are shown, near the whole photo"
+    summary: ClassVar[str] = "linear model of the score on superpixels"
     reference: ClassVar[str] = "Ribeiro et al., LIME, KDD 2016, section 3"
     always_signed: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"superpixels": _SLIC, "kernel": f"cosine-{KERNEL_WIDTH:g}", "alpha": f"{ALPHA:g}"}
@@ -245,7 +245,7 @@ class KernelShap(_OnSuperpixels):
 
     name: ClassVar[str] = "kernel_shap"
     cost: ClassVar[str] = "1,000 F"
-    summary: ClassVar[str] = "Shapley values of superpixels: the mean change of the class's score when one is added"
+    summary: ClassVar[str] = "Shapley values of superpixels"
     reference: ClassVar[str] = "Lundberg & Lee, SHAP, NeurIPS 2017, theorem 2"
     always_signed: ClassVar[Mapping[str, str]] = MappingProxyType({"superpixels": _SLIC})
     samples: int = 1000

@@ -43,7 +43,7 @@ class TfExplainGradCam(Explainer):
     cost: ClassVar[str] = "1 F + 1 B"
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients", "features"})
     method: ClassVar[str] = "one pass forward, one back"
-    summary: ClassVar[str] = "guided gradients of the softmax score, no ReLU, the last pooling layer"
+    summary: ClassVar[str] = "guided gradients, no ReLU"
     reference: ClassVar[str] = "tf-explain 0.3.1"
     layer: str | None = None
     guided: bool = True
@@ -153,7 +153,7 @@ class TfExplainOcclusion(Explainer):
     family: ClassVar[Family] = "tf_explain"
     cost: ClassVar[str] = "1 F a patch"
     needs: ClassVar[frozenset[Need]] = frozenset({"scores"})
-    summary: ClassVar[str] = "patches of 127.5 in the model's own space, drawn on a stretched grid"
+    summary: ClassVar[str] = "patches of 127.5 in model space"
     reference: ClassVar[str] = "tf-explain 0.3.1"
     always_shown: ClassVar[tuple[str, ...]] = ("patch_size",)
     patch_size: int = 40

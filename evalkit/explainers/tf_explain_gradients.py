@@ -120,7 +120,7 @@ class TfExplainVanillaGradients(_TfExplainGradients):
     name: ClassVar[str] = "tf_explain.vanilla_gradients"
     cost: ClassVar[str] = "1 F + 1 B"
     method: ClassVar[str] = "one pass forward, one back"
-    summary: ClassVar[str] = "gradient of the softmax score, or of the logit before an activation layer"
+    summary: ClassVar[str] = "gradient of the softmax score"
 
     def _values(self, prepared: NDArray[np.float32], image: NDArray[Any], model: Any, class_index: Any) -> Any:  # noqa: ANN401 - as above
         from tf_explain.core.vanilla_gradients import VanillaGradients
@@ -149,7 +149,7 @@ class TfExplainGradientsInputs(TfExplainVanillaGradients):
     """
 
     name: ClassVar[str] = "tf_explain.gradients_inputs"
-    summary: ClassVar[str] = "that gradient times the input, in the model's own space"
+    summary: ClassVar[str] = "that gradient times the input"
 
     def _values(self, prepared: NDArray[np.float32], image: NDArray[Any], model: Any, class_index: Any) -> Any:  # noqa: ANN401 - as above
         from tf_explain.core.gradients_inputs import GradientsInputs
@@ -178,7 +178,7 @@ class TfExplainSmoothGrad(_TfExplainGradients):
     name: ClassVar[str] = "tf_explain.smoothgrad"
     draws: ClassVar[bool] = True
     cost: ClassVar[str] = "5 F + 5 B"
-    summary: ClassVar[str] = "gradients of the cross-entropy, noise of 1.0 in the model's own space"
+    summary: ClassVar[str] = "gradients of the cross-entropy"
     num_samples: int = 5
     noise: float = 1.0
     seed: int = 0
@@ -244,7 +244,7 @@ class TfExplainIntegratedGradients(_TfExplainGradients):
 
     name: ClassVar[str] = "tf_explain.integrated_gradients"
     cost: ClassVar[str] = "10 F + 10 B"
-    summary: ClassVar[str] = "mean gradient of the score from 0 to the input, not multiplied by the input"
+    summary: ClassVar[str] = "mean gradient on the path"
     n_steps: int = 10
 
     def __post_init__(self) -> None:
