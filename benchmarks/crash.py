@@ -51,6 +51,7 @@ ARGUMENTS = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "8", "--explainers",
     "gradcam,occlusion(patch_size=8,stride=half),random", "--metrics",
     "deletion,insertion,symmetric_relevance_gain,pxap,sparseness",
+    "--precision", "float32",  # auto goes by measured speed, so two runs may differ in it
 )  # fmt: skip
 
 
