@@ -179,9 +179,10 @@ class Rise(Explainer):
         short = [agreement for agreement in agreements if agreement < wanted]
         if not self.tolerance or not short:
             return []
+        low, high = f"{min(short):.2f}", f"{max(short):.2f}"
         sentence = (
             f"on {len(short)} of {len(agreements)} images the maps of odd and even masks still differed "
-            f"after all {self.masks:,} masks: Spearman correlation {min(short):.2f} to {max(short):.2f}, "
+            f"after all {self.masks:,} masks: Spearman correlation {low if low == high else f'{low} to {high}'}, "
             f"{wanted:.2f} wanted; use more masks or a larger tolerance"
         )
         return [sentence]
