@@ -264,6 +264,9 @@ def _cost(manifest: Manifest, results: Results, *, width: int) -> list[Renderabl
     cells = zip(*(row[1:-1] for row in content.rows), strict=True)
     others = sum(2 + max(map(len, [title, *column])) for title, column in zip(titles, cells, strict=True)) + 2
     room = max(width - others - _METHOD_COLUMNS, _SHORTEST_NAMES)
+    whole = max((len(row[0].partition("(")[0]) for row in content.rows), default=0)
+    if whole + others + _SHORTEST_METHODS <= width:
+        room = max(room, whole)
     names = [broken_name(row[0], room) for row in content.rows]
     longest = max((len(line) for name in names for line in name.plain.split("\n")), default=0)
     # The methods are broken rather than the names.
