@@ -93,7 +93,7 @@ class _OnSuperpixels(Explainer):
         if self.samples < self._fewest(self.segments):
             raise ConfigError(
                 f"{self.name}: samples={self.samples} is not allowed with segments={self.segments}; "
-                f"at least {self._fewest(self.segments)}, or their effects cannot be told apart"
+                f"at least {self._fewest(self.segments)}, or the effects of single superpixels are not determined"
             )
 
     @property
