@@ -167,7 +167,14 @@ _WORDS = {
     "models": "changed models",
     "unknown": "unknown",
 }
-_NEEDS = {"perturbation": "scores", "blend": "scores", "explain": "maps", "explain with": "models"}
+_NEEDS = {
+    "perturbation": "scores",
+    "blend": "scores",
+    "masked": "scores",
+    "shown": "scores",
+    "explain": "maps",
+    "explain with": "models",
+}
 
 
 def needs_scores(metric: Metric) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -22,14 +23,22 @@ __all__ = [
     "Explain",
     "ExplainWith",
     "Kind",
+    "Masked",
     "Perturbation",
     "Request",
     "ScoreKind",
+    "Shown",
     "Variant",
 ]
 
-Canvas = Literal["image", "mean", "blur"]
-Kind = Literal["perturbation", "blend", "explain", "explain with"]
+Canvas = Literal["image", "mean", "blur", "black", "noise"]
+"""What a pixel may show: the image itself, or a substrate.
+
+``mean``: the mean color; ``blur``: RISE's blur of the image; ``black``: 0; ``noise``: uniform values in 0..255, drawn
+once an image, so that all maps of the image get the same.
+"""
+
+Kind = Literal["perturbation", "blend", "masked", "shown", "explain", "explain with"]
 ScoreKind = Literal["softmax", "log_odds"]
 
 
@@ -43,7 +52,7 @@ class Perturbation:
     Requests that show the model the same images share its passes, whichever score they need.
 
     Attributes:
-        start: what every pixel shows at first: the image, the mean color, or RISE's blur of the image.
+        start: what every pixel shows at first.
         end: what it turns into.
         rank: int64 (H, W), how many pixels turn strictly before the level that the pixel belongs to.
         cuts: int64 (S,), strictly ascending numbers of turned pixels.
@@ -96,7 +105,48 @@ class Blend:
         return (self.start, self.end, self.weight.tobytes())
 
 
-Composition = Perturbation | Blend
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """The image with parts hidden, once for each mask; all channels together.
+
+    The answer: the target's score behind each mask, float64 (N,). Masks that do not depend on the map are asked once an
+    image, whichever maps and metrics request them.
+
+    Attributes:
+        hidden: bool (N, h, w), True = hidden. A grid coarser than the image is enlarged: pixel (y, x) of (H, W) belongs
+            to cell (y * h // H, x * w // W).
+        substrate: what hidden pixels show.
+    """
+
+    kind: ClassVar[Kind] = "masked"
+    hidden: NDArray[np.bool_]
+    substrate: Canvas = "mean"
+
+    @cached_property
+    def key(self) -> Hashable:
+        """Equal for equal requests."""
+        packed = np.packbits(self.hidden).tobytes()
+        return (self.kind, self.substrate, self.hidden.shape, hashlib.sha256(packed).digest())
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An image of its own. The answer: every output's score, float64 (C,); asked once for equal pixels.
+
+    Attributes:
+        pixels: uint8 or float32 (H, W, C) in 0..255, at the model's input size.
+    """
+
+    kind: ClassVar[Kind] = "shown"
+    pixels: NDArray[np.uint8 | np.float32]
+
+    @cached_property
+    def key(self) -> Hashable:
+        """Equal for equal requests."""
+        return (self.kind, _digest(self.pixels.astype(np.float32)))
+
+
+Composition = Perturbation | Blend | Masked | Shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +200,7 @@ class ExplainWith:
         return (self.kind, self.variant)
 
 
-Request = Perturbation | Blend | Explain | ExplainWith
+Request = Perturbation | Blend | Masked | Shown | Explain | ExplainWith
 
 
 @dataclass(frozen=True)

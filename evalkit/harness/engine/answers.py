@@ -24,7 +24,7 @@ from evalkit.store.maps import as_float32
 
 __all__ = ["Answers", "Refusal"]
 
-_COMPOSITIONS = ("perturbation", "blend")
+_COMPOSITIONS = ("perturbation", "blend", "masked", "shown")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Answers:
         targets: the outputs that are explained and scored together.
         clean_logits: the logits of the clean image, float64 (C,).
         tick: a function of the number of images in the latest passes through the model.
+        seed: Random seed of the noise substrate.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class Answers:
         targets: tuple[int, ...],
         clean_logits: NDArray[np.float64],
         tick: Callable[[int], None],
+        seed: int = 0,
     ) -> None:
         """See the class."""
         self._classifier, self._image, self._targets, self._tick = classifier, image, targets, tick
-        self._scores = PhotoScores(classifier, image.pixels, targets, clean_logits, classifier.required_mean_color())
+        mean_color = classifier.required_mean_color()
+        self._scores = PhotoScores(classifier, image.pixels, targets, clean_logits, mean_color, seed)
         self._maps: dict[Hashable, NDArray[np.float32] | Refusal] = {}
 
     def answer(self, requests: Sequence[tuple[Explainer, Request]]) -> list[NDArray[Any] | Refusal]:

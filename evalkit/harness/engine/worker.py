@@ -193,6 +193,7 @@ class _Photo:
             self.targets,
             logits[0],
             lambda images: self.advance("scoring", images),
+            self.recipe.seed,
         )
         for start in range(0, len(work), _TOGETHER):
             together = [

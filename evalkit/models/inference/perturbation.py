@@ -6,24 +6,24 @@ and batches are filled across maps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Hashable, Sequence
+from hashlib import sha256
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.metrics.requests import Blend, Canvas, Composition, Perturbation, ScoreKind
+from evalkit.core.randomness import generator
+from evalkit.metrics.requests import Blend, Canvas, Composition, Masked, Perturbation, ScoreKind, Shown
 from evalkit.models.heads import Head
+from evalkit.models.inference.blended import BlendedPass, DirectBlendedPass
 from evalkit.models.inference.composition import ComposedPass, DirectComposedPass
 from evalkit.models.probabilities import Outputs, score_of
 
-__all__ = ["MEAN_COLOR", "PhotoScores", "blurred", "rise_kernel"]
+__all__ = ["MEAN_COLOR", "PhotoScores", "blurred", "enlarged", "rise_kernel"]
 
 # ImageNet's mean color, RGB: zero in the model space of RISE's code and of Keras' caffe-style preprocessing.
 MEAN_COLOR = (123.68, 116.779, 103.939)
-
-_CANVASES: tuple[Canvas, ...] = ("image", "mean", "blur")
 
 Image = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -77,6 +77,10 @@ class PerturbedModel(Protocol):
     def composed(self) -> ComposedPass | DirectComposedPass:
         """Logits of images composed of two others, pixel by pixel."""
 
+    @property
+    def blended(self) -> BlendedPass | DirectBlendedPass:
+        """Logits of a photo blended toward a substrate by masks of weights."""
+
     def logits_from(self, count: int, make: Callable[[int], NDArray[np.floating]]) -> NDArray[np.float64]:
         """Return the logits of images that are created when needed, float64 (N, C)."""
 
@@ -96,6 +100,7 @@ class PhotoScores:
         target: Outputs,
         clean_logits: Floats,
         mean_color: Sequence[float] = MEAN_COLOR,
+        seed: int = 0,
     ) -> None:
         """See the class.
 
@@ -105,27 +110,34 @@ class PhotoScores:
             target: the output or outputs.
             clean_logits: the logits of the clean photo, float64 (n_classes,).
             mean_color: the mean of each channel, (C,): the substrate, and what the blur is padded with.
+            seed: Random seed of the noise substrate.
         """
         self._model = model
         self._mean_color = np.asarray(mean_color, dtype=np.float64)
         self.pixels: Image = pixels.astype(np.float32)
         self.target = target
+        self._rng_key = (seed, sha256(pixels.tobytes()).digest())
         self._pure: dict[Canvas, Floats] = {"image": clean_logits}
-
-    @cached_property
-    def _mean(self) -> Image:
-        return np.broadcast_to(self._mean_color.astype(np.float32), self.pixels.shape)
-
-    @cached_property
-    def _blur(self) -> Image:
-        return blurred(self.pixels, self._mean_color)
+        self._canvases: dict[Canvas, Image] = {"image": self.pixels}
+        self._asked: dict[Hashable, Floats] = {}
 
     def canvas(self, name: Canvas) -> Image:
-        """Return a substrate, float32 (H, W, C)."""
-        return {"image": lambda: self.pixels, "mean": lambda: self._mean, "blur": lambda: self._blur}[name]()
+        """Return a substrate, float32 (H, W, C), made once."""
+        if name not in self._canvases:
+            self._canvases[name] = self._made(name)
+        return self._canvases[name]
+
+    def _made(self, name: Canvas) -> Image:
+        if name == "blur":
+            return blurred(self.pixels, self._mean_color)
+        if name == "noise":
+            rng = generator(*self._rng_key, "noise substrate")
+            return np.asarray(rng.uniform(0.0, 255.0, self.pixels.shape), dtype=np.float32)
+        color = self._mean_color if name == "mean" else np.zeros_like(self._mean_color)
+        return np.broadcast_to(color.astype(np.float32), self.pixels.shape)
 
     def scores(self, compositions: Sequence[Composition], tick: Callable[[int], None] = lambda _: None) -> list[Floats]:
-        """Return the scores of each composition, float64: a curve (2, S), or of a Blend (1,).
+        """Return the scores of each composition, float64: a curve (2, S), of a Blend (1,), of N masks (N,).
 
         Args:
             compositions: the compositions of any number of maps of this photo; equal images pass the model once.
@@ -136,6 +148,8 @@ class PhotoScores:
         blends = [request for request in distinct.values() if isinstance(request, Blend)]
         scores = dict(zip([curve.key for curve in curves], self._curves(curves, tick), strict=True))
         scores |= dict(zip([blend.key for blend in blends], self._blends(blends, tick), strict=True))
+        scores |= self._remembered([request for request in distinct.values() if isinstance(request, Masked)], tick)
+        scores |= self._remembered([request for request in distinct.values() if isinstance(request, Shown)], tick)
         return [scores[composition.key] for composition in compositions]
 
     def _curves(self, wanted: Sequence[Perturbation], tick: Callable[[int], None]) -> list[Floats]:
@@ -147,14 +161,14 @@ class PhotoScores:
         inside = [curve.cuts[(curve.cuts > 0) & (curve.cuts < curve.rank.size)] for curve in curves]
         ranks = {id(curve.rank): curve.rank for curve in curves}
         index_of = {key: number for number, key in enumerate(ranks)}
+        used = list(dict.fromkeys(name for curve in curves for name in (curve.start, curve.end)))
         rows = [
-            (_CANVASES.index(curve.start), _CANVASES.index(curve.end), index_of[id(curve.rank)], cut)
+            (used.index(curve.start), used.index(curve.end), index_of[id(curve.rank)], cut)
             for curve, cuts in zip(curves, inside, strict=True)
             for cut in cuts.tolist()
         ]
-        logits = self._model.composed.logits(
-            self._all_canvases, np.stack([*ranks.values()]).astype(np.int32), _as_rows(rows), tick
-        )
+        canvases, all_ranks = np.stack([self.canvas(name) for name in used]), np.stack([*ranks.values()])
+        logits = self._model.composed.logits(canvases, all_ranks.astype(np.int32), _as_rows(rows), tick)
         ends = np.cumsum([*map(len, inside)])[:-1]
         answers = {
             kind: dict(zip(of_images, np.split(self._scores_of(logits, kind), ends), strict=True))
@@ -195,9 +209,36 @@ class PhotoScores:
         head = self._model.head
         return head.log_odds(logits, self.target) if kind == "log_odds" else score_of(head.scores(logits), self.target)
 
-    @cached_property
-    def _all_canvases(self) -> Image:
-        return np.stack([self.canvas(name) for name in _CANVASES])
+    def _remembered(
+        self, requests: Sequence[Masked] | Sequence[Shown], tick: Callable[[int], None]
+    ) -> dict[Hashable, Floats]:
+        """Return the answers by key; what was asked of this photo before is not asked again."""
+        for request in requests:
+            if request.key not in self._asked:
+                self._asked[request.key] = (
+                    self._masked(request) if isinstance(request, Masked) else self._shown(request)
+                )
+                tick(len(request.hidden) if isinstance(request, Masked) else 1)
+        return {request.key: self._asked[request.key] for request in requests}
+
+    def _masked(self, request: Masked) -> Floats:
+        size = self.pixels.shape[:2]
+
+        def weights(start: int, stop: int) -> Image:
+            return 1.0 - enlarged(request.hidden[start:stop], size).astype(np.float32)
+
+        logits = self._model.blended.logits(self.pixels, self.canvas(request.substrate), len(request.hidden), weights)
+        return self._scores_of(logits, "softmax")
+
+    def _shown(self, request: Shown) -> Floats:
+        pixels = request.pixels.astype(np.float32)
+        return np.asarray(self._model.head.scores(self._model.logits_from(1, lambda _: pixels))[0])
+
+
+def enlarged(cells: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return masks (N, H, W) from masks of a coarser grid (N, h, w): pixel (y, x) is of cell (y*h//H, x*w//W)."""
+    rows, columns = (np.arange(side) * count // side for side, count in zip(size, cells.shape[1:], strict=True))
+    return cells[:, rows[:, None], columns]
 
 
 def _as_rows(rows: Sequence[tuple[int, int, int, int]]) -> NDArray[np.int32]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from evalkit.metrics.requests import Blend, Perturbation
+from evalkit.metrics.requests import Blend, Masked, Perturbation, Shown
 from evalkit.models.heads import Head
-from evalkit.models.inference.perturbation import MEAN_COLOR, PhotoScores, blurred, rise_kernel
+from evalkit.models.inference.perturbation import MEAN_COLOR, PhotoScores, blurred, enlarged, rise_kernel
 from evalkit.models.probabilities import softmax
 
 QUARTER = np.log([0.75, 0.25])  # logits of a clean photo whose score is 0.25
@@ -20,6 +22,7 @@ class Recorder:
     def __init__(self):
         self.images = []
         self.composed = self
+        self.blended = SimpleNamespace(logits=self.blends)
         self.head = Head("softmax", 2)
 
     def logits(self, canvases, ranks, rows, tick):
@@ -29,6 +32,10 @@ class Recorder:
 
         tick(len(rows))
         return self.logits_from(len(rows), made)
+
+    def blends(self, photo, substrate, count, make):
+        weights = make(0, count)[..., None]
+        return self.logits_from(count, lambda number: substrate + (photo - substrate) * weights[number])
 
     def logits_from(self, count, make):
         if count == 0:
@@ -115,3 +122,48 @@ def test_blur_equals_a_slow_padded_convolution(rng):
 def test_blur_of_the_mean_color_is_the_mean_color():
     flat = np.broadcast_to(np.float32(MEAN_COLOR), (20, 20, 3))
     np.testing.assert_allclose(blurred(flat), flat, rtol=1e-6)
+
+
+def test_cells_are_enlarged_to_the_photo():
+    cells = np.array([[[True, False, False]]])
+    assert enlarged(cells, (2, 7))[0].tolist() == [[True, True, True, False, False, False, False]] * 2
+    grid = np.arange(81).reshape(1, 9, 9) % 2 == 0
+    sizes = enlarged(grid, (224, 224))
+    assert sizes.shape == (1, 224, 224)
+    assert set(np.diff(np.flatnonzero(np.diff(sizes[0, 0].astype(int))))) <= {24, 25}
+
+
+def test_masks_show_the_substrate_and_are_asked_once(photo):
+    recorder = Recorder()
+    engine = PhotoScores(recorder, photo, 1, QUARTER)
+    hidden = np.array([[[True, False]], [[False, False]]])
+    ticks = []
+    first = engine.scores([Masked(hidden, "black")], ticks.append)[0]
+    second = engine.scores([Masked(hidden.copy(), "black")], ticks.append)[0]
+    expected = photo.astype(np.float64)
+    expected[:, :3] = 0.0  # of five columns, 0, 1 and 2 belong to the first of two cells
+    np.testing.assert_allclose(first, [red_score(expected), red_score(photo)], rtol=1e-6)
+    np.testing.assert_array_equal(first, second)
+    assert len(recorder.images) == 2
+    assert sum(ticks) == 2
+    assert Masked(hidden).key != Masked(hidden, "black").key
+    assert Masked(hidden).key != Masked(hidden.transpose(1, 0, 2)).key
+
+
+def test_an_image_of_its_own_is_asked_once(photo):
+    recorder = Recorder()
+    engine = PhotoScores(recorder, photo, 1, QUARTER)
+    other = photo[::-1]
+    answers = engine.scores([Shown(other), Shown(other.astype(np.float32))])
+    np.testing.assert_allclose(answers[0], [1 - red_score(other), red_score(other)], rtol=1e-12)
+    assert len(recorder.images) == 1
+
+
+def test_noise_is_drawn_once_an_image_and_by_the_seed(photo):
+    first, again = PhotoScores(Recorder(), photo, 1, QUARTER), PhotoScores(Recorder(), photo, 1, QUARTER)
+    other = PhotoScores(Recorder(), photo, 1, QUARTER, seed=1)
+    np.testing.assert_array_equal(first.canvas("noise"), again.canvas("noise"))
+    assert not np.array_equal(first.canvas("noise"), other.canvas("noise"))
+    assert first.canvas("noise").min() >= 0
+    assert first.canvas("noise").max() <= 255
+    assert not first.canvas("black").any()
