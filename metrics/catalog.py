@@ -34,6 +34,10 @@ METRICS: Registry[Metric] = Registry(
         "symmetric_relevance_gain": "evalkit.metrics.perturbation:SymmetricRelevanceGain",
         "average_drop": "evalkit.metrics.perturbation:AverageDrop",
         "increase_in_confidence": "evalkit.metrics.perturbation:IncreaseInConfidence",
+        "mu_fidelity": "evalkit.metrics.magnitude:MuFidelity",
+        "sensitivity_n": "evalkit.metrics.magnitude:SensitivityN",
+        "infidelity": "evalkit.metrics.magnitude:Infidelity",
+        "saco": "evalkit.metrics.magnitude:Saco",
         "pointing_game": "evalkit.metrics.localization:PointingGame",
         "energy_pointing_game": "evalkit.metrics.localization:EnergyPointingGame",
         "relevance_mass_accuracy": "evalkit.metrics.localization:RelevanceMassAccuracy",
@@ -144,8 +148,9 @@ def needs_of(metric: Metric) -> tuple[str, ...]:
     needs: list[str] = []
     probe = np.arange(side * side, dtype=np.float64).reshape(side, side)
     try:
-        needs += [] if metric.unscored_reason(case) is None else ["region"]
-        needs += [_NEEDS[request.kind] for request in metric.requests(probe, replace(case, region=region))]
+        with_region = replace(case, region=region)
+        needs += ["region"] if metric.unscored_reason(case) and not metric.unscored_reason(with_region) else []
+        needs += [_NEEDS[request.kind] for request in metric.requests(probe, with_region)]
     except Exception:  # a defect of the metric costs its own cells when an image is scored, not the run
         needs.append("unknown")
     return tuple(dict.fromkeys(needs))

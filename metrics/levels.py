@@ -14,7 +14,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FLOOR", "TOLERANCE", "Ties", "cuts", "is_constant", "level_ranks", "raster_ranks", "scaled", "top_level"]
+__all__ = [
+    "FLOOR",
+    "TOLERANCE",
+    "Ties",
+    "cuts",
+    "is_constant",
+    "level_ranks",
+    "raster_ranks",
+    "scaled",
+    "tied_ranks",
+    "top_level",
+]
 
 Ties = Literal["levels", "raster"]
 
@@ -84,6 +95,21 @@ def _level_begins(descending: NDArray[np.float64]) -> NDArray[np.bool_]:
             position = next_start[position]
         begins[inside[found]] = True
     return begins
+
+
+def tied_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank a few numbers, the largest first: those of one level share their mean rank.
+
+    Args:
+        values: float64 (N,), finite.
+
+    Returns:
+        float64 (N,), from 0.
+    """
+    # Not by the cached function: that keeps the map, which other metrics still need.
+    rank, boundaries = _level_ranks.__wrapped__(values.tobytes(), values.shape)
+    sizes = np.diff(boundaries)
+    return np.asarray(rank + (sizes[np.searchsorted(boundaries, rank)] - 1) / 2)
 
 
 def raster_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -209,11 +209,13 @@ class Cost:
 
     Attributes:
         images: perturbed images that pass through the model once.
+        shared_images: those that do not depend on the map, and pass once for all maps of a photo.
         maps: other maps of the explainer, each of which costs what the explainer costs.
     """
 
     images: int = 0
     maps: int = 0
+    shared_images: int = 0
 
 
 def _digest(pixels: NDArray[np.float32]) -> bytes:

@@ -33,6 +33,7 @@ NEEDS = {name: needs_of(build(name)) for name in TEXTS}
 LOCALIZATION = [name for name, needs in NEEDS.items() if needs == ("region",)]
 MAP_ONLY = [name for name, needs in NEEDS.items() if needs in ((), ("region",))]
 WITH_MODEL = [name for name in TEXTS if name not in MAP_ONLY]
+NOT_OF_CONSTANT_MAPS = ("average_drop", "increase_in_confidence", "mu_fidelity", "sensitivity_n", "saco")
 OF_OTHER_MAPS = [name for name, needs in NEEDS.items() if set(needs) & {"maps", "models"}]
 
 
@@ -150,7 +151,9 @@ def test_cost_is_an_upper_bound(name, small, classifiers, region, rng):
     inside = sum(int(((one.cuts > 0) & (one.cuts < one.rank.size)).sum()) for one in curves)
     images = inside + sum(request.kind == "blend" for request in requests)
     assert maps == metric.cost().maps
-    assert images <= metric.cost().images <= images + 1 + len(curves)
+    masked = sum(len(request.hidden) for request in requests if request.kind == "masked")
+    assert masked in (metric.cost().shared_images, metric.cost().images)
+    assert images <= metric.cost().images - masked * (masked == metric.cost().images) <= images + 1 + len(curves)
 
 
 @METRIC
@@ -165,7 +168,10 @@ def test_a_constant_map_is_treated_alike_whatever_its_value(name, score):
     metric = build(name)
     maps = [np.full((SIDE, SIDE), value, dtype=np.float32) for value in (0.0, 1.0, -2.5, 1e-30)]
     found = [score(metric, constant) for constant in maps]
-    if name in ("average_drop", "increase_in_confidence"):
+    if name == "infidelity":  # a map of zeros predicts nothing, and the scale of another one does not matter
+        assert np.isnan(found[0])
+        assert found[1:] == pytest.approx([found[1]] * 3, rel=1e-6)
+    elif name in NOT_OF_CONSTANT_MAPS:
         assert np.isnan(found).all()
         assert {metric.unscored_map_reason(constant) for constant in maps} == {"the map is constant"}
     else:

@@ -136,6 +136,7 @@ def _compute_missing(
     failures, spent = log
     works = {
         image.entry.id: sum(_work(plan, explainer, metrics) for explainer, metrics in image.cells)
+        + _shared_work(image)
         + sum(sum(plan.passes_of(text)) for text in image.repeats)
         for image in missing
     }
@@ -238,3 +239,9 @@ def _work(plan: Plan, explainer: Explainer, metrics: Sequence[Metric]) -> float:
     per_map = sum(plan.passes_of(explainer.text))
     images, maps = sum(cost.images for cost in costs), sum(cost.maps for cost in costs)
     return _MAPS_WORK + images + (1 + maps) * per_map
+
+
+def _shared_work(image: Missing) -> int:
+    """Return the number of passes that all maps of one image share."""
+    metrics = {metric.text: metric for _, metrics in image.cells for metric in metrics}
+    return sum(metric.cost().shared_images for metric in metrics.values())
