@@ -12,14 +12,14 @@ from evalkit.core.signature import without_digest
 from evalkit.datasets.readers.catalog import reader_names
 from evalkit.store.manifest import Manifest
 
-__all__ = ["rerun_command"]
+__all__ = ["rerun_command", "rerun_values"]
 
 
 def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:
     """Return the command line that makes this run again, and notes on what it lacks."""
     folders = [str(one.parameters.get("folder")) for one in manifest.explainers if origin_of(one) == "precomputed"]
     parts = ["python", "-m", "evalkit", *(["score", *folders] if folders else ["run"])]
-    values = _values(manifest)
+    values = rerun_values(manifest)
     for name, option in OPTIONS.items():
         if not option.not_repeated and values.get(name) is not None:
             parts += option.rendered(values[name])
@@ -33,7 +33,7 @@ def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:
     return shlex.join(parts), notes
 
 
-def _values(manifest: Manifest) -> dict[str, object]:
+def rerun_values(manifest: Manifest) -> dict[str, object]:
     """Return the value of every option that the manifest knows; None = the default."""
     settings, model, data = manifest.settings, manifest.model, manifest.data
     return {

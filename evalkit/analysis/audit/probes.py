@@ -1,0 +1,188 @@
+"""What a metric makes of maps that were changed in known ways: blur, coarsening, sharpening, noise, known truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from evalkit.analysis.load import RunScores
+from evalkit.analysis.statistics.intervals import bca_means
+from evalkit.analysis.statistics.resampling import Resampling
+from evalkit.metrics.spec import Metric
+from evalkit.store.manifest import ExplainerFacts
+
+__all__ = ["Effect", "MetricProbes", "Probes", "probes_of"]
+
+Floats = NDArray[np.float64]
+
+_FEWEST_IMAGES = 8
+_RESAMPLES = 2000
+_EQUAL = 1e-9  # smaller changes of a score are rounding
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """A mean over images with its 95 % interval.
+
+    Attributes:
+        mean: the mean; None for fewer than 8 images.
+        ci_low: lower end of the interval.
+        ci_high: upper end of the interval.
+        n_images: number of images.
+        reason: why there is no interval, or why it is unreliable.
+    """
+
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_images: int
+    reason: str | None = None
+
+
+class MetricProbes(msgspec.Struct, frozen=True):
+    """What one metric makes of changed maps. Every number is in the metric's own unit, positive = better.
+
+    Attributes:
+        metric: text of the metric.
+        blur: change of the score by blur, by sigma in pixels.
+        coarsen: change by coarsening to 7 x 7 parts.
+        sharpen: change by unsharp masking.
+        noise: change by noise, by the share of the pixels that are shuffled.
+        slope: change of the score per share of shuffled pixels, least squares through the doses of each image.
+        monotone_share: share of the images whose score never rises from one dose to the next.
+        truth: Kendall's tau-b of the scores of the object's exact mask at six doses of noise with the known order; None
+            where the truth is not known.
+    """
+
+    metric: str
+    blur: dict[str, Effect]
+    coarsen: Effect
+    sharpen: Effect
+    noise: dict[str, Effect]
+    slope: Effect
+    monotone_share: float | None
+    truth: Effect | None = None
+
+
+class Probes(msgspec.Struct, frozen=True):
+    """The probes of a run.
+
+    Attributes:
+        explainers: texts of the explainers whose maps were changed.
+        n_images: number of images.
+        metrics: one for each metric that can score a changed map.
+    """
+
+    explainers: tuple[str, ...]
+    n_images: int
+    metrics: tuple[MetricProbes, ...]
+
+    def of(self, metric: str) -> MetricProbes | None:
+        """Return the probes of one metric; None if it was not probed."""
+        return next((probes for probes in self.metrics if probes.metric == metric), None)
+
+
+def probes_of(run: RunScores, probed: RunScores, metrics: Sequence[Metric]) -> Probes:
+    """Compare the scores of changed maps with those of the run's own maps, image by image.
+
+    Args:
+        run: the run.
+        probed: the run of its probes.
+        metrics: the run's metrics.
+    """
+    by_text = {metric.text: metric for metric in metrics}
+    explainers = tuple(dict.fromkeys(str(one.parameters["of"]) for one in _named(probed, "degraded")))
+    texts = [text for text in probed.manifest.metrics if text in by_text]
+    resampling = Resampling(run.manifest.settings.seed, _RESAMPLES)
+    found = tuple(_metric_probes(run, probed, by_text[text], explainers, resampling) for text in texts)
+    return Probes(explainers, len(probed.table.image_ids), found)
+
+
+def _named(probed: RunScores, name: str) -> list[ExplainerFacts]:
+    return [one for one in probed.manifest.explainers if one.name == name]
+
+
+def _metric_probes(
+    run: RunScores, probed: RunScores, metric: Metric, explainers: Sequence[str], resampling: Resampling
+) -> MetricProbes:
+    sign = 1.0 if metric.spec.direction == "higher" else -1.0
+    own = sign * _scores(run, metric.text, explainers, probed.table.image_ids)
+    changed: dict[tuple[str, float], Floats] = {}
+    for one in _named(probed, "degraded"):
+        key, column = (str(one.parameters["change"]), _number(one.parameters["dose"])), one.parameters["of"]
+        scores = sign * _scores(probed, metric.text, [one.text], probed.table.image_ids)[:, 0]
+        changed.setdefault(key, np.full(own.shape, np.nan))[:, explainers.index(str(column))] = scores
+    effects = {key: _effect(_mean_of_rows(scores - own), resampling) for key, scores in changed.items()}
+    doses = sorted(dose for change, dose in changed if change == "noise")
+    # Only maps that every dose scored, so that a missing cell is no step of the curve.
+    curves = np.stack([own, *(changed["noise", dose] for dose in doses)])
+    curves = _mean_of_rows(np.where(np.isfinite(curves).all(axis=0), curves, np.nan))
+    whole = curves[:, np.isfinite(curves).all(axis=0)]
+    return MetricProbes(
+        metric.text,
+        blur={f"{dose:g}": effects["blur", dose] for change, dose in changed if change == "blur"},
+        coarsen=next(effect for (change, _), effect in effects.items() if change == "coarsen"),
+        sharpen=next(effect for (change, _), effect in effects.items() if change == "sharpen"),
+        noise={f"{dose:g}": effects["noise", dose] for dose in doses},
+        slope=_effect(_slopes(np.array([0.0, *doses]), curves), resampling),
+        monotone_share=float((np.diff(whole, axis=0) <= _EQUAL).all(axis=0).mean()) if whole.size else None,
+        truth=_truth(probed, metric, sign, resampling),
+    )
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"a dose is a number, not {value!r}")
+    return float(value)
+
+
+def _scores(run: RunScores, metric: str, explainers: Sequence[str], image_ids: Sequence[str]) -> Floats:
+    """Return stored scores, float64 (n, E), in the order of these images; NaN where there is none."""
+    rows = {image_id: number for number, image_id in enumerate(run.table.image_ids)}
+    values = run.table.values[:, :, run.table.metrics.index(metric)]
+    known = np.concatenate([values, np.full((1, values.shape[1]), np.nan)])
+    columns = [run.table.explainers.index(text) for text in explainers]
+    return np.asarray(known[[rows.get(image_id, -1) for image_id in image_ids]][:, columns])
+
+
+def _mean_of_rows(values: Floats) -> Floats:
+    """Return the mean over the last axis of what is scored; NaN where nothing is."""
+    counts = np.isfinite(values).sum(axis=-1)
+    sums = np.where(np.isfinite(values), values, 0.0).sum(axis=-1)
+    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan))
+
+
+def _slopes(doses: Floats, curves: Floats) -> Floats:
+    """Return the slope of each image's scores (D, n) over the doses, (n,)."""
+    centered = doses - doses.mean()
+    return np.asarray(centered @ curves / (centered @ centered))
+
+
+def _effect(values: Floats, resampling: Resampling) -> Effect:
+    values = values[np.isfinite(values)]
+    if len(values) < _FEWEST_IMAGES:
+        return Effect(None, None, None, len(values), f"fewer than {_FEWEST_IMAGES} images")
+    if np.ptp(values) <= _EQUAL:  # the same on all images: nothing to resample
+        mean = float(values.mean())
+        return Effect(mean, mean, mean, len(values))
+    interval = bca_means(values[:, None], resampling)[0]
+    return Effect(float(values.mean()), interval.low, interval.high, len(values), interval.reason)
+
+
+def _truth(probed: RunScores, metric: Metric, sign: float, resampling: Resampling) -> Effect | None:
+    from scipy.stats import kendalltau
+
+    known = _named(probed, "known")
+    if not known:
+        return None
+    doses = np.array([_number(one.parameters["dose"]) for one in known])
+    scores = sign * _scores(probed, metric.text, [one.text for one in known], probed.table.image_ids)
+    taus = [
+        # A metric that gives every map the same score orders none of them.
+        float(kendalltau(-doses, row).statistic) if np.ptp(row) > _EQUAL else 0.0
+        for row in scores
+        if np.isfinite(row).all()
+    ]
+    return _effect(np.array(taus), resampling)
