@@ -34,6 +34,7 @@ METRICS: Registry[Metric] = Registry(
         "symmetric_relevance_gain": "evalkit.metrics.perturbation:SymmetricRelevanceGain",
         "average_drop": "evalkit.metrics.perturbation:AverageDrop",
         "increase_in_confidence": "evalkit.metrics.perturbation:IncreaseInConfidence",
+        "road": "evalkit.metrics.road:Road",
         "mu_fidelity": "evalkit.metrics.magnitude:MuFidelity",
         "sensitivity_n": "evalkit.metrics.magnitude:SensitivityN",
         "infidelity": "evalkit.metrics.magnitude:Infidelity",

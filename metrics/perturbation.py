@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import ClassVar, get_args
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Case
+from evalkit.metrics.curves import ScoredAlongCurves
 from evalkit.metrics.levels import Ties, cuts, is_constant, level_ranks, raster_ranks, scaled
-from evalkit.metrics.requests import Blend, Canvas, Cost, Perturbation, Request, ScoreKind
+from evalkit.metrics.requests import Blend, Canvas, Cost, Perturbation, Request, ScoreKind, Substrate
 from evalkit.metrics.spec import Answer, MetricSpec, PerturbationMetric
 
 __all__ = [
@@ -35,7 +36,15 @@ Map = NDArray[np.floating]
 
 _TO_MEAN: Mapping[str, str] = MappingProxyType({"substrate": "mean"})
 _FROM_BLUR: Mapping[str, str] = MappingProxyType({"substrate": "blur"})
-_EVERY_OUTPUT = "the class is every output of the model, so its log-odds are infinite"
+_SUBSTRATES: Mapping[Substrate, str] = MappingProxyType(
+    {
+        "mean": "the mean color",
+        "blur": "the blurred photo",
+        "road": "colors imputed from the pixels that are left",
+        "noise": "uniform noise",
+        "black": "black",
+    }
+)
 
 
 def area_under_curve(fractions: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
@@ -48,7 +57,12 @@ def area_under_curve(fractions: NDArray[np.float64], scores: NDArray[np.float64]
 
 
 def perturbation(
-    saliency_map: Map, start: Canvas, end: Canvas, steps: int, ties: Ties, score: ScoreKind = "softmax"
+    saliency_map: Map,
+    start: Canvas | Substrate,
+    end: Canvas | Substrate,
+    steps: int,
+    ties: Ties,
+    score: ScoreKind = "softmax",
 ) -> Perturbation:
     """Plan to turn ``start`` into ``end``, the most relevant pixels first.
 
@@ -65,44 +79,39 @@ def perturbation(
 
 
 @dataclass(frozen=True)
-class _Curve(PerturbationMetric):
-    """Base of the metrics that follow a curve.
+class _Curve(ScoredAlongCurves):
+    """Base of the metrics that are areas under curves.
 
     Attributes:
         steps: cuts of the curve, 1 to 10,000.
         ties: ``levels``: equal pixels turn together; ``raster``: in raster order, as torch-cam does.
         score_kind: the parameter ``score``: ``softmax``, or ``log_odds``, which a saturated softmax does not flatten.
+        substrate: what replaces pixels; ``road`` is imputed from the pixels that are left.
     """
 
     steps: int = 28
     ties: Ties = "levels"
     score_kind: ScoreKind = field(default="softmax", metadata={"name": "score", "signed_default": False})
+    substrate: Substrate = "mean"
 
     def __post_init__(self) -> None:
-        """Check the values; declare what log-odds change."""
+        """Check the values; let the summary name the substrate."""
         if not 1 <= self.steps <= 10_000:
             raise ConfigError(f"{self.name}: steps={self.steps} is not allowed; 1 to 10000")
-        if self.score_kind not in get_args(ScoreKind):
-            allowed = " or ".join(get_args(ScoreKind))
-            raise ConfigError(f"{self.name}: score={self.score_kind} is not allowed; it takes {allowed}")
-        if self.score_kind == "log_odds":
-            unbounded = replace(
-                self.spec,
-                bounds=(-np.inf, np.inf),
-                summary=f"{self.spec.summary}, in log-odds",
-                nan_reason="the log-odds of the class are not finite on a perturbed image",
-                curve_value="log-odds",
-                gated=False,  # a tolerance of 0.02 is meant for scores of 0 to 1
-            )
-            object.__setattr__(self, "spec", unbounded)
+        if self.substrate not in _SUBSTRATES:
+            allowed = " or ".join(_SUBSTRATES)
+            raise ConfigError(f"{self.name}: substrate={self.substrate} is not allowed; it takes {allowed}")
+        usual = type(self).substrate
+        if self.substrate != usual:
+            summary = self.spec.summary.replace(_SUBSTRATES[usual], _SUBSTRATES[self.substrate])
+            object.__setattr__(self, "spec", replace(self.spec, summary=summary))
+        super().__post_init__()
 
-    def unscored_reason(self, case: Case) -> str | None:
-        """Return why the model's scores cannot be used."""
-        is_certain = self.score_kind == "log_odds" and len(set(case.target)) == case.clean_scores.size
-        return super().unscored_reason(case) or (_EVERY_OUTPUT if is_certain else None)
-
-    def planned(self, saliency_map: Map, start: Canvas, end: Canvas) -> Perturbation:
+    def planned(
+        self, saliency_map: Map, case: Case, start: Canvas | Substrate, end: Canvas | Substrate
+    ) -> Perturbation:
         """Return the request of one curve."""
+        self.require_seed(case)
         return perturbation(saliency_map, start, end, self.steps, self.ties, self.score_kind)
 
     def area(self, curve: Answer) -> float:
@@ -115,10 +124,10 @@ class _OneCurve(_Curve):
     """Base of the metrics that are the area under one curve.
 
     Attributes:
-        ends: what is shown at first and at last.
+        from_substrate: the curve begins at the substrate and ends at the photo; False = the reverse.
     """
 
-    ends: ClassVar[tuple[Canvas, Canvas]]
+    from_substrate: ClassVar[bool]
 
     def cost(self) -> Cost:
         """Return one image a step; the ends are shared by all maps of an image."""
@@ -126,7 +135,8 @@ class _OneCurve(_Curve):
 
     def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
         """Return the curve from one end to the other."""
-        return [self.planned(saliency_map, *self.ends)]
+        ends = (self.substrate, "image") if self.from_substrate else ("image", self.substrate)
+        return [self.planned(saliency_map, case, *ends)]
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
         """Return the area, 0..1; of log-odds any number."""
@@ -139,9 +149,9 @@ class _OneCurve(_Curve):
 
 @dataclass(frozen=True)
 class Deletion(_OneCurve):
-    """Area under the score while the most relevant pixels are replaced by the mean color. See docs/metrics.md."""
+    """Area under the score while the most relevant pixels are replaced by the substrate. See docs/metrics.md."""
 
-    ends: ClassVar[tuple[Canvas, Canvas]] = ("image", "mean")
+    from_substrate: ClassVar[bool] = False
     always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="deletion",
@@ -158,9 +168,9 @@ class Deletion(_OneCurve):
 
 @dataclass(frozen=True)
 class Insertion(_OneCurve):
-    """Area under the score while the most relevant pixels appear in the blurred photo. See docs/metrics.md."""
+    """Area under the score while the most relevant pixels appear on the substrate. See docs/metrics.md."""
 
-    ends: ClassVar[tuple[Canvas, Canvas]] = ("blur", "image")
+    from_substrate: ClassVar[bool] = True
     always_signed: ClassVar[Mapping[str, str]] = _FROM_BLUR
     spec: ClassVar[MetricSpec] = MetricSpec(
         name="insertion",
@@ -174,11 +184,12 @@ class Insertion(_OneCurve):
         sweep_column=3,
         curve="insertion",
     )
+    substrate: Substrate = "blur"
 
 
 @dataclass(frozen=True)
 class SymmetricRelevanceGain(_Curve):
-    """Insertion minus deletion, both with the mean color. See docs/metrics.md."""
+    """Insertion minus deletion, both with one substrate. See docs/metrics.md."""
 
     always_signed: ClassVar[Mapping[str, str]] = _TO_MEAN
     spec: ClassVar[MetricSpec] = MetricSpec(
@@ -200,8 +211,8 @@ class SymmetricRelevanceGain(_Curve):
     def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
         """Return two curves; the second is deletion's own."""
         return [
-            self.planned(saliency_map, "mean", "image"),
-            self.planned(saliency_map, "image", "mean"),
+            self.planned(saliency_map, case, self.substrate, "image"),
+            self.planned(saliency_map, case, "image", self.substrate),
         ]
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:

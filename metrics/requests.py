@@ -28,6 +28,7 @@ __all__ = [
     "Request",
     "ScoreKind",
     "Shown",
+    "Substrate",
     "Variant",
 ]
 
@@ -36,6 +37,13 @@ Canvas = Literal["image", "mean", "blur", "black", "noise"]
 
 ``mean``: the mean color; ``blur``: RISE's blur of the image; ``black``: 0; ``noise``: uniform values in 0..255, drawn
 once an image, so that all maps of the image get the same.
+"""
+
+Substrate = Literal["mean", "blur", "road", "noise", "black"]
+"""What may replace pixels in a ``Perturbation``.
+
+``road``: ROAD's noisy linear imputation from the pixels that are not replaced, so it depends on which these are; if all
+are replaced, the mean color and the same noise. The noise is drawn once an image.
 """
 
 Kind = Literal["perturbation", "blend", "masked", "shown", "explain", "explain with"]
@@ -49,7 +57,8 @@ class Perturbation:
     Composition k shows ``end`` where ``rank < cuts[k]`` and ``start`` elsewhere; all channels together. With
     ``cuts[0] == 0`` and ``cuts[-1] == H * W`` both ends are pure, and the model sees them once an image.
     The answer: the curve, float64 (2, S): the fraction of the pixels that have turned, and the target's score there.
-    Requests that show the model the same images share its passes, whichever score they need.
+    Requests that show the model the same images share its passes, whichever score they need. At most one of ``start``
+    and ``end`` is ``road``.
 
     Attributes:
         start: what every pixel shows at first.
@@ -60,8 +69,8 @@ class Perturbation:
     """
 
     kind: ClassVar[Kind] = "perturbation"
-    start: Canvas
-    end: Canvas
+    start: Canvas | Substrate
+    end: Canvas | Substrate
     rank: NDArray[np.int64]
     cuts: NDArray[np.int64]
     score: ScoreKind = "softmax"
@@ -70,6 +79,11 @@ class Perturbation:
     def fractions(self) -> NDArray[np.float64]:
         """Share of the pixels that have turned at each cut, float64 (S,) in 0..1."""
         return np.asarray(self.cuts / self.rank.size, dtype=np.float64)
+
+    @property
+    def inner_cuts(self) -> NDArray[np.int64]:
+        """The cuts at which some pixels have turned, but not all."""
+        return self.cuts[(self.cuts > 0) & (self.cuts < self.rank.size)]
 
     @property
     def images_key(self) -> Hashable:

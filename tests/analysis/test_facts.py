@@ -89,6 +89,7 @@ def test_substrates_are_declared_and_not_known_by_name():
         "symmetric_relevance_gain": "mean",
         "average_drop": "mean",
         "increase_in_confidence": "mean",
+        "road": "road",
     }
     for fill in ("black", "mean", "gray", "blur"):
         assert EXPLAINERS.build(f"occlusion(fill={fill})").substrate == fill

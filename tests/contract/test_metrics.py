@@ -20,7 +20,14 @@ from evalkit.metrics.catalog import METRICS, needs_of
 from evalkit.models.classifier import Classifier
 
 SIDE = 16
-VARIANTS = [f"{name}(score=log_odds)" for name in ("deletion", "insertion", "symmetric_relevance_gain")]
+CURVES = ("deletion", "insertion", "symmetric_relevance_gain")
+SUBSTRATES = [
+    METRICS.build(f"{name}(substrate={substrate})").text
+    for name in CURVES
+    for substrate in ("mean", "blur", "road", "noise", "black")
+]
+LOG_ODDS = [f"{name}(score=log_odds)" for name in (*CURVES, "road")]
+VARIANTS = [*LOG_ODDS, "deletion(score=log_odds, substrate=road)", *(text for text in SUBSTRATES if "(" in text)]
 TEXTS = [*METRICS.names(), *VARIANTS]
 METRIC = pytest.mark.parametrize("name", TEXTS)
 

@@ -7,6 +7,7 @@ and batches are filled across maps.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.randomness import generator
-from evalkit.metrics.requests import Blend, Canvas, Composition, Masked, Perturbation, ScoreKind, Shown
+from evalkit.metrics.requests import Blend, Canvas, Composition, Masked, Perturbation, ScoreKind, Shown, Substrate
 from evalkit.models.heads import Head
 from evalkit.models.inference.blended import BlendedPass, DirectBlendedPass
 from evalkit.models.inference.composition import ComposedPass, DirectComposedPass
+from evalkit.models.inference.imputation import NOISE_SD, RoadImages
 from evalkit.models.probabilities import Outputs, score_of
 
 __all__ = ["MEAN_COLOR", "PhotoScores", "blurred", "enlarged", "rise_kernel"]
@@ -110,31 +112,38 @@ class PhotoScores:
             target: the output or outputs.
             clean_logits: the logits of the clean photo, float64 (n_classes,).
             mean_color: the mean of each channel, (C,): the substrate, and what the blur is padded with.
-            seed: Random seed of the noise substrate.
+            seed: Random seed of the substrates that draw, ``noise`` and ``road``.
         """
         self._model = model
         self._mean_color = np.asarray(mean_color, dtype=np.float64)
         self.pixels: Image = pixels.astype(np.float32)
         self.target = target
         self._rng_key = (seed, sha256(pixels.tobytes()).digest())
-        self._pure: dict[Canvas, Floats] = {"image": clean_logits}
-        self._canvases: dict[Canvas, Image] = {"image": self.pixels}
+        self._pure: dict[Canvas | Substrate, Floats] = {"image": clean_logits}
+        self._canvases: dict[Canvas | Substrate, Image] = {"image": self.pixels}
         self._asked: dict[Hashable, Floats] = {}
 
-    def canvas(self, name: Canvas) -> Image:
-        """Return a substrate, float32 (H, W, C), made once."""
+    def canvas(self, name: Canvas | Substrate) -> Image:
+        """Return a substrate as it is where all pixels show it, float32 (H, W, C), made once."""
         if name not in self._canvases:
             self._canvases[name] = self._made(name)
         return self._canvases[name]
 
-    def _made(self, name: Canvas) -> Image:
+    def _made(self, name: Canvas | Substrate) -> Image:
         if name == "blur":
             return blurred(self.pixels, self._mean_color)
         if name == "noise":
             rng = generator(*self._rng_key, "noise substrate")
             return np.asarray(rng.uniform(0.0, 255.0, self.pixels.shape), dtype=np.float32)
+        if name == "road":  # no pixel is known that others could be imputed from
+            return np.asarray(self._mean_color + self._road_noise, dtype=np.float32)
         color = self._mean_color if name == "mean" else np.zeros_like(self._mean_color)
         return np.broadcast_to(color.astype(np.float32), self.pixels.shape)
+
+    @cached_property
+    def _road_noise(self) -> Floats:
+        """The noise of imputed pixels, float64 (H, W, C), one draw for all maps of the photo."""
+        return generator(*self._rng_key, "road noise").normal(0.0, NOISE_SD, self.pixels.shape)
 
     def scores(self, compositions: Sequence[Composition], tick: Callable[[int], None] = lambda _: None) -> list[Floats]:
         """Return the scores of each composition, float64: a curve (2, S), of a Blend (1,), of N masks (N,).
@@ -157,24 +166,37 @@ class PhotoScores:
             return []
         self._compute_pure(wanted)
         of_images = {curve.images_key: curve for curve in wanted}
-        curves = list(of_images.values())
-        inside = [curve.cuts[(curve.cuts > 0) & (curve.cuts < curve.rank.size)] for curve in curves]
+        inside = self._composed([one for one in of_images.values() if "road" not in (one.start, one.end)], tick)
+        inside |= self._imputed([one for one in of_images.values() if "road" in (one.start, one.end)], tick)
+        answers = {
+            kind: {key: self._scores_of(logits, kind) for key, logits in inside.items()}
+            for kind in {curve.score for curve in wanted}
+        }
+        return [self._whole(curve, answers[curve.score][curve.images_key]) for curve in wanted]
+
+    def _composed(self, curves: Sequence[Perturbation], tick: Callable[[int], None]) -> dict[Hashable, Floats]:
+        """Return the logits inside curves between two canvases, by ``images_key``."""
+        if not curves:
+            return {}
+        inside = [curve.inner_cuts.tolist() for curve in curves]
         ranks = {id(curve.rank): curve.rank for curve in curves}
         index_of = {key: number for number, key in enumerate(ranks)}
         used = list(dict.fromkeys(name for curve in curves for name in (curve.start, curve.end)))
         rows = [
             (used.index(curve.start), used.index(curve.end), index_of[id(curve.rank)], cut)
             for curve, cuts in zip(curves, inside, strict=True)
-            for cut in cuts.tolist()
+            for cut in cuts
         ]
         canvases, all_ranks = np.stack([self.canvas(name) for name in used]), np.stack([*ranks.values()])
         logits = self._model.composed.logits(canvases, all_ranks.astype(np.int32), _as_rows(rows), tick)
         ends = np.cumsum([*map(len, inside)])[:-1]
-        answers = {
-            kind: dict(zip(of_images, np.split(self._scores_of(logits, kind), ends), strict=True))
-            for kind in {curve.score for curve in wanted}
-        }
-        return [self._whole(curve, answers[curve.score][curve.images_key]) for curve in wanted]
+        return dict(zip([curve.images_key for curve in curves], np.split(logits, ends), strict=True))
+
+    def _imputed(self, curves: Sequence[Perturbation], tick: Callable[[int], None]) -> dict[Hashable, Floats]:
+        """Return the logits inside curves to or from ``road``, by ``images_key``."""
+        if not curves:
+            return {}
+        return RoadImages(curves, self.canvas, self._road_noise).logits(self._model.logits_from, tick)
 
     def _whole(self, curve: Perturbation, inside: Floats) -> Floats:
         """Return a curve with its end points, float64 (2, S): fractions and scores."""
@@ -194,7 +216,7 @@ class PhotoScores:
         return [answers[number : number + 1] for number in range(len(blends))]
 
     def _compute_pure(self, curves: Sequence[Perturbation]) -> None:
-        wanted: list[Canvas] = []
+        wanted: list[Canvas | Substrate] = []
         for curve in curves:
             wanted += [curve.start] if curve.cuts[0] == 0 else []
             wanted += [curve.end] if curve.cuts[-1] == curve.rank.size else []
@@ -202,7 +224,7 @@ class PhotoScores:
         logits = self._model.logits_from(len(missing), lambda number: self.canvas(missing[number]))
         self._pure.update(zip(missing, logits, strict=True))
 
-    def _pure_score(self, name: Canvas, kind: ScoreKind) -> float:
+    def _pure_score(self, name: Canvas | Substrate, kind: ScoreKind) -> float:
         return float(self._scores_of(self._pure[name][None], kind)[0])
 
     def _scores_of(self, logits: Floats, kind: ScoreKind) -> Floats:

@@ -34,7 +34,7 @@ __all__ = [
 
 WIDEST = 5
 _SHOWN_EXPLAINERS = 3
-_SUBSTRATES = {"mean": "the mean color", "blur": "the blurred photo"}
+_SUBSTRATES = {"mean": "the mean color", "blur": "the blurred photo", "road": "imputed colors"}
 _FAMILIES = ("faithfulness", "localization", "other")
 ARROWS = {"higher": "↑", "lower": "↓"}
 BEATS_CONTROLS, NOT_BEATING, NOT_RANKED = "*", "!", "?"

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from evalkit.metrics.requests import Blend, Masked, Perturbation, Shown
 from evalkit.models.heads import Head
+from evalkit.models.inference.imputation import NOISE_SD, imputed
 from evalkit.models.inference.perturbation import MEAN_COLOR, PhotoScores, blurred, enlarged, rise_kernel
 from evalkit.models.probabilities import softmax
 
@@ -167,3 +168,52 @@ def test_noise_is_drawn_once_an_image_and_by_the_seed(photo):
     assert first.canvas("noise").min() >= 0
     assert first.canvas("noise").max() <= 255
     assert not first.canvas("black").any()
+
+
+def road_images(photo, rank, seed=0, **options):
+    """The images inside and at the end of the curve from the photo to ROAD's imputation."""
+    recorder = Recorder()
+    curve = Perturbation("image", "road", rank, np.array([0, 5, 20]))
+    scores = PhotoScores(recorder, photo, 1, QUARTER, seed=seed, **options).scores([curve])[0]
+    (whole,) = [image for image in recorder.images if not (image == photo).all(axis=2).any()]
+    (part,) = [image for image in recorder.images if image is not whole]
+    np.testing.assert_allclose(scores[1], [0.25, red_score(part), red_score(whole)], rtol=1e-12)
+    return part, whole
+
+
+def test_road_imputes_hidden_pixels_and_adds_one_noise(photo):
+    rank = np.arange(20).reshape(4, 5)
+    part, whole = road_images(photo, rank)
+    hidden = rank < 5
+    np.testing.assert_array_equal(part[~hidden], photo[~hidden])
+    noise = whole - np.float32(MEAN_COLOR)  # where all is hidden nothing is known, so the mean color is shown
+    np.testing.assert_allclose(part[hidden] - imputed(photo, hidden), noise[hidden], atol=1e-4)
+    assert 0.5 * NOISE_SD < noise.std() < 1.5 * NOISE_SD
+    assert np.abs(noise.mean()) < NOISE_SD
+
+
+def test_noise_of_road_depends_on_photo_and_seed_only(photo):
+    rank = np.arange(20).reshape(4, 5)
+    _, whole = road_images(photo, rank)
+    np.testing.assert_array_equal(road_images(photo, rank[::-1])[1], whole)
+    assert not np.array_equal(road_images(photo, rank, seed=1)[1], whole)
+    assert not np.array_equal(road_images(photo[::-1].copy(), rank)[1], whole)
+
+
+def test_road_takes_any_number_of_channels(rng):
+    for channels in (1, 4):
+        gray = rng.integers(0, 256, (4, 5, channels), dtype=np.uint8)
+        part, whole = road_images(gray, np.arange(20).reshape(4, 5), mean_color=(50.0,) * channels)
+        assert part.shape == whole.shape == gray.shape
+        assert np.abs(whole - 50).max() < 6 * NOISE_SD
+
+
+def test_curves_of_road_and_of_the_mean_color_are_scored_together(photo):
+    rank, cuts = np.arange(20).reshape(4, 5), np.array([0, 5, 12, 20])
+    requests = [Perturbation(*ends, rank, cuts) for ends in (("image", "road"), ("image", "mean"), ("road", "image"))]
+    recorder = Recorder()
+    together = PhotoScores(recorder, photo, 1, QUARTER).scores(requests)
+    assert len(recorder.images) == 3 * 2 + 2
+    for request, scores in zip(requests, together, strict=True):
+        alone = PhotoScores(Recorder(), photo, 1, QUARTER).scores([request])[0]
+        np.testing.assert_array_equal(scores, alone)
