@@ -43,7 +43,7 @@ class Road(ScoredAlongCurves):
         direction="higher",
         bounds=(-0.5, 0.5),
         family="faithfulness",
-        summary="half the class's score with the least minus with the most relevant pixels imputed, at 10 to 90 %",
+        summary="half the difference of the class's scores with the least and with the most relevant pixels imputed",
         reference="Rong et al., ROAD, ICML 2022; (LeRF - MoRF) / 2 as pytorch-grad-cam",
     )
     score_kind: ScoreKind = field(default="softmax", metadata={"name": "score", "signed_default": False})
