@@ -43,6 +43,8 @@ METRICS: Registry[Metric] = Registry(
         "energy_pointing_game": "evalkit.metrics.localization:EnergyPointingGame",
         "relevance_mass_accuracy": "evalkit.metrics.localization:RelevanceMassAccuracy",
         "relevance_rank_accuracy": "evalkit.metrics.localization:RelevanceRankAccuracy",
+        "pixel_average_precision": "evalkit.metrics.pixels:PixelAveragePrecision",
+        "pixel_auc": "evalkit.metrics.pixels:PixelAuc",
         "max_box_acc_v1": "evalkit.metrics.boxes:MaxBoxAccV1",
         "max_box_acc_v2": "evalkit.metrics.boxes:MaxBoxAccV2",
         "pxap": "evalkit.metrics.boxes:PxAP",

@@ -130,7 +130,7 @@ def test_the_chance_levels_are_named_alike():
     chance = re.findall(r"`(\w+)`", named)
     assert chance == [
         "symmetric_relevance_gain", "road", "pointing_game", "energy_pointing_game", "relevance_mass_accuracy",
-        "relevance_rank_accuracy",
+        "relevance_rank_accuracy", "pixel_average_precision", "pixel_auc",
     ]  # fmt: skip
     rng = np.random.default_rng(1)
     mask = np.zeros((40, 40), dtype=bool)
