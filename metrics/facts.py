@@ -39,6 +39,7 @@ def facts_of_metric(metric: Metric) -> MetricFacts:
         set_level=metric.set_level,
         descriptive=spec.descriptive,
         substrate=metric.substrate,
+        chance=spec.chance,
     )
 
 
@@ -82,6 +83,7 @@ class StoredMetric(Metric):
             reference="",
             binary=facts.binary,
             descriptive=facts.descriptive,
+            chance="uniform" if isinstance(facts.chance, str) else facts.chance,
         )
         object.__setattr__(self, "spec", spec)
 

@@ -126,6 +126,7 @@ class PointingGame(RegionMetric):
         summary="share of the map's maxima in the object or less than 15 photo pixels from it",
         reference="Zhang et al., IJCV 2018; TorchRay",
         sweep_column=6,
+        chance="uniform",
     )
     tolerance_px: float = 15.0
 
@@ -160,6 +161,7 @@ class EnergyPointingGame(RegionMetric):
         nan_reason="the map is positive nowhere",
         gated=True,
         sweep_column=4,
+        chance="uniform",
     )
 
     def score_region(self, saliency_map: Map, region: Region) -> float:
@@ -181,6 +183,7 @@ class RelevanceMassAccuracy(RegionMetric):
         summary="share of the map's positive part inside the object's exact mask",
         reference="Arras et al., CLEVR-XAI, Information Fusion 2022, section 3.2",
         nan_reason="the map is positive nowhere",
+        chance="uniform",
     )
     exact_region: ClassVar[bool] = True
 
@@ -202,6 +205,7 @@ class RelevanceRankAccuracy(RegionMetric):
         summary="of the K highest pixels, K the size of the region, the share inside it",
         reference="Arras et al., CLEVR-XAI, Information Fusion 2022, section 3.2",
         sweep_column=5,
+        chance="uniform",
     )
 
     def score_region(self, saliency_map: Map, region: Region) -> float:

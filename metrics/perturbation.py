@@ -202,6 +202,7 @@ class SymmetricRelevanceGain(_Curve):
         reference="Bluecher et al., TMLR 2024 (SRG: least minus most relevant first)",
         gated=True,
         sweep_column=1,
+        chance=0.0,
     )
 
     def cost(self) -> Cost:

@@ -44,6 +44,8 @@ class MetricSpec:
         sweep_column: position among the columns of a parameter sweep's table; 0 = behind these.
         curve: what its curve shows: pixels that are removed or inserted; empty if it has no single curve.
         curve_value: the curve's values, for the axis of its plot; a ``score`` is in 0..1, ``log-odds`` have no bounds.
+        chance: the score of a map that knows nothing of the image: a number, or ``uniform`` = the score of the constant
+            map on the image; None = not known beforehand.
     """
 
     name: str
@@ -60,6 +62,7 @@ class MetricSpec:
     sweep_column: int = 0
     curve: Literal["", "removal", "insertion"] = ""
     curve_value: Literal["score", "log-odds"] = "score"
+    chance: float | Literal["uniform"] | None = None
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ EXPLAINERS: Registry[Explainer] = Registry(
         "tf_explain.integrated_gradients": "evalkit.explainers.tf_explain_gradients:TfExplainIntegratedGradients",
         "uniform": "evalkit.explainers.controls:Uniform",
         "random": "evalkit.explainers.controls:Random",
+        "smooth_noise": "evalkit.explainers.controls:SmoothNoise",
         "center": "evalkit.explainers.controls:Center",
         "edges": "evalkit.explainers.controls:Edges",
     },
@@ -93,7 +94,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
         "tf_explain.smoothgrad",
         "tf_explain.integrated_gradients",
     ),
-    "controls": ("uniform", "random", "center", "edges"),
+    "controls": ("uniform", "random", "smooth_noise", "center", "edges"),
 }
 """The explainers of each family, by the word that selects it in ``--explainers``."""
 

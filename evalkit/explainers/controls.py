@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.core.errors import ConfigError
 from evalkit.core.randomness import generator
 from evalkit.explainers.base import Explainer, Family, Maps, Outputs, Photos
 
 if TYPE_CHECKING:
     from evalkit.models.classifier import Classifier
 
-__all__ = ["Center", "Control", "Edges", "Random", "Uniform", "image_digest"]
+__all__ = ["Center", "Control", "Edges", "Random", "SmoothNoise", "Uniform", "image_digest"]
+
+_LARGEST_SIGMA = 1024
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,45 @@ class Random(Control):
         return np.stack(
             [generator(self.seed, image_digest(image), "random").random(image.shape[:2]) for image in images]
         )
+
+
+@dataclass(frozen=True)
+class SmoothNoise(Control):
+    """Pixel noise blurred by a Gaussian, scaled to 0..1: as smooth as an explainer's map, without what it knows.
+
+    The noise is blurred as if the photo were repeated beyond its borders, so that no place is preferred.
+
+    Attributes:
+        sigma_px: Standard deviation of the Gaussian in pixels.
+        seed: Random seed; the run's seed if not given.
+    """
+
+    name: ClassVar[str] = "smooth_noise"
+    draws: ClassVar[bool] = True
+    summary: ClassVar[str] = "blurred pixel noise: smooth as a map, but by chance"
+    reference: ClassVar[str] = "arXiv 2304.13836: blurring a map adds no information, yet raises scores"
+    sigma_px: float = 16.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the range, and store whole numbers of pixels as floats."""
+        if not 0 < self.sigma_px <= _LARGEST_SIGMA:
+            allowed = f"more than 0 and at most {_LARGEST_SIGMA} pixels"
+            raise ConfigError(f"{self.name}: sigma_px={self.sigma_px} is not allowed; {allowed}")
+        object.__setattr__(self, "sigma_px", float(self.sigma_px))
+
+    def explain(self, classifier: Classifier, images: Photos, targets: Sequence[Outputs]) -> Maps:
+        """Return smooth noise, float64 (B, H, W) in 0..1; 0.5 everywhere where the blur leaves no difference."""
+        from scipy.ndimage import gaussian_filter
+
+        maps = np.full(images.shape[:3], 0.5)
+        for image, smooth in zip(images, maps, strict=True):
+            noise = generator(self.seed, image_digest(image), "smooth noise").random(image.shape[:2])
+            blurred = gaussian_filter(noise, self.sigma_px, mode="wrap")
+            low, high = blurred.min(), blurred.max()
+            if high - low > _ROUNDING:
+                smooth[:] = (blurred - low) / (high - low)
+        return maps
 
 
 def image_digest(image: NDArray[np.uint8 | np.float32]) -> bytes:

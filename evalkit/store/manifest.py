@@ -192,6 +192,8 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         set_level: whether it scores the image set as a whole.
         descriptive: whether neither higher nor lower is better.
         substrate: what it replaces pixels with, e.g. ``blur``; empty = nothing, or not stored.
+        chance: score of a map that knows nothing of the image: a number, or ``uniform`` = that of the constant map on
+            the image; None = not known, or not stored.
     """
 
     text: str
@@ -211,6 +213,7 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     set_level: bool = False
     descriptive: bool = False
     substrate: str = ""
+    chance: float | str | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

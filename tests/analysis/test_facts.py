@@ -117,3 +117,16 @@ def test_older_explainers_are_swept_and_supplied_by_name(facts):
 
 def test_a_variant_is_the_parameters_of_a_text():
     assert variant_of("deletion(steps=14, ties=raster)") == "steps=14, ties=raster"
+
+
+def test_chance_is_declared_and_kept_in_the_manifest():
+    known = {text: METRICS.build(text).spec.chance for text in METRICS.names()}
+    assert known["symmetric_relevance_gain"] == 0.0
+    for text in ("pointing_game", "energy_pointing_game", "relevance_mass_accuracy", "relevance_rank_accuracy"):
+        assert known[text] == "uniform"
+    assert known["deletion"] is None
+    assert {text: facts_of_metric(METRICS.build(text)).chance for text in METRICS.names()} == known
+    for chance in (0.5, "uniform", None):
+        facts = MetricFacts("mod:Mine", "mod:Mine", "higher", (0.0, 1.0), "other", {}, chance=chance)
+        stored = msgspec.json.decode(msgspec.json.encode(facts), type=MetricFacts)
+        assert metric_of_facts(stored, steps=7).spec.chance == chance

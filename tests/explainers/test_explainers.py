@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from evalkit.core.errors import ConfigError, ModelError
+from evalkit.core.randomness import generator
 from evalkit.explainers.cam import Cam, GradCam
 from evalkit.explainers.catalog import DEFAULT_EXPLAINERS, EXPLAINERS, FAMILIES, expand
-from evalkit.explainers.controls import Center, Edges, Random, Uniform
+from evalkit.explainers.controls import Center, Edges, Random, SmoothNoise, Uniform, image_digest
 from evalkit.explainers.occlusion import Occlusion, corners, paint
 from evalkit.explainers.tf_explain import TfExplainGradCam, TfExplainOcclusion
 from evalkit.models.classifier import Classifier
@@ -122,7 +123,7 @@ def test_occlusion_stride_has_one_spelling_and_is_checked():
 def test_costs_are_what_is_really_asked_of_the_model(tiny_model, photos):
     classifier = Classifier(tiny_model, batch_size=7)
     for text in ["gradcam", "cam", "occlusion(patch_size=9, stride=4)", "tf_explain.occlusion(patch_size=9)",
-                 "tf_explain.gradcam", "uniform", "random", "center", "edges"]:  # fmt: skip
+                 "tf_explain.gradcam", "uniform", "random", "smooth_noise", "center", "edges"]:  # fmt: skip
         explainer, before = EXPLAINERS.build(text), classifier.passes
         maps = explainer.explain(classifier, photos[:2], [0, 1])
         assert maps.shape == (2, 32, 32)
@@ -158,6 +159,48 @@ def test_tf_explain_gradcam_is_the_librarys_own_map(tiny, photos, capfd, tmp_pat
     loaded = Classifier(keras.saving.load_model(tmp_path / "saved.keras"))
     np.testing.assert_allclose(TfExplainGradCam().explain(loaded, photos, [0, 1, 2, 0]), ours, atol=1e-7)
     assert TfExplainGradCam(layer="conv_b").explain(tiny, photos[:1], [0]).shape == (1, 32, 32)
+
+
+def test_smooth_noise_is_wrapped_blurred_noise_scaled_to_one(photos):
+    noise = generator(3, image_digest(photos[0]), "smooth noise").random((32, 32))
+    # From the definition: a Gaussian of the frequencies, cut off at four sigmas in pixels, around the borders.
+    across = np.exp(-0.5 * (np.arange(-8, 9) / 2.0) ** 2)
+    across /= across.sum()
+    blurred = sum(
+        across[down + 8] * across[right + 8] * np.roll(noise, (down, right), (0, 1))
+        for down in range(-8, 9)
+        for right in range(-8, 9)
+    )
+    ours = SmoothNoise(sigma_px=2, seed=3).explain(None, photos[:1], [0])[0]
+    np.testing.assert_allclose(ours, (blurred - blurred.min()) / np.ptp(blurred), atol=1e-9)
+
+
+def test_smooth_noise_depends_on_content_and_seed_alone(photos):
+    maps = SmoothNoise(sigma_px=4).explain(None, photos, [0] * 4)
+    assert (maps.min(axis=(1, 2)) == 0).all()
+    assert (maps.max(axis=(1, 2)) == 1).all()
+    np.testing.assert_array_equal(
+        SmoothNoise(sigma_px=4.0).explain(None, photos[2:3].astype("float32"), [1])[0], maps[2]
+    )
+    assert len({one.tobytes() for one in [*maps, *SmoothNoise(sigma_px=4, seed=1).explain(None, photos, [0] * 4)]}) == 8
+    assert [one.text for one in expand("controls", [], 0)] == ["uniform", "random", "smooth_noise", "center", "edges"]
+    assert expand("smooth_noise(sigma_px=8)", [], 4)[0].signature == "smooth_noise|v:1|sigma_px:8|seed:4"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 2)])
+def test_smooth_noise_of_tiny_photos_is_finite(size):
+    maps = SmoothNoise().explain(None, np.zeros((2, *size, 3), np.uint8), [0, 0])
+    assert np.isfinite(maps).all()
+    assert maps.min() >= 0
+    assert maps.max() <= 1
+
+
+@pytest.mark.parametrize("sigma", [0, -1, 1025, float("nan"), float("inf")])
+def test_smooth_noise_refuses_other_sigmas(sigma):
+    with pytest.raises(
+        ConfigError, match=r"smooth_noise: sigma_px=.* is not allowed; more than 0 and at most 1024 pixels"
+    ):
+        SmoothNoise(sigma_px=sigma)
 
 
 def test_controls_know_nothing_of_the_model(photos):
