@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from evalkit.analysis.scores import Scores
 
-__all__ = ["Ranking", "ranking_of"]
+__all__ = ["Ranking", "Shared", "ranking_of", "shared_images"]
 
 Floats = NDArray[np.float64]
 # An explainer that lacks more than a fifth of the usual images gets no rank, rather than leave the others these images.
@@ -33,6 +33,34 @@ class Ranking(NamedTuple):
     n_images: int
 
 
+class Shared(NamedTuple):
+    """The images by which explainers are compared.
+
+    Attributes:
+        known: bool (E,), explainers that are scored on any image.
+        ranked: bool (E,), those that are compared.
+        images: bool (n,), images that all of these scored.
+        counts: int64 (E,), numbers of usual images that each explainer scored.
+        n_usual: number of images that at least half of the explainers scored.
+    """
+
+    known: NDArray[np.bool_]
+    ranked: NDArray[np.bool_]
+    images: NDArray[np.bool_]
+    counts: NDArray[np.int64]
+    n_usual: int
+
+
+def shared_images(scored: NDArray[np.bool_]) -> Shared:
+    """Return the images by which explainers are compared, from which scores there are, bool (n, E)."""
+    known = np.asarray(scored.any(axis=0))
+    usual = scored.sum(axis=1) * 2 >= max(known.sum(), 1)
+    n_usual = int(usual.sum())
+    counts = scored[usual].sum(axis=0)
+    ranked = known & (counts >= _SMALLEST_SHARE * n_usual)
+    return Shared(known, ranked, np.asarray(scored[:, ranked].all(axis=1) & ranked.any()), counts, n_usual)
+
+
 def ranking_of(scores: Scores, sign: float) -> Ranking:
     """Rank explainers by their scores over the images that all ranked explainers scored.
 
@@ -43,13 +71,7 @@ def ranking_of(scores: Scores, sign: float) -> Ranking:
         scores: the scores of one metric.
         sign: 1 if higher scores are better, -1 if lower.
     """
-    scored = scores.scored
-    known = np.asarray(scored.any(axis=0))
-    usual = scored.sum(axis=1) * 2 >= max(known.sum(), 1)
-    n_usual = int(usual.sum())
-    counts = scored[usual].sum(axis=0)
-    ranked = known & (counts >= _SMALLEST_SHARE * n_usual)
-    shared = np.asarray(scored[:, ranked].all(axis=1) & ranked.any())
+    known, ranked, shared, counts, n_usual = shared_images(scores.scored)
     goodness = np.full(len(known), np.nan)
     if shared.any():
         means = np.mean(scores.numbers, axis=0, where=shared[:, None, None])  # without a copy of the numbers

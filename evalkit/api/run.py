@@ -25,6 +25,7 @@ from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
 
 if TYPE_CHECKING:
+    from evalkit.analysis.audit.results import Audit
     from evalkit.datasets.image_set import ImageSet
 
 __all__ = ["Run", "open_run"]
@@ -114,6 +115,16 @@ class Run:
         folder = RunFolder.read(self.path)
         try:
             return table_of(folder, self.manifest)
+        finally:
+            folder.close()
+
+    def audit(self) -> Audit:
+        """Return which metrics can be trusted on this model and these images, as ``python -m evalkit audit`` does."""
+        from evalkit.analysis.audit.service import audit_of
+
+        folder = RunFolder.read(self.path)
+        try:
+            return audit_of(folder)[1]
         finally:
             folder.close()
 

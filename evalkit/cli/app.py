@@ -13,6 +13,7 @@ from types import FrameType
 import cyclopts
 
 import evalkit
+from evalkit.cli.audit import audit
 from evalkit.cli.compare import compare
 from evalkit.cli.explain import explain
 from evalkit.cli.gate import baseline, check
@@ -36,6 +37,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "score": score,
     "show": show,
     "compare": compare,
+    "audit": audit,
     "baseline": baseline,
     "check": check,
     "thresholds": thresholds,

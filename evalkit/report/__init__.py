@@ -17,6 +17,7 @@ from evalkit.store.manifest import Manifest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from evalkit.analysis.audit.results import Audit
     from evalkit.analysis.comparison import Comparison
     from evalkit.analysis.gate.results import Gate
     from evalkit.report.tables.listing import Value
@@ -26,6 +27,7 @@ __all__ = [
     "FORMATS",
     "OutputFormat",
     "render",
+    "render_audit",
     "render_comparison",
     "render_gate",
     "render_listing",
@@ -90,6 +92,13 @@ def render_comparison(comparison: Comparison, form: OutputFormat, *, width: int,
     from evalkit.report.tables.comparison import render_comparison as build
 
     return build(comparison, form, width=width, color=color)
+
+
+def render_audit(manifest: Manifest, audit: Audit, form: OutputFormat, *, width: int, color: bool) -> str:
+    """Return the audit of a run; see ``evalkit.report.tables.audit``."""
+    from evalkit.report.tables.audit import render_audit as build
+
+    return build(manifest, audit, form, width=width, color=color)
 
 
 def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> str:

@@ -1,1 +1,1 @@
-"""How far the metrics of a run can be trusted on its model and images."""
+"""The audit of a run: which of its metrics can be trusted on this model and these images."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evalkit.analysis.audit.service import audit_of
 from evalkit.analysis.curves import by_object_size, curves_of, variants
 from evalkit.analysis.facts import metric_facts_of
 from evalkit.analysis.load import table_of
@@ -16,6 +17,7 @@ from evalkit.report.html.key_findings import answers
 from evalkit.report.html.parameter_plot import parameter_plot
 from evalkit.report.html.plots import curve_plot, object_size_plot, sweep_plot, to_svg
 from evalkit.report.rerun import rerun_command
+from evalkit.report.tables.audit import verdict_lines, verdict_rows
 from evalkit.report.tables.cost import cost_notes, counted_passes, passes_text, repeatability_text
 from evalkit.report.tables.leaderboard import (
     Leaderboard,
@@ -112,6 +114,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         ("curves", "Curves", True),
         ("gallery", "Gallery", pictures),
     ]
+    _, audit = audit_of(folder)
     command, command_notes = rerun_command(manifest)
     unusable = manifest.data.unreadable
     return {
@@ -121,6 +124,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         "sections": [
             ("leaderboard", "Leaderboard"),
             *((anchor, name) for anchor, name, content in optional if content),
+            ("audit", "Metrics on trial"),
             ("not-scored", "Not scored"),
             ("cost", "Cost"),
             ("again", "Run it again"),
@@ -134,6 +138,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         "curve_note": _curve_note(manifest),
         "gallery": pictures,
         "key": _key(),
+        "audit": {"advice": audit.advice, "rows": verdict_rows(audit), "lines": verdict_lines(audit)},
         "unscored": unscored_lines(results),
         "unusable": unusable,
         "more_unusable": manifest.data.n_unreadable - len(unusable),
