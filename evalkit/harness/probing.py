@@ -18,10 +18,7 @@ from evalkit.store.manifest import Manifest
 from evalkit.store.maps import SavedMap
 from evalkit.store.run_folder import RunFolder
 
-__all__ = ["PROBES", "probe_plan", "probed_metrics"]
-
-PROBES = "probes"
-"""The folder inside the run folder."""
+__all__ = ["probe_plan", "probed_metrics"]
 
 _OWN = ("explainers", "metrics", "criterion", "patch_sizes", "strides", "limit", "output")
 

@@ -4,84 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.analysis.audit.results import Effect, MetricProbes, Probes
 from evalkit.analysis.load import RunScores
 from evalkit.analysis.statistics.intervals import bca_means
 from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.metrics.spec import Metric
 from evalkit.store.manifest import ExplainerFacts
 
-__all__ = ["Effect", "MetricProbes", "Probes", "probes_of"]
+__all__ = ["probes_of"]
 
 Floats = NDArray[np.float64]
 
 _FEWEST_IMAGES = 8
 _RESAMPLES = 2000
 _EQUAL = 1e-9  # smaller changes of a score are rounding
-
-
-class Effect(msgspec.Struct, frozen=True):
-    """A mean over images with its 95 % interval.
-
-    Attributes:
-        mean: the mean; None for fewer than 8 images.
-        ci_low: lower end of the interval.
-        ci_high: upper end of the interval.
-        n_images: number of images.
-        reason: why there is no interval, or why it is unreliable.
-    """
-
-    mean: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n_images: int
-    reason: str | None = None
-
-
-class MetricProbes(msgspec.Struct, frozen=True):
-    """What one metric makes of changed maps. Every number is in the metric's own unit, positive = better.
-
-    Attributes:
-        metric: text of the metric.
-        blur: change of the score by blur, by sigma in pixels.
-        coarsen: change by coarsening to 7 x 7 parts.
-        sharpen: change by unsharp masking.
-        noise: change by noise, by the share of the pixels that are shuffled.
-        slope: change of the score per share of shuffled pixels, least squares through the doses of each image.
-        monotone_share: share of the images whose score never rises from one dose to the next.
-        truth: Kendall's tau-b of the scores of the object's exact mask at six doses of noise with the known order; None
-            where the truth is not known.
-    """
-
-    metric: str
-    blur: dict[str, Effect]
-    coarsen: Effect
-    sharpen: Effect
-    noise: dict[str, Effect]
-    slope: Effect
-    monotone_share: float | None
-    truth: Effect | None = None
-
-
-class Probes(msgspec.Struct, frozen=True):
-    """The probes of a run.
-
-    Attributes:
-        explainers: texts of the explainers whose maps were changed.
-        n_images: number of images.
-        metrics: one for each metric that can score a changed map.
-    """
-
-    explainers: tuple[str, ...]
-    n_images: int
-    metrics: tuple[MetricProbes, ...]
-
-    def of(self, metric: str) -> MetricProbes | None:
-        """Return the probes of one metric; None if it was not probed."""
-        return next((probes for probes in self.metrics if probes.metric == metric), None)
 
 
 def probes_of(run: RunScores, probed: RunScores, metrics: Sequence[Metric]) -> Probes:

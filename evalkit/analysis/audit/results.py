@@ -5,14 +5,22 @@ from __future__ import annotations
 import msgspec
 
 __all__ = [
+    "PROBES",
     "Audit",
     "ControlBias",
+    "Effect",
     "MetricAudit",
     "MetricBias",
+    "MetricProbes",
     "PairAgreement",
+    "Probes",
     "Reliability",
     "Thresholds",
 ]
+
+
+PROBES = "probes"
+"""The run folder of a run's probes, inside its own."""
 
 
 class Thresholds(msgspec.Struct, frozen=True):
@@ -28,6 +36,7 @@ class Thresholds(msgspec.Struct, frozen=True):
         reliable_from: lower end of the split-half reliability from which a metric is reliable.
         agreed: correlation of two halves that ``Reliability.images_for_agreement`` is for.
         cluster_tau: mean Kendall's tau-b from which metrics are in one cluster.
+        truth_from: mean tau-b with the known order of maps below which a metric is said not to find it.
     """
 
     fewest_images: int = 8
@@ -38,6 +47,7 @@ class Thresholds(msgspec.Struct, frozen=True):
     reliable_from: float = 0.8
     agreed: float = 0.9
     cluster_tau: float = 0.5
+    truth_from: float = 0.8
 
 
 class Reliability(msgspec.Struct, frozen=True):
@@ -146,6 +156,67 @@ class MetricBias(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
+class Effect(msgspec.Struct, frozen=True):
+    """A mean over images with its 95 % interval.
+
+    Attributes:
+        mean: the mean; None for fewer than 8 images.
+        ci_low: lower end of the interval.
+        ci_high: upper end of the interval.
+        n_images: number of images.
+        reason: why there is no interval, or why it is unreliable.
+    """
+
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n_images: int
+    reason: str | None = None
+
+
+class MetricProbes(msgspec.Struct, frozen=True):
+    """What one metric makes of changed maps. Every number is in the metric's own unit, positive = better.
+
+    Attributes:
+        metric: text of the metric.
+        blur: change of the score by blur, by sigma in pixels.
+        coarsen: change by coarsening to 7 x 7 parts.
+        sharpen: change by unsharp masking.
+        noise: change by noise, by the share of the pixels that are shuffled.
+        slope: change of the score per share of shuffled pixels, least squares through the doses of each image.
+        monotone_share: share of the images whose score never rises from one dose to the next.
+        truth: Kendall's tau-b of the scores of the object's exact mask at six doses of noise with the known order; None
+            where the truth is not known.
+    """
+
+    metric: str
+    blur: dict[str, Effect]
+    coarsen: Effect
+    sharpen: Effect
+    noise: dict[str, Effect]
+    slope: Effect
+    monotone_share: float | None
+    truth: Effect | None = None
+
+
+class Probes(msgspec.Struct, frozen=True):
+    """The probes of a run.
+
+    Attributes:
+        explainers: texts of the explainers whose maps were changed.
+        n_images: number of images.
+        metrics: one for each metric that can score a changed map.
+    """
+
+    explainers: tuple[str, ...]
+    n_images: int
+    metrics: tuple[MetricProbes, ...]
+
+    def of(self, metric: str) -> MetricProbes | None:
+        """Return the probes of one metric; None if it was not probed."""
+        return next((probes for probes in self.metrics if probes.metric == metric), None)
+
+
 class MetricAudit(msgspec.Struct, frozen=True):
     """One metric on trial.
 
@@ -187,6 +258,8 @@ class Audit(msgspec.Struct, frozen=True):
         advice: one or two sentences on which metric to use as ``--criterion``.
         thresholds: the limits of the verdicts.
         n_resamples: number of random halves, each resampled once.
+        probes: what the metrics make of changed maps; None if maps were not changed.
+        probes_reason: why there are no probes; None otherwise.
     """
 
     n_images: int
@@ -200,3 +273,5 @@ class Audit(msgspec.Struct, frozen=True):
     advice: str
     thresholds: Thresholds
     n_resamples: int
+    probes: Probes | None = None
+    probes_reason: str | None = None

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from evalkit.analysis.audit.agreement import agreement_of, clusters_of
 from evalkit.analysis.audit.bias import bias_of
+from evalkit.analysis.audit.probes import probes_of
 from evalkit.analysis.audit.reliability import HalvesByNumber, reliability_of
-from evalkit.analysis.audit.results import Audit, MetricAudit, MetricBias, Reliability, Thresholds
+from evalkit.analysis.audit.results import (
+    PROBES,
+    Audit,
+    MetricAudit,
+    MetricBias,
+    MetricProbes,
+    Probes,
+    Reliability,
+    Thresholds,
+)
 from evalkit.analysis.audit.verdict import advice_of, advised_of, verdict_of
-from evalkit.analysis.load import finished_manifest, metrics_of, table_of
+from evalkit.analysis.load import finished_manifest, metrics_of, read_run, table_of
 from evalkit.analysis.scores import Scores, numbers_of, scores_of
 from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.core.settings import DEFAULT_CRITERION
@@ -37,12 +49,27 @@ def audit_of(folder: RunFolder) -> tuple[Manifest, Audit]:
     """
     manifest = finished_manifest(folder)
     settings = manifest.settings
+    metrics = metrics_of(manifest)
     with folder.database.snapshot():
         table = table_of(folder, manifest)
+    probes, probes_reason = _probes(folder, manifest, metrics)
     audit = audit_scores(
-        table, metrics_of(manifest), manifest.explainers, seed=settings.seed, criterion=settings.criterion
+        table, metrics, manifest.explainers, seed=settings.seed, criterion=settings.criterion, probes=probes
     )
-    return manifest, audit
+    return manifest, msgspec.structs.replace(audit, probes_reason=probes_reason)
+
+
+def _probes(folder: RunFolder, manifest: Manifest, metrics: Sequence[Metric]) -> tuple[Probes | None, str | None]:
+    """Return the stored probes of a run, or why there are none."""
+    path = Path(folder.path) / PROBES
+    probed = RunFolder.manifest_at(path)
+    if probed is None:
+        return None, "no maps were changed: add --probe, which asks the model again"
+    if probed.finished is None:
+        return None, "the probes are not finished: add --probe to continue them"
+    if (manifest.finished or "") > probed.finished:
+        return None, "the run changed after its probes: add --probe to repeat them"
+    return probes_of(read_run(Path(folder.path)), read_run(path), metrics), None
 
 
 def audit_scores(
@@ -54,6 +81,7 @@ def audit_scores(
     criterion: str = DEFAULT_CRITERION,
     n_resamples: int = N_RESAMPLES,
     thresholds: Thresholds | None = None,
+    probes: Probes | None = None,
 ) -> Audit:
     """Return the audit of scores. Entries of one photo count as one, by their mean.
 
@@ -65,12 +93,21 @@ def audit_scores(
         criterion: the criterion of the run, for the advice.
         n_resamples: number of random halves, each resampled once, and of resamples of the controls' scores.
         thresholds: the limits of the verdicts; None = the default ones.
+        probes: what the metrics make of changed maps; None = not known.
     """
     thresholds = thresholds or Thresholds()
     table = table.by_photo()
     halves, resampling = HalvesByNumber(seed, n_resamples), Resampling(seed, n_resamples)
     audited = tuple(
-        _of_metric(table, metric, explainers, halves=halves, resampling=resampling, thresholds=thresholds)
+        _of_metric(
+            table,
+            metric,
+            explainers,
+            halves=halves,
+            resampling=resampling,
+            thresholds=thresholds,
+            probes=None if probes is None else probes.of(metric.text),
+        )
         for metric in metrics
     )
     own = np.array([not one.control for one in explainers], dtype=np.bool_)
@@ -97,6 +134,7 @@ def audit_scores(
         advice=advice_of(audited, criterion),
         thresholds=thresholds,
         n_resamples=n_resamples,
+        probes=probes,
     )
 
 
@@ -108,6 +146,7 @@ def _of_metric(
     halves: HalvesByNumber,
     resampling: Resampling,
     thresholds: Thresholds,
+    probes: MetricProbes | None,
 ) -> MetricAudit:
     scores = scores_of(metric, numbers_of(metric, table))
     columns = [at for at, one in enumerate(explainers) if not one.control]
@@ -128,6 +167,7 @@ def _of_metric(
         n_compared=n_compared,
         no_verdict=nothing or (_DESCRIPTIVE if metric.spec.descriptive else None),
         thresholds=thresholds,
+        probes=probes,
     )
     return MetricAudit(
         metric=metric.text,

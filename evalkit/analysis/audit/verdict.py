@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from math import ceil, floor
 from typing import NamedTuple
 
-from evalkit.analysis.audit.results import ControlBias, MetricAudit, MetricBias, Reliability, Thresholds
+from evalkit.analysis.audit.results import (
+    ControlBias,
+    Effect,
+    MetricAudit,
+    MetricBias,
+    MetricProbes,
+    Reliability,
+    Thresholds,
+)
 
 __all__ = ["Verdict", "advice_of", "advised_of", "verdict_of"]
 
@@ -33,6 +41,7 @@ def verdict_of(
     n_compared: int,
     no_verdict: str | None,
     thresholds: Thresholds,
+    probes: MetricProbes | None = None,
 ) -> Verdict:
     """Return the first that holds: blind, biased, noisy, reliable.
 
@@ -43,6 +52,7 @@ def verdict_of(
         n_compared: number of images that this share is of.
         no_verdict: why the metric gets no verdict, whatever its numbers; None = it may.
         thresholds: the limits.
+        probes: what the metric makes of changed maps; None if it was not probed.
     """
     missing = tuple(f"bias: {reason}" for reason in [bias.reason] if reason)
     if no_verdict:
@@ -54,9 +64,15 @@ def verdict_of(
             f"(limit: {_percent(thresholds.blind_share)})"
         )
         return Verdict("blind", reason, missing)
+    to_noise = _blind_to_noise(probes)
+    if to_noise:
+        return Verdict("blind", to_noise, missing)
     rewarded = [one for one in bias.controls if one.rewarded]
     if rewarded:
         return Verdict("biased", _biased(rewarded, bias), missing)
+    toward_smooth = _rewards_smoothing(probes, bias, thresholds)
+    if toward_smooth:
+        return Verdict("biased", toward_smooth, missing)
     if reliability.reason or reliability.split_half is None or reliability.low is None:
         missing = (f"reliability: {reliability.reason}", *missing)
         return Verdict(None, f"the reliability is not known: {reliability.reason}", missing)
@@ -69,6 +85,37 @@ def verdict_of(
         return Verdict("noisy", reason + _images_it_takes(reliability, thresholds), missing)
     reason = f"split-half reliability {interval} on {reliability.n_images} images, lower end at least {limit:g}"
     return Verdict("reliable", reason, missing)
+
+
+def _blind_to_noise(probes: MetricProbes | None) -> str | None:
+    """Return that the score is not shown to fall with noise, and by how much; None if it is, or is not known."""
+    if probes is None or probes.slope.ci_high is None or probes.slope.ci_high < 0:
+        return None
+    return (
+        f"to noise: from the maps to maps of shuffled pixels the score changes by {_with_ends(probes.slope)}, which is "
+        f"not shown to be worse, on {probes.slope.n_images} images"
+    )
+
+
+def _rewards_smoothing(probes: MetricProbes | None, bias: MetricBias, thresholds: Thresholds) -> str | None:
+    """Return how far blurred maps score better than the maps themselves; None if not shown, or by little."""
+    if probes is None:
+        return None
+    best = max(probes.blur.items(), key=lambda item: -1.0 if item[1].ci_low is None else item[1].ci_low)
+    sigma, effect = best
+    limit = thresholds.lead_share * max(bias.lead or 0.0, 0.0)
+    if effect.ci_low is None or effect.ci_low <= limit:
+        return None
+    share = f", {_percent(effect.mean / bias.lead)} of the lead of {bias.best}" if effect.mean and bias.lead else ""
+    return (
+        f"toward smooth maps: blurring the maps by {sigma} px, which adds nothing to them, changes the score by "
+        f"{_with_ends(effect)}{share} (limit: {_percent(thresholds.lead_share)})"
+    )
+
+
+def _with_ends(effect: Effect) -> str:
+    low, high = (end or 0.0 for end in (effect.ci_low, effect.ci_high))
+    return f"{effect.mean:+.3f} (95 % interval {low:+.3f} to {high:+.3f}; positive = better)"
 
 
 def _biased(rewarded: Sequence[ControlBias], bias: MetricBias) -> str:

@@ -9,7 +9,7 @@ from math import ceil, floor
 
 import msgspec
 
-from evalkit.analysis.audit.results import Audit, ControlBias, MetricAudit, Reliability
+from evalkit.analysis.audit.results import Audit, ControlBias, Effect, MetricAudit, Probes, Reliability
 from evalkit.report.formats import OutputFormat
 from evalkit.report.tables.csv import to_csv
 from evalkit.report.tables.leaderboard import ARROWS, number, row_letters
@@ -42,6 +42,7 @@ def render_audit(manifest: Manifest, audit: Audit, form: OutputFormat, *, width:
     boards = [Board(_VERDICTS, _HEADER, verdict_rows(audit), range(2, 5))]
     bias = _bias_board(audit)
     boards += [bias] if bias.rows else []
+    boards += _probe_boards(audit.probes) if audit.probes and audit.probes.metrics else []
     boards += _matrices(audit, width if form == "table" else None)
     return render_boards(boards, _notes(manifest, audit), form, width=width, color=color)
 
@@ -130,6 +131,49 @@ def _bias_cells(control: ControlBias) -> list[str]:
     return [number(control.over_chance), interval, share + (_REWARDED if control.rewarded else "")]
 
 
+def _probe_boards(probes: Probes) -> list[Board]:
+    sigmas = list(probes.metrics[0].blur)
+    changes = [
+        [one.metric, *(_effect(one.blur[sigma]) for sigma in sigmas), _effect(one.coarsen), _effect(one.sharpen)]
+        for one in probes.metrics
+    ]
+    noise = [
+        [
+            one.metric,
+            _effect(one.slope),
+            "-" if one.monotone_share is None else f"{100 * one.monotone_share:.0f} %",
+            *([] if one.truth is None else [number(one.truth.mean, 2)]),
+        ]
+        for one in probes.metrics
+    ]
+    known = () if probes.metrics[0].truth is None else ("truth",)
+    return [
+        Board(
+            "Changed maps: change of the score, positive = better",
+            ("metric", *(f"blur {sigma}" for sigma in sigmas), "coarse", "sharp"),
+            changes,
+            range(1, len(sigmas) + 3),
+        ),
+        Board("Maps with noise", ("metric", "noise", "falls", *known), noise, range(1, 3 + len(known))),
+    ]
+
+
+_SHOWN = "*"
+
+
+def _effect(effect: Effect) -> str:
+    """Return a change, marked if its interval does not include 0.
+
+    >>> _effect(Effect(0.05, 0.01, 0.09, 24)), _effect(Effect(-0.2, -0.3, 0.1, 24))
+    ('.050*', '-.200')
+    """
+    if effect.mean is None:
+        return "-"
+    shown = effect.ci_low is not None and effect.ci_high is not None and (effect.ci_low > 0 or effect.ci_high < 0)
+    text = number(effect.mean)
+    return (text.replace("0.", ".", 1) if abs(effect.mean) < 0.9995 else text) + (_SHOWN if shown else "")
+
+
 def _matrices(audit: Audit, width: int | None) -> list[Board]:
     """Return the matrix of agreement, in as few tables as fit the width; None = one table."""
     metrics = list(dict.fromkeys(text for pair in audit.agreement for text in (pair.first, pair.second)))
@@ -176,8 +220,9 @@ def _notes(manifest: Manifest, audit: Audit) -> list[str]:
     )
     verdicts = (
         "Verdicts, the first that holds: blind = all explainers have the same score on at least "
-        f"{100 * limits.blind_share:.0f} % of the images; biased ({_REWARDED}) = the interval of a control's score "
-        f"over chance lies above {100 * limits.lead_share:.0f} % of the lead of the best explainer over chance "
+        f"{100 * limits.blind_share:.0f} % of the images, or it is not shown to fall with noise; biased "
+        f"({_REWARDED}) = the interval of a control's score over chance, or of what blur adds, lies above "
+        f"{100 * limits.lead_share:.0f} % of the lead of the best explainer over chance "
         f"({100 * limits.photo_lead_share:.0f} % for the center, edges and controls of your own: objects may be "
         f"there); noisy = the lower end of the split-half reliability is below {limits.reliable_from:g}; reliable = it "
         f"is not. A verdict needs {limits.fewest_images} images and {limits.fewest_explainers} explainers; controls do "
@@ -185,11 +230,44 @@ def _notes(manifest: Manifest, audit: Audit) -> list[str]:
     )
     columns = (
         "split-half = correlation of the explainers' scores between this set and another of its size; images = number "
-        f"of images whose halves would agree to {limits.agreed:g}; alpha = Krippendorff's ordinal alpha: images rank the "
-        f"explainers. {audit.n_resamples:,} random halves, each resampled within itself."
+        f"of images whose halves would agree to {limits.agreed:g}; alpha = Krippendorff's ordinal alpha: images rank "
+        f"the explainers. {audit.n_resamples:,} random halves, each resampled within itself."
     )
+    probes = _probe_lines(audit)
     right = "A reliable metric is repeatable, which does not make it right: docs/metrics-on-trial.md."
-    return [facts, audit.advice, *verdict_lines(audit), *_agreement_lines(audit), verdicts, columns, right]
+    return [facts, audit.advice, *verdict_lines(audit), *_agreement_lines(audit), *probes, verdicts, columns, right]
+
+
+def _probe_lines(audit: Audit) -> list[str]:
+    if audit.probes is None:
+        return [f"Blind and biased as far as stored scores tell; {audit.probes_reason}."] if audit.probes_reason else []
+    probes = audit.probes
+    changed = (
+        f"Changed maps ({probes.n_images} images; {', '.join(probes.explainers)}): blur by sigma in px; coarse = 7 x 7 "
+        "parts; sharp = unsharp mask; noise = from the maps to maps of shuffled pixels, by the slope over five doses; "
+        "falls = images whose score never rises with the dose; truth = tau-b with the known order of the object's "
+        f"exact mask at six doses of noise. {_SHOWN} = the 95 % interval does not include 0."
+    )
+    smooth = [
+        f"{one.metric} by {number(effect.mean)} ({sigma} px)"
+        for one in probes.metrics
+        for sigma, effect in [max(one.blur.items(), key=lambda item: item[1].ci_low or 0.0)]
+        if effect.ci_low is not None and effect.ci_low > 0
+    ]
+    wrong = [
+        f"{one.metric} ({number(one.truth.mean, 2)})"
+        for one in probes.metrics
+        if one.truth is not None and one.truth.mean is not None and one.truth.mean < audit.thresholds.truth_from
+    ]
+    return [
+        changed,
+        *([f"Reward smoothing, which adds nothing to a map: {', '.join(smooth)}."] if smooth else []),
+        *(
+            [f"Do not find the known order of maps (truth below {audit.thresholds.truth_from:g}): {', '.join(wrong)}."]
+            if wrong
+            else []
+        ),
+    ]
 
 
 def _agreement_lines(audit: Audit) -> list[str]:
