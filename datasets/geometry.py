@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.boxes import rasterize
 from evalkit.core.errors import ConfigError, nearest
+from evalkit.core.resizing import resized
 from evalkit.datasets.channels import in_channels
 from evalkit.datasets.image import LabelledImage, Pixels
 
@@ -175,20 +176,8 @@ def _centered(source: int, target: int, numerator: int, denominator: int) -> _Ax
 def _resample(pixels: Pixels, down: _Axis, across: _Axis) -> Pixels:
     if down.is_identity and across.is_identity:
         return pixels
-    from PIL import Image
-
     (top, bottom), (left, right) = down.window(), across.window()
-
-    def resized(values: Pixels) -> Pixels:
-        image = Image.fromarray(values).resize(
-            (across.target, down.target), Image.Resampling.BILINEAR, box=(left, top, right, bottom)
-        )
-        return np.array(image, dtype=pixels.dtype)
-
-    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
-        return resized(pixels)
-    # One by one: Pillow has no floats of several channels, and weights the colors of RGBA by alpha.
-    return np.stack([resized(np.ascontiguousarray(pixels[..., channel])) for channel in range(pixels.shape[2])], axis=2)
+    return resized(pixels, (down.target, across.target), (left, top, right, bottom))
 
 
 def _fit_boxes(boxes: NDArray[np.float64], down: _Axis, across: _Axis) -> NDArray[np.float64]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from evalkit.core.randomness import generator
 
-__all__ = ["MISCLASSIFIED", "NO_REGION", "ONLY_BOXES", "Case", "Region"]
+__all__ = ["MISCLASSIFIED", "NO_PARTNERS", "NO_REGION", "ONLY_BOXES", "Case", "Partner", "Region"]
 
 MISCLASSIFIED, NO_REGION, ONLY_BOXES = "misclassified", "no region", "only boxes, no exact mask"
+NO_PARTNERS = "no images of other classes are known"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,23 @@ class Region:
 
 
 @dataclass(frozen=True, eq=False)
+class Partner:
+    """An image of another class of the set, for metrics that show several images together.
+
+    Attributes:
+        image_id: unique within the set.
+        pixels: uint8 or float32 (H, W, C), 0..255, at the model's input size.
+        score: the model's score of the image's own class, 0..1; NaN if it is not finite.
+        is_right: whether the model is right on the image.
+    """
+
+    image_id: str
+    pixels: NDArray[np.uint8 | np.float32]
+    score: float
+    is_right: bool = True
+
+
+@dataclass(frozen=True, eq=False)
 class Case:
     """One image, its target, and what the model says of it.
 
@@ -52,6 +70,9 @@ class Case:
         misclassified: the labelled class is scored, and the model's first choice is another one.
         region: where the object is; None where a metric may not use it.
         region_reason: why there is no region; empty if there is one.
+        partners: as many images of other classes as the metric declares, each of another class; empty if there are
+            fewer.
+        partners_reason: why there are no partners.
         seed: the run's seed; None for a metric that does not declare that it draws random numbers.
         content: what stands for the image in derived seeds: a digest of its content.
         explainer: text of the explainer whose map is scored.
@@ -66,6 +87,8 @@ class Case:
     misclassified: bool = False
     region: Region | None = None
     region_reason: str = NO_REGION
+    partners: tuple[Partner, ...] = ()
+    partners_reason: str = NO_PARTNERS
     seed: int | None = None
     content: bytes = b""
     explainer: str = ""

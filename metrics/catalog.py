@@ -10,7 +10,7 @@ import numpy as np
 from evalkit.core.errors import ConfigError, nearest
 from evalkit.core.registry import Registry
 from evalkit.core.specs import Literals, parse_spec
-from evalkit.metrics.case import Case, Region
+from evalkit.metrics.case import Case, Partner, Region
 from evalkit.metrics.spec import Metric
 
 __all__ = [
@@ -45,6 +45,7 @@ METRICS: Registry[Metric] = Registry(
         "relevance_rank_accuracy": "evalkit.metrics.localization:RelevanceRankAccuracy",
         "pixel_average_precision": "evalkit.metrics.pixels:PixelAveragePrecision",
         "pixel_auc": "evalkit.metrics.pixels:PixelAuc",
+        "grid_pointing_game": "evalkit.metrics.grid:GridPointingGame",
         "max_box_acc_v1": "evalkit.metrics.boxes:MaxBoxAccV1",
         "max_box_acc_v2": "evalkit.metrics.boxes:MaxBoxAccV2",
         "pxap": "evalkit.metrics.boxes:PxAP",
@@ -147,7 +148,9 @@ def needs_of(metric: Metric) -> tuple[str, ...]:
     """
     side = _PROBE_SIDE
     region = Region(np.eye(side, dtype=np.bool_), np.array([[0.0, 0.0, side, side]]), exact=True)
-    case = Case("probe", np.zeros((side, side, 3), np.uint8), (0,), np.array([0.75, 0.25]), 0.75, seed=0)
+    pixels = np.zeros((side, side, 3), np.uint8)
+    partners = (Partner("partner", pixels, 1.0),) * metric.n_partners
+    case = Case("probe", pixels, (0,), np.array([0.75, 0.25]), 0.75, seed=0, partners=partners)
     needs: list[str] = []
     probe = np.arange(side * side, dtype=np.float64).reshape(side, side)
     try:

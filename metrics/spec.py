@@ -74,12 +74,14 @@ class Metric(Component, ABC):
         draws: it draws random numbers, by ``case.rng``; its signature then holds the run's seed.
         set_level: it scores the set as a whole, see ``SetMetric``.
         exact_region: it needs the object's own pixels, not boxes.
+        n_partners: how many images of other classes it needs, see ``Case.partners``.
     """
 
     spec: ClassVar[MetricSpec]
     draws: ClassVar[bool] = False
     set_level: ClassVar[bool] = False
     exact_region: ClassVar[bool] = False
+    n_partners: ClassVar[int] = 0
 
     def __init_subclass__(cls) -> None:
         """Let the component's name and version be those of the spec."""

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from evalkit.datasets.image import LabelledImage
 from evalkit.explainers.cam import GradCam
 from evalkit.harness.engine.answers import Answers
-from evalkit.metrics.case import Case, Region
+from evalkit.metrics.case import Case, Partner, Region
 from evalkit.metrics.catalog import METRICS, needs_of
 from evalkit.models.classifier import Classifier
 
@@ -79,7 +79,9 @@ def classifiers(small):
 def case_of(metric, classifier, photo, region):
     scores = classifier.probabilities(photo[None])[0]
     seed = 3 if metric.draws else None
-    return Case("photo", photo, (1,), scores, float(scores[1]), region=region, seed=seed, content=b"photo")
+    partners = tuple(Partner(f"other{number}", photo[::-1], 1.0) for number in range(metric.n_partners))
+    clean = 1.0 if partners else float(scores[1])  # of a model that is sure of its class
+    return Case("photo", photo, (1,), scores, clean, region=region, seed=seed, content=b"photo", partners=partners)
 
 
 @pytest.fixture
@@ -156,7 +158,7 @@ def test_cost_is_an_upper_bound(name, small, classifiers, region, rng):
     maps = sum(request.kind in ("explain", "explain with") for request in requests)
     curves = [request for request in requests if request.kind == "perturbation"]
     inside = sum(int(((one.cuts > 0) & (one.cuts < one.rank.size)).sum()) for one in curves)
-    images = inside + sum(request.kind == "blend" for request in requests)
+    images = inside + sum(request.kind == "blend" for request in requests) + metric.n_partners
     assert maps == metric.cost().maps
     masked = sum(len(request.hidden) for request in requests if request.kind == "masked")
     assert masked in (metric.cost().shared_images, metric.cost().images)

@@ -17,7 +17,7 @@ from evalkit.core.errors import EvalkitError
 from evalkit.datasets.image import LabelledImage
 from evalkit.explainers.base import Explainer
 from evalkit.harness.engine.failures import why_failed
-from evalkit.metrics.requests import Request
+from evalkit.metrics.requests import Composition, Request
 from evalkit.models.classifier import Classifier
 from evalkit.models.inference.perturbation import PhotoScores
 from evalkit.store.maps import as_float32
@@ -74,11 +74,15 @@ class Answers:
             requests: the requests, each with the explainer whose map is scored.
         """
         compositions = [request for _, request in requests if request.kind in _COMPOSITIONS]
-        scores = iter(self._scores.scores(compositions, self._tick))  # type: ignore[arg-type]
+        scores = iter(self.scores(compositions))  # type: ignore[arg-type]
         return [
             next(scores) if request.kind in _COMPOSITIONS else self._map(explainer, request)
             for explainer, request in requests
         ]
+
+    def scores(self, compositions: Sequence[Composition]) -> list[NDArray[np.float64]]:
+        """Return one answer for each request for images, in order, as ``answer`` does."""
+        return self._scores.scores(compositions, self._tick)
 
     def _map(self, explainer: Explainer, request: Any) -> NDArray[np.float32] | Refusal:  # noqa: ANN401 - by its kind
         key = (explainer.text, request.key)

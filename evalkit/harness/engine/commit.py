@@ -59,6 +59,7 @@ def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRo
         saved = save_map(folder.path, map_path(made.explainer, row.image_id), made.saliency_map)
         key = plan.map_keys[made.explainer]
         maps.append(MapRow(row.image_id, made.explainer, key, *saved, made.seconds, rank_hash(made.saliency_map)))
+    keys = plan.score_keys_of(row.image_id)
     cells = [
         ScoreRow(
             row.image_id,
@@ -68,7 +69,7 @@ def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRo
             cell.reason,
             cell.statistics,
             # An empty key matches no plan, so the next run tries a failed cell again.
-            "" if cell.failed else plan.score_keys[cell.explainer, cell.metric],
+            "" if cell.failed else keys[cell.explainer, cell.metric],
             cell.curve,
         )
         for cell in outcome.cells

@@ -25,7 +25,7 @@ from evalkit.harness.planning.manifest import manifest_of
 from evalkit.harness.planning.missing import REPEATED_IMAGES, Missing, accepted, image_rows, missing_cells, new_row
 from evalkit.harness.planning.plan import Plan
 from evalkit.metrics.spec import Metric
-from evalkit.store.database import ImageRow
+from evalkit.store.database import Database, ImageRow
 from evalkit.store.manifest import Manifest
 from evalkit.store.maps import load_map, map_is_there
 from evalkit.store.run_folder import REPORT, RunFolder
@@ -76,7 +76,7 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
         plan = _resumed(plan, earlier, folder, say)
     created = earlier.created if earlier else _now()
     database = folder.database
-    rows, changed = image_rows(plan, database.images())
+    rows, changed = _planned_rows(plan, database)
     # Written before anything is deleted, so that the folder of a killed process is marked as unfinished.
     folder.write_manifest(manifest_of(plan, folder, created, finished=None, earlier=earlier))
     if rows != database.planned_images():
@@ -122,6 +122,14 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
     return manifest
 
 
+def _planned_rows(plan: Plan, database: Database) -> tuple[list[ImageRow], list[Entry]]:
+    """Return ``image_rows``; the plan learns the digests of photos that the store holds."""
+    known = database.images()
+    if plan.partners is not None:
+        plan.partners.remember(known.values())
+    return image_rows(plan, known)
+
+
 def _compute_missing(
     plan: Plan,
     folder: RunFolder,
@@ -158,7 +166,8 @@ def _compute_missing(
 def _job_of(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, say: Say) -> Job:
     cells = tuple((explainer.text, tuple(metric.text for metric in metrics)) for explainer, metrics in missing.cells)
     stored = _stored_maps(plan, folder, missing, say)
-    return Job(missing.entry, cells, stored, row.sha256, row.place, missing.repeats, missing.repeated)
+    partners = plan.partners_of(missing.entry.id)
+    return Job(missing.entry, cells, stored, row.sha256, row.place, missing.repeats, missing.repeated, partners)
 
 
 def _stored_maps(plan: Plan, folder: RunFolder, missing: Missing, say: Say) -> dict[str, NDArray[np.float32]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.image import UNLABELLED
 from evalkit.explainers.base import MapFacts
+from evalkit.harness.planning.partners import Draw
 
 __all__ = ["Cell", "Job", "MadeMap", "Outcome", "Spent"]
 
@@ -30,6 +31,7 @@ class Job:
             again.
         repeats: the explainers of which a map of another seed is computed, to see how alike the two are.
         repeated: True if that is done on this image: of all explainers that draw, if photo or region changed.
+        partners: the images of other classes that metrics show beside it.
     """
 
     entry: Entry
@@ -39,6 +41,7 @@ class Job:
     region_digest: str | None = None
     repeats: frozenset[str] = frozenset()
     repeated: bool = False
+    partners: Draw = field(default_factory=Draw)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,9 @@ from evalkit.explainers.base import Explainer
 from evalkit.harness.engine.answers import Answers, Refusal
 from evalkit.harness.engine.failures import why_failed
 from evalkit.harness.engine.jobs import Cell, Job, MadeMap, Outcome
+from evalkit.harness.engine.partners import case_for, with_partners
 from evalkit.harness.planning.fitting import shared_layers
+from evalkit.harness.planning.partners import Draw
 from evalkit.harness.planning.recipe import WorkRecipe
 from evalkit.metrics.case import NO_REGION, Case, Region
 from evalkit.metrics.randomization import rank_correlation
@@ -84,7 +86,7 @@ class Worker:
         changed = job.sha256 not in ("", image.sha256) or job.region_digest not in (None, image.place)
         work = self._all_work() if changed else self._work_of(job)
         stored = {} if changed else job.stored
-        photo = _Photo(self._recipe, self.classifier, fitted, advance)
+        photo = _Photo(self._recipe, self.classifier, fitted, advance, job.partners)
         repeats = [
             self._explainers[text] for text in sorted(self._repeatable() if changed and job.repeated else job.repeats)
         ]
@@ -168,6 +170,7 @@ class _Photo:
     classifier: Classifier
     image: LabelledImage
     advance: Advance
+    partners: Draw
     predicted: int = UNLABELLED
     targets: tuple[int, ...] = (UNLABELLED,)
     clean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -184,9 +187,6 @@ class _Photo:
         self.clean = clean
         self.targets = (self.predicted,) if self.recipe.target == "predicted" and finite else self.image.targets
         self.clean_score = float(score_of(clean, self.targets))
-        case = self._case(clean)
-        drawing = replace(case, seed=self.recipe.seed)
-        cases = {metric.text: drawing if metric.draws else case for metric in self.recipe.metrics}
         answers = Answers(
             self.classifier,
             self.image,
@@ -195,6 +195,7 @@ class _Photo:
             lambda images: self.advance("scoring", images),
             self.recipe.seed,
         )
+        cases = self._cases(self._case(clean), work, answers)
         for start in range(0, len(work), _TOGETHER):
             together = [
                 self._requested(explainer, metrics, stored.get(explainer.text), cases)
@@ -207,6 +208,17 @@ class _Photo:
                     self._cell(requested, metric, cases[metric.text], own.get(metric.text, []))
                     for metric in requested.metrics
                 ]
+
+    def _cases(self, case: Case, work: Work, answers: Answers) -> dict[str, Case]:
+        """Return the case of each metric, by its text."""
+        count = max((metric.n_partners for _, metrics in work for metric in metrics), default=0)
+        if count:
+            case = with_partners(case, self.partners, count, self.recipe, self.classifier, answers)
+        drawing = replace(case, seed=self.recipe.seed)
+        return {
+            metric.text: case_for(metric, drawing if metric.draws else case, self.targets, self.image.targets)
+            for metric in self.recipe.metrics
+        }
 
     def repeatability(
         self, explainers: Sequence[Explainer], stored: Mapping[str, NDArray[np.float32]]

@@ -111,16 +111,16 @@ def missing_cells(plan: Plan, entry: Entry, database: Database, *, repeated: boo
         database: the store.
         repeated: True if it is one of the images on which repeatability is measured.
     """
-    keys = database.score_keys_of(entry.id)
+    keys, wanted = database.score_keys_of(entry.id), plan.score_keys_of(entry.id)
     repeats = _missing_repeats(plan, entry, database) if repeated else frozenset()
-    if keys == plan.score_keys:  # the usual case; the loop below is slow for many photos
+    if keys == wanted:  # the usual case; the loop below is slow for many photos
         return Missing(entry, (), repeats, repeated)
     cells: list[tuple[Explainer, Sequence[Metric]]] = []
     for explainer in plan.explainers:
         metrics = [
             metric
             for metric in plan.metrics
-            if keys.get((explainer.text, metric.text)) != plan.score_keys[explainer.text, metric.text]
+            if keys.get((explainer.text, metric.text)) != wanted[explainer.text, metric.text]
         ]
         if metrics:
             cells.append((explainer, metrics))

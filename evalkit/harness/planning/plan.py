@@ -15,6 +15,7 @@ from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.base import Explainer, Passes
 from evalkit.harness.planning import cache_keys
 from evalkit.harness.planning.mean_color import SetMean
+from evalkit.harness.planning.partners import Draw, Partners
 from evalkit.harness.planning.recipe import ModelRecipe, Target, WorkRecipe
 from evalkit.harness.planning.references import references_text
 from evalkit.metrics.spec import Metric
@@ -52,6 +53,7 @@ class Plan:
         class_order: how the classes of the images were matched with the model's outputs, in words.
         source: where the images can be read again, ``scenes`` or an absolute path; empty if they cannot.
         mean: the mean color of the whole set, which perturbations use; None = ImageNet's.
+        partners: the images of other classes that metrics show beside each image; None = no metric needs any.
     """
 
     images: ImageSet
@@ -74,6 +76,7 @@ class Plan:
     model_given: Mapping[str, str] = field(default_factory=dict)
     joined: Sequence[tuple[str, tuple[int, ...]]] | None = None
     mean: SetMean | None = None
+    partners: Partners | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
@@ -132,8 +135,10 @@ class Plan:
     def metric_lines(self) -> dict[str, str]:
         """Every metric's line by its text; one that uses the model's scores also names the score and the target."""
         head, mean = self.classifier.head.kind, "" if self.mean is None else self.mean.text
+        partners = "" if self.partners is None else f"|partners:{self.partners.text}"
         return {
             metric.text: cache_keys.metric_line(metric, self.target_text, self.seed, head, mean)
+            + (partners if metric.n_partners else "")
             for metric in self.metrics
         }
 
@@ -185,13 +190,37 @@ class Plan:
 
     @cached_property
     def score_keys(self) -> dict[tuple[str, str], str]:
-        """The keys of all cells of an image, by the texts of explainer and metric: the same for every image."""
+        """The keys of an image's cells, by the texts of explainer and metric: the same for every image.
+
+        Those of a metric with partners are completed by ``score_keys_of``.
+        """
         lines = {metric.text: self.metric_lines[metric.text] + self._once(metric) for metric in self.metrics}
         return {
             (explainer, metric): signature.digest(f"{map_key}|{line}", 32)
             for explainer, map_key in self.map_keys.items()
             for metric, line in lines.items()
         }
+
+    def score_keys_of(self, image_id: str) -> dict[tuple[str, str], str]:
+        """Return the keys of all cells of one image; those of a metric with partners depend on the partners' photos.
+
+        Reads the photos of partners whose digest is not known yet.
+        """
+        if self.partners is None:
+            return self.score_keys
+        contents = {
+            metric.text: self.partners.digest(image_id, metric.n_partners)
+            for metric in self.metrics
+            if metric.n_partners
+        }
+        return {
+            (explainer, metric): signature.digest(f"{key}|{contents[metric]}", 32) if metric in contents else key
+            for (explainer, metric), key in self.score_keys.items()
+        }
+
+    def partners_of(self, image_id: str) -> Draw:
+        """Return the partners of one image; none if no metric needs any."""
+        return Draw() if self.partners is None else self.partners.of_image[image_id]
 
     @cached_property
     def _passes(self) -> dict[str, Passes]:

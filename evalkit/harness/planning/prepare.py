@@ -36,6 +36,7 @@ from evalkit.explainers.precomputed import PrecomputedMaps, precomputed_maps, re
 from evalkit.harness.planning.class_order import order_notes
 from evalkit.harness.planning.fitting import fitting, fitting_metrics
 from evalkit.harness.planning.mean_color import mean_of
+from evalkit.harness.planning.partners import partners_of
 from evalkit.harness.planning.plan import Plan, joined_classes
 from evalkit.harness.planning.precision import default_folder, in_chosen_precision
 from evalkit.harness.planning.preprocess_check import Look, is_known, loaded, look_at
@@ -149,6 +150,7 @@ def prepare(
         files=_files(options),
         model_given=_model_given(options),
         mean=mean,
+        partners=partners_of(matched, images.entries, metrics, options.seed),
     )
     if not _is_finished(plan, options):
         look = look_at(classifier, matched, options.geometry, compare=compare, orders=match.others)
