@@ -19,6 +19,7 @@ __all__ = [
     "build_metrics",
     "find_criterion",
     "find_metric",
+    "localizes",
     "metric_names_in",
     "needs_of",
     "needs_scores",
@@ -160,6 +161,11 @@ def needs_of(metric: Metric) -> tuple[str, ...]:
     except Exception:  # a defect of the metric costs its own cells when an image is scored, not the run
         needs.append("unknown")
     return tuple(dict.fromkeys(needs))
+
+
+def localizes(metric: Metric) -> bool:
+    """Tell whether a metric compares maps with where the object is."""
+    return metric.spec.family == "localization" and "region" in needs_of(metric)
 
 
 def needs_text(metric: Metric) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "ParameterRow",
     "ParameterSweep",
     "PatchSizeChoice",
+    "RegionDrops",
     "Results",
     "StrideChoice",
     "SweepRow",
@@ -291,6 +292,32 @@ class TestedFamily(msgspec.Struct, frozen=True):
     fewest_images: int = 0
 
 
+class RegionDrops(msgspec.Struct, frozen=True):
+    """How far the model looks at the object: drops of its score, means over images that have a region and are right.
+
+    Attributes:
+        n_images: number of these images.
+        inside: mean drop of the target's score when the region shows the mean color.
+        inside_low: lower end of its 95 % interval; None without one.
+        inside_high: upper end of the interval.
+        outside: mean drop when everything else does.
+        outside_low: lower end of its 95 % interval; None without one.
+        outside_high: upper end of the interval.
+        share_inside_more: share of the images on which the drop is larger for the region, 0..1.
+        ci_reason: why there are no intervals; None if there are.
+    """
+
+    n_images: int
+    inside: float
+    inside_low: float | None
+    inside_high: float | None
+    outside: float
+    outside_low: float | None
+    outside_high: float | None
+    share_inside_more: float
+    ci_reason: str | None = None
+
+
 class Results(msgspec.Struct, frozen=True):
     """All results of a run."""
 
@@ -313,3 +340,5 @@ class Results(msgspec.Struct, frozen=True):
     """One for each explainer of which several variants were run."""
     best_parameters: dict[str, ParameterChoice | None] = {}
     """The recommended variant of each of them, by the explainer's name; None without one, for the sweep's reason."""
+    region_drops: RegionDrops | None = None
+    """None where it was not measured, or no image has a region and a model that is right on it."""

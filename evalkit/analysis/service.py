@@ -53,9 +53,11 @@ def results_of(
     if stored is not None:
         return manifest, stored
     from evalkit.analysis.leaderboard import analyse
+    from evalkit.analysis.region_drops import region_drops_of
 
     with folder.database.snapshot():
         key, table = folder.analysis_key(ANALYSIS_VERSION), table_of(folder, manifest)
+        drops = region_drops_of(folder.database.image_facts.of_run(), folder.database.planned_images())
     results = analyse(
         table,
         metrics,
@@ -64,6 +66,7 @@ def results_of(
         criterion=settings.criterion,
         margin=settings.margin,
     )
+    results = msgspec.structs.replace(results, region_drops=drops)
     if settings == own:
         with contextlib.suppress(OSError):  # a read-only run is analysed each time
             folder.write_analysis(results, key)

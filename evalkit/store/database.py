@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import StoreError
 from evalkit.store.connection import Connection, is_results_database
+from evalkit.store.image_facts import ImageFactsTable
 from evalkit.store.map_facts import MapFactsTable
 from evalkit.store.rows import SCHEMA, SCHEMA_VERSION, ImageRow, MapRow, ScoreRow
 from evalkit.store.scores import ScoreTable, unscored_photos
@@ -27,6 +28,7 @@ class Database:
 
     Attributes:
         map_facts: the facts of its maps.
+        image_facts: the facts of its images that need more than one pass.
 
     Args:
         path: path of the file.
@@ -41,6 +43,7 @@ class Database:
         self.path = path
         self._connection = Connection(path, create=create)
         self.map_facts = MapFactsTable(self._connection)
+        self.image_facts = ImageFactsTable(self._connection)
         try:
             self._prepare(create)
             if create:
@@ -59,6 +62,7 @@ class Database:
                     self._connection.do(statement)
                 self._connection.do("INSERT INTO meta VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),))
                 self.map_facts.create()
+                self.image_facts.create()
             return
         if "meta" not in tables:
             raise StoreError(f"'{self.path}' is not an evalkit results database; start over with --fresh")
@@ -73,6 +77,7 @@ class Database:
             self._require_undamaged()
             with self:
                 self.map_facts.create()
+                self.image_facts.create()
 
     def _require_undamaged(self) -> None:
         """Check every page before a write; takes about a second for 100,000 cells."""
@@ -134,10 +139,11 @@ class Database:
         )
 
     def drop_cells(self, image_id: str) -> None:
-        """Delete all maps and scores of one image, because its photo or region has changed."""
+        """Delete all maps, scores and facts of one image, because its photo or region has changed."""
         for table in ("scores", "maps", "curves"):
             self._connection.do(f"DELETE FROM {table} WHERE image_id = ?", (image_id,))  # noqa: S608 - our own names
         self.map_facts.delete(image_id)
+        self.image_facts.delete(image_id)
 
     def maps_of(self, image_id: str) -> dict[str, MapRow]:
         """Return the maps of one image, by explainer."""

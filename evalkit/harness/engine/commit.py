@@ -11,6 +11,7 @@ from evalkit.harness.engine.signals import uninterrupted
 from evalkit.harness.planning.missing import forgotten
 from evalkit.harness.planning.plan import Plan
 from evalkit.store.database import ImageRow, MapRow, ScoreRow
+from evalkit.store.image_facts import ImageFactsRow
 from evalkit.store.map_facts import REPEATABILITY, MapFactsRow
 from evalkit.store.maps import map_path, save_map
 from evalkit.store.rank_hash import rank_hash
@@ -86,6 +87,8 @@ def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRo
                 database.drop_map(row.image_id, map_row.explainer)  # together with the scores of the old map
         database.put_maps(maps)
         database.map_facts.put(_facts_of(outcome, row.image_id, database.map_facts.of_image(row.image_id)))
+        if outcome.region_drops is not None:
+            database.image_facts.put(ImageFactsRow(row.image_id, plan.region_key, outcome.region_drops))
         database.put_scores(cells)
         database.put_images([_row_of(plan, outcome, row)])
         database.touch()

@@ -33,6 +33,7 @@ from evalkit.store.run_folder import REPORT, RunFolder
 __all__ = ["compute", "require_readable"]
 
 _MAPS_WORK = 1.0  # the work of scoring a map without the model, in passes
+_REGION_WORK = 2.0  # the region hidden, and everything else
 
 Say = Callable[[str], None]
 
@@ -87,12 +88,7 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
     for entry in changed:
         known[entry.id] = _recheck(plan, folder, entry, known[entry.id])
     _delete_lost_maps(folder, say)
-    planned = (
-        missing_cells(plan, entry, database, repeated=position < REPEATED_IMAGES)
-        for position, entry in enumerate(plan.images.entries)
-    )
-    # A run of another model in the same folder has stored that model's facts of an image.
-    missing = [image for image in planned if image or known[image.entry.id].facts_key != plan.facts_key]
+    missing = _missing(plan, database, known)
     n_kept = len(plan.images) - len(missing)
     if n_kept:
         say(f"{n_kept} of {len(plan.images)} images are already in the run folder; --fresh computes them again")
@@ -130,6 +126,27 @@ def _planned_rows(plan: Plan, database: Database) -> tuple[list[ImageRow], list[
     return image_rows(plan, known)
 
 
+def _missing(plan: Plan, database: Database, known: Mapping[str, ImageRow]) -> list[Missing]:
+    """Return what is missing of each image; images that lack nothing are left out."""
+    regions = database.image_facts.keys()
+    if set(regions.values()) - {plan.region_key}:  # of another model or setting
+        with database:
+            database.image_facts.keep(plan.region_key)
+            database.touch()
+    planned = (
+        missing_cells(
+            plan,
+            entry,
+            database,
+            repeated=position < REPEATED_IMAGES,
+            region=plan.localizes and regions.get(entry.id) != plan.region_key,
+        )
+        for position, entry in enumerate(plan.images.entries)
+    )
+    # A run of another model in the same folder has stored that model's facts of an image.
+    return [image for image in planned if image or known[image.entry.id].facts_key != plan.facts_key]
+
+
 def _compute_missing(
     plan: Plan,
     folder: RunFolder,
@@ -146,6 +163,7 @@ def _compute_missing(
         image.entry.id: sum(_work(plan, explainer, metrics) for explainer, metrics in image.cells)
         + _shared_work(image)
         + sum(sum(plan.passes_of(text)) for text in image.repeats)
+        + (_REGION_WORK if image.region else 0)
         for image in missing
     }
     with RunProgress(console, len(missing), sum(works.values()), executor.passes) as progress:
@@ -167,7 +185,17 @@ def _job_of(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, say:
     cells = tuple((explainer.text, tuple(metric.text for metric in metrics)) for explainer, metrics in missing.cells)
     stored = _stored_maps(plan, folder, missing, say)
     partners = plan.partners_of(missing.entry.id)
-    return Job(missing.entry, cells, stored, row.sha256, row.place, missing.repeats, missing.repeated, partners)
+    return Job(
+        missing.entry,
+        cells,
+        stored,
+        row.sha256,
+        row.place,
+        missing.repeats,
+        missing.repeated,
+        partners,
+        missing.region,
+    )
 
 
 def _stored_maps(plan: Plan, folder: RunFolder, missing: Missing, say: Say) -> dict[str, NDArray[np.float32]]:

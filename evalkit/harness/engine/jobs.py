@@ -32,6 +32,8 @@ class Job:
         repeats: the explainers of which a map of another seed is computed, to see how alike the two are.
         repeated: True if that is done on this image: of all explainers that draw, if photo or region changed.
         partners: the images of other classes that metrics show beside it.
+        region: True if the drops of the model's score are measured when the image's region, or everything else, is
+            hidden; also done if photo or region changed.
     """
 
     entry: Entry
@@ -42,6 +44,7 @@ class Job:
     repeats: frozenset[str] = frozenset()
     repeated: bool = False
     partners: Draw = field(default_factory=Draw)
+    region: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,7 @@ class Outcome:
         cells: the cells of the job, one for each explainer and metric.
         maps: the maps that this job computed.
         repeatability: by explainer, the rank correlation of its map with one of another seed; NaN if it is undefined.
+        region_drops: these drops by name, empty where they are not defined; None = not measured.
         lost: the explainers of the job that have no map, neither stored nor computed.
         forward_passes: the number of forward passes of this job, in images.
         backward_passes: the number of its backward passes, in images.
@@ -123,6 +127,7 @@ class Outcome:
     cells: tuple[Cell, ...] = ()
     maps: tuple[MadeMap, ...] = ()
     repeatability: Mapping[str, float] = field(default_factory=dict)
+    region_drops: Mapping[str, float] | None = None
     lost: tuple[str, ...] = ()
     forward_passes: int = 0
     backward_passes: int = 0

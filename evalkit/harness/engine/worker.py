@@ -20,10 +20,12 @@ from evalkit.harness.engine.answers import Answers, Refusal
 from evalkit.harness.engine.failures import why_failed
 from evalkit.harness.engine.jobs import Cell, Job, MadeMap, Outcome
 from evalkit.harness.engine.partners import case_for, with_partners
+from evalkit.harness.engine.region_drops import region_drops
 from evalkit.harness.planning.fitting import shared_layers
 from evalkit.harness.planning.partners import Draw
 from evalkit.harness.planning.recipe import WorkRecipe
 from evalkit.metrics.case import NO_REGION, Case, Region
+from evalkit.metrics.catalog import localizes
 from evalkit.metrics.randomization import rank_correlation
 from evalkit.metrics.requests import Request
 from evalkit.metrics.spec import Metric
@@ -57,6 +59,7 @@ class Worker:
         self.classifier = recipe.model.build()
         self._explainers = {explainer.text: explainer for explainer in recipe.explainers}
         self._metrics = {metric.text: metric for metric in recipe.metrics}
+        self._localizes = any(map(localizes, recipe.metrics))
 
     def do(self, job: Job, advance: Advance = lambda _what, _work: None) -> Outcome:
         """Do one job.
@@ -87,13 +90,14 @@ class Worker:
         work = self._all_work() if changed else self._work_of(job)
         stored = {} if changed else job.stored
         photo = _Photo(self._recipe, self.classifier, fitted, advance, job.partners)
+        region = job.region or (changed and self._localizes)
         repeats = [
             self._explainers[text] for text in sorted(self._repeatable() if changed and job.repeated else job.repeats)
         ]
         known = Outcome(job.entry.id, changed=changed, sha256=image.sha256, region_digest=image.place)
         try:
             with self.classifier.sharing(shared_layers(self.classifier, [explainer for explainer, _ in work])):
-                photo.run(work, stored)
+                photo.run(work, stored, region=region)
                 repeatability = photo.repeatability(repeats, stored)
         except EvalkitError:
             raise
@@ -114,6 +118,7 @@ class Worker:
             cells=tuple(photo.cells),
             maps=tuple(photo.maps),
             repeatability=repeatability,
+            region_drops=photo.region_drops,
             lost=tuple(explainer.text for explainer, _ in work if explainer.text not in {*stored, *computed}),
         )
 
@@ -177,9 +182,10 @@ class _Photo:
     clean_score: float = float("nan")
     cells: list[Cell] = field(default_factory=list)
     maps: list[MadeMap] = field(default_factory=list)
+    region_drops: dict[str, float] | None = None
 
-    def run(self, work: Work, stored: Mapping[str, NDArray[np.float32]]) -> None:
-        """Explain and score; fills ``cells`` and ``maps``."""
+    def run(self, work: Work, stored: Mapping[str, NDArray[np.float32]], *, region: bool) -> None:
+        """Explain and score; fills ``cells`` and ``maps``, and ``region_drops`` if they are asked for by ``region``."""
         logits = self.classifier.logits(self.image.pixels[None])
         clean = self.classifier.head.scores(logits)[0]
         finite = bool(np.isfinite(clean).all())
@@ -195,7 +201,10 @@ class _Photo:
             lambda images: self.advance("scoring", images),
             self.recipe.seed,
         )
-        cases = self._cases(self._case(clean), work, answers)
+        case = self._case(clean)
+        if region:
+            self.region_drops = region_drops(case, answers, is_right=self.is_right(self.image.targets))
+        cases = self._cases(case, work, answers)
         for start in range(0, len(work), _TOGETHER):
             together = [
                 self._requested(explainer, metrics, stored.get(explainer.text), cases)

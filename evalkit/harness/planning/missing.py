@@ -90,19 +90,21 @@ class Missing:
         cells: the explainers, each with its metrics that have no valid cell.
         repeats: the texts of explainers whose repeatability on this image is not known.
         repeated: True if it is one of the images on which repeatability is measured.
+        region: True if it is not known how far the model looks at the image's region.
     """
 
     entry: Entry
     cells: Sequence[tuple[Explainer, Sequence[Metric]]]
     repeats: frozenset[str] = frozenset()
     repeated: bool = False
+    region: bool = False
 
     def __bool__(self) -> bool:
         """Return whether anything is missing."""
-        return bool(self.cells or self.repeats)
+        return bool(self.cells or self.repeats or self.region)
 
 
-def missing_cells(plan: Plan, entry: Entry, database: Database, *, repeated: bool) -> Missing:
+def missing_cells(plan: Plan, entry: Entry, database: Database, *, repeated: bool, region: bool) -> Missing:
     """Return the cells of the plan that the store lacks for one image.
 
     Args:
@@ -110,11 +112,12 @@ def missing_cells(plan: Plan, entry: Entry, database: Database, *, repeated: boo
         entry: the image.
         database: the store.
         repeated: True if it is one of the images on which repeatability is measured.
+        region: True if it is not known how far the model looks at the image's region.
     """
     keys, wanted = database.score_keys_of(entry.id), plan.score_keys_of(entry.id)
     repeats = _missing_repeats(plan, entry, database) if repeated else frozenset()
     if keys == wanted:  # the usual case; the loop below is slow for many photos
-        return Missing(entry, (), repeats, repeated)
+        return Missing(entry, (), repeats, repeated, region)
     cells: list[tuple[Explainer, Sequence[Metric]]] = []
     for explainer in plan.explainers:
         metrics = [
@@ -124,7 +127,7 @@ def missing_cells(plan: Plan, entry: Entry, database: Database, *, repeated: boo
         ]
         if metrics:
             cells.append((explainer, metrics))
-    return Missing(entry, cells, repeats, repeated)
+    return Missing(entry, cells, repeats, repeated, region)
 
 
 def _missing_repeats(plan: Plan, entry: Entry, database: Database) -> frozenset[str]:

@@ -18,6 +18,7 @@ from evalkit.harness.planning.mean_color import SetMean
 from evalkit.harness.planning.partners import Draw, Partners
 from evalkit.harness.planning.recipe import ModelRecipe, Target, WorkRecipe
 from evalkit.harness.planning.references import references_text
+from evalkit.metrics.catalog import localizes
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
 from evalkit.store.manifest import Signatures
@@ -176,6 +177,16 @@ class Plan:
     def facts_key(self) -> str:
         """The key that an image's stored facts (target, clean score) must have to be used again."""
         return signature.digest(self.facts_line, 32)
+
+    @cached_property
+    def region_key(self) -> str:
+        """The key that the stored facts about an image's region must have to be used again."""
+        return signature.digest(f"{self.facts_line}|region|mean:{'' if self.mean is None else self.mean.text}", 32)
+
+    @cached_property
+    def localizes(self) -> bool:
+        """Whether a metric compares maps with where the object is."""
+        return any(map(localizes, self.metrics))
 
     @cached_property
     def map_keys(self) -> dict[str, str]:

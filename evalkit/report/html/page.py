@@ -188,6 +188,7 @@ def _board(board: Leaderboard, manifest: Manifest, results: Results) -> dict[str
         "title": board.title,
         "tied": tied_for_best(board),
         "notes": substrate_lines(manifest, board),
+        "above": list(board.above),
         "columns": [
             {
                 "parts": _parts(column.metric),

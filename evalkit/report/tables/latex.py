@@ -65,7 +65,7 @@ def render_latex(manifest: Manifest, results: Results) -> str:
         ]
         header = ["", "explainer", *(escape(column.title) for column in board.columns)]
         title = f"% {board.title}; superscript letters: rows that are significantly worse"
-        notes = ["% " + line.replace("\n", " ") for line in substrate_lines(manifest, board)]
+        notes = ["% " + line.replace("\n", " ") for line in (*board.above, *substrate_lines(manifest, board))]
         parts.append("\n".join([title, *notes, tabular(header, rows, left=2)]))
     if results.patch_sweep:
         parts.append(_sweep(sweep_title(manifest, results), sweep_table(manifest, results, _METRICS)))

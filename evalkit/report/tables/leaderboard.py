@@ -10,6 +10,7 @@ from evalkit.analysis.facts import metric_facts_of, same_substrate
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.core.names import model_facts
 from evalkit.core.settings import DEFAULT_CRITERION
+from evalkit.report.tables.region_drops import region_lines
 from evalkit.store.manifest import Manifest, MetricFacts
 
 __all__ = [
@@ -75,11 +76,13 @@ class Leaderboard:
         title: the metrics' family, numbered if it has several tables.
         columns: the metrics, at most five.
         rows: the explainers, best first by the first column that has ranks.
+        above: sentences that come before the table.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    above: tuple[str, ...] = ()
 
 
 def leaderboards(manifest: Manifest, results: Results) -> list[Leaderboard]:
@@ -93,7 +96,8 @@ def leaderboards(manifest: Manifest, results: Results) -> list[Leaderboard]:
         pieces = _pieces(members)
         for index, piece in enumerate(pieces):
             title = family.capitalize() + (f" ({index + 1} of {len(pieces)})" if len(pieces) > 1 else "")
-            boards.append(Leaderboard(title, tuple(piece), _rows(manifest, results, members, piece)))
+            above = region_lines(results) if family == "localization" and index == 0 else ()
+            boards.append(Leaderboard(title, tuple(piece), _rows(manifest, results, members, piece), above))
     return boards
 
 

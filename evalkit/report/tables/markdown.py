@@ -64,7 +64,7 @@ def render_markdown(manifest: Manifest, results: Results) -> str:
                 cells.append(shown + (f" <sup>{letters}</sup>" if letters else ""))
             rows.append([row.letter, escape(row.explainer) + (" (control)" if row.control else ""), *cells])
         header = ["", "explainer", *(escape(column.title) for column in board.columns)]
-        parts += [f"## {board.title}", pipe_table(header, rows, left=2)]
+        parts += [f"## {board.title}", *map(escape, board.above), pipe_table(header, rows, left=2)]
         if tied := tied_for_best(board):
             parts.append(escape(tied))
         parts += [escape(line) for line in substrate_lines(manifest, board)]

@@ -111,6 +111,7 @@ def _narrowed(
             board.title if start == 0 else f"{board.title}, continued",
             board.columns[start:end],
             tuple(replace(row, cells=row.cells[start:end]) for row in board.rows),
+            board.above if start == 0 else (),
         )
         for start, end in pairwise(bounds)
     ]
@@ -168,7 +169,8 @@ def _leaderboard(
         ]
         table.add_row(row.letter, name, *shown)
     notes = [*filter(None, [tied_for_best(board)]), *substrate_lines(manifest, board)]
-    return [Padding(table, (1, 0, 0, 0)), *map(Text, notes)]
+    above = [Padding(Text("\n".join(board.above)), (1, 0, 0, 0))] if board.above else []
+    return [*above, Padding(table, (1, 0, 0, 0)), *map(Text, notes)]
 
 
 def _score(cell: LeaderboardCell, manifest: Manifest, results: Results, *, with_intervals: bool) -> Text:
