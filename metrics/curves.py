@@ -9,7 +9,7 @@ import numpy as np
 
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Case
-from evalkit.metrics.requests import ScoreKind
+from evalkit.metrics.requests import DRAWN, ScoreKind
 from evalkit.metrics.spec import PerturbationMetric
 
 __all__ = ["ScoredAlongCurves"]
@@ -26,7 +26,7 @@ class ScoredAlongCurves(PerturbationMetric):
         if self.score_kind not in get_args(ScoreKind):
             allowed = " or ".join(get_args(ScoreKind))
             raise ConfigError(f"{self.name}: score={self.score_kind} is not allowed; it takes {allowed}")
-        if self.substrate in ("noise", "road"):
+        if self.substrate in DRAWN:
             object.__setattr__(self, "draws", True)
         if self.score_kind == "log_odds":
             unbounded = replace(

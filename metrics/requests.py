@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "DRAWN",
     "Blend",
     "Canvas",
     "Composition",
@@ -30,6 +31,7 @@ __all__ = [
     "Shown",
     "Substrate",
     "Variant",
+    "draws",
 ]
 
 Canvas = Literal["image", "mean", "blur", "black", "noise"]
@@ -45,6 +47,9 @@ Substrate = Literal["mean", "blur", "road", "noise", "black"]
 ``road``: ROAD's noisy linear imputation from the pixels that are not replaced, so it depends on which these are; if all
 are replaced, the mean color and the same noise. The noise is drawn once an image.
 """
+
+DRAWN: frozenset[Canvas | Substrate] = frozenset({"noise", "road"})
+"""The substrates that the engine draws, from the run's seed."""
 
 Kind = Literal["perturbation", "blend", "masked", "shown", "explain", "explain with"]
 ScoreKind = Literal["softmax", "log_odds"]
@@ -215,6 +220,11 @@ class ExplainWith:
 
 
 Request = Perturbation | Blend | Masked | Shown | Explain | ExplainWith
+
+
+def draws(request: Request) -> bool:
+    """Tell whether the answer depends on the run's seed, because a substrate of the request is drawn."""
+    return not DRAWN.isdisjoint(getattr(request, name, "") for name in ("start", "end", "substrate"))
 
 
 @dataclass(frozen=True)

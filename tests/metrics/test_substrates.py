@@ -12,7 +12,8 @@ from evalkit.harness.planning.cache_keys import metric_line
 from evalkit.metrics.case import Case
 from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.facts import facts_of_metric, metric_of_facts
-from evalkit.metrics.perturbation import Deletion, Insertion, SymmetricRelevanceGain
+from evalkit.metrics.perturbation import Deletion, Insertion, SymmetricRelevanceGain, perturbation
+from evalkit.metrics.requests import Blend, Masked, Perturbation, draws
 
 DEFAULTS = {
     "deletion": "deletion|v:2|substrate:mean|steps:28|ties:levels|score:softmax|target:label",
@@ -116,3 +117,27 @@ def test_drawn_substrates_depend_on_the_seed_and_others_do_not(score_photos, tin
     assert first == again
     changed = {metric for metric in metrics if first["edges", metric] != other["edges", metric]}
     assert changed == set(metrics[:2])
+
+
+class Undeclared(Deletion):
+    """Requests a drawn substrate without saying so, so that its signature lacks the seed."""
+
+    def requests(self, saliency_map, case):
+        return [perturbation(saliency_map, "image", "noise", 4, "levels")]
+
+
+def test_a_metric_that_hides_what_is_drawn_is_not_scored(run_photos, tiny, photos):
+    found = tiny.probabilities(photos).argmax(axis=1)
+    (cell,) = run_photos("edges", [Undeclared()], labels=found)[0].cells
+    assert cell.value is None
+    assert "must declare draws = True" in cell.reason
+
+
+def test_requests_say_whether_they_are_drawn():
+    rank, cuts, cells = np.arange(4).reshape(2, 2), np.array([0, 4]), np.ones((1, 2, 2), dtype=bool)
+    assert draws(Perturbation("image", "road", rank, cuts))
+    assert draws(Perturbation("noise", "image", rank, cuts))
+    assert draws(Masked(cells, "noise"))
+    assert not draws(Perturbation("image", "mean", rank, cuts))
+    assert not draws(Masked(cells))
+    assert not draws(Blend("image", "blur", np.ones((2, 2))))

@@ -27,7 +27,7 @@ from evalkit.harness.planning.recipe import WorkRecipe
 from evalkit.metrics.case import NO_REGION, Case, Region
 from evalkit.metrics.catalog import localizes
 from evalkit.metrics.randomization import rank_correlation
-from evalkit.metrics.requests import Request
+from evalkit.metrics.requests import Request, draws
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
 from evalkit.models.probabilities import score_of
@@ -135,6 +135,14 @@ class Worker:
 def _of_another_seed(explainer: Explainer) -> Explainer:
     seed = explainer.parameters()["seed"]
     return explainer.with_seed(_OTHER_SEED + (seed if isinstance(seed, int) else 0))
+
+
+def _requests_of(metric: Metric, saliency_map: NDArray[np.float32], case: Case) -> Sequence[Request]:
+    """Return a metric's requests; TypeError if a substrate is drawn and the metric's signature lacks the seed."""
+    requests = tuple(metric.requests(saliency_map, case))
+    if not metric.draws and any(map(draws, requests)):
+        raise TypeError("a metric that requests the substrate noise or road must declare draws = True")
+    return requests
 
 
 def _nothing_scored(work: Work, stored: Mapping[str, object], reason: str) -> dict[str, Any]:
@@ -312,7 +320,7 @@ class _Photo:
             try:
                 reason = metric.unscored_reason(case) or metric.unscored_map_reason(saliency_map)
                 if reason is None:
-                    requests[metric.text] = tuple(metric.requests(saliency_map, case))
+                    requests[metric.text] = _requests_of(metric, saliency_map, case)
                 else:
                     unscored[metric.text] = reason
             except KeyboardInterrupt:
