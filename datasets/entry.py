@@ -56,6 +56,7 @@ class Entry:
         size: height and width in pixels of the upright photo as the annotations give them; None if they do not.
         outputs: the model's outputs for the class if there are several; ``class_index`` is the first; else empty.
         normalized: whether ``boxes`` and those of ``ignore`` are fractions of the photo's width and height.
+        has_cue: whether a shortcut is known to be in the image.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Entry:
     size: tuple[int, int] | None = None
     outputs: tuple[int, ...] = ()
     normalized: bool = False
+    has_cue: bool = False
 
     @property
     def has_region(self) -> bool:

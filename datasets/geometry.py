@@ -12,7 +12,7 @@ from evalkit.core.boxes import rasterize
 from evalkit.core.errors import ConfigError, nearest
 from evalkit.core.resizing import resized
 from evalkit.datasets.channels import in_channels
-from evalkit.datasets.image import LabelledImage, Pixels
+from evalkit.datasets.image import Cue, LabelledImage, Pixels
 
 __all__ = ["DEFAULT_GEOMETRY", "Geometry", "fit", "geometry_of", "seen_window", "tight_box"]
 
@@ -108,7 +108,14 @@ def fit(image: LabelledImage, size: tuple[int, int], geometry: Geometry, channel
         ignore = ignore if region is None else ignore & ~region
     pixel_size = (image.pixel_size[0] * down.pixel_size, image.pixel_size[1] * across.pixel_size)
     return replace(
-        image, pixels=pixels, region=region, boxes=boxes, pixel_size=pixel_size, ignore=ignore, own_channels=None
+        image,
+        pixels=pixels,
+        region=region,
+        boxes=boxes,
+        pixel_size=pixel_size,
+        ignore=ignore,
+        own_channels=None,
+        cue=None if image.cue is None else _fit_cue(image, image.cue, down, across, channels),
     )
 
 
@@ -178,6 +185,19 @@ def _resample(pixels: Pixels, down: _Axis, across: _Axis) -> Pixels:
         return pixels
     (top, bottom), (left, right) = down.window(), across.window()
     return resized(pixels, (down.target, across.target), (left, top, right, bottom))
+
+
+def _fit_cue(image: LabelledImage, cue: Cue, down: _Axis, across: _Axis, channels: int | None) -> Cue:
+    def fitted(pixels: Pixels) -> Pixels:
+        twin = replace(image, pixels=pixels, own_channels=None)
+        return _resample(pixels if channels is None else in_channels(twin, channels), down, across)
+
+    return replace(
+        cue,
+        mask=cue.mask[np.ix_(down.sampled(), across.sampled())],
+        without=fitted(cue.without),
+        without_object=None if cue.without_object is None else fitted(cue.without_object),
+    )
 
 
 def _fit_boxes(boxes: NDArray[np.float64], down: _Axis, across: _Axis) -> NDArray[np.float64]:

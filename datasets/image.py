@@ -10,11 +10,28 @@ from numpy.typing import NDArray
 
 from evalkit.datasets.mask_levels import MaskKind
 
-__all__ = ["UNLABELLED", "LabelledImage", "Pixels"]
+__all__ = ["UNLABELLED", "Cue", "LabelledImage", "Pixels"]
 
 Pixels = NDArray[np.uint8 | np.float32]
 
 UNLABELLED = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Cue:
+    """A shortcut in an image: pixels outside the object that tell a class.
+
+    Attributes:
+        mask: bool (H, W), the pixels of the cue, none of them in the object; none is True if nothing of it is left.
+        without: the image without the cue, of the shape and type of the image's ``pixels``.
+        label: name of the class that the cue tells; empty if unknown.
+        without_object: the image with the cue and without the object; None if there is no such image.
+    """
+
+    mask: NDArray[np.bool_]
+    without: Pixels
+    label: str = ""
+    without_object: Pixels | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +59,7 @@ class LabelledImage:
             ``labels`` if all of several values belong to the object; else empty.
         own_channels: what RGB cannot hold of a photo, for models that take these channels: gray of 16 bits as float32
             (H, W, 1) in 0..255, or RGBA as uint8 (H, W, 4); None if nothing is lost.
+        cue: a shortcut that is known to be in the image; None without one.
     """
 
     id: str
@@ -57,6 +75,7 @@ class LabelledImage:
     outputs: tuple[int, ...] = ()
     mask_kind: MaskKind = ""
     own_channels: Pixels | None = None
+    cue: Cue | None = None
 
     @property
     def targets(self) -> tuple[int, ...]:

@@ -18,15 +18,16 @@ def open_image_set(path: str | Path, data_format: str | None = None) -> ImageSet
     """Open a built-in set, a folder of photos, or a file that lists photos; no photo is read.
 
     Args:
-        path: ``scenes``, or a path; ``~`` is the home folder. A folder named scenes is ``./scenes``.
+        path: ``scenes``, also with parameters, or a path; ``~`` is the home folder. A folder named scenes is
+            ``./scenes``.
         data_format: one of ``reader_names()``; None recognizes the format.
 
     Raises:
         DataError: the path does not exist, has another format, or its reader refuses it.
         ConfigError: an unknown format.
     """
-    if data_format is None and isinstance(path, str) and path in BUILT_IN.names():
-        return BUILT_IN.get(path).open(Path(path))
+    if data_format is None and isinstance(path, str) and (name := _built_in(path)):
+        return BUILT_IN.get(name).open(Path(path))
     reader = None if data_format is None else READERS.get(data_format)
     source = path_of(path)
     if not source.exists():
@@ -41,6 +42,13 @@ def open_image_set(path: str | Path, data_format: str | None = None) -> ImageSet
     if not source.is_file() and not source.is_dir():
         raise DataError(f"--data '{path}' is neither a file nor a folder; name one of `list datasets`")
     return _recognized(source).open(source)
+
+
+def _built_in(data: str) -> str:
+    """Return the name of the built-in set that the data name, ``name`` or ``name(key=value)``; empty if none."""
+    name, parenthesis, _ = data.partition("(")
+    name = name.strip() if parenthesis else data
+    return name if name in BUILT_IN.names() else ""
 
 
 def _require_kind(source: Path, reader: Reader) -> None:

@@ -28,7 +28,8 @@ class Reader:
         data: what ``--data`` names, e.g. ``FILE.csv``.
         summary: description in one line.
         example: two lines of paths, or of a file's text.
-        needs: what kind of path the format is read from; ``nothing`` for a built-in set, opened by its name alone.
+        needs: what kind of path the format is read from; ``nothing`` for a built-in set, opened by its name
+            or spec, e.g. ``scenes(shortcut=mark)``, which is given to ``open`` in place of a path.
         open: opens the images at a path; reads no photo; raises DataError if they cannot be used.
         recognize: returns whether a path that exists has this format, by names and first bytes; may raise DataError.
         general: whether the reader is tried only after all others, because it takes nearly any folder or file.

@@ -13,13 +13,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.core.errors import DataError
+from evalkit.core.errors import ConfigError, DataError
 from evalkit.core.randomness import generator
+from evalkit.core.specs import parse_spec
 from evalkit.datasets.geometry import tight_box
-from evalkit.datasets.image import LabelledImage
+from evalkit.datasets.image import Cue, LabelledImage
 from evalkit.datasets.image_set import Entry, ImageSet, Labels
 from evalkit.datasets.readers.base import Reader
 from evalkit.datasets.scenes.shapes import CLASSES, DISTRACTORS, Shape
+from evalkit.datasets.scenes.shortcuts import (
+    CUE_VERSION,
+    Shortcut,
+    ShortcutKind,
+    cue_rng,
+    paint_cue,
+    shortcut_of,
+)
 from evalkit.datasets.scenes.textures import direction, fractal_noise, smoothstep, texture
 
 __all__ = ["CLASS_NAMES", "READER", "SIZE_PX", "Scene", "make_scene", "scenes"]
@@ -45,19 +54,33 @@ class Scene:
         pixels: uint8 (224, 224, 3), RGB.
         without_object: uint8 (224, 224, 3), the twin without the object.
         class_index: index into ``CLASS_NAMES``.
+        without_cue: uint8 (224, 224, 3), the twin without the cue; None in a scene without a shortcut.
+        cue_class: the class that the cue tells, an index into ``CLASS_NAMES``; None in a scene without a shortcut.
     """
 
     pixels: Pixels
     without_object: Pixels
     class_index: int
+    without_cue: Pixels | None = None
+    cue_class: int | None = None
 
     @property
     def mask(self) -> NDArray[np.bool_]:
         """The pixels in which scene and twin differ, bool (224, 224)."""
         return np.asarray((self.pixels != self.without_object).any(axis=-1))
 
+    @property
+    def cue_mask(self) -> NDArray[np.bool_] | None:
+        """The pixels outside the object that change with the cue, bool (224, 224); None without a shortcut.
 
-def make_scene(seed: int, index: int, background: int = 0) -> Scene:
+        Pixels at the blurred edge of an object on a tint, which both change, belong to the object.
+        """
+        if self.without_cue is None:
+            return None
+        return np.asarray((self.pixels != self.without_cue).any(axis=-1) & ~self.mask)
+
+
+def make_scene(seed: int, index: int, background: int = 0, shortcut: Shortcut | None = None) -> Scene:
     """Make one scene.
 
     Args:
@@ -65,6 +88,7 @@ def make_scene(seed: int, index: int, background: int = 0) -> Scene:
         index: index of the scene, 0 or more; each ten that begin at a multiple of ten have one scene of each class.
         background: 0 for the scene's own background; any other number puts another background and other distractors
             behind the same object in the same light.
+        shortcut: the cue to add; without it, the scene is that of the same seed and index without a shortcut.
     """
     class_index = _class_of(seed, index)
     shape = CLASSES[class_index]
@@ -73,25 +97,41 @@ def make_scene(seed: int, index: int, background: int = 0) -> Scene:
     object_alpha = _placed(drawn, shape, _radius(drawn, shape))
     object_paint = _object_paint(drawn, color, second)
     canvas = _background(generator(seed, "scene background", index, background), color)
-    together = canvas + (object_paint - canvas) * object_alpha[..., None]
-    pixels, twin = (_finish(generator(seed, "scene light", index), painted) for painted in (together, canvas))
-    return Scene(pixels, twin, class_index)
+
+    def finished(painted: Floats, *, with_object: bool) -> Pixels:
+        together = painted + (object_paint - painted) * object_alpha[..., None] if with_object else painted
+        return _finish(generator(seed, "scene light", index), together)
+
+    plain = finished(canvas, with_object=True)
+    if shortcut is None:
+        return Scene(plain, finished(canvas, with_object=False), class_index)
+    rng = cue_rng(seed, index, shortcut.kind)
+    cue_class = shortcut.cue_class(rng, class_index)
+    cued = paint_cue(canvas, object_alpha, shortcut.kind, cue_class, rng)
+    pixels, twin = finished(cued, with_object=True), finished(cued, with_object=False)
+    return Scene(pixels, twin, class_index, without_cue=plain, cue_class=cue_class)
 
 
-def scenes(count: int = 1000, seed: int = 0) -> ImageSet:
+def scenes(
+    count: int = 1000, seed: int = 0, *, shortcut: ShortcutKind | None = None, strength: float | None = None
+) -> ImageSet:
     """Return a set of scenes, each computed when it is read.
 
     Args:
         count: number of scenes, 1 or more.
         seed: seed of the set.
+        shortcut: ``mark`` or ``tint`` adds a cue outside the object to every scene; None adds none.
+        strength: probability that the cue tells the class of the object, 0..1; None = 0.9.
 
     Raises:
-        DataError: ``count`` is below 1.
+        DataError: ``count`` is below 1, or a value of the shortcut is not allowed.
     """
     if count < 1:
         raise DataError(f"scenes: count {count} is not allowed; it takes 1 or more")
-    entries = [_entry(seed, index) for index in range(count)]
-    return ImageSet(_NAME, _NAME, entries, SceneReader(seed), CLASS_NAMES, labels=Labels("classes", ordered=True))
+    cue = shortcut_of({"shortcut": shortcut, **({} if strength is None else {"strength": strength})})
+    name = _NAME if cue is None else f"{_NAME}({cue.text})"
+    entries = [_entry(seed, index, cue) for index in range(count)]
+    return ImageSet(name, _NAME, entries, SceneReader(seed, cue), CLASS_NAMES, labels=Labels("classes", ordered=True))
 
 
 @dataclass(frozen=True)
@@ -100,13 +140,15 @@ class SceneReader:
 
     Attributes:
         seed: seed of the set.
+        shortcut: the cue in every scene; None without one.
     """
 
     seed: int
+    shortcut: Shortcut | None = None
 
     def __call__(self, entry: Entry) -> LabelledImage:
-        """Return the scene as a labelled image with an exact mask."""
-        scene = make_scene(self.seed, int(entry.id.partition("-")[2]))
+        """Return the scene as a labelled image with an exact mask of the object, and one of the cue."""
+        scene = make_scene(self.seed, int(entry.id.partition("-")[2]), shortcut=self.shortcut)
         mask = scene.mask
         return LabelledImage(
             id=entry.id,
@@ -117,19 +159,37 @@ class SceneReader:
             boxes=np.array([tight_box(mask)], dtype=np.float64),
             exact=True,
             sha256=hashlib.sha256(scene.pixels.tobytes() + mask.tobytes()).hexdigest(),
+            cue=_cue(scene),
         )
 
 
-def _open(_path: Path) -> ImageSet:
-    return scenes()
+def _cue(scene: Scene) -> Cue | None:
+    mask = scene.cue_mask
+    if mask is None or scene.without_cue is None or scene.cue_class is None:
+        return None
+    return Cue(mask, scene.without_cue, CLASS_NAMES[scene.cue_class], scene.without_object)
+
+
+def _open(path: Path) -> ImageSet:
+    try:
+        given = parse_spec(str(path))
+    except ConfigError as error:
+        raise DataError(
+            f"--data {error}; write scenes or scenes(shortcut=mark), or ./{path} for a folder of this name"
+        ) from error
+    if given.alternatives:
+        raise DataError(f"--data '{path}': one value for {', '.join(given.alternatives)} is allowed, not several")
+    cue = shortcut_of(given.parameters)
+    return scenes() if cue is None else scenes(shortcut=cue.kind, strength=cue.strength)
 
 
 READER = Reader(
     name=_NAME,
     data=_NAME,
     summary="1,000 images computed when they are read: ten shapes, each the only evidence for its class, with exact "
-    "masks; for --model vgg16-mini, or any model with ten outputs in the order of their names",
-    example=f"--data {_NAME} --limit 99\n--data {_NAME} --model x.keras",
+    "masks; scenes(shortcut=mark) and (shortcut=tint) add a cue that tells the class in nine of ten (strength=0.9); "
+    "for --model vgg16-mini, vgg16-mini-shortcut, or any with ten outputs in the order of their names",
+    example=f'--data {_NAME} --limit 99\n--data "{_NAME}(shortcut=mark)"',
     needs="nothing",
     open=_open,
 )
@@ -140,9 +200,13 @@ def _class_of(seed: int, index: int) -> int:
     return int(order[index % len(CLASSES)])
 
 
-def _entry(seed: int, index: int) -> Entry:
+def _entry(seed: int, index: int, shortcut: Shortcut | None) -> Entry:
     contents, label = f"scenes|v:{_VERSION}|seed:{seed}|index:{index}", CLASS_NAMES[_class_of(seed, index)]
-    return Entry(f"scene-{index:05d}", None, None, label, where=contents, contents=contents)
+    if shortcut is not None:
+        contents += f"|{shortcut.kind}|v:{CUE_VERSION}|strength:{shortcut.strength!r}"
+    return Entry(
+        f"scene-{index:05d}", None, None, label, where=contents, contents=contents, has_cue=shortcut is not None
+    )
 
 
 def _color(rng: np.random.Generator, unlike: Floats | None = None) -> Floats:

@@ -49,6 +49,7 @@ DEFAULT_CRITERION, DEFAULT_MARGIN = "symmetric_relevance_gain", 0.02
 DEFAULT_TOLERANCE, DEFAULT_ALPHA, DEFAULT_MAX_LOST = "0.02", 0.05, 0.2
 
 _SCENES, _MINI, _SCENES_LIMIT = "scenes", "vgg16-mini", 24
+_DATA_OF = {"vgg16mini": _SCENES, "vgg16minishortcut": "scenes(shortcut=mark)"}  # of the models in the package
 _NO_NUMBER = "it changes no score"
 _gate = partial(
     Option,
@@ -72,7 +73,7 @@ class RunOptions:
             "data",
             "A folder of class folders; a CSV manifest with the columns image, class_index or label, and "
             "optionally x0,y0,x1,y1 or mask; COCO JSON; Pascal VOC or ImageNet XML (`list datasets` shows all); or "
-            "scenes, which are built in.",
+            'scenes or "scenes(shortcut=mark)", which are built in.',
             default="scenes",
             not_in_python="it is the argument images",
         ),
@@ -387,11 +388,16 @@ def merge(*layers: Mapping[str, object]) -> RunOptions:
     return RunOptions(**values)
 
 
+def is_scenes(data: str | None) -> bool:
+    """Return whether the data are the scenes, with or without parameters."""
+    return data is not None and (data == _SCENES or data.partition("(")[0].strip() == _SCENES != data.strip())
+
+
 def completed(options: RunOptions) -> RunOptions:
-    """Fill in the embedded benchmark: data without a model or for vgg16-mini, model and limit for scenes."""
-    if options.data is None and simplify(options.model or _MINI) == simplify(_MINI):
-        options = replace(options, data=_SCENES)
-    if options.data != _SCENES:
+    """Fill in the embedded benchmark: data without a model or for one in the package, model and limit for scenes."""
+    if options.data is None:
+        options = replace(options, data=_DATA_OF.get(simplify(options.model or _MINI)))
+    if not is_scenes(options.data):
         return options
     limit = _SCENES_LIMIT if options.limit is None else options.limit
     return replace(options, model=_MINI if options.model is None else options.model, limit=limit)

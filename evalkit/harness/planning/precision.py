@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
@@ -163,5 +164,7 @@ def _in_other_precision(plan: Plan) -> Plan | None:
 
 def default_folder(plan: Plan) -> Path:
     """Return ``runs/<data>-<model>-<signature>``."""
-    data, model = Path(plan.images.name).stem, Path(plan.classifier.name.replace(":", "-")).stem
+    # A built-in set with parameters is no file name: parentheses and commas would need quotes, a dot cuts it.
+    built_in = re.sub(r"[^\w.]+", "-", plan.images.name).strip("-") if plan.images.kind == "scenes" else ""
+    data, model = built_in or Path(plan.images.name).stem, Path(plan.classifier.name.replace(":", "-")).stem
     return Path("runs") / f"{data}-{model}-{plan.digest()}"

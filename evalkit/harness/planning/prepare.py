@@ -14,6 +14,7 @@ from evalkit.core.settings import (
     OPTIONS,
     RunOptions,
     completed,
+    is_scenes,
 )
 from evalkit.core.specs import simplify
 from evalkit.datasets.class_map import read_class_map
@@ -185,7 +186,7 @@ def _require_data_and_model(options: RunOptions, model: Classifier | None, image
 
 
 def _listed(options: RunOptions, say: Say) -> list[Listed]:
-    sizes = SCENES_PATCH_SIZES if options.data == "scenes" else DEFAULT_PATCH_SIZES
+    sizes = SCENES_PATCH_SIZES if is_scenes(options.data) else DEFAULT_PATCH_SIZES
     sweep = SweepOptions(tuple(options.patch_sizes or sizes), tuple(options.strides or ("patch",)))
     listed = expand_listed(options.explainers, sweep, options.seed, say)
     EXPLAINERS.distinct([one.explainer for one in listed])
@@ -231,7 +232,7 @@ def _report_uncached(components: Sequence[Component], say: Say) -> None:
 
 def _source(data: str) -> str:
     """Return where the images can be read again; empty if the path is not printable."""
-    source = data if data == "scenes" else str(path_of(data).absolute())
+    source = data if is_scenes(data) else str(path_of(data).absolute())
     return source if is_text(source) else ""
 
 
