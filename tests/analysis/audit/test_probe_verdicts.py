@@ -1,0 +1,50 @@
+"""How probes change the verdict."""
+
+from __future__ import annotations
+
+import pytest
+
+from evalkit.analysis.audit.results import Effect, MetricBias, MetricProbes, Reliability, Thresholds
+from evalkit.analysis.audit.verdict import verdict_of
+
+NONE = Effect(None, None, None, 3, "fewer than 8 images")
+FALLS, LEVEL = Effect(-0.5, -0.6, -0.4, 24), Effect(-0.01, -0.05, 0.03, 24)
+SMALL, LARGE = Effect(0.05, 0.03, 0.07, 24), Effect(0.3, 0.2, 0.4, 24)
+RELIABLE = Reliability(24, 8, halves=0.9, split_half=0.95, low=0.9, high=0.98)
+
+
+def word_of(slope, blur, lead=0.5):
+    probes = MetricProbes("m", {"4": NONE, "8": blur}, NONE, NONE, {}, slope, None)
+    return verdict_of(
+        RELIABLE,
+        MetricBias(0.0, "gradcam", lead, ()),
+        equal_share=0.0,
+        n_compared=24,
+        no_verdict=None,
+        thresholds=Thresholds(),
+        probes=probes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("slope", "blur", "word"),
+    [
+        (FALLS, LEVEL, "reliable"),
+        (FALLS, SMALL, "reliable"),  # rewards smoothing, by a tenth of the lead
+        (FALLS, LARGE, "biased"),
+        (LEVEL, LARGE, "blind"),
+        (NONE, NONE, "reliable"),
+    ],
+)
+def test_the_first_that_holds(slope, blur, word):
+    assert word_of(slope, blur).word == word
+
+
+def test_the_reasons_name_the_numbers():
+    assert (
+        "to noise: from the maps to maps of shuffled pixels the score changes by -0.010" in word_of(LEVEL, LEVEL).reason
+    )
+    reason = word_of(FALLS, LARGE).reason
+    assert "toward smooth maps: blurring the maps by 8 px" in reason
+    assert "60 % of the lead of gradcam (limit: 25 %)" in reason
+    assert "of the lead" not in word_of(FALLS, LARGE, lead=None).reason.partition(" (limit")[0]
