@@ -84,6 +84,7 @@ class PixelAveragePrecision(RegionMetric):
         family="localization",
         summary="average precision of the map's levels as detectors of the object's pixels, per image",
         reference="Everingham et al., IJCV 2015 (average precision); of pixels: Choe et al., CVPR 2020",
+        chance="uniform",
     )
     exact_region: ClassVar[bool] = True
 
@@ -105,6 +106,7 @@ class PixelAuc(RegionMetric):
         summary="area under the ROC curve: how often a pixel of the object is above one beside it",
         reference="Fawcett, Pattern Recognition Letters 2006 (ROC); of saliency maps: Quantus' AUC",
         nan_reason="the object covers every pixel",
+        chance=0.5,
     )
     exact_region: ClassVar[bool] = True
 

@@ -45,6 +45,7 @@ class Road(ScoredAlongCurves):
         family="faithfulness",
         summary="half the difference of the class's scores with the least and with the most relevant pixels imputed",
         reference="Rong et al., ROAD, ICML 2022; (LeRF - MoRF) / 2 as pytorch-grad-cam",
+        chance=0.0,
     )
     score_kind: ScoreKind = field(default="softmax", metadata={"name": "score", "signed_default": False})
 

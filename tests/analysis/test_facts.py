@@ -121,7 +121,8 @@ def test_a_variant_is_the_parameters_of_a_text():
 
 def test_chance_is_declared_and_kept_in_the_manifest():
     known = {text: METRICS.build(text).spec.chance for text in METRICS.names()}
-    assert known["symmetric_relevance_gain"] == 0.0
+    assert (known["symmetric_relevance_gain"], known["road"], known["pixel_auc"]) == (0.0, 0.0, 0.5)
+    assert known["pixel_average_precision"] == "uniform"
     for text in ("pointing_game", "energy_pointing_game", "relevance_mass_accuracy", "relevance_rank_accuracy"):
         assert known[text] == "uniform"
     assert known["deletion"] is None
