@@ -141,3 +141,31 @@ def test_requests_say_whether_they_are_drawn():
     assert not draws(Perturbation("image", "mean", rank, cuts))
     assert not draws(Masked(cells))
     assert not draws(Blend("image", "blur", np.ones((2, 2))))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_black_boxes_of_any_shape_see_at_most_a_batch(score_photos, channels, rng):
+    from evalkit.models.blackbox import BlackBox
+    from evalkit.models.classifier import Classifier
+    from evalkit.models.heads import Head
+
+    sizes = []
+
+    def logits(images):
+        sizes.append(len(images))
+        bright = images.astype(np.float64).mean(axis=(1, 2, 3)) / 50
+        return np.stack([bright, 2 - bright], axis=1)
+
+    box = Classifier(
+        BlackBox(logits, (12, 20), channels), head=Head("softmax", 2, ending=False), mean_color=(90.0,) * channels,
+        batch_size=4,
+    )  # fmt: skip
+    pixels = rng.integers(90, 256, (2, 12, 20, channels), dtype=np.uint8)
+    curves = [f"{name}(substrate={substrate}, steps=5)" for name, substrate in OTHERS]
+    sizes.clear()  # of the probe
+    found = score_photos("edges,uniform", ",".join(["road", *curves]), classifier=box, pixels=pixels)
+    assert max(sizes) <= 4
+    for one in found:
+        assert all(np.isfinite(value) for value in one.values())
+        assert one["uniform", "road"] == 0.0
+        assert -0.5 <= one["edges", "road"] <= 0.5

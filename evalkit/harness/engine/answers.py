@@ -49,7 +49,7 @@ class Answers:
         targets: the outputs that are explained and scored together.
         clean_logits: the logits of the clean image, float64 (C,).
         tick: a function of the number of images in the latest passes through the model.
-        seed: Random seed of the noise substrate.
+        seed: Random seed of the substrates that draw, ``noise`` and ``road``.
     """
 
     def __init__(
