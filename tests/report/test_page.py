@@ -27,6 +27,7 @@ def test_page_has_all_sections_and_images(page, tricky_run):
     assert not page.open
     ids = {attributes.get("id") for _, attributes in page.tags}
     assert {"leaderboard", "patch-size", "curves", "gallery", "not-scored", "cost", "again", "object-size"} <= ids
+    assert "audit" in ids
     for metric in tricky_run.manifest.metrics:
         assert metric in page.text.replace("_ ", "_")
     assert tricky_run.best_patch_size().reason in page.text
@@ -45,6 +46,14 @@ def test_page_has_all_sections_and_images(page, tricky_run):
     pictures = page.having("img")
     assert len(pictures) % (len(EXPLAINERS) + 1) == 0
     assert all(one["alt"] and one["src"].startswith("data:image/webp;base64,") for one in pictures)
+
+
+def test_page_has_the_audit_and_its_advice(page, tricky_run):
+    audit = tricky_run.audit()
+    assert audit.advice in page.text
+    for one in audit.metrics:
+        assert f"{one.metric}: " in page.text
+        assert one.reason in page.text
 
 
 def test_names_are_escaped_in_the_page(page):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,6 @@ from evalkit.store.manifest import ExplainerFacts
 
 __all__ = ["bias_of"]
 
-Floats = NDArray[np.float64]
 _CONSTANT_MAP, _PIXEL_NOISE = "uniform", "random"
 _TOWARD = {
     "uniform": "constant maps",
@@ -61,42 +62,91 @@ def bias_of(
     """
     chance, reason = _chance_of(metric, explainers)
     if chance is None:
-        return MetricBias(None, None, None, (), reason)
-    sign = 1.0 if metric.spec.direction == "higher" else -1.0
-    n_explainers = len(explainers)
+        return MetricBias(None, None, None, (), reason=reason)
     numbers, reference = scores.numbers, chance.column
     if reference is None:
         constant = np.full((len(numbers), 1, 1), float(chance.name))
-        numbers, reference = np.concatenate([numbers, constant], axis=1), n_explainers
-    scored = np.asarray(np.isfinite(numbers).all(axis=2))
-    shared = scored[:, :n_explainers] & scored[:, reference, None]
-    counts = shared.sum(axis=0)
-    enough = counts >= thresholds.fewest_images
-    leads = np.full(n_explainers, np.nan)
-    for column in np.flatnonzero(enough & (np.arange(n_explainers) != reference)).tolist():
-        means = numbers[shared[:, column]][:, [column, reference]].mean(axis=0)
-        score, at_chance = scores.aggregate(means)
-        leads[column] = sign * (score - at_chance)
-    is_control = np.array([one.control for one in explainers])
-    candidates = np.where(is_control, np.nan, leads)
-    best = int(np.nanargmax(candidates)) if np.isfinite(candidates).any() else None
-    lead = None if best is None else float(candidates[best])
-    columns = [int(at) for at in np.flatnonzero(is_control) if at != chance.column]
+        numbers, reference = np.concatenate([numbers, constant], axis=1), len(explainers)
+    compared = _Compared(metric, scores_of(metric, numbers), reference, resampling, thresholds.fewest_images)
+    own = [at for at, one in enumerate(explainers) if not one.control]
+    columns = [at for at, one in enumerate(explainers) if one.control and at != chance.column]
+    leads = {at: lead for at in own if (lead := compared.over_chance(at)) is not None}
+    best = max(leads, key=lambda at: leads[at]) if leads else None
+    lead = None if best is None else leads[best]
+    ends = compared.intervals(columns)
+    found = MetricBias(
+        chance=chance.name,
+        best=None if best is None else explainers[best].text,
+        lead=lead,
+        controls=tuple(
+            _control(explainers[at], compared.over_chance(at), ends.get(at), compared.n_images(at), lead, thresholds)
+            for at in columns
+        ),
+        below_noise=()
+        if metric.spec.chance is not None
+        else tuple(explainers[at].text for at, (_, high) in compared.intervals(own).items() if high < 0),
+        reason=reason,
+    )
     if not columns:
-        return MetricBias(chance.name, best if best is None else explainers[best].text, lead, (), _NO_CONTROLS)
-    pairs = np.array([(column, reference) for column in columns], dtype=np.int64)
-    low, high = np.full((2, len(pairs)), np.nan)
-    if enough[columns].any():
-        family = scores_of(metric, numbers).family(resampling, pairs)
-        ends = np.sort(sign * np.stack([family.low, family.high]), axis=0)  # NaN stays NaN
-        low, high = ends
-    found = [
-        _control(explainers[column], leads[column], (low[at], high[at]), int(counts[column]), lead, thresholds)
-        for at, column in enumerate(columns)
-    ]
-    if not enough[columns].any():
-        reason = f"fewer than {thresholds.fewest_images} images have the scores of a control and of chance"
-    return MetricBias(chance.name, None if best is None else explainers[best].text, lead, tuple(found), reason)
+        return msgspec.structs.replace(found, reason=_NO_CONTROLS)
+    if all(compared.over_chance(at) is None for at in columns):
+        few = f"fewer than {thresholds.fewest_images} images have the scores of a control and of chance"
+        return msgspec.structs.replace(found, reason=few)
+    return found
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Scores compared with those of chance, on the images that have both.
+
+    Attributes:
+        metric: the metric.
+        scores: its scores, chance included.
+        reference: the column of chance.
+        resampling: resampling of the images.
+        fewest_images: fewest images of a comparison.
+    """
+
+    metric: Metric
+    scores: Scores
+    reference: int
+    resampling: Resampling
+    fewest_images: int
+
+    @property
+    def sign(self) -> float:
+        """1 if higher scores are better, else -1."""
+        return 1.0 if self.metric.spec.direction == "higher" else -1.0
+
+    def shared(self, column: int) -> NDArray[np.bool_]:
+        """Return the images that have the score of a column and of chance, bool (n,)."""
+        return np.asarray(self.scores.scored[:, column] & self.scores.scored[:, self.reference])
+
+    def n_images(self, column: int) -> int:
+        """Return their number."""
+        return int(self.shared(column).sum())
+
+    def over_chance(self, column: int) -> float | None:
+        """Return the score minus chance, positive = better; None with too few images."""
+        rows = self.shared(column)
+        if np.count_nonzero(rows) < self.fewest_images:
+            return None
+        score, chance = self.scores.aggregate(self.scores.numbers[rows][:, [column, self.reference]].mean(axis=0))
+        return self.sign * float(score - chance)
+
+    def intervals(self, columns: Sequence[int]) -> dict[int, tuple[float, float]]:
+        """Return the 95 % intervals of ``over_chance`` by column, which hold together; none where nothing differs."""
+        columns = [column for column in columns if self.n_images(column) >= self.fewest_images]
+        if not columns:
+            return {}
+        pairs = np.array([(column, self.reference) for column in columns], dtype=np.int64)
+        family = self.scores.family(self.resampling, pairs)
+        ends = np.sort(self.sign * np.stack([family.low, family.high]), axis=0)
+        return {
+            column: (float(low), float(high))
+            for column, low, high in zip(columns, *ends, strict=True)
+            if np.isfinite(low) and np.isfinite(high)
+        }
 
 
 def _chance_of(metric: Metric, explainers: Sequence[ExplainerFacts]) -> tuple[_Chance | None, str | None]:
@@ -105,7 +155,7 @@ def _chance_of(metric: Metric, explainers: Sequence[ExplainerFacts]) -> tuple[_C
         return None, f"the run has no controls; {_ADD_CONTROLS}"
     columns = {one.name: at for at, one in reversed(list(enumerate(explainers))) if one.control}  # the first of a name
     declared = metric.spec.chance
-    if isinstance(declared, float | int):
+    if isinstance(declared, float | int) and not metric.set_level:  # a set's statistics have no such number
         return _Chance(float(declared), None), None
     reason = None
     if declared == "uniform":
@@ -121,23 +171,22 @@ def _chance_of(metric: Metric, explainers: Sequence[ExplainerFacts]) -> tuple[_C
 
 def _control(
     explainer: ExplainerFacts,
-    over_chance: float,
-    ends: tuple[float, float],
+    over_chance: float | None,
+    ends: tuple[float, float] | None,
     n_images: int,
     lead: float | None,
     thresholds: Thresholds,
 ) -> ControlBias:
-    low, high = (None if np.isnan(end) else float(end) for end in ends)
     limit = thresholds.lead_share if explainer.name in _OF_NO_PHOTO else thresholds.photo_lead_share
-    rewarded = low is not None and lead is not None and low > max(limit * lead, 0.0)
+    low, high = ends or (None, None)
     return ControlBias(
         control=explainer.text,
         toward=_TOWARD.get(explainer.name, explainer.text),
-        over_chance=float(over_chance) if np.isfinite(over_chance) else None,
+        over_chance=over_chance,
         low=low,
         high=high,
         n_images=n_images,
-        lead_share=float(over_chance) / lead if lead is not None and lead > 0 and np.isfinite(over_chance) else None,
+        lead_share=None if over_chance is None or lead is None or lead <= 0 else over_chance / lead,
         limit=limit,
-        rewarded=rewarded,
+        rewarded=low is not None and lead is not None and low > max(limit * lead, 0.0),
     )

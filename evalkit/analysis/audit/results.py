@@ -33,6 +33,7 @@ class Thresholds(msgspec.Struct, frozen=True):
         lead_share: share of the best explainer's lead over chance that a control may be shown to exceed, if it depends
             on neither model nor photo.
         photo_lead_share: the same for a control that may find the object without the model: the center, edges.
+        noise_share: share of the explainers that pixel noise may be shown to exceed, where it stands for chance.
         reliable_from: lower end of the split-half reliability from which a metric is reliable.
         agreed: correlation of two halves that ``Reliability.images_for_agreement`` is for.
         cluster_tau: mean Kendall's tau-b from which metrics are in one cluster.
@@ -44,6 +45,7 @@ class Thresholds(msgspec.Struct, frozen=True):
     blind_share: float = 0.95
     lead_share: float = 0.25
     photo_lead_share: float = 0.5
+    noise_share: float = 0.5
     reliable_from: float = 0.8
     agreed: float = 0.9
     cluster_tau: float = 0.5
@@ -146,6 +148,7 @@ class MetricBias(msgspec.Struct, frozen=True):
         best: the explainer with the largest lead over chance; None without one.
         lead: its score minus chance, positive = better than chance.
         controls: the controls, except the one that stands for chance.
+        below_noise: explainers that are shown to be worse than pixel noise; empty where chance is known beforehand.
         reason: why there is nothing to compare, or less than there should be; None otherwise.
     """
 
@@ -153,6 +156,7 @@ class MetricBias(msgspec.Struct, frozen=True):
     best: str | None
     lead: float | None
     controls: tuple[ControlBias, ...]
+    below_noise: tuple[str, ...] = ()
     reason: str | None = None
 
 

@@ -156,10 +156,14 @@ def _of_metric(
     equal_share, n_compared = _equal_share(own)
     if nothing:
         reliability: Reliability = Reliability(0, 0, reason=nothing, alpha_reason=nothing)
-        bias = MetricBias(None, None, None, (), nothing)
+        bias = MetricBias(None, None, None, (), reason=nothing)
     else:
         reliability = reliability_of(own, texts, halves, thresholds)
-        bias = _described() if metric.spec.descriptive else bias_of(metric, scores, explainers, resampling, thresholds)
+        bias = (
+            MetricBias(None, None, None, ())
+            if metric.spec.descriptive
+            else bias_of(metric, scores, explainers, resampling, thresholds)
+        )
     verdict = verdict_of(
         reliability,
         bias,
@@ -183,10 +187,6 @@ def _of_metric(
 
 
 _DESCRIPTIVE = "it describes maps and has no better end: it is not judged"
-
-
-def _described() -> MetricBias:
-    return MetricBias(None, None, None, (), None)
 
 
 def _not_compared(metric: Metric) -> str | None:

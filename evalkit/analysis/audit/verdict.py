@@ -70,9 +70,9 @@ def verdict_of(
     rewarded = [one for one in bias.controls if one.rewarded]
     if rewarded:
         return Verdict("biased", _biased(rewarded, bias), missing)
-    toward_smooth = _rewards_smoothing(probes, bias, thresholds)
-    if toward_smooth:
-        return Verdict("biased", toward_smooth, missing)
+    biased = _rewards_smoothing(probes, bias, thresholds) or _prefers_noise(bias, reliability.n_explainers, thresholds)
+    if biased:
+        return Verdict("biased", biased, missing)
     if reliability.reason or reliability.split_half is None or reliability.low is None:
         missing = (f"reliability: {reliability.reason}", *missing)
         return Verdict(None, f"the reliability is not known: {reliability.reason}", missing)
@@ -110,6 +110,17 @@ def _rewards_smoothing(probes: MetricProbes | None, bias: MetricBias, thresholds
     return (
         f"toward smooth maps: blurring the maps by {sigma} px, which adds nothing to them, changes the score by "
         f"{_with_ends(effect)}{share} (limit: {_percent(thresholds.lead_share)})"
+    )
+
+
+def _prefers_noise(bias: MetricBias, n_explainers: int, thresholds: Thresholds) -> str | None:
+    """Return that pixel noise, which stands for chance, scores better than most explainers; None if not shown."""
+    n_below = len(bias.below_noise)
+    if n_below <= thresholds.noise_share * n_explainers:
+        return None
+    return (
+        f"toward pixel noise: on these images {bias.chance} is shown to score better than {n_below} of {n_explainers} "
+        f"explainers (limit: {_percent(thresholds.noise_share)})"
     )
 
 

@@ -224,14 +224,19 @@ def _notes(manifest: Manifest, audit: Audit) -> list[str]:
         f"({_REWARDED}) = the interval of a control's score over chance, or of what blur adds, lies above "
         f"{100 * limits.lead_share:.0f} % of the lead of the best explainer over chance "
         f"({100 * limits.photo_lead_share:.0f} % for the center, edges and controls of your own: objects may be "
-        f"there); noisy = the lower end of the split-half reliability is below {limits.reliable_from:g}; reliable = it "
-        f"is not. A verdict needs {limits.fewest_images} images and {limits.fewest_explainers} explainers; controls do "
-        "not count among the explainers."
+        f"there), or pixel noise scores better than {100 * limits.noise_share:.0f} % of the explainers; noisy = the "
+        f"lower end of the split-half reliability is below {limits.reliable_from:g}; reliable = it is not. A verdict "
+        f"needs {limits.fewest_images} images and {limits.fewest_explainers} explainers; controls do not count among "
+        "the explainers."
     )
     columns = (
         "split-half = correlation of the explainers' scores between this set and another of its size; images = number "
         f"of images whose halves would agree to {limits.agreed:g}; alpha = Krippendorff's ordinal alpha: images rank "
+<<<<<<< HEAD
         f"the explainers. {audit.n_resamples:,} random halves, each resampled within itself."
+=======
+        f"explainers. {audit.n_resamples:,} random halves, each resampled within itself."
+>>>>>>> 47b4432 (Test the audit: planted faults, bad input, its formats, and no model)
     )
     probes = _probe_lines(audit)
     right = "A reliable metric is repeatable, which does not make it right: docs/metrics-on-trial.md."

@@ -180,7 +180,7 @@ def test_scores_of_a_set_are_computed_in_each_half(rng):
     by_hand = [metric.aggregate(statistics[split == 1].mean(axis=0)) for split in halves.first]
     np.testing.assert_allclose(scores_of_sets(halves.first, statistics, metric.aggregate), by_hand)
     found = reliability(statistics, "max_box_acc_v1")
-    assert found.low > 0.8
+    assert 0.5 < found.low < 0.9 < found.split_half <= found.high
     assert found.alpha is None
     assert found.alpha_reason == "images have no ranking by a score of the whole set"
 
