@@ -180,7 +180,7 @@ def _with_alpha(
     if not np.isfinite(alpha):
         return msgspec.structs.replace(found, alpha_reason="all explainers have the same score on every image")
     grouped = _grouped_values(values, halves.seed)
-    separation = separation_of(grouped, halves.of(len(grouped)))
+    separation = separation_of(grouped, halves.of(len(grouped)), without_common=False)
     if separation is None:
         return msgspec.structs.replace(found, alpha=alpha, alpha_reason="all explainers have the same mean rank")
     low, high = (_of_one(limit, n_images) for limit in (separation.low, separation.high))

@@ -86,18 +86,19 @@ class Separation:
     high: float
 
 
-def separation_of(rows: Floats, halves: Halves) -> Separation | None:
+def separation_of(rows: Floats, halves: Halves, *, without_common: bool = True) -> Separation | None:
     """Return the separation of means over images; None if all explainers have the same mean.
 
     Args:
         rows: float64 (n, E), the score of each explainer on each image; NaN = not scored.
         halves: halves of these n images.
+        without_common: whether to leave out the mean of each image's scores, its difficulty.
     """
-    with np.errstate(invalid="ignore"):
-        known = np.isfinite(rows)
-        values = np.where(known, rows, 0.0)
+    known = np.isfinite(rows)
+    values = np.where(known, rows, 0.0)
+    if without_common:
         common = values.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
-        values = np.where(known, rows - common, 0.0)
+        values = np.where(known, values - common, 0.0)
     counted = known.astype(np.float64)
     counts = counted.sum(axis=0)
     means = values.sum(axis=0) / counts
@@ -167,11 +168,28 @@ def _separation(means: Floats, errors: Floats, spreads: Floats, variance: float)
         return None
     if variance <= _ROUNDING * signal:
         return Separation(float("inf"), float("inf"), float("inf"))
-    # With true scores c x means, a resample's ratio is (c^2 signal + 2 c means.errors + errors^2) / its own variance;
-    # it is as large as the observed ratio from the larger root on.
-    half_linear = errors @ means
+    # A ratio that is small by chance hides the direction of the true scores. For the upper end they may lie in the
+    # direction in which errors are largest, too.
+    largest = np.linalg.eigh(errors.T @ errors)[1][:, -1] * np.sqrt(signal)
     observed = signal * np.maximum(spreads, _SMALLEST_SPREAD)
-    discriminant = half_linear**2 - signal * ((errors**2).sum(axis=1) - observed)
-    roots = np.where(discriminant > 0, (np.sqrt(np.maximum(discriminant, 0.0)) - half_linear) / signal, 0.0)
-    low, high = np.maximum(np.quantile(roots, _TAILS), 0.0) ** 2 * signal / variance
-    return Separation(signal / variance, float(low), float(high))
+    low, high = _factors(means, errors, observed)
+    high = max(high, _factors(largest, errors, observed)[1])
+    return Separation(signal / variance, float(low**2 * signal / variance), float(high**2 * signal / variance))
+
+
+def _factors(direction: Floats, errors: Floats, observed: Floats) -> tuple[float, float]:
+    """Return the ends of the interval of the factor c if the true scores are c x ``direction``.
+
+    The squared distance of a resample is c^2 direction^2 + 2 c direction.errors + errors^2: from the larger root on, at
+    least the one observed.
+
+    Args:
+        direction: float64 (E,).
+        errors: float64 (S, E), errors of resampled scores.
+        observed: float64 (S,), the observed squared distance, in units of each resample's error variance.
+    """
+    squared, half_linear = float(direction @ direction), errors @ direction
+    discriminant = half_linear**2 - squared * ((errors**2).sum(axis=1) - observed)
+    roots = np.where(discriminant > 0, (np.sqrt(np.maximum(discriminant, 0.0)) - half_linear) / squared, 0.0)
+    low, high = np.maximum(np.quantile(roots, _TAILS), 0.0)
+    return float(low), float(high)

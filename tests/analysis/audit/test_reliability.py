@@ -198,3 +198,18 @@ def test_many_images_are_grouped(rng):
     truth = np.linspace(0, 0.2, 5).var(ddof=1)
     assert found.low <= truth / (truth + 1 / 3000) <= found.high
     assert found.alpha_low <= found.alpha <= found.alpha_high
+
+
+def test_the_upper_end_holds_where_errors_lie_along_the_differences():
+    """Every image favors one half of the explainers by chance: the observed differences are mostly error."""
+    rng, n_images, held = np.random.default_rng(3), 30, 0
+    pattern = np.repeat([-1.0, 1.0], 4)
+    truth, noise = 0.15 * pattern, 0.5
+    error = (8 * noise**2 + 7 * 0.3**2) / n_images
+    true = (truth @ truth) / (truth @ truth + error)
+    halves = HalvesByNumber(0, 300).of(n_images)
+    for _ in range(150):
+        rows = truth + noise * rng.normal(size=(n_images, 1)) * pattern + 0.3 * rng.normal(size=(n_images, 8))
+        found = separation_of(rows, halves)
+        held += found.low / (1 + found.low) <= true <= found.high / (1 + found.high)
+    assert held / 150 >= 0.92

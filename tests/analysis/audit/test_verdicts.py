@@ -179,7 +179,8 @@ def test_the_seed_alone_decides(audited, rng):
 
 
 def test_200_images_20_explainers_20_metrics_take_seconds(facts_of, rng):
-    from time import perf_counter
+    """About 3 seconds of one core: processor time, which other processes do not lengthen."""
+    from time import process_time
 
     from evalkit.analysis.audit.service import audit_scores
     from tests.builders import score_table
@@ -189,6 +190,6 @@ def test_200_images_20_explainers_20_metrics_take_seconds(facts_of, rng):
     values = rng.random((200, 20, 20)) + np.linspace(0, 0.3, 20)[:, None]
     statistics = rng.random((200, 20, 512))
     table = score_table(values, names, [metric.text for metric in metrics], statistics={"pxap": statistics})
-    start = perf_counter()
+    start = process_time()
     audit_scores(table, metrics, facts_of(names), seed=0)
-    assert perf_counter() - start < 30
+    assert process_time() - start < 30
