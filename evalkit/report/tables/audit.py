@@ -232,11 +232,7 @@ def _notes(manifest: Manifest, audit: Audit) -> list[str]:
     columns = (
         "split-half = correlation of the explainers' scores between this set and another of its size; images = number "
         f"of images whose halves would agree to {limits.agreed:g}; alpha = Krippendorff's ordinal alpha: images rank "
-<<<<<<< HEAD
         f"the explainers. {audit.n_resamples:,} random halves, each resampled within itself."
-=======
-        f"explainers. {audit.n_resamples:,} random halves, each resampled within itself."
->>>>>>> 47b4432 (Test the audit: planted faults, bad input, its formats, and no model)
     )
     probes = _probe_lines(audit)
     right = "A reliable metric is repeatable, which does not make it right: docs/metrics-on-trial.md."

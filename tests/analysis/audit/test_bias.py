@@ -139,3 +139,25 @@ def test_noise_above_most_explainers_is_a_bias_unless_chance_is_known(audited, r
     )
     # Below the constant map, which is chance by definition, are bad explainers.
     assert (energy.bias.below_noise, energy.verdict) == ((), "reliable")
+
+
+@pytest.mark.parametrize(
+    ("metric", "share"),
+    [
+        ("energy_pointing_game", 12 / 64),
+        ("relevance_mass_accuracy", 12 / 64),
+        ("relevance_rank_accuracy", 12 / 64),
+        ("pixel_average_precision", 12 / 64),
+        ("pointing_game(tolerance_px=0.5)", 12 / 64),
+    ],
+)
+def test_the_constant_map_scores_the_share_of_the_region(metric, share):
+    """By hand: 3 x 4 of 8 x 8 pixels. This is what stands for chance."""
+    from evalkit.metrics.case import Region
+    from evalkit.metrics.catalog import METRICS
+
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[2:5, 3:7] = True
+    region = Region(mask, np.array([[3.0, 2.0, 7.0, 5.0]]), exact=True)
+    assert METRICS.build(metric).spec.chance == "uniform"
+    assert METRICS.build(metric).score_region(np.ones((8, 8)), region) == pytest.approx(share)
