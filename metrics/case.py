@@ -76,6 +76,7 @@ class Case:
         seed: the run's seed; None for a metric that does not declare that it draws random numbers.
         content: what stands for the image in derived seeds: a digest of its content.
         explainer: text of the explainer whose map is scored.
+        n_layers: number of the model's layers with weights, see ``Variant``; 0 if it has none, or cannot be changed.
     """
 
     image_id: str
@@ -92,6 +93,7 @@ class Case:
     seed: int | None = None
     content: bytes = b""
     explainer: str = ""
+    n_layers: int = 0
 
     def rng(self, *what: str | int) -> np.random.Generator:
         """Return a generator of random numbers that depends on the run's seed, the image's content and ``what``."""

@@ -53,7 +53,8 @@ METRICS: Registry[Metric] = Registry(
         "sparseness": "evalkit.metrics.complexity:Sparseness",
         "max_sensitivity": "evalkit.metrics.stability:MaxSensitivity",
         "random_logit": "evalkit.metrics.randomization:RandomLogit",
-        "mprt": "evalkit.metrics.randomization:Mprt",
+        "mprt": "evalkit.metrics.reinitialized:Mprt",
+        "emprt": "evalkit.metrics.reinitialized:Emprt",
     },
     group="evalkit.metrics",
 )
@@ -151,7 +152,7 @@ def needs_of(metric: Metric) -> tuple[str, ...]:
     region = Region(np.eye(side, dtype=np.bool_), np.array([[0.0, 0.0, side, side]]), exact=True)
     pixels = np.zeros((side, side, 3), np.uint8)
     partners = (Partner("partner", pixels, 1.0),) * metric.n_partners
-    case = Case("probe", pixels, (0,), np.array([0.75, 0.25]), 0.75, seed=0, partners=partners)
+    case = Case("probe", pixels, (0,), np.array([0.75, 0.25]), 0.75, seed=0, partners=partners, n_layers=1)
     needs: list[str] = []
     probe = np.arange(side * side, dtype=np.float64).reshape(side, side)
     try:

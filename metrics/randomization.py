@@ -1,7 +1,7 @@
-"""Randomization: does the map change when the explained class or the model's weights change?
+"""Randomization: does the map change when the explained class changes?
 
-A map that stays the same explains neither. A map of fresh noise would pass these tests best, so they are descriptive,
-and to be read beside the controls, which depend on neither.
+A map that stays the same does not explain the class. A map of fresh noise would pass this test best, so it is
+descriptive, and to be read beside the controls, which do not depend on the class.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.core.errors import ConfigError
-from evalkit.core.randomness import generator
 from evalkit.metrics.case import Case
 from evalkit.metrics.levels import is_constant, level_ranks, scaled
-from evalkit.metrics.requests import Cost, Explain, ExplainWith, Request, Variant
+from evalkit.metrics.requests import Cost, Explain, Request
 from evalkit.metrics.spec import Answer, Metric, MetricSpec
 
-__all__ = ["Mprt", "RandomLogit", "rank_correlation", "structural_similarity"]
+__all__ = ["RandomLogit", "rank_correlation", "structural_similarity"]
 
 Map = NDArray[np.floating]
 _WINDOW_PX = 7
@@ -113,56 +111,3 @@ class RandomLogit(Metric):
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
         """Return ``structural_similarity`` of the two maps."""
         return structural_similarity(saliency_map, answers[0])
-
-
-@dataclass(frozen=True)
-class Mprt(Metric):
-    """Model parameter randomization test of the output layer: how alike the maps of the model and of a changed one are.
-
-    The changed models have new weights in their last layer with weights, drawn by its own initializer; all images
-    share them.
-
-    Attributes:
-        layers: which layers are re-initialized: ``output``.
-        draws_per_map: changed models, 1 to 10; each costs one map, and a copy of the model in memory. The score is the
-            mean over them.
-
-    Reference: Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018, section 3.
-    """
-
-    draws: ClassVar[bool] = True
-    spec: ClassVar[MetricSpec] = MetricSpec(
-        name="mprt",
-        version=2,
-        direction="lower",
-        bounds=(-1.0, 1.0),
-        family="other",
-        summary="rank correlation of the maps before and after the output layer is re-initialized",
-        reference="Adebayo et al., NeurIPS 2018, section 3",
-        nan_reason="a map is constant or not finite",
-        descriptive=True,
-    )
-    layers: Literal["output"] = "output"
-    draws_per_map: int = 3
-
-    def __post_init__(self) -> None:
-        """Check the range."""
-        if not 1 <= self.draws_per_map <= 10:
-            raise ConfigError(f"mprt: draws_per_map={self.draws_per_map} is not allowed; 1 to 10")
-
-    def cost(self) -> Cost:
-        """Return one map a changed model."""
-        return Cost(maps=self.draws_per_map)
-
-    def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
-        """Return a map of each changed model."""
-        return [ExplainWith(Variant(self.layers, seed)) for seed in self.variant_seeds(case)]
-
-    def variant_seeds(self, case: Case) -> list[int]:
-        """Return the seeds of the changed models: of the run, not of the image."""
-        rng = generator(case.run_seed, "mprt", self.layers)
-        return [int(seed) for seed in rng.integers(0, 2**31, self.draws_per_map)]
-
-    def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
-        """Return the mean ``rank_correlation``; NaN if any map is constant or not finite."""
-        return float(np.mean([rank_correlation(saliency_map, changed) for changed in answers]))

@@ -194,12 +194,15 @@ class Variant:
     """A changed model: some of its layers have new random weights.
 
     Attributes:
-        layers: ``output``: the last layer with weights, which makes the scores.
-        seed: of the weights, which are drawn by each layer's own initializer.
+        layers: ``output``: the last layer with weights, which makes the scores; ``first``: the first layers with
+            weights in the order computed, nested models entered, a shared layer once.
+        seed: of the weights, which are drawn by each layer's own initializers.
+        first: the number of these layers, from 1 to ``Case.n_layers``; 0 with ``output``.
     """
 
-    layers: Literal["output"]
+    layers: Literal["output", "first"]
     seed: int
+    first: int = 0
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from evalkit.metrics.requests import Cost, Request, ScoreKind
 __all__ = ["Answer", "Metric", "MetricSpec", "PerturbationMetric", "RegionMetric", "SetMetric"]
 
 Direction = Literal["higher", "lower"]
-Family = Literal["faithfulness", "localization", "other"]
+Family = Literal["faithfulness", "localization", "other", "sanity"]
 Answer = NDArray[Any]
 Map = NDArray[np.floating]
 
@@ -34,7 +34,7 @@ class MetricSpec:
         version: grows when the meaning of the number changes.
         direction: which way is better; of a descriptive metric, which way the table is sorted.
         bounds: the smallest and largest value that can occur.
-        family: the leaderboard that shows it.
+        family: the leaderboard that shows it; ``sanity``: none, but a sentence for each explainer.
         summary: one line for ``list metrics``.
         reference: where the definition comes from.
         nan_reason: why a finite map can still be not scored; empty if it cannot.
@@ -148,6 +148,10 @@ class Metric(Component, ABC):
     def curve(self, answers: Sequence[Answer]) -> NDArray[np.float64] | None:
         """Return the curve to keep for plots, float64 (2, S): fractions and scores there; None = there is none."""
         return None
+
+    def kept_curve(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> NDArray[np.float64] | None:
+        """Return what is stored beside the score, float64 (2, S): ``curve``, or another of the metric's own."""
+        return self.curve(answers)
 
 
 @dataclass(frozen=True)

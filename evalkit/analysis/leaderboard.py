@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +15,9 @@ from evalkit.analysis.choice.rule import criterion_of
 from evalkit.analysis.choice.sweep import seconds_per_image, sweep
 from evalkit.analysis.facts import typical_of
 from evalkit.analysis.ranking import ranking_of
-from evalkit.analysis.results import Cost, LeaderboardCell, Results, TestedFamily, Unscored
-from evalkit.analysis.scores import numbers_of, scores_of
+from evalkit.analysis.results import Cost, LeaderboardCell, Results, SanityResult, TestedFamily, Unscored
+from evalkit.analysis.sanity import Cascade, sanity_result
+from evalkit.analysis.scores import Scores, numbers_of, scores_of
 from evalkit.analysis.statistics.paired_tests import ALPHA, FEWEST_IMAGES, Family, smallest_p
 from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.core.settings import DEFAULT_CRITERION, DEFAULT_MARGIN
@@ -26,9 +29,10 @@ __all__ = ["analyse"]
 
 Floats = NDArray[np.float64]
 TEST_RESAMPLES = 2_500
+_NO_CASCADES: Mapping[tuple[str, str], Cascade] = MappingProxyType({})
 
 
-def analyse(
+def analyse(  # noqa: PLR0913 - all that the results of a run depend on
     table: ScoreTable,
     metrics: Sequence[Metric],
     explainers: Sequence[ExplainerFacts],
@@ -38,6 +42,7 @@ def analyse(
     n_test_resamples: int = TEST_RESAMPLES,
     criterion: str = DEFAULT_CRITERION,
     margin: float = DEFAULT_MARGIN,
+    cascades: Mapping[tuple[str, str], Cascade] = _NO_CASCADES,
 ) -> Results:
     """Return intervals, ranks, tests, the choice of parameters and costs.
 
@@ -52,11 +57,13 @@ def analyse(
         n_test_resamples: number of bootstrap resamples of the tests.
         criterion: the text of the metric that decides the choice.
         margin: largest accepted loss of the criterion, relative to the best setting.
+        cascades: curves of sanity checks, by the texts of explainer and metric.
     """
     table = table.by_photo()
     resampling = Resampling(seed, n_resamples)
     tests = resampling.first(n_test_resamples)
-    by_metric = [_of_metric(table, metric, explainers, resampling, tests) for metric in metrics]
+    ranked = [metric for metric in metrics if metric.spec.family != "sanity"]
+    by_metric = [_of_metric(table, metric, explainers, resampling, tests) for metric in ranked]
     cells = [cell for of_metric in by_metric for cell in of_metric.cells]
     sizes = sweep(
         table, metrics, explainers, cells, criterion=criterion, margin=margin, seed=seed, n_resamples=n_resamples
@@ -75,7 +82,26 @@ def analyse(
         n_test_resamples=tests.n_resamples,
         n_resamples=n_resamples,
         not_beating_controls={of_metric.family.metric: of_metric.not_beating_controls for of_metric in by_metric},
+        sanity=_sanity(table, metrics, explainers, resampling, cascades),
     )
+
+
+def _sanity(
+    table: ScoreTable,
+    metrics: Sequence[Metric],
+    explainers: Sequence[ExplainerFacts],
+    resampling: Resampling,
+    cascades: Mapping[tuple[str, str], Cascade],
+) -> tuple[SanityResult, ...]:
+    """Return what metrics without ranks and tests say of each explainer, the controls last."""
+    found = []
+    for metric in metrics:
+        if metric.spec.family == "sanity":
+            cells = _cells(table, metric, scores_of(metric, numbers_of(metric, table)), resampling)
+            for cell, explainer in sorted(zip(cells, explainers, strict=True), key=lambda pair: pair[1].control):
+                cascade = cascades.get((cell.explainer, cell.metric))
+                found.append(sanity_result(cell, explainer, metric.spec.name, cascade))
+    return tuple(found)
 
 
 class _OfMetric(NamedTuple):
@@ -92,12 +118,27 @@ def _of_metric(
     tests: Resampling,
 ) -> _OfMetric:
     scores = scores_of(metric, numbers_of(metric, table))
-    means, intervals, counts = scores.means(), scores.intervals(resampling), scores.counts()
     family = scores.family(tests, typical=typical_of(table.explainers, explainers))
     sign = 1.0 if metric.spec.direction == "higher" else -1.0
     ranking = ranking_of(scores, sign)
     better = _better_than(family, sign, table.explainers)
     cells = [
+        msgspec.structs.replace(
+            cell,
+            rank=ranking.ranks[column],
+            better_than=better[cell.explainer],
+            rank_reason=ranking.reasons[column],
+            rank_images=None if ranking.ranks[column] is None else ranking.n_images,
+        )
+        for column, cell in enumerate(_cells(table, metric, scores, resampling))
+    ]
+    return _OfMetric(cells, _tested(metric, family, scores.counts()), _not_beating(ranking.goodness, explainers))
+
+
+def _cells(table: ScoreTable, metric: Metric, scores: Scores, resampling: Resampling) -> list[LeaderboardCell]:
+    """Return the cells of a metric without ranks and tests."""
+    means, intervals, counts = scores.means(), scores.intervals(resampling), scores.counts()
+    return [
         LeaderboardCell(
             explainer=text,
             metric=metric.text,
@@ -108,15 +149,12 @@ def _of_metric(
             ci_reason=intervals[column].reason,
             n_scored=int(counts[column]),
             n_unscored=len(table.image_ids) - int(counts[column]),
-            rank=ranking.ranks[column],
-            better_than=better[text],
-            rank_reason=ranking.reasons[column],
-            rank_images=None if ranking.ranks[column] is None else ranking.n_images,
+            rank=None,
+            better_than=(),
             bias=intervals[column].bias,
         )
         for column, text in enumerate(table.explainers)
     ]
-    return _OfMetric(cells, _tested(metric, family, counts), _not_beating(ranking.goodness, explainers))
 
 
 def _tested(metric: Metric, family: Family, counts: NDArray[np.int64]) -> TestedFamily:

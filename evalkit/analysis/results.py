@@ -20,6 +20,7 @@ __all__ = [
     "PatchSizeChoice",
     "RegionDrops",
     "Results",
+    "SanityResult",
     "StrideChoice",
     "SweepRow",
     "SweepScore",
@@ -318,6 +319,50 @@ class RegionDrops(msgspec.Struct, frozen=True):
     ci_reason: str | None = None
 
 
+class SanityResult(msgspec.Struct, frozen=True):
+    """What a sanity check by re-initialized weights says of one explainer; such a metric has no leaderboard column.
+
+    Attributes:
+        explainer: text of the explainer.
+        metric: text of the metric.
+        control: whether the explainer is a control, which depends on no weight.
+        direction: ``higher`` or ``lower``: which way its table would be sorted; neither is better.
+        mean: mean over the scored images; None if nothing was scored.
+        ci_low: lower end of the 95 % interval.
+        ci_high: upper end of the interval.
+        ci_reason: why there is no interval, or why it is unreliable; None if neither.
+        n_scored: number of images scored.
+        n_unscored: number of images not scored.
+        sentence: what follows, in one sentence with its numbers.
+        layers: number of the first layers that are re-initialized at each stage, the last is all of them; empty for a
+            metric without stages.
+        correlation: rank correlation with the map of the model itself at each stage, mean over images and seeds.
+        correlation_with_last: the same with the map of the last stage.
+        constant: share of the maps at each stage that are constant or not finite, which the means leave out.
+        insensitive_to_last: number of last layers whose weights do not matter once all below are re-initialized; 0 =
+            those of the last stage matter; None = not known.
+        changed_after: number of re-initialized layers from which on the map is another one; None = at no stage.
+    """
+
+    explainer: str
+    metric: str
+    control: bool
+    direction: str
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+    ci_reason: str | None
+    n_scored: int
+    n_unscored: int
+    sentence: str
+    layers: tuple[int, ...] = ()
+    correlation: tuple[float | None, ...] = ()
+    correlation_with_last: tuple[float | None, ...] = ()
+    constant: tuple[float, ...] = ()
+    insensitive_to_last: int | None = None
+    changed_after: int | None = None
+
+
 class Results(msgspec.Struct, frozen=True):
     """All results of a run."""
 
@@ -342,3 +387,5 @@ class Results(msgspec.Struct, frozen=True):
     """The recommended variant of each of them, by the explainer's name; None without one, for the sweep's reason."""
     region_drops: RegionDrops | None = None
     """None where it was not measured, or no image has a region and a model that is right on it."""
+    sanity: tuple[SanityResult, ...] = ()
+    """One for each explainer and metric of the family ``sanity``, controls last."""

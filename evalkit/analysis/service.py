@@ -54,10 +54,12 @@ def results_of(
         return manifest, stored
     from evalkit.analysis.leaderboard import analyse
     from evalkit.analysis.region_drops import region_drops_of
+    from evalkit.analysis.sanity import cascades_of
 
     with folder.database.snapshot():
         key, table = folder.analysis_key(ANALYSIS_VERSION), table_of(folder, manifest)
         drops = region_drops_of(folder.database.image_facts.of_run(), folder.database.planned_images())
+        cascades = cascades_of(folder, manifest)
     results = analyse(
         table,
         metrics,
@@ -65,6 +67,7 @@ def results_of(
         seed=own.seed,
         criterion=settings.criterion,
         margin=settings.margin,
+        cascades=cascades,
     )
     results = msgspec.structs.replace(results, region_drops=drops)
     if settings == own:

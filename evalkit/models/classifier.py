@@ -6,6 +6,7 @@ import copy
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
+from hashlib import sha256
 from typing import Literal
 
 import keras
@@ -33,7 +34,7 @@ from evalkit.models.keras.named_layers import NamedLayers
 from evalkit.models.keras.own_preprocessing import doubt
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.keras.tokens import Grids
-from evalkit.models.keras.variant import with_new_weights
+from evalkit.models.keras.variant import ChangedWeights, weighted_layers
 from evalkit.models.memo import PassMemo
 from evalkit.models.runner import PassCount, Pixels, Runner
 from evalkit.models.seen import seen_of
@@ -135,7 +136,7 @@ class Classifier(Runner):
             self.target_layer = self.resolve_layer(target_layer) if target_layer else self.default_layer.path
             self.fingerprint = fingerprint(model, source.preprocessing.identity)
             self.preprocess = source.preprocess
-        self._variants: dict[Variant, Classifier] = {}
+        self._changed_copy: tuple[ChangedWeights, Classifier] | str | None = None
         self.mean_color = _mean_color(mean_color, self.channels)
         self.references: Pixels | None = None
         height, width = self.input_size
@@ -196,20 +197,58 @@ class Classifier(Runner):
         )
         return float(np.nanmax(np.abs(first - second), initial=0.0))
 
+    @cached_property
+    def n_layers(self) -> int:
+        """The number of layers whose weights ``variant`` can change; 0 of a black box."""
+        return len(weighted_layers(self.source.model)) if isinstance(self.source, KerasSource) else 0
+
     def variant(self, variant: Variant) -> Classifier:
-        """Return a classifier of a changed copy of the model; its passes are counted here. Copies are cached.
+        """Return a classifier of a changed copy of the model; its passes are counted here.
+
+        There is one copy, whose weights are changed in place: what this returned before changes with it.
 
         Raises:
             ModelError: the model cannot be changed in this way.
         """
         if not isinstance(self.source, KerasSource):
-            raise ModelError(f"model '{self.name}' is a black box, whose weights cannot be changed; leave out mprt")
-        if variant not in self._variants:
-            bfloat16 = self.graph.computed is not self.graph.model
-            self._variants[variant] = self._copy(
-                with_new_weights(self.graph.model, variant.seed), "bfloat16" if bfloat16 else "float32", self.count
+            raise ModelError(
+                f"model '{self.name}' is a black box, whose weights cannot be changed; leave out mprt and emprt"
             )
-        return self._variants[variant]
+        if self._changed_copy is None:
+            try:
+                self._changed_copy = self._copy_to_change()
+            except ModelError as error:
+                self._changed_copy = str(error)
+        if isinstance(self._changed_copy, str):
+            raise ModelError(self._changed_copy)
+        weights, changed = self._changed_copy
+        try:
+            changed._reload(weights.apply(variant))
+        except Exception:
+            weights.forget()
+            raise
+        changed.fingerprint = sha256(f"{self.fingerprint}|{variant}".encode()).hexdigest()
+        return changed
+
+    def _copy_to_change(self) -> tuple[ChangedWeights, Classifier]:
+        weights = ChangedWeights(self.graph.model)
+        bfloat16 = self.graph.computed is not self.graph.model
+        changed = self._copy(weights.copy, "bfloat16" if bfloat16 else "float32", self.count)
+        # Where tokens are in the photo was seen with the model's own weights; random ones tell nothing.
+        changed.__dict__.pop("_layers", None)
+        changed.__dict__.update(grids=self.grids, default_layer=self.default_layer)
+        return weights, changed
+
+    def _reload(self, positions: Sequence[int]) -> None:
+        """Take over weights that were changed in place, in everything that holds copies of them."""
+        if not positions:
+            return
+        self.graph.reload(positions)
+        if "input_gradients" in self.__dict__:
+            self.input_gradients.reload(positions)
+        if "occluded" in self.__dict__:
+            self.occluded.reload()
+        self.memo.clear()
 
     def in_precision(self, precision: Literal["float32", "bfloat16"]) -> Classifier:
         """Return a classifier of the same model that computes in another precision.
@@ -266,7 +305,7 @@ class Classifier(Runner):
 
     def _changed(self) -> Classifier:
         changed = copy.copy(self)
-        changed._variants, changed.memo = {}, PassMemo()
+        changed._changed_copy, changed.memo = None, PassMemo()
         for compiled in _OF_THIS_CLASSIFIER:
             changed.__dict__.pop(compiled, None)
         return changed

@@ -73,6 +73,10 @@ class PassMemo:
             self._results.popitem(last=False)
         return result
 
+    def clear(self) -> None:
+        """Forget all results, because the weights have changed."""
+        self._results.clear()
+
     def _size(self) -> int:
         return sum(_bytes(result) for result, _ in self._results.values())
 

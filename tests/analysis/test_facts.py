@@ -58,7 +58,7 @@ def test_facts_follow_the_specs():
     }
     assert {text for text, one in facts.items() if one.set_level} == {"max_box_acc_v1", "max_box_acc_v2", "pxap"}
     described = {text for text, one in facts.items() if one.descriptive}
-    assert described == {"sparseness", "max_sensitivity", "random_logit", "mprt"}
+    assert described == {"sparseness", "max_sensitivity", "random_logit", "mprt", "emprt"}
     assert not any(facts[text].criterion for text in described)
     assert facts["max_sensitivity"].bounds == (0.0, None)
 

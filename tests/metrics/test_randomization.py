@@ -1,8 +1,9 @@
-"""Random logit and MPRT: values by hand, their twins, and what the engine makes of them."""
+"""Random logit and MPRT of the output layer: values by hand, their twins, and what the engine makes of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import keras
@@ -14,7 +15,8 @@ from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import EXPLAINERS
 from evalkit.metrics.case import Case
 from evalkit.metrics.catalog import METRICS
-from evalkit.metrics.randomization import Mprt, RandomLogit, rank_correlation, structural_similarity
+from evalkit.metrics.randomization import RandomLogit, rank_correlation, structural_similarity
+from evalkit.metrics.reinitialized import Mprt
 from evalkit.metrics.requests import Variant
 from evalkit.models.classifier import Classifier
 
@@ -22,6 +24,8 @@ from . import twins
 
 SIZE = (9, 11)
 RAMP = np.arange(32.0 * 32).reshape(32, 32)
+OUTPUT = "mprt(layers=output)"
+BOTH = f"random_logit, {OUTPUT}"
 
 
 @dataclass(frozen=True)
@@ -179,9 +183,9 @@ def test_only_the_order_of_pixels_counts(rng):
 
 def test_mprt_is_the_mean_over_the_changed_models(two):
     saliency_map, maps = two[0]["levels"], [two[1][kind] for kind in VARYING]
-    found = Mprt(draws_per_map=len(maps)).score(saliency_map, case_of(), maps)
+    found = Mprt("output", draws_per_map=len(maps)).score(saliency_map, case_of(), maps)
     assert found == pytest.approx(twins.mprt(saliency_map, maps), abs=1e-9)
-    assert np.isnan(Mprt(draws_per_map=2).score(saliency_map, case_of(), [maps[0], two[1]["flat"]]))
+    assert np.isnan(Mprt("output", draws_per_map=2).score(saliency_map, case_of(), [maps[0], two[1]["flat"]]))
 
 
 @pytest.mark.parametrize("target", [(0,), (3,), (1, 2), (0, 1, 3)])
@@ -284,14 +288,14 @@ def test_random_logit_of_gradcam_agrees_with_its_twin(score_photos, tiny, photos
 
 
 def test_changed_models_are_those_of_the_run():
-    metric = Mprt(draws_per_map=5)
+    metric = Mprt("output", draws_per_map=5)
     seeds = metric.variant_seeds(case_of())
     assert len(set(seeds)) == 5
     assert [request.variant for request in metric.requests(np.ones((9, 9)), case_of())] == [
         Variant("output", seed) for seed in seeds
     ]
     assert metric.variant_seeds(case_of((2,), content=b"other photo")) == seeds
-    assert Mprt().variant_seeds(case_of()) == seeds[:3]
+    assert Mprt("output").variant_seeds(case_of()) == seeds[:3]
     assert not set(metric.variant_seeds(case_of(seed=4))) & set(seeds)
 
 
@@ -307,20 +311,21 @@ def test_changed_models_are_those_of_the_run():
 )
 def test_mprt_extremes_by_the_engine(answer, expected, score_photos, tiny, photos):
     explainer = by(ByModel, answer, base=tiny)
-    assert score_photos([explainer], "mprt", pixels=photos[:1])[0]["ByModel", "mprt"] == expected
-    assert len({id(classifier) for classifier in explainer.seen}) == 4  # the model and three changed ones
+    assert score_photos([explainer], OUTPUT, pixels=photos[:1])[0]["ByModel", OUTPUT] == expected
+    assert len({id(classifier) for classifier in explainer.seen}) == 2  # the model and its changed copy
+    assert len(explainer.seen) == 4
 
 
 def test_mprt_of_gradcam_agrees_with_its_twin(score_photos, tiny, photos):
-    explainer, seeds = EXPLAINERS.build("gradcam"), Mprt().variant_seeds(case_of(seed=6))
-    found = score_photos("gradcam", "mprt", seed=6, labels=[1] * 4)
+    explainer, seeds = EXPLAINERS.build("gradcam"), Mprt("output").variant_seeds(case_of(seed=6))
+    found = score_photos("gradcam", OUTPUT, seed=6, labels=[1] * 4)
     for number, cells in enumerate(found):
         maps = [
-            explainer.explain(classifier, photos[number : number + 1], [1])[0].astype(np.float32)
-            for classifier in (tiny, *(tiny.variant(Variant("output", seed)) for seed in seeds))
+            explainer.explain(changed(), photos[number : number + 1], [1])[0].astype(np.float32)
+            for changed in (lambda: tiny, *(partial(tiny.variant, Variant("output", seed)) for seed in seeds))
         ]
         expected = twins.mprt(maps[0], maps[1:])
-        value = cells["gradcam", "mprt"]
+        value = cells["gradcam", OUTPUT]
         assert value == (Mprt.spec.nan_reason if np.isnan(expected) else pytest.approx(expected, abs=1e-6))
 
 
@@ -330,22 +335,23 @@ def test_model_that_cannot_be_changed_is_not_scored_in_words(run_photos, photos)
     tensor = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(images))
     scores = keras.layers.Average()([keras.layers.Dense(3)(tensor) for _ in range(2)])
     classifier = Classifier(keras.Model(images, scores, name="pair"))
-    outcome = run_photos("edges", "mprt, random_logit, sparseness", classifier=classifier, pixels=photos[:1])[0]
+    outcome = run_photos("edges", f"{BOTH}, sparseness", classifier=classifier, pixels=photos[:1])[0]
     reasons = [cell.reason for cell in outcome.cells]
-    assert reasons == ["model 'pair' has no single output layer with weights; leave out mprt", None, None]
+    assert reasons == [
+        None,
+        "model 'pair' has no single output layer with weights; leave out mprt(layers=output)",
+        None,
+    ]
     assert not any(cell.failed for cell in outcome.cells)
-
-
-BOTH = "random_logit, mprt"
 
 
 def test_controls_depend_on_neither_class_nor_weights(score_photos):
     for cells in score_photos("uniform, random, center, edges", BOTH):
         for control in ("random", "center", "edges"):
             assert cells[control, "random_logit"] == pytest.approx(1.0, abs=1e-9)
-            assert cells[control, "mprt"] == pytest.approx(1.0, abs=1e-12)
+            assert cells[control, OUTPUT] == pytest.approx(1.0, abs=1e-12)
         assert cells["uniform", "random_logit"] == "a map is constant, not finite or under 7 px"
-        assert cells["uniform", "mprt"] == "a map is constant or not finite"
+        assert cells["uniform", OUTPUT] == "a map is constant or not finite"
 
 
 def test_fresh_noise_scores_about_0(score_photos):
@@ -356,7 +362,7 @@ def test_fresh_noise_scores_about_0(score_photos):
 
     for cells in score_photos([by(ByClass, noise), by(ByModel, noise)], BOTH):
         assert cells["ByClass", "random_logit"] == pytest.approx(0.0, abs=0.05)
-        assert cells["ByModel", "mprt"] == pytest.approx(0.0, abs=0.1)
+        assert cells["ByModel", OUTPUT] == pytest.approx(0.0, abs=0.1)
 
 
 def test_scores_depend_on_seed_and_content_alone(score_photos, tiny_model, photos):
@@ -364,15 +370,20 @@ def test_scores_depend_on_seed_and_content_alone(score_photos, tiny_model, photo
 
     def same(found):
         for before, after in zip(plain, found, strict=True):
-            assert all(after["gradcam", metric] == before["gradcam", metric] for metric in ("random_logit", "mprt"))
+            assert all(after["gradcam", metric] == before["gradcam", metric] for metric in ("random_logit", OUTPUT))
 
     order = [2, 0, 3, 1]
     turned = score_photos("gradcam", BOTH, pixels=photos[order], ids=[f"photo {one}" for one in order])
     same([turned[order.index(number)] for number in range(4)])
-    same(score_photos("center, gradcam", "mprt, deletion, mprt(draws_per_map=2), random_logit, max_sensitivity"))
+    same(
+        score_photos(
+            "center, gradcam",
+            f"{OUTPUT}, deletion, mprt(layers=output, draws_per_map=2), random_logit, max_sensitivity",
+        )
+    )
     same(score_photos("gradcam", BOTH, classifier=Classifier(tiny_model, batch_size=1)))
     others = [score_photos("gradcam", BOTH, seed=seed) for seed in (1, 2, 3)]
-    for metric in ("random_logit", "mprt"):
+    for metric in ("random_logit", OUTPUT):
         values = {tuple(cells["gradcam", metric] for cells in found) for found in (plain, *others)}
         assert len(values) > 1
 
@@ -382,9 +393,9 @@ def test_scores_depend_on_seed_and_content_alone(score_photos, tiny_model, photo
     [
         ("random_logit", 1),
         ("random_logit, random_logit(other=runner_up)", 1),  # of two classes the other one
-        ("mprt", 3),
-        ("mprt(draws_per_map=2), mprt, mprt(draws_per_map=4)", 4),
-        ("mprt, random_logit, max_sensitivity(samples=2)", 6),
+        (OUTPUT, 3),
+        ("mprt(layers=output, draws_per_map=2), mprt(layers=output), mprt(layers=output, draws_per_map=4)", 4),
+        (f"{OUTPUT}, random_logit, max_sensitivity(samples=2)", 6),
     ],
 )
 def test_equal_requests_are_explained_once(metrics, maps, run_photos, photos, counting):
@@ -397,7 +408,7 @@ def test_equal_requests_are_explained_once(metrics, maps, run_photos, photos, co
 
 @pytest.mark.parametrize("explainer", ["gradcam", "occlusion(patch_size=16)", "edges"])
 def test_passes_are_those_that_the_explainer_declares(explainer, run_photos, photos, counting):
-    metrics = "mprt, random_logit, max_sensitivity"
+    metrics = f"{OUTPUT}, random_logit, max_sensitivity"
     outcome = run_photos(explainer, metrics, classifier=counting.classifier, pixels=photos[:1])[0]
     built, maps = EXPLAINERS.build(explainer), 1 + 3 + 1 + 10
     assert outcome.forward_passes == counting.counts["forward"].numpy() == 1 + maps * built.forward_passes((32, 32))

@@ -17,7 +17,7 @@ from evalkit.core.errors import EvalkitError
 from evalkit.datasets.image import LabelledImage
 from evalkit.explainers.base import Explainer
 from evalkit.harness.engine.failures import why_failed
-from evalkit.metrics.requests import Composition, Request
+from evalkit.metrics.requests import Composition, Request, Variant
 from evalkit.models.classifier import Classifier
 from evalkit.models.inference.perturbation import PhotoScores
 from evalkit.store.maps import as_float32
@@ -75,6 +75,8 @@ class Answers:
         """
         compositions = [request for _, request in requests if request.kind in _COMPOSITIONS]
         scores = iter(self.scores(compositions))  # type: ignore[arg-type]
+        self._maps.clear()  # hundreds of maps, if models are changed layer by layer; each explainer is answered once
+        self._explain_with_variants(requests)
         return [
             next(scores) if request.kind in _COMPOSITIONS else self._map(explainer, request)
             for explainer, request in requests
@@ -84,21 +86,45 @@ class Answers:
         """Return one answer for each request for images, in order, as ``answer`` does."""
         return self._scores.scores(compositions, self._tick)
 
+    def _explain_with_variants(self, requests: Sequence[tuple[Explainer, Any]]) -> None:
+        """Compute the maps on changed models, all of one model together: its weights are changed in place."""
+        wanted: dict[Variant, dict[Hashable, tuple[Explainer, Any]]] = {}
+        for explainer, request in requests:
+            if request.kind == "explain with":
+                wanted.setdefault(request.variant, {})[explainer.text, request.key] = (explainer, request)
+        # From one stage of a seed to the next only the weights of the layers between them change.
+        for variant in sorted(wanted, key=lambda one: (one.layers, one.seed, one.first)):
+            try:
+                changed = self._classifier.variant(variant)
+            except EvalkitError as error:
+                self._maps.update(dict.fromkeys(wanted[variant], Refusal(str(error), failed=False)))
+                continue
+            except Exception as error:  # too little memory for new weights costs these maps, not the photo
+                reason = why_failed("a changed copy of the model", error)
+                self._maps.update(dict.fromkeys(wanted[variant], Refusal(reason, failed=True)))
+                continue
+            with changed.sharing():
+                for key, (explainer, request) in wanted[variant].items():
+                    self._maps[key] = self._compute_map(explainer, request, changed)
+
     def _map(self, explainer: Explainer, request: Any) -> NDArray[np.float32] | Refusal:  # noqa: ANN401 - by its kind
         key = (explainer.text, request.key)
         if key not in self._maps:
-            self._maps[key] = self._compute_map(explainer, request)
+            self._maps[key] = self._compute_map(explainer, request, self._classifier)
         return self._maps[key]
 
-    def _compute_map(self, explainer: Explainer, request: Any) -> NDArray[np.float32] | Refusal:  # noqa: ANN401
+    def _compute_map(
+        self,
+        explainer: Explainer,
+        request: Any,  # noqa: ANN401 - by its kind
+        classifier: Classifier,
+    ) -> NDArray[np.float32] | Refusal:
         before = self._classifier.count.forward
-        pixels, target, classifier = self._image.pixels, self._targets, self._classifier
+        pixels, target = self._image.pixels, self._targets
         try:
             if request.kind == "explain":
                 pixels = pixels if request.pixels is None else request.pixels
                 target = target if request.target is None else request.target
-            else:
-                classifier = classifier.variant(request.variant)
             maps = explainer.explain(classifier, pixels[None], [target])
             return as_float32(np.asarray(maps[0]))
         except EvalkitError as error:

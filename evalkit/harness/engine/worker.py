@@ -287,6 +287,7 @@ class _Photo:
             region=region,
             region_reason=reason,
             content=sha256(image.pixels.tobytes()).digest(),
+            n_layers=self.classifier.n_layers,
         )
 
     def _region(self) -> tuple[Region | None, str]:
@@ -363,7 +364,7 @@ class _Photo:
             return replace(cell, reason=refusal.reason, failed=refusal.failed)
         try:
             score = metric.score(requested.saliency_map, case, answers)
-            curve = metric.curve(answers)
+            curve = metric.kept_curve(requested.saliency_map, case, answers)
         except KeyboardInterrupt:
             raise
         except BaseException as error:

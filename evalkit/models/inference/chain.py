@@ -56,6 +56,7 @@ class Spatial:
         work: the multiplications for one output pixel.
         valid: the function from windows, which include all pixels read, to windows.
         full: the function from the activation of a whole image to the next.
+        copied: the copy of the first operation that ``valid`` runs; None if it runs no copy with weights.
     """
 
     operations: tuple[Any, ...]
@@ -67,6 +68,7 @@ class Spatial:
     work: float
     valid: Callable[[Tensor], Tensor]
     full: Callable[[Tensor], Tensor]
+    copied: Operation | None = None
 
 
 def spatial_layers(
@@ -157,8 +159,10 @@ def _convolution(operation: Operation, behind: list[Any], size: tuple[int, int],
     depthwise = isinstance(operation, keras.layers.DepthwiseConv2D)
     out = weights[2] * weights[3] if depthwise else weights[3]
     work = float(np.prod(weights))  # each weight is used once per output pixel
-    valid = _through([_with_valid_padding(operation), *behind])
-    return Spatial((operation, *behind), rows, columns, channels, out, 0.0, work, valid, _through([operation, *behind]))
+    padded = _with_valid_padding(operation)
+    valid, full = _through([padded, *behind]), _through([operation, *behind])
+    copied = None if padded is operation else padded
+    return Spatial((operation, *behind), rows, columns, channels, out, 0.0, work, valid, full, copied)
 
 
 def _with_valid_padding(operation: Operation) -> Operation:

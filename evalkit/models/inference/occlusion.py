@@ -54,6 +54,12 @@ class OccludedPass:
             )
             self._first: Callable[[Tensor], Tensor] = lambda images: own_first(source.preprocess_tensor(images))
 
+    def reload(self) -> None:
+        """Give the copies of layers the weights of these again, after they were changed in place."""
+        for layer in self._layers:
+            if layer.copied is not None:
+                layer.copied.set_weights(layer.operations[0].get_weights())
+
     def method(self, rows: Places, columns: Places, patch_size: int) -> str:
         """Return how patches of this size at these positions are computed: ``windowed`` or ``full pass``."""
         return FULL if self._route(rows, columns, patch_size) is None else WINDOWED

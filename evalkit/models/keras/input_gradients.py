@@ -40,6 +40,11 @@ class InputGradients:
         self._largest_batch = fitting_batch(source.shapes, backward=True)
         self._traced: dict[bool, Any] = {}
 
+    def reload(self, positions: Sequence[int]) -> None:
+        """As ``KerasSource.reload``, for a graph of its own."""
+        if self._source is not self._runner.source:
+            self._source.reload(positions)
+
     def __call__(self, images: Pixels, targets: Sequence[Outputs], *, guided: bool = False) -> NDArray[np.float32]:
         """Return the gradient of each image's target logit with respect to its pixels.
 

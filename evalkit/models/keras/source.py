@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import keras
@@ -18,6 +18,7 @@ from evalkit.core.names import escaped
 from evalkit.models.keras import ends, graph
 from evalkit.models.keras.layout import layout_of
 from evalkit.models.keras.precision import in_bfloat16
+from evalkit.models.keras.variant import assign_weights
 from evalkit.models.memory import fitting_batch
 from evalkit.models.preprocessing import Preprocessing
 from evalkit.models.runner import Pixels
@@ -87,6 +88,19 @@ class KerasSource:
         if replaced.keys() != self._replaced.keys():
             self._replaced = replaced
             self._outputs = self._compiled_outputs()
+
+    def reload(self, positions: Sequence[int]) -> None:
+        """Give the copies of the model's layers its weights again, after these were changed in place.
+
+        Args:
+            positions: which weights of ``model`` were changed.
+        """
+        if self.computed is not self.model:
+            assign_weights(self.computed, self.model, positions)
+        for _, operation in graph.operations_in(graph.functional_graph(self.computed)):
+            replacement = self.end.replaced.get(id(operation))
+            if isinstance(replacement, keras.layers.Layer):  # the last layer without its activation
+                replacement.set_weights(operation.get_weights())
 
     def own_outputs(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
         """Return what the model itself puts out, float64 (N, R), and whether it computes in less than float32."""

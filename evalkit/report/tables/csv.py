@@ -38,9 +38,13 @@ def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def render_csv(results: Results) -> str:
-    """Return the leaderboard, one line for each explainer and metric; ``better_than`` joined by semicolons."""
+    """Return the leaderboard, one line for each explainer and metric; ``better_than`` joined by semicolons.
+
+    Sanity checks follow, without ranks.
+    """
     rows = [
         [";".join(cell.better_than) if column == "better_than" else getattr(cell, column) for column in _COLUMNS]
         for cell in results.leaderboard
     ]
+    rows += [[getattr(result, column, None) for column in _COLUMNS] for result in results.sanity]
     return to_csv(_COLUMNS, rows)

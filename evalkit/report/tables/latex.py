@@ -12,6 +12,7 @@ from evalkit.report.tables.leaderboard import (
     leaderboards,
     number,
     ranking_lines,
+    sanity_lines,
     substrate_lines,
 )
 from evalkit.report.tables.parameter_sweep import parameter_table, shown_sweeps
@@ -55,6 +56,7 @@ def render_latex(manifest: Manifest, results: Results) -> str:
                 manifest.signature.run,
                 *manifest.signature.metrics.values(),
                 *ranking_lines(results),
+                *sanity_lines(results),
             ]
         )
     ]

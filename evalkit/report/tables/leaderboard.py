@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from evalkit.analysis.facts import metric_facts_of, same_substrate
 from evalkit.analysis.results import LeaderboardCell, Results
+from evalkit.analysis.sanity import CHANGED_BELOW, SAME_FROM
 from evalkit.core.names import model_facts
 from evalkit.core.settings import DEFAULT_CRITERION
 from evalkit.report.tables.region_drops import region_lines
@@ -28,6 +29,7 @@ __all__ = [
     "number",
     "ranking_lines",
     "row_letters",
+    "sanity_lines",
     "substrate_lines",
     "tied_for_best",
     "unscored_lines",
@@ -87,7 +89,8 @@ class Leaderboard:
 
 def leaderboards(manifest: Manifest, results: Results) -> list[Leaderboard]:
     """Return the leaderboards, family by family."""
-    columns = [Column(facts) for facts in metric_facts_of(manifest)]
+    shown = {cell.metric for cell in results.leaderboard}  # sanity checks have no column
+    columns = [Column(facts) for facts in metric_facts_of(manifest) if facts.text in shown]
     boards = []
     for family in _FAMILIES:
         members = [column for column in columns if column.facts.family == family]
@@ -351,6 +354,18 @@ def substrate_lines(manifest: Manifest, board: Leaderboard) -> list[str]:
         they = "it replaces" if len(explainers) == 1 else "they replace"
         substrate = _SUBSTRATES.get(column.facts.substrate, column.facts.substrate)
         lines.append(f"{column.metric} may favor {named}: {they} pixels with the metric's own substrate, {substrate}.")
+    return lines
+
+
+def sanity_lines(results: Results) -> list[str]:
+    """Return what the sanity checks by re-initialized weights say, one sentence for each explainer."""
+    lines = [one.sentence for one in results.sanity]
+    if any(one.layers for one in results.sanity):
+        lines.append(
+            f"In mprt, maps count as the same from a rank correlation of {SAME_FROM}, as others below {CHANGED_BELOW}."
+        )
+    if lines:
+        lines.append("A method of fresh noise would pass these checks: they show a fault, not that a map is right.")
     return lines
 
 

@@ -14,6 +14,7 @@ from evalkit.report.tables.leaderboard import (
     leaderboards,
     legend,
     marks,
+    sanity_lines,
     substrate_lines,
     tied_for_best,
     unscored_lines,
@@ -75,6 +76,9 @@ def render_markdown(manifest: Manifest, results: Results) -> str:
     cost = cost_table(results)
     parts += ["## Cost of the maps", pipe_table(cost.header, [[*map(escape, row)] for row in cost.rows])]
     parts += [escape(line) for line in cost_notes(results)]
+    if sanity := sanity_lines(results):
+        parts.append("## Do maps depend on the model's weights?")
+        parts.append("\n".join(f"* {escape(line)}" for line in sanity))
     notes = [*unscored_lines(results), *legend(manifest, results), *facts(manifest, results)]
     parts.append("\n".join(f"* {escape(line)}" for line in notes))
     parts.append("```\n" + "\n".join([manifest.signature.run, *manifest.signature.metrics.values()]) + "\n```")

@@ -26,6 +26,7 @@ from evalkit.report.tables.leaderboard import (
     legend,
     marks,
     number,
+    sanity_lines,
     substrate_lines,
     tied_for_best,
     unscored_lines,
@@ -290,6 +291,7 @@ def _notes(manifest: Manifest, results: Results) -> list[RenderableType]:
     more = manifest.data.n_unreadable - len(problems)
     problems += [f"and {more} more"] if more > 0 else []
     blocks: Sequence[tuple[str, Sequence[str]]] = [
+        ("Do maps depend on the model's weights?", sanity_lines(results)),
         ("Not scored", unscored_lines(results)),
         ("Not usable", problems),
         ("How to read this", [*legend(manifest, results), *facts(manifest, results)]),
