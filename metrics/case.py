@@ -73,6 +73,7 @@ class Case:
         partners: as many images of other classes as the metric declares, each of another class; empty if there are
             fewer.
         partners_reason: why there are no partners.
+        partners_failed: whether the reason is an error, which the next run tries again.
         seed: the run's seed; None for a metric that does not declare that it draws random numbers.
         content: what stands for the image in derived seeds: a digest of its content.
         explainer: text of the explainer whose map is scored.
@@ -90,6 +91,7 @@ class Case:
     region_reason: str = NO_REGION
     partners: tuple[Partner, ...] = ()
     partners_reason: str = NO_PARTNERS
+    partners_failed: bool = False
     seed: int | None = None
     content: bytes = b""
     explainer: str = ""

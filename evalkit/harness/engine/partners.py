@@ -33,13 +33,13 @@ def with_partners(
         classifier: the model.
         answers: the engine, which scores each partner once.
     """
-    fitted, reason = [], draw.reason
+    fitted, reason, failed = [], draw.reason, False
     for entry in draw.entries[:count]:
         try:
             image = recipe.images.read(entry)
             fitted.append(fit(image, classifier.input_size, recipe.geometry, classifier.channels))
         except ImageError as error:
-            reason = escaped(f"the partner image '{entry.id}' cannot be used: {error}")
+            reason, failed = escaped(f"the partner image '{entry.id}' cannot be used: {error}"), True
             break
     scores = answers.scores([Shown(image.pixels) for image in fitted])
     partners = tuple(
@@ -51,7 +51,7 @@ def with_partners(
         )
         for image, of_image in zip(fitted, scores, strict=True)
     )
-    return replace(case, partners=partners, partners_reason=reason or case.partners_reason)
+    return replace(case, partners=partners, partners_reason=reason or case.partners_reason, partners_failed=failed)
 
 
 def case_for(metric: Metric, case: Case, explained: Sequence[int], labelled: Sequence[int]) -> Case:
@@ -64,6 +64,7 @@ def case_for(metric: Metric, case: Case, explained: Sequence[int], labelled: Seq
         labelled: the outputs of the image's label; partners are of other classes than these.
     """
     if metric.n_partners and case.partners and not set(explained) <= set(labelled):
-        return replace(case, partners=(), partners_reason="the class explained is not the label's")
+        reason = "the class explained is not the label's"
+        return replace(case, partners=(), partners_reason=reason, partners_failed=False)
     enough = len(case.partners) >= metric.n_partners
     return replace(case, partners=case.partners[: metric.n_partners] if enough else ())

@@ -358,7 +358,8 @@ class _Photo:
         broken = requested.broken.get(metric.text)
         reason = broken or requested.unscored.get(metric.text)
         if reason is not None or requested.saliency_map is None:
-            return replace(cell, reason=reason, failed=bool(broken) or reason == case.not_finite)
+            unreadable = case.partners_failed and reason == case.partners_reason
+            return replace(cell, reason=reason, failed=bool(broken) or unreadable or reason == case.not_finite)
         refusal = next((answer for answer in answers if isinstance(answer, Refusal)), None)
         if refusal is not None:
             return replace(cell, reason=refusal.reason, failed=refusal.failed)

@@ -124,7 +124,8 @@ class _Candidates:
         if not own:
             return Draw(reason=_NO_LABEL)
         drawn = list(islice(self._in_turn(image, seed), count))
-        reason = "" if len(drawn) == count else f"the image set has photos of {len(drawn)} other classes only"
+        too_few = f"too few classes: photos of {count} others are needed, the image set has {len(drawn)}"
+        reason = "" if len(drawn) == count else too_few
         return Draw(tuple(drawn), reason)
 
     def _in_turn(self, image: Entry, seed: int) -> Iterator[Entry]:

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 import evalkit
+from evalkit.core.errors import ImageError
 from evalkit.core.settings import merge
-from evalkit.datasets.image_set import ImageSet
+from evalkit.datasets.image_set import ImageSet, ImageSource
+from evalkit.harness.engine.failures import RunError
 from evalkit.harness.planning.prepare import prepare
 from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
@@ -153,7 +155,7 @@ def test_no_map_is_computed_where_there_is_no_mosaic(model, tmp_path):
 
 def test_fewer_than_four_classes_and_missing_labels(model, tmp_path):
     few, _ = run(model, arrays(labels=np.arange(12) % 3), tmp_path / "few", explainers="uniform")
-    assert "the image set has photos of 2 other classes only" in reasons(few)
+    assert "too few classes: photos of 3 others are needed, the image set has 2" in reasons(few)
     assert {value for value, _ in few.values()} == {None}
     unlabelled = ImageSet.from_arrays(np.stack([photo(0), photo(1)]), None)
     found, _ = run(model, unlabelled, tmp_path / "unlabelled", explainers="uniform", target="predicted")
@@ -271,6 +273,36 @@ def test_unreadable_partner_is_named_and_tried_again(model, folder, tmp_path):
     assert missing[next(iter(concerned)), "uniform"][1] == "the partner image '04.png' cannot be used: file is missing"
     (folder / "04.png").write_bytes(good)
     assert run(model, data, output, explainers="uniform")[0] == before
+
+
+def test_partner_that_cannot_be_read_for_a_while(model, folder, tmp_path, monkeypatch):
+    """Size and time are those of the digest that is known, so that only the next run can tell."""
+    data, output = str(folder / "labels.csv"), tmp_path / "run"
+    run(model, data, output, metrics="sparseness", explainers="uniform")
+    with monkeypatch.context() as patched:
+        read = ImageSource.read
+
+        def failing(self, entry):
+            if entry.id == "04.png":
+                raise ImageError("no permission")
+            return read(self, entry)
+
+        patched.setattr(ImageSource, "read", failing)
+        broken, _ = run(model, data, output, explainers="uniform")
+        assert "the partner image '04.png' cannot be used: no permission" in reasons(broken)
+    later, _ = run(model, data, output, explainers="uniform")
+    assert reasons(later) == {None}
+
+
+def test_unreadable_partner_is_a_failure(model, folder, tmp_path):
+    data = str(folder / "labels.csv")
+    run(model, data, tmp_path / "run", metrics="sparseness", explainers="uniform", limit=1)
+    with closing(sqlite3.connect(tmp_path / "run" / "results.sqlite")) as database:
+        ((chosen,),) = database.execute("SELECT image_id FROM images WHERE position IS NOT NULL")
+    for other in set(folder.glob("*.png")) - {folder / chosen}:
+        other.write_bytes(b"no photo")
+    with pytest.raises(RunError, match=f"on photo '{chosen}': the partner image '[0-9]*.png' cannot be used"):
+        run(model, data, tmp_path / "run", explainers="uniform", fail_on_error=True, limit=1)
 
 
 def test_metric_added_later_reuses_the_maps(model, folder, tmp_path):

@@ -70,7 +70,7 @@ def test_too_few_classes(n_classes):
     entries = [entry(f"{number}", number % n_classes) for number in range(9)]
     draw = draws(entries)["0"]
     assert len(draw.entries) == n_classes - 1
-    assert draw.reason == f"the image set has photos of {n_classes - 1} other classes only"
+    assert draw.reason == f"too few classes: photos of 3 others are needed, the image set has {n_classes - 1}"
 
 
 @pytest.mark.parametrize("index", [None, -1])
@@ -177,4 +177,4 @@ def test_arrays_with_several_classes_are_one_photo(photos):
     # Class 0 is in photo 0 alone, which shows class 1 too.
     assert {one.id.partition("#")[0] for one in drawn["0#0"].entries} <= {"1", "2", "3"}
     # Class 1 is in photos 0 and 3, so that class 4 has no photo without it.
-    assert drawn["0#1"].reason == "the image set has photos of 2 other classes only"
+    assert drawn["0#1"].reason == "too few classes: photos of 3 others are needed, the image set has 2"
