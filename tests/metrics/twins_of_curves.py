@@ -83,7 +83,7 @@ def hiding_curve(
             boundaries.append(boundaries[-1] + len(level))
         targets = [Fraction(k * size, steps) for k in range(steps + 1)]
         counts = sorted({min(boundaries, key=lambda b, t=target: (abs(b - t), b)) for target in targets})
-        ordered = ordered[::-1]
+        ordered.reverse()
     shares, scores = [], []
     for count in counts:
         shares.append(count / size)
