@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from peers.metric_rows import ROWS, MetricRow
+
+if TYPE_CHECKING:
+    from evalkit.models.classifier import Classifier
 
 Array = NDArray[Any]
 
@@ -64,9 +67,9 @@ def write_scores(folder: Path, count: int) -> None:
 
 
 def _scores(
-    text: str, classifier: Any, photos: list[Any], maps: Array, explainers: list[Any]
+    text: str, classifier: Classifier, photos: list[Any], maps: Array, explainers: list[Any]
 ) -> tuple[Array, dict[str, Array]]:
-    """Return a metric's scores (photos, explainers), and the masks that do not depend on the map, (photos, masks, h, w)."""
+    """Return a metric's scores (photos, explainers), and the masks that all maps share, (photos, N, h, w)."""
     from evalkit.harness.engine.answers import Answers
     from evalkit.metrics.case import Case
     from evalkit.metrics.catalog import METRICS as CATALOG

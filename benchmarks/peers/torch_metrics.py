@@ -135,7 +135,7 @@ def _of_channels(pixels: Array) -> Array:
 
 def correlation(peer: Peer) -> None:
     """Quantus' faithfulness correlation: as shipped, and with evalkit's masks, color and rank correlation."""
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - Quantus draws from the global state
     shipped = _quietly(quantus.FaithfulnessCorrelation)
     peer.keep("FaithfulnessCorrelation shipped", lambda photo, number: peer.call(shipped, photo, number)[0])
     matched = _quietly(
@@ -149,14 +149,14 @@ def correlation(peer: Peer) -> None:
 
     def score(photo: int, number: int) -> float:
         masks = iter(peer.hidden("mu_fidelity", photo))
-        with mock.patch("numpy.random.choice", lambda *_, **__: _of_channels(next(masks))):
+        with mock.patch("numpy.random.choice", side_effect=lambda *_, **__: _of_channels(next(masks))):
             return float(peer.call(matched, photo, number)[0])
 
     peer.keep("FaithfulnessCorrelation masks", score)
 
 
 def infidelity(peer: Peer) -> None:
-    """captum's infidelity, with evalkit's masks without and with the factor, and with noise as in its examples."""
+    """Captum's infidelity, with evalkit's masks without and with the factor, and with noise as in its examples."""
     from captum.metrics import infidelity as of_captum
 
     def masked(photo: int, number: int, normalize: bool) -> float:

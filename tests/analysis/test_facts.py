@@ -90,6 +90,10 @@ def test_substrates_are_declared_and_not_known_by_name():
         "average_drop": "mean",
         "increase_in_confidence": "mean",
         "road": "road",
+        "mu_fidelity": "mean",
+        "sensitivity_n": "mean",
+        "infidelity": "mean",
+        "saco": "mean",
     }
     for fill in ("black", "mean", "gray", "blur"):
         assert EXPLAINERS.build(f"occlusion(fill={fill})").substrate == fill

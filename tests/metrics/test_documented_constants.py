@@ -61,7 +61,7 @@ def test_a_row_says_what_the_spec_says(name, is_marked, cells):
         assert bounds == (f"{low:g} or more" if np.isinf(high) else f"{low:g}..{high:g}")
     defaults = METRICS.build(name).parameters().items()
     shown = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in defaults}
-    assert dict(re.findall(r"`(\w+)=(\w[\w.]*)`", parameters)) == shown
+    assert dict(re.findall(r"`(\w+)=(\w[\w.+]*)`", parameters)) == shown
 
 
 def test_the_tolerance_of_levels():
