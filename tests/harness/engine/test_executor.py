@@ -34,7 +34,7 @@ outcomes = [worker.do(job) for job in pickle.load(sys.stdin.buffer)]
 pickle.dump(outcomes, sys.stdout.buffer)
 """
 EXPLAINERS = "gradcam, cam, occlusion(patch_size=8), random, edges"
-METRIC_NAMES = ("deletion", "average_drop", "pxap", "sparseness", "max_sensitivity", "random_logit", "mprt")
+METRIC_NAMES = ("deletion", "average_drop", "pxap", "sparseness", "max_sensitivity", "random_logit", "mprt(stages=3)")
 
 
 class ProcessExecutor:
