@@ -131,7 +131,7 @@ class _Compared:
         rows = self.shared(column)
         if np.count_nonzero(rows) < self.fewest_images:
             return None
-        score, chance = self.scores.aggregate(self.scores.numbers[rows][:, [column, self.reference]].mean(axis=0))
+        score, chance = self.scores.aggregate(self.scores.numbers[:, [column, self.reference]][rows].mean(axis=0))
         return self.sign * float(score - chance)
 
     def intervals(self, columns: Sequence[int]) -> dict[int, tuple[float, float]]:

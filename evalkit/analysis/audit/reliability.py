@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evalkit.analysis.audit.alpha import ordinal_alpha, ordinal_values, ranks_of
 from evalkit.analysis.audit.results import Reliability, Thresholds
 from evalkit.analysis.audit.separation import Halves, influences, scores_of_sets, separation_of
-from evalkit.analysis.ranking import shared_images
+from evalkit.analysis.ranking import Shared, shared_images
 from evalkit.analysis.scores import Scores
 from evalkit.analysis.statistics.resampling import MOST_GROUPS, Resampling
 
@@ -94,8 +94,7 @@ def reliability_of(
     if n_images < thresholds.fewest_images:
         reason = f"{n_images} images were scored by all compared explainers; {thresholds.fewest_images} are needed"
         return msgspec.structs.replace(found, reason=reason)
-    numbers = scores.numbers[shared.images][:, shared.ranked]
-    numbers = _grouped(numbers, halves.seed)
+    numbers = _grouped(scores.numbers, shared, halves.seed)
     of_halves = halves.of(len(numbers))
     rows = numbers[..., 0] if numbers.shape[2] == 1 else influences(numbers, scores.aggregate)
     separation = separation_of(rows, of_halves)
@@ -124,12 +123,19 @@ def _share(ratio: float) -> float:
     return ratio / (1 + ratio) if isfinite(ratio) else 1.0
 
 
-def _grouped(numbers: Floats, seed: int) -> Floats:
-    """Return the numbers of images, or the means of 1,000 random groups of more than 1,000."""
-    if len(numbers) <= MOST_GROUPS:
-        return numbers
-    sums, sizes = Resampling(seed, 1).grouped(numbers)
-    return np.asarray(sums / sizes[:, None, None])
+def _grouped(numbers: Floats, shared: Shared, seed: int) -> Floats:
+    """Return the numbers (n, E, K) of shared images, or the means of 1,000 random groups of more than 1,000.
+
+    One explainer at a time: the statistics of a set may need gigabytes, of which no copy is made.
+    """
+    columns = []
+    for column in np.flatnonzero(shared.ranked):
+        of_explainer = numbers[shared.images, column]
+        if len(of_explainer) > MOST_GROUPS:
+            sums, sizes = Resampling(seed, 1).grouped(of_explainer)
+            of_explainer = sums / sizes[:, None]
+        columns.append(of_explainer)
+    return np.stack(columns, axis=1)
 
 
 def _mean_correlation(first: Floats, second: Floats) -> float | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from evalkit.analysis.audit.agreement import agreement_of, clusters_of
 from evalkit.analysis.audit.bias import bias_of
@@ -150,7 +151,7 @@ def _of_metric(
 ) -> MetricAudit:
     scores = scores_of(metric, numbers_of(metric, table))
     columns = [at for at, one in enumerate(explainers) if not one.control]
-    own = scores_of(metric, scores.numbers[:, columns])
+    own = scores_of(metric, _of_columns(scores.numbers, columns))
     texts = [explainers[at].text for at in columns]
     nothing = _nothing_scored(table, metric, scores)
     equal_share, n_compared = _equal_share(own)
@@ -189,6 +190,13 @@ def _of_metric(
 _DESCRIPTIVE = "it describes maps and has no better end: it is not judged"
 
 
+def _of_columns(numbers: NDArray[np.float64], columns: Sequence[int]) -> NDArray[np.float64]:
+    """Return some columns of numbers (n, E, K), without a copy if they are adjacent, as those without controls are."""
+    if columns and columns == list(range(columns[0], columns[-1] + 1)):
+        return numbers[:, columns[0] : columns[-1] + 1]
+    return numbers[:, list(columns)]
+
+
 def _not_compared(metric: Metric) -> str | None:
     if metric.set_level:
         return "images have no ranking by a score of the whole set"
@@ -213,8 +221,11 @@ def _equal_share(scores: Scores) -> tuple[float | None, int]:
     several = scores.scored.sum(axis=1) > 1
     if not several.any():
         return None, 0
-    numbers, scored = scores.numbers[several], scores.scored[several][..., None]
-    lowest = np.where(scored, numbers, np.inf).min(axis=1)
-    highest = np.where(scored, numbers, -np.inf).max(axis=1)
+    shape = (int(several.sum()), scores.numbers.shape[2])
+    lowest, highest = np.full(shape, np.inf), np.full(shape, -np.inf)
+    for column in range(scores.numbers.shape[1]):  # one at a time: the statistics of a set may need gigabytes
+        numbers, scored = scores.numbers[several, column], scores.scored[several, column, None]
+        lowest = np.minimum(lowest, np.where(scored, numbers, np.inf))
+        highest = np.maximum(highest, np.where(scored, numbers, -np.inf))
     equal = (highest - lowest <= _ROUNDING).all(axis=1)
     return float(equal.mean()), int(several.sum())
