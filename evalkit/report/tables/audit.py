@@ -282,6 +282,9 @@ def _agreement_lines(audit: Audit) -> list[str]:
     widths = [pair.high - pair.low for pair in audit.agreement if pair.low is not None and pair.high is not None]
     if widths:
         lines.append(f"The 95 % intervals of tau (in --format json) are at most {max(widths):.2f} wide.")
+    if any(pair.tau is None for pair in audit.agreement):
+        fewest = audit.thresholds.fewest_images
+        lines.append(f"No tau (-): fewer than {fewest} images have scores of both metrics that do not all tie.")
     apart: dict[str, list[str]] = {}
     for text, reason in audit.not_compared.items():
         apart.setdefault(reason, []).append(text)

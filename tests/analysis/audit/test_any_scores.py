@@ -92,3 +92,12 @@ def test_no_images(facts_of):
     audit = audited(values, np.empty((0, len(NAMES), 100)), facts_of)
     checked(audit, facts_of)
     assert {one.reason for one in audit.metrics} == {"it scored no image"}
+
+
+def test_a_missing_tau_is_explained_below_the_table(facts_of):
+    values = np.random.default_rng(0).random((12, len(NAMES), len(TEXTS)))
+    values[:, :, 3] = 1.0  # the pointing game: every explainer hits
+    values[..., -1] = np.nan
+    audit = audited(values, np.ones((12, len(NAMES), 100)), facts_of)
+    text = render_audit(manifest(facts_of(NAMES), TEXTS), audit, "table", width=120, color=False)
+    assert "No tau (-): fewer than 8 images have scores of both metrics that do not all tie." in text
