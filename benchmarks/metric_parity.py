@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from peers.metric_rows import ROWS, MetricRow
 
-if TYPE_CHECKING:
-    from evalkit.models.classifier import Classifier
-
 Array = NDArray[Any]
 
 EXPLAINERS = ("gradcam", "gradient_x_input", "occlusion(patch_size=40)", "random")
-METRICS = ("mu_fidelity", "sensitivity_n", "infidelity", "saco")
+_MPRT, _EMPRT = "mprt(draws_per_map=1, stages=4)", "emprt(draws_per_map=1)"
+METRICS = ("mu_fidelity", "sensitivity_n", "infidelity", "saco", "road", _MPRT, _EMPRT)
+_OF_CHANGED_MODELS = 2  # explainers whose maps of changed models are made, from the first
 
 
 def write_scores(folder: Path, count: int) -> None:
@@ -67,28 +66,47 @@ def write_scores(folder: Path, count: int) -> None:
 
 
 def _scores(
-    text: str, classifier: Classifier, photos: list[Any], maps: Array, explainers: list[Any]
+    text: str,
+    classifier: Any,  # noqa: ANN401 - a Classifier, which is imported late
+    photos: list[Any],
+    maps: Array,
+    explainers: list[Any],
 ) -> tuple[Array, dict[str, Array]]:
-    """Return a metric's scores (photos, explainers), and the masks that all maps share, (photos, N, h, w)."""
+    """Return a metric's scores (photos, explainers), and what it draws for a photo, whatever the map.
+
+    ``masks``: bool (photos, masks, h, w); ``maps``: those of changed models, (photos, explainers, models, H, W).
+    """
     from evalkit.harness.engine.answers import Answers
     from evalkit.metrics.case import Case
     from evalkit.metrics.catalog import METRICS as CATALOG
 
     metric = CATALOG.build(text, steps=28)
-    scores, masks = np.full(maps.shape[:2], np.nan), []
+    changed = text in (_MPRT, _EMPRT)
+    scores, masks, changed_maps = np.full(maps.shape[:2], np.nan), [], []
     for index, photo in enumerate(photos):
         target, logits = (photo.class_index,), classifier.logits(photo.pixels[None])[0]
         clean = classifier.probabilities(photo.pixels[None])[0]
         case = Case(
-            photo.id, photo.pixels, target, clean, float(clean[target[0]]), seed=0, content=photo.pixels.tobytes()
+            photo.id,
+            photo.pixels,
+            target,
+            clean,
+            float(clean[target[0]]),
+            seed=0,
+            content=photo.pixels.tobytes(),
+            n_layers=classifier.n_layers,
         )
         engine = Answers(classifier, photo, target, logits, lambda _images: None)
-        for number, explainer in enumerate(explainers):
+        for number, explainer in enumerate(explainers[:_OF_CHANGED_MODELS] if changed else explainers):
             requests = metric.requests(maps[index, number], case)
             answers = engine.answer([(explainer, request) for request in requests])
             scores[index, number] = metric.score(maps[index, number], case, answers)
+            changed_maps.append(answers)
         if all(request.kind == "masked" and request.hidden.shape[1] < len(photo.pixels) for request in requests):
             masks.append(np.concatenate([request.hidden for request in requests]))
+    if changed:
+        scores = scores[:, :_OF_CHANGED_MODELS]
+        return scores, {"maps": np.reshape(changed_maps, (*scores.shape, -1, *maps.shape[2:]))}
     return scores, {"masks": np.stack(masks)} if masks else {}
 
 
@@ -124,7 +142,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", choices=("scores", "table"))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--photos", type=int, default=8, help="number of scenes (default: 8)")
+    parser.add_argument("--photos", type=int, default=4, help="number of scenes (default: 4)")
     given = parser.parse_args()
     if given.job == "scores":
         write_scores(given.folder, given.photos)

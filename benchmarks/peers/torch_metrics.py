@@ -10,6 +10,7 @@ color), so that 0 is the mean color. Settings are the libraries' own unless a na
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import sys
@@ -135,7 +136,7 @@ def _of_channels(pixels: Array) -> Array:
 
 def correlation(peer: Peer) -> None:
     """Quantus' faithfulness correlation: as shipped, and with evalkit's masks, color and rank correlation."""
-    np.random.seed(0)  # noqa: NPY002 - Quantus draws from the global state
+    np.random.seed(0)  # noqa: NPY002 - Quantus draws from it
     shipped = _quietly(quantus.FaithfulnessCorrelation)
     peer.keep("FaithfulnessCorrelation shipped", lambda photo, number: peer.call(shipped, photo, number)[0])
     matched = _quietly(
@@ -156,10 +157,10 @@ def correlation(peer: Peer) -> None:
 
 
 def infidelity(peer: Peer) -> None:
-    """Captum's infidelity, with evalkit's masks without and with the factor, and with noise as in its examples."""
+    """Run captum's infidelity with evalkit's masks, without and with the factor."""
     from captum.metrics import infidelity as of_captum
 
-    def masked(photo: int, number: int, normalize: bool) -> float:
+    def masked(photo: int, number: int, normalize: bool, of_pixels: bool = False) -> float:
         masks = torch.from_numpy(peer.hidden("infidelity", photo).astype(np.float32))[:, None]
         done = 0
 
@@ -167,7 +168,7 @@ def infidelity(peer: Peer) -> None:
             nonlocal done
             block = masks[done : done + len(images)]
             done += len(images)
-            return (block / 3).expand_as(images), images * (1 - block)
+            return (images * block if of_pixels else (block / 3).expand_as(images)), images * (1 - block)
 
         found = of_captum(
             peer.softmax,
@@ -183,6 +184,7 @@ def infidelity(peer: Peer) -> None:
 
     peer.keep("captum infidelity, masks", lambda photo, number: masked(photo, number, False))
     peer.keep("captum infidelity, masks, factor", lambda photo, number: masked(photo, number, True))
+    peer.keep("captum infidelity, changes of pixels, factor", lambda photo, number: masked(photo, number, True, True))
 
 
 def quantus_infidelity(peer: Peer) -> None:
@@ -202,8 +204,8 @@ def quantus_infidelity(peer: Peer) -> None:
 
 
 def sensitivity(peer: Peer) -> None:
-    """Quantus' sensitivity-n in steps of a twenty-eighth: which values it gives, and over what it correlates."""
-    step = peer.photos[0].size // 28
+    """Quantus' sensitivity-n in steps of 7,168 values: which scores it gives, and over what it correlates."""
+    step = 7168  # a seventh of the pixels, which it must divide
     for photos in (1, len(peer.photos)):
         metric = _quietly(quantus.SensitivityN, features_in_step=step)
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -220,18 +222,151 @@ def sensitivity(peer: Peer) -> None:
     peer.scores["SensitivityN"] = np.asarray(found, dtype=float)
 
 
+def road(peer: Peer) -> None:
+    """Run grad-cam's ROAD on two photos: as shipped, with evalkit's noise; and Quantus' ROAD on one."""
+    from pytorch_grad_cam.metrics import road as of_gradcam
+
+    solve, known = of_gradcam.spsolve, {}
+
+    def remembered(left: Any, right: Array) -> Array:  # noqa: ANN401 - a sparse matrix
+        key = hashlib.sha256(left.indices.tobytes() + right.tobytes()).digest()
+        if key not in known:
+            known[key] = solve(left, right)
+        return np.asarray(known[key])
+
+    for name, noise in (("grad-cam ROAD shipped", 0.01), ("grad-cam ROAD, noise of 2.55", 2.55)):
+        torch.manual_seed(0)
+        imputer = functools.partial(of_gradcam.NoisyLinearImputer, noise=noise)
+        found = np.full((2, peer.maps.shape[1]), np.nan)
+        with (
+            mock.patch.object(of_gradcam, "spsolve", remembered),
+            mock.patch.object(of_gradcam, "NoisyLinearImputer", _with_statics(imputer, of_gradcam.NoisyLinearImputer)),
+        ):
+            for photo, number in ((photo, number) for photo, number in peer.each() if photo < len(found)):
+                target = int(peer.targets[photo])
+                found[photo, number] = of_gradcam.ROADCombined()(
+                    torch.from_numpy(peer.photos[photo : photo + 1]),
+                    peer.maps[photo, number][None].astype(np.float32),
+                    [lambda scores, target=target: scores[target]],
+                    peer.softmax,
+                )[0]
+                print(name, photo, number, found[photo, number], flush=True)
+        peer.scores[name] = found
+    with contextlib.redirect_stdout(io.StringIO()):
+        metric = quantus.ROAD(disable_warnings=True, percentages=[10, 50, 90])
+    try:
+        print("Quantus ROAD:", peer.call(metric, 0, 0))
+    except Exception as error:
+        print("Quantus ROAD:", type(error).__name__, str(error)[:200])
+
+
+def _with_statics(make: Callable[[], Any], original: Any) -> Any:  # noqa: ANN401
+    """Return a stand-in for a class whose static method it calls by its own name."""
+
+    def stand_in() -> Any:  # noqa: ANN401
+        return make()
+
+    stand_in.setup_sparse_system = original.setup_sparse_system
+    stand_in.add_offset_to_indices = original.add_offset_to_indices
+    return stand_in
+
+
+def mprt(peer: Peer) -> None:
+    """Run Quantus' MPRT and eMPRT on evalkit's maps of changed models, and MPRT as shipped on gradient x input."""
+    stages = peer.given["mprt(draws_per_map=1, stages=4) maps"]  # (photos, maps, stages, H, W)
+    shape = (len(stages), 2)
+    names = [f"stage {number}" for number in range(stages.shape[2])]
+
+    def generator(model: Any, **_: Any) -> Any:  # noqa: ANN401
+        return ((name, model.model) for name in names)
+
+    average, emprt = np.full(shape, np.nan), np.full(shape, np.nan)
+    with (
+        mock.patch.object(quantus.PyTorchModel, "get_random_layer_generator", generator),
+        mock.patch.object(quantus.PyTorchModel, "random_layer_generator_length", len(names)),
+    ):
+        for photo, number in ((photo, number) for photo in range(shape[0]) for number in range(shape[1])):
+            own = peer.maps[photo, number]
+            metric = quantus.MPRT(
+                similarity_func=quantus.similarity_func.correlation_spearman,
+                abs=False,
+                normalise=False,
+                return_average_correlation=True,
+                disable_warnings=True,
+            )
+            try:  # Quantus stops at a map that is zero everywhere
+                given = _in_turn([own, *stages[photo, number]])
+                average[photo, number] = peer.call(metric, photo, number, explain_func=given)[0]
+                metric = quantus.EfficientMPRT(disable_warnings=True)
+                given = _in_turn([own, stages[photo, number][-1]])
+                emprt[photo, number] = peer.call(metric, photo, number, explain_func=given)[0]
+            except AssertionError as error:
+                print("MPRT:", str(error)[:70])
+    peer.scores["MPRT, same maps"] = average
+    peer.scores["MPRT, same maps, original left out"] = (average * (len(names) + 1) - 1) / len(names)
+    peer.scores["EfficientMPRT, same maps"] = emprt
+    print("MPRT, same maps", average, "EfficientMPRT", emprt, flush=True)
+
+    def explained(model: nn.Module, inputs: Array, targets: Array, **_: Any) -> Array:  # noqa: ANN401
+        images = torch.tensor(inputs, dtype=torch.float32, requires_grad=True)
+        model.softmax = False
+        logits = model(images)[torch.arange(len(images)), torch.tensor(targets)]
+        (gradients,) = torch.autograd.grad(logits.sum(), images)
+        return np.asarray((gradients * images).sum(dim=1, keepdim=True).detach())
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        metric = quantus.MPRT(disable_warnings=True)
+        found = metric(
+            model=Mini(peer.given, False).eval(),
+            x_batch=peer.photos,
+            y_batch=peer.targets,
+            a_batch=None,
+            explain_func=explained,
+            channel_first=True,
+        )
+    print("MPRT shipped, mean over photos:", {name: round(float(np.mean(each)), 3) for name, each in found.items()})
+
+
+def _in_turn(maps: list[Array]) -> Callable[..., Array]:
+    """Return a stand-in for an explainer that gives these maps one after the other."""
+    remaining = iter(maps)
+    return lambda *_, **__: next(remaining)[None, None].astype(np.float64)
+
+
+def localization(_peer: Peer) -> None:
+    """Run Quantus' Focus on an oblong map whose evidence is in one known cell."""
+    for cell in range(4):
+        answer = np.zeros((1, 1, 60, 100))
+        answer[0, 0, (cell // 2) * 30 :, (cell % 2) * 50 :][:30, :50] = 1.0
+        wanted = tuple(int(number == cell) for number in range(4))
+        metric = _quietly(quantus.Focus, normalise=False)
+        with contextlib.redirect_stdout(io.StringIO()):
+            found = metric(
+                model=None,
+                x_batch=np.zeros((1, 3, 60, 100), dtype=np.float32),
+                y_batch=np.zeros(1, dtype=int),
+                a_batch=answer,
+                custom_batch=[wanted],
+                channel_first=True,
+            )
+        print(f"Focus, all evidence in cell {cell} (row by row): {found}")
+
+
 PARTS: dict[str, Callable[[Peer], None]] = {
     "correlation": correlation,
     "infidelity": infidelity,
     "quantus_infidelity": quantus_infidelity,
     "sensitivity": sensitivity,
+    "road": road,
+    "mprt": mprt,
+    "localization": localization,
 }
 
 
 def main() -> None:
     """Check that the logits agree, and write the scores of the named parts, or of all, beside those that are there."""
     folder, *named = sys.argv[1:]
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     peer, file = Peer(Path(folder)), Path(folder) / "peer_torch.npz"
     with torch.no_grad():
         difference = np.abs(peer.logits(torch.from_numpy(peer.photos)).numpy() - peer.given["logits"]).max()
