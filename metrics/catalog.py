@@ -158,7 +158,9 @@ def needs_of(metric: Metric) -> tuple[str, ...]:
     try:
         with_region = replace(case, region=region)
         needs += ["region"] if metric.unscored_reason(case) and not metric.unscored_reason(with_region) else []
-        needs += [_NEEDS[request.kind] for request in metric.requests(probe, with_region)]
+        declared = metric.request_kinds
+        kinds = [request.kind for request in metric.requests(probe, with_region)] if declared is None else declared
+        needs += [_NEEDS[kind] for kind in kinds]
     except Exception:  # a defect of the metric costs its own cells when an image is scored, not the run
         needs.append("unknown")
     return tuple(dict.fromkeys(needs))

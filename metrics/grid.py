@@ -16,7 +16,7 @@ from evalkit.core.errors import ConfigError
 from evalkit.core.resizing import resized
 from evalkit.metrics.case import MISCLASSIFIED, Case
 from evalkit.metrics.localization import mass_inside
-from evalkit.metrics.requests import Cost, Explain, Request
+from evalkit.metrics.requests import Cost, Explain, Kind, Request
 from evalkit.metrics.spec import Answer, Metric, MetricSpec
 
 __all__ = ["CELLS", "GridPointingGame", "cell_slices", "grid_pointing_game", "mosaic"]
@@ -108,6 +108,7 @@ class GridPointingGame(Metric):
     )
     draws: ClassVar[bool] = True
     n_partners: ClassVar[int] = CELLS - 1
+    request_kinds: ClassVar[tuple[Kind, ...]] = ("explain",)
     confidence: float = 0.5
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.component import Component
 from evalkit.metrics.case import MISCLASSIFIED, ONLY_BOXES, Case, Region
-from evalkit.metrics.requests import Cost, Request, ScoreKind
+from evalkit.metrics.requests import Cost, Kind, Request, ScoreKind
 
 __all__ = ["Answer", "Metric", "MetricSpec", "PerturbationMetric", "RegionMetric", "SetMetric"]
 
@@ -75,6 +75,8 @@ class Metric(Component, ABC):
         set_level: it scores the set as a whole, see ``SetMetric``.
         exact_region: it needs the object's own pixels, not boxes.
         n_partners: how many images of other classes it needs, see ``Case.partners``.
+        request_kinds: the kinds of its requests, where making them for a probe would import slow libraries; None =
+            they are made, and looked at.
     """
 
     spec: ClassVar[MetricSpec]
@@ -82,6 +84,7 @@ class Metric(Component, ABC):
     set_level: ClassVar[bool] = False
     exact_region: ClassVar[bool] = False
     n_partners: ClassVar[int] = 0
+    request_kinds: ClassVar[tuple[Kind, ...] | None] = None
 
     def __init_subclass__(cls) -> None:
         """Let the component's name and version be those of the spec."""

@@ -167,3 +167,11 @@ def test_confidence_is_inclusive_and_checked(case):
 def test_needs_another_map_and_no_region(metric):
     assert needs_of(metric) == ("maps",)
     assert needs_text(metric) == "other maps"
+
+
+def test_declared_requests_are_those_that_are_made(rng):
+    metric = METRICS.build("grid_pointing_game")
+    pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    partners = (Partner("partner", pixels, 1.0),) * metric.n_partners
+    case = Case("photo", pixels, (0,), np.array([0.9, 0.1]), 0.9, seed=0, partners=partners)
+    assert tuple(one.kind for one in metric.requests(rng.random((8, 8)), case)) == metric.request_kinds
