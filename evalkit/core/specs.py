@@ -44,7 +44,7 @@ class Spec(typing.NamedTuple):
 
 
 _SPEC = re.compile(r"^\s*(?P<name>[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*)?)\s*(?:\((?P<inside>.*)\))?\s*$", re.DOTALL)
-_WORD = re.compile(r"^[A-Za-z_./~][\w./~+-]*$")
+_WORD = re.compile(r"^(?:[A-Za-z_./~][\w./~+-]*|\d+(?:\+\d+)+)$")  # or whole numbers, as in 8+16
 
 
 def split_specs(text: str) -> list[str]:

@@ -181,6 +181,14 @@ def test_generators_depend_on_their_arguments_and_nothing_else():
     assert len(different) == 5
 
 
+def test_whole_numbers_joined_by_plus_are_a_word():
+    assert parse_spec("tool(cells=8+16+32)").parameters == {"cells": "8+16+32"}
+    for text in ("tool(cells=8+)", "tool(cells=+8+16)", "tool(cells=8+a)"):
+        with pytest.raises(ConfigError, match="neither a number nor a word"):
+            parse_spec(text)
+    assert METRICS.build("sensitivity_n(cells=8+16)", steps=4).cells == "8+16"
+
+
 @pytest.mark.parametrize("path", ["t.json", "./a/t.json", "../runs/t-1.json", "/home/a/t.json", "~/t.json"])
 def test_a_path_is_a_word(path):
     assert parse_spec(f"tool(file={path})").parameters == {"file": path}
