@@ -133,7 +133,7 @@ def _line(row: MetricRow, ours: Array, theirs: Array) -> str:
     scored = np.isfinite(both) & np.isfinite(theirs)
     correlation = pearsonr(both[scored], theirs[scored]).statistic if scored.sum() > 1 else np.nan
     largest = np.abs(both[scored] - row.sign * theirs[scored]).max()
-    difference = f"{largest:.1e}" if largest < 1e-3 else f"{largest:.3f}"
+    difference = f"{largest:.1e}" if largest < 1e-3 else f"{largest:.3g}"
     return f"| `{row.metric}` | {row.title} | {row.settings} | {correlation:.4f} | {difference} | {row.why or '-'} |"
 
 

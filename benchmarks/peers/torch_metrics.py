@@ -14,7 +14,6 @@ import functools
 import hashlib
 import io
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -208,17 +207,20 @@ def sensitivity(peer: Peer) -> None:
     step = 7168  # a seventh of the pixels, which it must divide
     for photos in (1, len(peer.photos)):
         metric = _quietly(quantus.SensitivityN, features_in_step=step)
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = metric(
-                model=peer.softmax,
-                x_batch=peer.photos[:photos],
-                y_batch=peer.targets[:photos],
-                a_batch=peer.maps[:photos, :1],
-                softmax=False,
-                channel_first=True,
-            )
-        print(f"SensitivityN of {photos} photos:", np.round(np.asarray(found, dtype=float), 3))
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                found = metric(
+                    model=peer.softmax,
+                    x_batch=peer.photos[:photos],
+                    y_batch=peer.targets[:photos],
+                    a_batch=peer.maps[:photos, :1],
+                    softmax=False,
+                    channel_first=True,
+                )
+        except ValueError as error:  # a correlation over one photo
+            print(f"SensitivityN of {photos} photo:", error)
+        else:
+            print(f"SensitivityN of {photos} photos:", np.round(np.asarray(found, dtype=float), 3))
     peer.scores["SensitivityN"] = np.asarray(found, dtype=float)
 
 
@@ -333,7 +335,7 @@ def _in_turn(maps: list[Array]) -> Callable[..., Array]:
     return lambda *_, **__: next(remaining)[None, None].astype(np.float64)
 
 
-def localization(_peer: Peer) -> None:
+def localization(peer: Peer) -> None:
     """Run Quantus' Focus on an oblong map whose evidence is in one known cell."""
     for cell in range(4):
         answer = np.zeros((1, 1, 60, 100))
@@ -342,7 +344,7 @@ def localization(_peer: Peer) -> None:
         metric = _quietly(quantus.Focus, normalise=False)
         with contextlib.redirect_stdout(io.StringIO()):
             found = metric(
-                model=None,
+                model=peer.softmax,
                 x_batch=np.zeros((1, 3, 60, 100), dtype=np.float32),
                 y_batch=np.zeros(1, dtype=int),
                 a_batch=answer,
