@@ -293,7 +293,7 @@ class SensitivityN(_Cells):
         reference="Ancona et al., ICLR 2018, section 4",
         nan_reason="the map's sums or the drops of the score do not vary over the masks of one size",
     )
-    cells: str = "8+16+32+64"
+    cells: str | int = "8+16+32+64"
     masks: int = 100
 
     def __post_init__(self) -> None:

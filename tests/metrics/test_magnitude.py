@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Case
+from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.magnitude import (
     Infidelity,
     MuFidelity,
@@ -203,3 +204,10 @@ def test_maps_of_a_photo_share_the_passes(run_photos):
     values = {(cell.explainer, cell.metric): cell.value for cell in six.cells}
     for cell in one.cells:
         assert values[cell.explainer, cell.metric] == cell.value
+
+
+@pytest.mark.parametrize(("spec", "sizes"), [("sensitivity_n(cells=8)", (8,)), ("sensitivity_n(cells=8+16)", (8, 16))])
+def test_the_sizes_can_be_set_in_a_spec(spec, sizes):
+    metric = METRICS.build(spec)
+    assert metric.sizes == sizes
+    assert metric.text == spec
