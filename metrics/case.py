@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from evalkit.core.randomness import generator
 
-__all__ = ["MISCLASSIFIED", "NO_PARTNERS", "NO_REGION", "ONLY_BOXES", "Case", "Partner", "Region"]
+__all__ = ["MISCLASSIFIED", "NO_CUE", "NO_PARTNERS", "NO_REGION", "ONLY_BOXES", "Case", "Cue", "Partner", "Region"]
 
+NO_CUE = "no known cue"
 MISCLASSIFIED, NO_REGION, ONLY_BOXES = "misclassified", "no region", "only boxes, no exact mask"
 NO_PARTNERS = "no images of other classes are known"
 
@@ -57,6 +58,27 @@ class Partner:
 
 
 @dataclass(frozen=True, eq=False)
+class Cue:
+    """A shortcut that is known to be in the image, on the map's own grid.
+
+    Attributes:
+        mask: bool (H, W), the pixels of the cue; at least one is True.
+        background: bool (H, W), the pixels that are neither cue nor object nor ignored; at least one is True.
+        without: uint8 or float32 (H, W, C), the image without the cue.
+        without_object: the image without the object and with the cue; None if there is no such image.
+        output: the model's output for the class that the cue tells; None if unknown.
+        agrees: whether that is the class of the label; None if unknown.
+    """
+
+    mask: NDArray[np.bool_]
+    background: NDArray[np.bool_]
+    without: NDArray[np.uint8 | np.float32]
+    without_object: NDArray[np.uint8 | np.float32] | None = None
+    output: int | None = None
+    agrees: bool | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class Case:
     """One image, its target, and what the model says of it.
 
@@ -74,6 +96,8 @@ class Case:
             fewer.
         partners_reason: why there are no partners.
         partners_failed: whether the reason is an error, which the next run tries again.
+        cue: a shortcut in the image; None without one, or where nothing can be measured with it.
+        cue_reason: why there is no cue.
         seed: the run's seed; None for a metric that does not declare that it draws random numbers.
         content: what stands for the image in derived seeds: a digest of its content.
         explainer: text of the explainer whose map is scored.
@@ -92,6 +116,8 @@ class Case:
     partners: tuple[Partner, ...] = ()
     partners_reason: str = NO_PARTNERS
     partners_failed: bool = False
+    cue: Cue | None = None
+    cue_reason: str = NO_CUE
     seed: int | None = None
     content: bytes = b""
     explainer: str = ""

@@ -10,10 +10,11 @@ import numpy as np
 from evalkit.core.errors import ConfigError, nearest
 from evalkit.core.registry import Registry
 from evalkit.core.specs import Literals, parse_spec
-from evalkit.metrics.case import Case, Partner, Region
+from evalkit.metrics.case import Case, Cue, Partner, Region
 from evalkit.metrics.spec import Metric
 
 __all__ = [
+    "CUE_METRICS",
     "DEFAULT_METRICS",
     "METRICS",
     "build_metrics",
@@ -55,6 +56,12 @@ METRICS: Registry[Metric] = Registry(
         "random_logit": "evalkit.metrics.randomization:RandomLogit",
         "mprt": "evalkit.metrics.reinitialized:Mprt",
         "emprt": "evalkit.metrics.reinitialized:Emprt",
+        "cue_pixel_auc": "evalkit.metrics.shortcut:CuePixelAuc",
+        "cue_missed": "evalkit.metrics.shortcut:CueMissed",
+        "cue_false_alarm": "evalkit.metrics.shortcut:CueFalseAlarm",
+        "cue_drop": "evalkit.metrics.shortcut:CueDrop",
+        "object_drop": "evalkit.metrics.shortcut:ObjectDrop",
+        "cue_followed": "evalkit.metrics.shortcut:CueFollowed",
     },
     group="evalkit.metrics",
 )
@@ -73,22 +80,37 @@ DEFAULT_METRICS: tuple[str, ...] = (
 )
 """What a run scores unless told otherwise. The word ``default`` in ``--metrics`` stands for these."""
 
+CUE_METRICS: tuple[str, ...] = (
+    "cue_pixel_auc",
+    "cue_missed",
+    "cue_false_alarm",
+    "cue_drop",
+    "object_drop",
+    "cue_followed",
+)
+"""What a run scores besides ``DEFAULT_METRICS`` where its images have known cues, unless told otherwise."""
+
 _PROBE_SIDE = 8
 
 
-def build_metrics(given: object, **defaults: Literals) -> list[Metric]:
+def build_metrics(given: object, *, cues: bool = False, **defaults: Literals) -> list[Metric]:
     """Return the metrics of a run, in the order written.
 
     Args:
         given: specs as one text, or specs and ``Metric`` objects one by one; None or the word ``default`` stands for
             ``DEFAULT_METRICS``, ``all`` for every metric in the catalog.
+        cues: whether the images have known cues; if so, ``CUE_METRICS`` belong to the default, else not to ``all``.
         defaults: the run's own defaults, e.g. ``steps``.
 
     Raises:
         ConfigError: nothing listed, an unknown name or parameter, a value out of range, a file that cannot be used, or
             one listed twice.
     """
-    items = METRICS.expand_sets(METRICS.all_of("default" if given is None else given), {"default": DEFAULT_METRICS})
+    sets = {
+        "default": (*DEFAULT_METRICS, *CUE_METRICS) if cues else DEFAULT_METRICS,
+        "all": tuple(name for name in METRICS.names() if cues or name not in CUE_METRICS),
+    }
+    items = METRICS.expand_sets(METRICS.all_of("default" if given is None else given), sets)
     if not items:
         raise ConfigError(f"--metrics is empty; name at least one of: default, all, {', '.join(METRICS.names())}")
     metrics = METRICS.distinct([METRICS.accept(item, **defaults) for item in items])
@@ -145,21 +167,25 @@ def metric_names_in(given: object) -> set[str]:
 def needs_of(metric: Metric) -> tuple[str, ...]:
     """Return what a metric needs beside the map, as its requests for a small probe show.
 
-    ``region``; ``scores`` of perturbed images; ``maps``: others of the same explainer; ``models``: its maps on changed
-    models; ``unknown`` where the metric fails on the probe.
+    ``region``; ``cue``: a known shortcut; ``scores`` of perturbed images; ``maps``: others of the same explainer;
+    ``models``: its maps on changed models; ``unknown`` where the metric fails on the probe.
     """
     side = _PROBE_SIDE
     region = Region(np.eye(side, dtype=np.bool_), np.array([[0.0, 0.0, side, side]]), exact=True)
     pixels = np.zeros((side, side, 3), np.uint8)
     partners = (Partner("partner", pixels, 1.0),) * metric.n_partners
     case = Case("probe", pixels, (0,), np.array([0.75, 0.25]), 0.75, seed=0, partners=partners, n_layers=1)
+    diagonal = region.mask
+    cue = Cue(diagonal[::-1], ~(diagonal | diagonal[::-1]), pixels, pixels, output=1, agrees=False)
+    with_region, complete = replace(case, region=region), replace(case, region=region, cue=cue)
     needs: list[str] = []
     probe = np.arange(side * side, dtype=np.float64).reshape(side, side)
     try:
-        with_region = replace(case, region=region)
-        needs += ["region"] if metric.unscored_reason(case) and not metric.unscored_reason(with_region) else []
+        reasons = [metric.unscored_reason(one) for one in (case, with_region, complete)]
+        needs += ["region"] if reasons[0] not in (None, reasons[1]) else []
+        needs += ["cue"] if reasons[1] not in (None, reasons[2]) else []
         declared = metric.request_kinds
-        kinds = [request.kind for request in metric.requests(probe, with_region)] if declared is None else declared
+        kinds = [request.kind for request in metric.requests(probe, complete)] if declared is None else declared
         needs += [_NEEDS[kind] for kind in kinds]
     except Exception:  # a defect of the metric costs its own cells when an image is scored, not the run
         needs.append("unknown")
@@ -182,6 +208,7 @@ def needs_text(metric: Metric) -> str:
 
 _WORDS = {
     "region": "map+region",
+    "cue": "map+cue",
     "scores": "perturbation",
     "maps": "other maps",
     "models": "changed models",

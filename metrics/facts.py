@@ -40,6 +40,9 @@ def facts_of_metric(metric: Metric) -> MetricFacts:
         descriptive=spec.descriptive,
         substrate=metric.substrate,
         chance=spec.chance,
+        sentence=spec.sentence,
+        note=spec.note.format(**metric.parameters()),
+        of_model=spec.of_model,
     )
 
 

@@ -20,7 +20,7 @@ from evalkit.metrics.requests import Cost, Kind, Request, ScoreKind
 __all__ = ["Answer", "Metric", "MetricSpec", "PerturbationMetric", "RegionMetric", "SetMetric"]
 
 Direction = Literal["higher", "lower"]
-Family = Literal["faithfulness", "localization", "other", "sanity"]
+Family = Literal["faithfulness", "localization", "other", "sanity", "shortcut"]
 Answer = NDArray[Any]
 Map = NDArray[np.floating]
 
@@ -34,7 +34,7 @@ class MetricSpec:
         version: grows when the meaning of the number changes.
         direction: which way is better; of a descriptive metric, which way the table is sorted.
         bounds: the smallest and largest value that can occur.
-        family: the leaderboard that shows it; ``sanity``: none, but a sentence for each explainer.
+        family: the leaderboard that shows it; ``sanity`` and ``shortcut``: none, but a sentence for each explainer.
         summary: one line for ``list metrics``.
         reference: where the definition comes from.
         nan_reason: why a finite map can still be not scored; empty if it cannot.
@@ -46,6 +46,9 @@ class MetricSpec:
         curve_value: the curve's values, for the axis of its plot; a ``score`` is in 0..1, ``log-odds`` have no bounds.
         chance: the score of a map that knows nothing of the image: a number, or ``uniform`` = the score of the constant
             map on the image; None = not known beforehand.
+        sentence: for the family ``shortcut``: what is said of an explainer, with ``{mean}`` and ``{n}`` (images).
+        note: what is said once beside the sentences, with the metric's parameters by name.
+        of_model: it depends on image and model only, so that its sentence is said of the model.
     """
 
     name: str
@@ -63,6 +66,9 @@ class MetricSpec:
     curve: Literal["", "removal", "insertion"] = ""
     curve_value: Literal["score", "log-odds"] = "score"
     chance: float | Literal["uniform"] | None = None
+    sentence: str = ""
+    note: str = ""
+    of_model: bool = False
 
 
 @dataclass(frozen=True)

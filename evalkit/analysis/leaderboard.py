@@ -62,7 +62,7 @@ def analyse(  # noqa: PLR0913 - all that the results of a run depend on
     table = table.by_photo()
     resampling = Resampling(seed, n_resamples)
     tests = resampling.first(n_test_resamples)
-    ranked = [metric for metric in metrics if metric.spec.family != "sanity"]
+    ranked = [metric for metric in metrics if metric.spec.family not in ("sanity", "shortcut")]
     by_metric = [_of_metric(table, metric, explainers, resampling, tests) for metric in ranked]
     cells = [cell for of_metric in by_metric for cell in of_metric.cells]
     sizes = sweep(
@@ -77,12 +77,18 @@ def analyse(  # noqa: PLR0913 - all that the results of a run depend on
         **sizes._asdict(),
         **parameters._asdict(),
         cost=tuple(_cost(explainer) for explainer in explainers),
-        unscored=_unscored(table),
+        unscored=_unscored(table, metrics),
         families=tuple(of_metric.family for of_metric in by_metric),
         n_test_resamples=tests.n_resamples,
         n_resamples=n_resamples,
         not_beating_controls={of_metric.family.metric: of_metric.not_beating_controls for of_metric in by_metric},
         sanity=_sanity(table, metrics, explainers, resampling, cascades),
+        shortcuts=tuple(
+            cell
+            for metric in metrics
+            if metric.spec.family == "shortcut"
+            for cell in _cells(table, metric, scores_of(metric, numbers_of(metric, table)), resampling)
+        ),
     )
 
 
@@ -205,11 +211,14 @@ def _cost(explainer: ExplainerFacts) -> Cost:
     )
 
 
-def _unscored(table: ScoreTable) -> tuple[Unscored, ...]:
+def _unscored(table: ScoreTable, metrics: Sequence[Metric]) -> tuple[Unscored, ...]:
+    # The images that such a metric is about are a part of all; its sentence says how many there are.
+    expected = {metric.text: metric.spec.nan_reason for metric in metrics if metric.spec.family == "shortcut"}
     return tuple(
         Unscored(explainer, metric, reason, count)
         for (explainer, metric), reasons in sorted(table.reasons.items())
         for reason, count in sorted(reasons.items())
+        if expected.get(metric) != reason
     )
 
 

@@ -389,3 +389,5 @@ class Results(msgspec.Struct, frozen=True):
     """None where it was not measured, or no image has a region and a model that is right on it."""
     sanity: tuple[SanityResult, ...] = ()
     """One for each explainer and metric of the family ``sanity``, controls last."""
+    shortcuts: tuple[LeaderboardCell, ...] = ()
+    """One for each explainer and metric of the family ``shortcut``, without ranks."""

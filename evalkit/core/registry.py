@@ -153,9 +153,9 @@ class Registry(Generic[C]):
 
         Args:
             items: the specs and components, as ``all_of`` returns them.
-            sets: the names that replace each word, e.g. ``default``.
+            sets: the names that replace each word, e.g. ``default``; ``all`` = every name, unless it is given.
         """
-        sets = {**sets, "all": self.names()}
+        sets = {"all": self.names(), **sets}
         written = {item for item in items if isinstance(item, str)}
         expanded: list[object] = []
         for item in items:

@@ -194,6 +194,9 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         substrate: what it replaces pixels with, e.g. ``blur``; empty = nothing, or not stored.
         chance: score of a map that knows nothing of the image: a number, or ``uniform`` = that of the constant map on
             the image; None = not known, or not stored.
+        sentence: what is said of an explainer, with ``{mean}`` and ``{n}``, if no leaderboard shows it.
+        note: what is said once beside the sentences.
+        of_model: whether the sentence is of the model, whatever the explainer.
     """
 
     text: str
@@ -214,6 +217,9 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     descriptive: bool = False
     substrate: str = ""
     chance: float | str | None = None
+    sentence: str = ""
+    note: str = ""
+    of_model: bool = False
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

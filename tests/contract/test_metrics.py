@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from evalkit.datasets.image import LabelledImage
 from evalkit.explainers.cam import GradCam
 from evalkit.harness.engine.answers import Answers
-from evalkit.metrics.case import Case, Partner, Region
+from evalkit.metrics.case import Case, Cue, Partner, Region
 from evalkit.metrics.catalog import METRICS, needs_of
 from evalkit.models.classifier import Classifier
 
@@ -80,14 +80,22 @@ def case_of(metric, classifier, photo, region):
     scores = classifier.probabilities(photo[None])[0]
     seed = 3 if metric.draws else None
     partners = tuple(Partner(f"other{number}", photo[::-1], 1.0) for number in range(metric.n_partners))
-    clean = 1.0 if partners else float(scores[1])  # of a model that is sure of its class
+    cue, around = np.zeros((SIDE, SIDE), dtype=bool), np.ones((SIDE, SIDE), dtype=bool)
+    cue[:3, :3] = True
+    around[:9, :13] = False
+    without, without_object, target = photo.copy(), photo.copy(), 1
+    without[:3, :3] = without_object[3:9, 5:13] = 0
+    if metric.name == "cue_missed":  # scored only where the target's score falls without the cue
+        without, target = np.full_like(photo, 128), 2
+    clean = 1.0 if partners else float(scores[target])  # of a model that is sure of its class
     return Case(
         "photo",
         photo,
-        (1,),
+        (target,),
         scores,
         clean,
         region=region,
+        cue=Cue(cue, around, without, without_object, output=2, agrees=False),
         seed=seed,
         content=b"photo",
         partners=partners,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evalkit.core.errors import ConfigError
-from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS, build_metrics, find_criterion
+from evalkit.metrics.catalog import CUE_METRICS, DEFAULT_METRICS, METRICS, build_metrics, find_criterion
 
 
 def built(*texts):
@@ -69,7 +69,9 @@ def test_descriptive_metric_is_no_criterion():
 def test_default_set_is_written_down():
     assert set(DEFAULT_METRICS) <= set(METRICS.names())
     assert [metric.text for metric in build_metrics(None)] == list(DEFAULT_METRICS)
-    assert [metric.text for metric in build_metrics("all")] == METRICS.names()
+    assert [metric.text for metric in build_metrics("all")] == [
+        one for one in METRICS.names() if one not in CUE_METRICS
+    ]
     assert [metric.text for metric in build_metrics("default,mprt")] == [*DEFAULT_METRICS, "mprt"]
     assert build_metrics("pxap, default")[0].text == "pxap"
     assert len(build_metrics("pxap, default")) == len(DEFAULT_METRICS)

@@ -24,7 +24,7 @@ from evalkit.harness.engine.region_drops import region_drops
 from evalkit.harness.planning.fitting import shared_layers
 from evalkit.harness.planning.partners import Draw
 from evalkit.harness.planning.recipe import WorkRecipe
-from evalkit.metrics.case import NO_REGION, Case, Region
+from evalkit.metrics.case import NO_CUE, NO_REGION, Case, Cue, Region
 from evalkit.metrics.catalog import localizes
 from evalkit.metrics.randomization import rank_correlation
 from evalkit.metrics.requests import Request, draws
@@ -36,6 +36,7 @@ from evalkit.store.maps import as_float32
 __all__ = ["Advance", "Worker"]
 
 _NOT_NUMBERS = "the map has NaN or infinite values"
+_NOTHING_OF_CUE = "nothing of the cue is left at the model's input size, or nothing but it"
 _OTHER_SEED = 1_000_003  # added to an explainer's own
 _TOGETHER = 16  # maps whose requests are answered together, so that batches fill
 
@@ -286,6 +287,8 @@ class _Photo:
             misclassified=self.recipe.target == "label" and not self.is_right(image.targets),
             region=region,
             region_reason=reason,
+            cue=self._cue(),
+            cue_reason=NO_CUE if image.cue is None else _NOTHING_OF_CUE,
             content=sha256(image.pixels.tobytes()).digest(),
             n_layers=self.classifier.n_layers,
         )
@@ -300,6 +303,26 @@ class _Photo:
         if not image.region.any():
             return None, "nothing of the region is left at the model's input size"
         return Region(image.region, image.boxes, image.exact, image.pixel_size, image.ignore), ""
+
+    def _cue(self) -> Cue | None:
+        """Return the cue that is known to be in the image; None where nothing of it, or nothing beside it, is left."""
+        cue = self.image.cue
+        if cue is None:
+            return None
+        background = ~cue.mask
+        for taken in (self.image.region, self.image.ignore):
+            background &= True if taken is None else ~taken
+        if not (cue.mask.any() and background.any()):
+            return None
+        names = self.classifier.class_names or ()
+        return Cue(
+            mask=cue.mask,
+            background=background,
+            without=cue.without,
+            without_object=cue.without_object,
+            output=names.index(cue.label) if cue.label in names else None,
+            agrees=cue.label == self.image.label if cue.label else None,
+        )
 
     def _requested(
         self,

@@ -86,6 +86,8 @@ def prepare(
     class_map = read_class_map(Path(options.class_map)) if options.class_map else None
     data_source = "" if images is not None else _source(options.data or "")
     images = open_image_set(options.data or "", options.data_format) if images is None else images
+    if any(entry.has_cue for entry in images.entries):
+        metrics = build_metrics(options.metrics, steps=options.steps, cues=True)
     precomputed = precomputed_maps(maps, [entry.id for entry in images.entries])
     named = _named(options, class_names)
     source: ModelSource = named if model is None else LiveModel.of(model)

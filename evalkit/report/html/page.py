@@ -43,6 +43,7 @@ from evalkit.report.tables.patch_size import (
     sweep_table,
     sweep_title,
 )
+from evalkit.report.tables.shortcut import SHORTCUTS, shortcut_lines
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 
@@ -114,6 +115,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         ("object-size", "Object size", size_plot),
         ("curves", "Curves", True),
         ("gallery", "Gallery", pictures),
+        ("shortcuts", SHORTCUTS, shortcut_lines(manifest, results)),
     ]
     _, audit = audit_of(folder)
     command, command_notes = rerun_command(manifest)
@@ -141,6 +143,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
         "gallery": pictures,
         "key": _key(),
         "audit": {"advice": audit.advice, "rows": verdict_rows(audit), "lines": verdict_lines(audit)},
+        "shortcuts": shortcut_lines(manifest, results),
         "unscored": unscored_lines(results),
         "unusable": unusable,
         "more_unusable": manifest.data.n_unreadable - len(unusable),

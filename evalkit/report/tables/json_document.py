@@ -9,6 +9,7 @@ import msgspec
 
 from evalkit.analysis.facts import same_substrate
 from evalkit.analysis.results import Results
+from evalkit.report.tables.shortcut import shortcut_document
 from evalkit.store.manifest import Manifest
 
 __all__ = ["SCHEMA_VERSION", "document"]
@@ -33,6 +34,7 @@ def document(manifest: Manifest, results: Results) -> dict[str, object]:
         "settings": facts["settings"],
         "versions": facts["versions"],
         **{key: _finite(value) for key, value in shown.items()},
+        "shortcut_sentences": shortcut_document(manifest, results),
         "same_substrate": {metric: list(explainers) for metric, explainers in same_substrate(manifest).items()},
     }
 

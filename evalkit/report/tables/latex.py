@@ -17,6 +17,7 @@ from evalkit.report.tables.leaderboard import (
 )
 from evalkit.report.tables.parameter_sweep import parameter_table, shown_sweeps
 from evalkit.report.tables.patch_size import SweepTable, sweep_table, sweep_title
+from evalkit.report.tables.shortcut import shortcut_lines
 from evalkit.store.manifest import Manifest
 
 __all__ = ["escape", "render_latex", "tabular"]
@@ -57,6 +58,7 @@ def render_latex(manifest: Manifest, results: Results) -> str:
                 *manifest.signature.metrics.values(),
                 *ranking_lines(results),
                 *sanity_lines(results),
+                *shortcut_lines(manifest, results),
             ]
         )
     ]

@@ -28,6 +28,7 @@ from evalkit.report.tables.patch_size import (
     sweep_table,
     sweep_title,
 )
+from evalkit.report.tables.shortcut import SHORTCUTS, shortcut_lines
 from evalkit.store.manifest import Manifest
 
 __all__ = ["escape", "pipe_table", "render_markdown"]
@@ -69,6 +70,8 @@ def render_markdown(manifest: Manifest, results: Results) -> str:
         if tied := tied_for_best(board):
             parts.append(escape(tied))
         parts += [escape(line) for line in substrate_lines(manifest, board)]
+    if shortcuts := shortcut_lines(manifest, results):
+        parts += [f"## {SHORTCUTS}", "\n".join(f"* {escape(line)}" for line in shortcuts)]
     parts += _sweep(manifest, results)
     for of_explainer in shown_sweeps(results):
         parts += [f"## {escape(of_explainer.title)}", _sweep_table(parameter_table(manifest, of_explainer, _METRICS))]

@@ -56,6 +56,7 @@ from evalkit.report.tables.rich_tables import (
     print_to_text,
     titled_table,
 )
+from evalkit.report.tables.shortcut import SHORTCUTS, shortcut_lines
 from evalkit.store.manifest import Manifest
 
 __all__ = ["render_terminal"]
@@ -292,6 +293,7 @@ def _notes(manifest: Manifest, results: Results) -> list[RenderableType]:
     problems += [f"and {more} more"] if more > 0 else []
     blocks: Sequence[tuple[str, Sequence[str]]] = [
         ("Do maps depend on the model's weights?", sanity_lines(results)),
+        (SHORTCUTS, shortcut_lines(manifest, results)),
         ("Not scored", unscored_lines(results)),
         ("Not usable", problems),
         ("How to read this", [*legend(manifest, results), *facts(manifest, results)]),
