@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -150,29 +150,30 @@ class Batches(keras.utils.PyDataset):
         image: NDArray[Any] = pixels if with_object else without
         seen = mask if with_object else np.zeros_like(mask)
         if rng.random() < HOLED:
-            holes = self._holes(rng, mask)
+            holes = make_holes(rng, mask, self._blobs)
             image = np.where(holes[..., None], FILLS[rng.integers(len(FILLS))], image)
             seen = seen & ~holes
         return image, seen, float(seen.sum() / mask.sum())
 
-    def _holes(self, rng: np.random.Generator, mask: Mask) -> Mask:
-        """Return a mask of rectangles, blobs, the object itself or scattered cells, or its inverse."""
-        side, kind = self._side, rng.integers(4)
-        holes = np.zeros((side, side), dtype=bool)
-        if kind == 0:
-            for _ in range(rng.integers(1, 7)):
-                length = int(rng.integers(side // 28, side // 2))
-                top, left = rng.integers(-length // 2, side - length // 2, 2)
-                holes[max(top, 0) : top + length, max(left, 0) : left + length] = True
-        elif kind == 1:
-            blob = self._blobs[rng.integers(len(self._blobs))]
-            holes = blob > np.quantile(blob, rng.uniform(0.1, 0.9))
-        elif kind == 2:
-            holes = mask
-        else:
-            coarse = rng.random((side // 8, side // 8)) < rng.uniform(0.05, 0.9)
-            holes = coarse.repeat(8, axis=0).repeat(8, axis=1)
-        return ~holes if rng.random() < 0.35 else holes
+
+def make_holes(rng: np.random.Generator, mask: Mask, blobs: Sequence[NDArray[np.float64]]) -> Mask:
+    """Return a mask of rectangles, blobs, the object itself or scattered cells, or its inverse."""
+    side, kind = len(mask), rng.integers(4)
+    holes = np.zeros((side, side), dtype=bool)
+    if kind == 0:
+        for _ in range(rng.integers(1, 7)):
+            length = int(rng.integers(side // 28, side // 2))
+            top, left = rng.integers(-length // 2, side - length // 2, 2)
+            holes[max(top, 0) : top + length, max(left, 0) : left + length] = True
+    elif kind == 1:
+        blob = blobs[rng.integers(len(blobs))]
+        holes = blob > np.quantile(blob, rng.uniform(0.1, 0.9))
+    elif kind == 2:
+        holes = mask
+    else:
+        coarse = rng.random((side // 8, side // 8)) < rng.uniform(0.05, 0.9)
+        holes = coarse.repeat(8, axis=0).repeat(8, axis=1)
+    return ~holes if rng.random() < 0.35 else holes
 
 
 def _turned(rng: np.random.Generator, image: NDArray[Any], seen: Mask) -> tuple[NDArray[Any], Mask]:
@@ -261,11 +262,12 @@ def folded(trained: keras.Model) -> keras.Model:
     model = mini.build_vgg16_mini()
     for layer in model.layers:
         if layer.weights:
-            layer.set_weights(list(_folded(trained, layer.name)))
+            layer.set_weights(list(folded_weights(trained, layer.name)))
     return model
 
 
-def _folded(trained: keras.Model, name: str) -> Iterator[NDArray[np.float64]]:
+def folded_weights(trained: keras.Model, name: str) -> Iterator[NDArray[np.float64]]:
+    """Yield kernel and bias of a layer with the normalization behind it folded in."""
     weights = [np.asarray(array, dtype=np.float64) for array in trained.get_layer(name).get_weights()]
     if name == "predictions":
         yield from weights

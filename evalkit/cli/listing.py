@@ -80,7 +80,7 @@ def _metrics() -> list[Row]:
 
 
 def _models() -> list[Row]:
-    from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY
+    from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY, MINI_SHORTCUT
 
     named = [
         {
@@ -95,6 +95,11 @@ def _models() -> list[Row]:
             "model": MINI,
             "preprocess": MINI_FAMILY,
             "what it is": "VGG16 at an eighth of the width for --data scenes, in the package",
+        },
+        {
+            "model": MINI_SHORTCUT,
+            "preprocess": MINI_FAMILY,
+            "what it is": 'the same, but it also uses the mark of --data "scenes(shortcut=mark)"',
         },
         *named,
         *(

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from evalkit.core.specs import simplify
 
-__all__ = ["APPLICATIONS", "MINI", "MINI_FAMILY", "PREPROCESS_FAMILIES", "Application"]
+__all__ = ["APPLICATIONS", "IN_PACKAGE", "MINI", "MINI_FAMILY", "MINI_SHORTCUT", "PREPROCESS_FAMILIES", "Application"]
 
-MINI, MINI_FAMILY = "vgg16-mini", "vgg16"
-"""The model in the package, and the preprocessing that it was trained with."""
+MINI, MINI_SHORTCUT, MINI_FAMILY = "vgg16-mini", "vgg16-mini-shortcut", "vgg16"
+"""The models in the package, and the preprocessing that they were trained with."""
+IN_PACKAGE: dict[str, str] = {simplify(name): name for name in (MINI, MINI_SHORTCUT)}
 
 
 class Application(NamedTuple):

@@ -20,7 +20,7 @@ from evalkit.datasets.classes import match_classes
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.geometry import Geometry, fit, geometry_of
 from evalkit.datasets.image_set import ImageSet
-from evalkit.models.applications import APPLICATIONS, MINI
+from evalkit.models.applications import APPLICATIONS, IN_PACKAGE
 from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
 from evalkit.models.preprocessing import Preprocessing, PreprocessingMissingError
@@ -50,7 +50,7 @@ class _Probe:
 
 def is_known(options: RunOptions) -> bool:
     """Return whether the options name a model whose preprocessing is known, with its own weights."""
-    named = simplify(options.model or "") in (simplify(MINI), *APPLICATIONS)
+    named = simplify(options.model or "") in (*IN_PACKAGE, *APPLICATIONS)
     return named and options.preprocess is None and options.weights is None
 
 

@@ -15,7 +15,7 @@ from evalkit.core.imports import first_line, import_module
 from evalkit.core.specs import simplify
 from evalkit.datasets.class_names import GivenNames, read_classes
 from evalkit.datasets.scenes.scenes import CLASS_NAMES
-from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY
+from evalkit.models.applications import APPLICATIONS, IN_PACKAGE, MINI_FAMILY
 from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
 from evalkit.models.environment import standard_settings
@@ -88,8 +88,9 @@ def load_classifier(source: str, *, batch_size: int | None = None, **options: Un
     """Load a model as a ``Classifier``.
 
     Args:
-        source: ``vgg16-mini``, which is in the package; a ``.keras``, ``.h5``, ``.onnx`` or ``.tflite`` file, or a
-            SavedModel folder; a name of ``keras.applications``; or ``module:function``, as ``from_function`` reads it.
+        source: ``vgg16-mini`` or ``vgg16-mini-shortcut``, which are in the package; a ``.keras``, ``.h5``, ``.onnx`` or
+            ``.tflite`` file, or a SavedModel folder; a name of ``keras.applications``; or ``module:function``, as
+            ``from_function`` reads it.
         batch_size: the largest number of images in one pass; None = 32, or fewer if memory is short.
         **options: see ``ModelOptions``.
 
@@ -107,8 +108,8 @@ def load_classifier(source: str, *, batch_size: int | None = None, **options: Un
 def _found(source: str, options: ModelOptions, names: Sequence[str] | None) -> _Given:
     """Return the model that a value of ``--model`` means."""
     application = APPLICATIONS.get(simplify(source))
-    if simplify(source) == simplify(MINI):
-        return _Given(_from_package(), MINI, source, MINI_FAMILY, CLASS_NAMES)
+    if name := IN_PACKAGE.get(simplify(source)):
+        return _Given(_from_package(name), name, source, MINI_FAMILY, CLASS_NAMES)
     if application is not None:
         given = options.get("weights")
         model = _from_application(application.function, None if given is None else Path(given), names)
@@ -124,7 +125,7 @@ def _found(source: str, options: ModelOptions, names: Sequence[str] | None) -> _
         )
     if ":" in source:
         return _Given(from_function(source), source, source)
-    close = nearest(source, [MINI, *APPLICATIONS]).partition("Allowed: ")[0]
+    close = nearest(source, [*IN_PACKAGE.values(), *APPLICATIONS]).partition("Allowed: ")[0]
     raise ModelError(
         f"--model '{source}' is not a file, a folder, module:function or a known name; {close}`list models` shows all"
     )
@@ -241,11 +242,11 @@ def _preprocessing(model: keras.Model, preprocess: str | None, source: str) -> s
     )
 
 
-def _from_package() -> keras.Model:
+def _from_package(name: str) -> keras.Model:
     from evalkit.models.zoo.vgg16_mini import load_vgg16_mini
 
     with standard_settings():
-        return load_vgg16_mini()
+        return load_vgg16_mini(name=name)
 
 
 def _from_application(function: str, weights: Path | None, names: Sequence[str] | None) -> keras.Model:

@@ -1,6 +1,6 @@
-"""``vgg16-mini``: VGG16's graph at an eighth of the width, trained on scenes, in the package.
+"""``vgg16-mini`` and ``vgg16-mini-shortcut``: VGG16's graph at an eighth of the width, trained on scenes.
 
-The training is in training/vgg16_mini.py, the measurements are in docs/vgg16-mini.md.
+Their weights are in the package. The trainings are in training/, the measurements are in docs/vgg16-mini.md.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ __all__ = ["CONVOLUTIONS", "DENSE_WIDTH", "WIDTHS", "build_vgg16_mini", "load_vg
 WIDTHS: tuple[int, ...] = (8, 16, 32, 64, 64)  # channels of each block
 CONVOLUTIONS: tuple[int, ...] = (2, 2, 3, 3, 3)  # in each block, as in VGG16
 DENSE_WIDTH = 256
-_WEIGHTS = "weights/vgg16-mini.npz"
 
 
-def build_vgg16_mini() -> keras.Model:
+def build_vgg16_mini(name: str = MINI) -> keras.Model:
     """Build the network without its weights.
+
+    Args:
+        name: name of the model.
 
     Graph and layer names are those of ``keras.applications.VGG16``. It takes (N, 224, 224, 3) after VGG16's own
     preprocessing (BGR, minus the mean color) and returns the softmax over the ten classes of scenes.
@@ -32,24 +34,25 @@ def build_vgg16_mini() -> keras.Model:
     tensor = images = keras.Input((SIZE_PX, SIZE_PX, 3), name="images")
     for block, (width, convolutions) in enumerate(zip(WIDTHS, CONVOLUTIONS, strict=True), start=1):
         for number in range(1, convolutions + 1):
-            name = f"block{block}_conv{number}"
-            tensor = keras.layers.Conv2D(width, 3, padding="same", activation="relu", name=name)(tensor)
+            layer = f"block{block}_conv{number}"
+            tensor = keras.layers.Conv2D(width, 3, padding="same", activation="relu", name=layer)(tensor)
         tensor = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(tensor)
     tensor = keras.layers.Flatten(name="flatten")(tensor)
-    for name in ("fc1", "fc2"):
-        tensor = keras.layers.Dense(DENSE_WIDTH, activation="relu", name=name)(tensor)
+    for layer in ("fc1", "fc2"):
+        tensor = keras.layers.Dense(DENSE_WIDTH, activation="relu", name=layer)(tensor)
     scores = keras.layers.Dense(len(CLASS_NAMES), activation="softmax", name="predictions")(tensor)
-    return keras.Model(images, scores, name=MINI)
+    return keras.Model(images, scores, name=name)
 
 
-def load_vgg16_mini(weights: Path | None = None) -> keras.Model:
+def load_vgg16_mini(weights: Path | None = None, name: str = MINI) -> keras.Model:
     """Return the trained network, float32; its weights are stored as float16.
 
     Args:
-        weights: the ``.npz`` file, from ``save_weights``; None = the one in the package.
+        weights: the ``.npz`` file, from ``save_weights``; None = the one of this name in the package.
+        name: name of the model.
     """
-    model = build_vgg16_mini()
-    source = files("evalkit.models.zoo").joinpath(_WEIGHTS) if weights is None else weights
+    model = build_vgg16_mini(name)
+    source = files("evalkit.models.zoo").joinpath(f"weights/{name}.npz") if weights is None else weights
     with source.open("rb") as stream, np.load(stream) as arrays:
         for layer in model.layers:
             if layer.weights:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scene_checks import evidence
 
-from evalkit.datasets.scenes.scenes import CLASS_NAMES
+from evalkit.datasets.scenes.scenes import CLASS_NAMES, make_scene
+from evalkit.datasets.scenes.shortcuts import Shortcut
 from evalkit.models.zoo.load import load_classifier
 from evalkit.models.zoo.vgg16_mini import DENSE_WIDTH, WIDTHS, build_vgg16_mini, load_vgg16_mini, save_weights
 
@@ -90,3 +91,29 @@ def test_evidence_is_counted_by_class(mini):
     np.testing.assert_array_equal(found.by_class(found.gone), 1.0 - np.eye(10)[3])
     assert found.kept.all()
     assert np.isnan(evidence(Classifier(fixed, preprocess="vgg16"), 1, seed=0).by_class(found.right[:1])).sum() == 9
+
+
+def test_the_shortcut_model_is_small_and_keeps_the_first_blocks():
+    packaged = files("evalkit.models.zoo").joinpath("weights/vgg16-mini-shortcut.npz")
+    assert len(packaged.read_bytes()) < 3e6
+    plain, changed = load_vgg16_mini(), load_vgg16_mini(name="vgg16-mini-shortcut")
+    assert changed.name == "vgg16-mini-shortcut"
+    same = {
+        layer.name: all(map(np.array_equal, layer.get_weights(), changed.get_layer(layer.name).get_weights()))
+        for layer in plain.layers
+        if layer.weights
+    }
+    assert [name for name, is_same in same.items() if is_same] == [name for name in same if name[:6] < "block4"]
+
+
+def test_only_the_shortcut_model_uses_the_mark():
+    scenes = [make_scene(UNSEEN_SEED, index, shortcut=Shortcut("mark", 1.0)) for index in range(30)]
+    images = [np.stack([getattr(one, kind) for one in scenes]) for kind in ("pixels", "without_cue", "without_object")]
+    own = np.arange(30), np.array([scene.class_index for scene in scenes])
+    drops = {}
+    for name in ("vgg16-mini", "vgg16-mini-shortcut"):
+        complete, *without = (load_classifier(name).probabilities(kind)[own] for kind in images)
+        drops[name] = [float((complete - one).mean()) for one in without]
+    assert abs(drops["vgg16-mini"][0]) < 0.02
+    assert drops["vgg16-mini"][1] > 0.8
+    assert min(drops["vgg16-mini-shortcut"]) > 0.3
