@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from evalkit.analysis.statistics.intervals import bca_means
 from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.metrics.spec import Metric
 from evalkit.store.manifest import ExplainerFacts
+from evalkit.store.scores import first_rows, mean_of_units
 
 __all__ = ["probes_of"]
 
@@ -26,6 +28,8 @@ _EQUAL = 1e-9  # smaller changes of a score are rounding
 def probes_of(run: RunScores, probed: RunScores, metrics: Sequence[Metric]) -> Probes:
     """Compare the scores of changed maps with those of the run's own maps, image by image.
 
+    Entries of one photo count as one image, by the mean of what is found of them.
+
     Args:
         run: the run.
         probed: the run of its probes.
@@ -34,9 +38,38 @@ def probes_of(run: RunScores, probed: RunScores, metrics: Sequence[Metric]) -> P
     by_text = {metric.text: metric for metric in metrics}
     explainers = tuple(dict.fromkeys(str(one.parameters["of"]) for one in _named(probed, "degraded")))
     texts = [text for text in probed.manifest.metrics if text in by_text]
-    resampling = Resampling(run.manifest.settings.seed, _RESAMPLES)
-    found = tuple(_metric_probes(run, probed, by_text[text], explainers, resampling) for text in texts)
-    return Probes(explainers, len(probed.table.image_ids), found)
+    photos = _Photos.of(probed, Resampling(run.manifest.settings.seed, _RESAMPLES))
+    found = tuple(_metric_probes(run, probed, by_text[text], explainers, photos) for text in texts)
+    return Probes(explainers, photos.count, found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Photos:
+    """The photos of the probed images.
+
+    Attributes:
+        unit: int64 (n,), the number of each image's photo.
+        count: number of photos.
+        resampling: resampling of the photos.
+    """
+
+    unit: NDArray[np.int64]
+    count: int
+    resampling: Resampling
+
+    @classmethod
+    def of(cls, probed: RunScores, resampling: Resampling) -> _Photos:
+        table = probed.table
+        first, unit = first_rows(table.image_ids if table.photos is None else table.photos)
+        return cls(unit, len(first), resampling)
+
+    def means(self, values: Floats) -> Floats:
+        """Return the mean of each photo's images (n, ...) that have a value; NaN if none has."""
+        return mean_of_units(values, self.unit)
+
+    def effect(self, values: Floats) -> Effect:
+        """Return the mean over photos, with its interval, of values of images (n,)."""
+        return _effect(self.means(values), self.resampling)
 
 
 def _named(probed: RunScores, name: str) -> list[ExplainerFacts]:
@@ -44,7 +77,7 @@ def _named(probed: RunScores, name: str) -> list[ExplainerFacts]:
 
 
 def _metric_probes(
-    run: RunScores, probed: RunScores, metric: Metric, explainers: Sequence[str], resampling: Resampling
+    run: RunScores, probed: RunScores, metric: Metric, explainers: Sequence[str], photos: _Photos
 ) -> MetricProbes:
     sign = 1.0 if metric.spec.direction == "higher" else -1.0
     own = sign * _scores(run, metric.text, explainers, probed.table.image_ids)
@@ -53,21 +86,22 @@ def _metric_probes(
         key, column = (str(one.parameters["change"]), _number(one.parameters["dose"])), one.parameters["of"]
         scores = sign * _scores(probed, metric.text, [one.text], probed.table.image_ids)[:, 0]
         changed.setdefault(key, np.full(own.shape, np.nan))[:, explainers.index(str(column))] = scores
-    effects = {key: _effect(_mean_of_rows(scores - own), resampling) for key, scores in changed.items()}
+    effects = {key: photos.effect(_mean_of_rows(scores - own)) for key, scores in changed.items()}
     doses = sorted(dose for change, dose in changed if change == "noise")
     # Only maps that every dose scored, so that a missing cell is no step of the curve.
     curves = np.stack([own, *(changed["noise", dose] for dose in doses)])
     curves = _mean_of_rows(np.where(np.isfinite(curves).all(axis=0), curves, np.nan))
-    whole = curves[:, np.isfinite(curves).all(axis=0)]
+    whole = photos.means(curves.T).T
+    whole = whole[:, np.isfinite(whole).all(axis=0)]
     return MetricProbes(
         metric.text,
         blur={f"{dose:g}": effects["blur", dose] for change, dose in changed if change == "blur"},
         coarsen=next(effect for (change, _), effect in effects.items() if change == "coarsen"),
         sharpen=next(effect for (change, _), effect in effects.items() if change == "sharpen"),
         noise={f"{dose:g}": effects["noise", dose] for dose in doses},
-        slope=_effect(_slopes(np.array([0.0, *doses]), curves), resampling),
-        monotone_share=float((np.diff(whole, axis=0) <= _EQUAL).all(axis=0).mean()) if whole.size else None,
-        truth=_truth(probed, metric, sign, resampling),
+        slope=photos.effect(_slopes(np.array([0.0, *doses]), curves)),
+        monotone_share=_monotone_share(whole),
+        truth=_truth(probed, metric, sign, photos),
     )
 
 
@@ -99,6 +133,13 @@ def _slopes(doses: Floats, curves: Floats) -> Floats:
     return np.asarray(centered @ curves / (centered @ centered))
 
 
+def _monotone_share(curves: Floats) -> float | None:
+    """Return the share of curves (D, n) that never rise; None if there are too few."""
+    if curves.shape[1] < _FEWEST_IMAGES:
+        return None
+    return float((np.diff(curves, axis=0) <= _EQUAL).all(axis=0).mean())
+
+
 def _effect(values: Floats, resampling: Resampling) -> Effect:
     values = values[np.isfinite(values)]
     if len(values) < _FEWEST_IMAGES:
@@ -110,7 +151,7 @@ def _effect(values: Floats, resampling: Resampling) -> Effect:
     return Effect(float(values.mean()), interval.low, interval.high, len(values), interval.reason)
 
 
-def _truth(probed: RunScores, metric: Metric, sign: float, resampling: Resampling) -> Effect | None:
+def _truth(probed: RunScores, metric: Metric, sign: float, photos: _Photos) -> Effect | None:
     from scipy.stats import kendalltau
 
     known = _named(probed, "known")
@@ -120,8 +161,9 @@ def _truth(probed: RunScores, metric: Metric, sign: float, resampling: Resamplin
     scores = sign * _scores(probed, metric.text, [one.text for one in known], probed.table.image_ids)
     taus = [
         # A metric that gives every map the same score orders none of them.
-        float(kendalltau(-doses, row).statistic) if np.ptp(row) > _EQUAL else 0.0
-        for row in scores
+        (float(kendalltau(-doses, row).statistic) if np.ptp(row) > _EQUAL else 0.0)
         if np.isfinite(row).all()
+        else np.nan
+        for row in scores
     ]
-    return _effect(np.array(taus), resampling)
+    return photos.effect(np.array(taus))

@@ -188,7 +188,7 @@ class MetricProbes(msgspec.Struct, frozen=True):
         sharpen: change by unsharp masking.
         noise: change by noise, by the share of the pixels that are shuffled.
         slope: change of the score per share of shuffled pixels, least squares through the doses of each image.
-        monotone_share: share of the images whose score never rises from one dose to the next.
+        monotone_share: share of the images whose score never rises from one dose to the next; None for fewer than 8.
         truth: Kendall's tau-b of the scores of the object's exact mask at six doses of noise with the known order; None
             where the truth is not known.
     """

@@ -18,17 +18,21 @@ IDS = [f"image-{number:02d}" for number in range(20)]
 METRIC = METRICS.build("symmetric_relevance_gain")
 
 
-def run_of(explainers, ids, values, metric=METRIC):
+def run_of(explainers, ids, values, metric=METRIC, photos=None):
     """A finished run: explainers by (text, name, parameters), and scores (n, E) of one metric."""
     facts = [SimpleNamespace(text=text, name=name, parameters=parameters) for text, name, parameters in explainers]
     table = SimpleNamespace(
-        image_ids=ids, explainers=[one.text for one in facts], metrics=[metric.text], values=values[..., None]
+        image_ids=ids,
+        explainers=[one.text for one in facts],
+        metrics=[metric.text],
+        values=values[..., None],
+        photos=photos,
     )
     manifest = SimpleNamespace(explainers=facts, metrics=[metric.text], settings=SimpleNamespace(seed=0))
     return SimpleNamespace(table=table, manifest=manifest)
 
 
-def probed(own, effect, *, known=None, metric=METRIC, ids=IDS):
+def probed(own, effect, *, known=None, metric=METRIC, ids=IDS, photos=None):
     """The probes of a run whose explainer scores ``own`` (n,), and ``own + effect(change, dose)`` on changed maps."""
     run = run_of([("gradcam", "gradcam", {})], IDS, own[:, None], metric)
     explainers, columns = [], []
@@ -39,8 +43,9 @@ def probed(own, effect, *, known=None, metric=METRIC, ids=IDS):
         explainers.append((f"k{dose}", "known", {"dose": dose}))
         columns.append(np.full(len(own), known(dose)))
     rows = [IDS.index(image_id) for image_id in ids]
-    probes = probes_of(run, run_of(explainers, ids, np.stack(columns, axis=1)[rows], metric), [metric])
+    probes = probes_of(run, run_of(explainers, ids, np.stack(columns, axis=1)[rows], metric, photos), [metric])
     assert probes.explainers == ("gradcam",)
+    assert probes.n_images == len(set(photos or ids))
     return probes.metrics[0]
 
 
@@ -86,7 +91,22 @@ def test_unscored_cells_are_left_out_and_few_images_have_no_interval(own):
     assert found.slope.mean is None
     assert found.slope.reason == "fewer than 8 images"
     assert found.slope.n_images == 3
-    assert found.monotone_share == 1.0
+    assert found.monotone_share is None
+
+
+def test_entries_of_one_photo_count_as_one_image(own):
+    photos = ["first"] * 11 + [f"photo{number}" for number in range(9)]
+    found = probed(own, lambda _change, dose: np.repeat([dose, -dose], [11, 9]), photos=photos)
+    assert found.slope.n_images == 10
+    assert found.slope.mean == pytest.approx((1 - 9) / 10)
+    assert found.monotone_share == pytest.approx(0.9)
+
+
+def test_the_truth_counts_photos(own):
+    photos = ["first"] * 13 + [f"photo{number}" for number in range(7)]
+    found = probed(own, lambda *_: 0.0, known=lambda dose: 1 - dose, photos=photos)
+    assert found.truth.n_images == 8
+    assert found.truth.mean == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
