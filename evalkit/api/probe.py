@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from evalkit.analysis.audit.probed import explainers_to_probe
 from evalkit.analysis.audit.results import PROBES
 from evalkit.analysis.load import finished_manifest, metrics_of, read_run
 from evalkit.core.errors import ConfigError
-from evalkit.metrics.catalog import find_metric
+from evalkit.metrics.spec import Metric
 from evalkit.report.rerun import rerun_values
+from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 
 __all__ = ["N_PROBE_IMAGES", "probe_run"]
@@ -52,13 +55,22 @@ def probe_run(
         manifest = finished_manifest(folder)
         _require_sources(path, "model" in manifest.files, bool(manifest.data.source))
         run = read_run(path)
-        criterion = find_metric(manifest.settings.criterion, metrics_of(manifest), "the criterion of the run")
-        chosen = explainers_to_probe(run, criterion, explainers)
+        chosen = explainers_to_probe(run, _ordering(manifest), explainers)
         say(f"probed are the maps of {', '.join(chosen)}")
         plan = probe_plan(folder, manifest, rerun_values(manifest), chosen, n_images, say)
     finally:
         folder.close()
-    run_plan(plan, path / PROBES, fresh=False, console=console)
+    probed, _ = run_plan(plan, path / PROBES, fresh=False, console=console)
+    if (manifest.finished or "") > (probed.finished or ""):
+        # Nothing was missing, so the probes are of the run as it is now.
+        with closing(RunFolder.write(path / PROBES)) as probes:
+            probes.write_manifest(msgspec.structs.replace(probed, finished=manifest.finished))
+
+
+def _ordering(manifest: Manifest) -> Metric | None:
+    """Return the metric that says which explainers are best: the criterion, else the first that can; None = none."""
+    usable = [metric for metric in metrics_of(manifest) if not (metric.set_level or metric.spec.descriptive)]
+    return next((metric for metric in usable if metric.text == manifest.settings.criterion), next(iter(usable), None))
 
 
 def _require_sources(path: Path, has_model: bool, has_images: bool) -> None:

@@ -78,6 +78,33 @@ def test_a_run_that_changed_leaves_its_probes_out(evalkit, probed):
     assert found["probes_reason"] == "the run changed after its probes: add --probe to repeat them"
 
 
+def test_probing_again_after_a_change_shows_the_probes(evalkit, probed):
+    manifest = json.loads((probed / "out" / "manifest.json").read_text())
+    manifest["finished"] = "2999-01-01T00:00:00+00:00"
+    (probed / "out" / "manifest.json").write_text(json.dumps(manifest))
+    done = evalkit("audit", "out", "--probe", "--probe-explainers", "gradient", "--format", "json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["probes"]["explainers"] == ["gradient"]
+
+
+def test_probes_of_an_explainer_that_the_run_lacks_now_are_left_out(evalkit, probed):
+    metrics = f"{GAIN},{ENERGY}"
+    done = evalkit(*quick(explainers="gradcam,uniform,random", metrics=metrics, patch_sizes=None))
+    assert done.code == 0, done.err
+    found = json.loads(evalkit("audit", "out", "--format", "json").out)
+    assert found["probes_reason"] == "the run changed after its probes: add --probe to repeat them"
+
+
+def test_a_run_without_its_criterion_is_probed(evalkit, probed):
+    done = evalkit(*quick(explainers="gradcam,gradient", metrics=ENERGY, patch_sizes=None))
+    assert done.code == 0, done.err
+    done = evalkit("audit", "out", "--probe", "--probe-images", "2", "--format", "json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert sorted(found["probes"]["explainers"]) == ["gradcam", "gradient"]
+    assert found["advice"].endswith("The run's criterion, symmetric_relevance_gain, is not among its metrics.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -16,14 +16,14 @@ N_PROBED = 3
 """The number of explainers that are probed."""
 
 
-def explainers_to_probe(run: RunScores, criterion: Metric, given: str | None = None) -> list[str]:
+def explainers_to_probe(run: RunScores, criterion: Metric | None, given: str | None = None) -> list[str]:
     """Return the texts of the explainers to probe: different kinds of maps, because a fault can depend on the kind.
 
     They are the best explainer of each family by the criterion, best first; then the best of what is left.
 
     Args:
         run: the run.
-        criterion: the metric that orders them.
+        criterion: the metric that orders them; None = the order of the run.
         given: texts of explainers of the run, separated by commas, instead.
 
     Raises:
@@ -46,7 +46,9 @@ def explainers_to_probe(run: RunScores, criterion: Metric, given: str | None = N
     return [one.text for one in chosen]
 
 
-def _best_first(run: RunScores, criterion: Metric) -> list[ExplainerFacts]:
+def _best_first(run: RunScores, criterion: Metric | None) -> list[ExplainerFacts]:
+    if criterion is None:
+        return list(run.manifest.explainers)
     sign = 1.0 if criterion.spec.direction == "higher" else -1.0
     values = sign * run.table.values[:, :, run.table.metrics.index(criterion.text)]
     counts = np.isfinite(values).sum(axis=0)

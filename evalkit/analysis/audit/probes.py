@@ -13,13 +13,14 @@ from evalkit.analysis.load import RunScores
 from evalkit.analysis.statistics.intervals import bca_means
 from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.metrics.spec import Metric
-from evalkit.store.manifest import ExplainerFacts
+from evalkit.store.manifest import ExplainerFacts, Manifest
 from evalkit.store.scores import first_rows, mean_of_units
 
-__all__ = ["probes_of"]
+__all__ = ["probed_explainers", "probes_of"]
 
 Floats = NDArray[np.float64]
 
+_DEGRADED, _KNOWN = "degraded", "known"  # the names of the explainers in explainers/probes.py
 _FEWEST_IMAGES = 8
 _RESAMPLES = 2000
 _EQUAL = 1e-9  # smaller changes of a score are rounding
@@ -36,11 +37,16 @@ def probes_of(run: RunScores, probed: RunScores, metrics: Sequence[Metric]) -> P
         metrics: the run's metrics.
     """
     by_text = {metric.text: metric for metric in metrics}
-    explainers = tuple(dict.fromkeys(str(one.parameters["of"]) for one in _named(probed, "degraded")))
+    explainers = probed_explainers(probed.manifest)
     texts = [text for text in probed.manifest.metrics if text in by_text]
     photos = _Photos.of(probed, Resampling(run.manifest.settings.seed, _RESAMPLES))
     found = tuple(_metric_probes(run, probed, by_text[text], explainers, photos) for text in texts)
     return Probes(explainers, photos.count, found)
+
+
+def probed_explainers(probed: Manifest) -> tuple[str, ...]:
+    """Return the texts of the explainers whose maps were changed, from the manifest of the probes; empty if none."""
+    return tuple(dict.fromkeys(str(one.parameters["of"]) for one in probed.explainers if one.name == _DEGRADED))
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +88,7 @@ def _metric_probes(
     sign = 1.0 if metric.spec.direction == "higher" else -1.0
     own = sign * _scores(run, metric.text, explainers, probed.table.image_ids)
     changed: dict[tuple[str, float], Floats] = {}
-    for one in _named(probed, "degraded"):
+    for one in _named(probed, _DEGRADED):
         key, column = (str(one.parameters["change"]), _number(one.parameters["dose"])), one.parameters["of"]
         scores = sign * _scores(probed, metric.text, [one.text], probed.table.image_ids)[:, 0]
         changed.setdefault(key, np.full(own.shape, np.nan))[:, explainers.index(str(column))] = scores
@@ -154,7 +160,7 @@ def _effect(values: Floats, resampling: Resampling) -> Effect:
 def _truth(probed: RunScores, metric: Metric, sign: float, photos: _Photos) -> Effect | None:
     from scipy.stats import kendalltau
 
-    known = _named(probed, "known")
+    known = _named(probed, _KNOWN)
     if not known:
         return None
     doses = np.array([_number(one.parameters["dose"]) for one in known])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evalkit.analysis.audit.agreement import agreement_of, clusters_of
 from evalkit.analysis.audit.bias import bias_of
-from evalkit.analysis.audit.probes import probes_of
+from evalkit.analysis.audit.probes import probed_explainers, probes_of
 from evalkit.analysis.audit.reliability import HalvesByNumber, reliability_of
 from evalkit.analysis.audit.results import (
     PROBES,
@@ -68,7 +68,8 @@ def _probes(folder: RunFolder, manifest: Manifest, metrics: Sequence[Metric]) ->
         return None, "no maps were changed: add --probe, which asks the model again"
     if probed.finished is None:
         return None, "the probes are not finished: add --probe to continue them"
-    if (manifest.finished or "") > probed.finished:
+    known = {one.text for one in manifest.explainers}
+    if (manifest.finished or "") > probed.finished or not known.issuperset(probed_explainers(probed)):
         return None, "the run changed after its probes: add --probe to repeat them"
     return probes_of(read_run(Path(folder.path)), read_run(path), metrics), None
 

@@ -175,9 +175,9 @@ def advice_of(metrics: Sequence[MetricAudit], criterion: str) -> str:
     """
     advised = advised_of(metrics)
     verdicts = {one.metric: one.verdict for one in metrics}
-    present = f"The run's criterion, {criterion}, " + (
-        f"is {verdicts[criterion]} here." if verdicts.get(criterion) else "has no verdict here."
-    )
+    no_verdict = "has no verdict here." if criterion in verdicts else "is not among its metrics."
+    verdict = verdicts.get(criterion)
+    present = f"The run's criterion, {criterion}, " + (f"is {verdict} here." if verdict else no_verdict)
     if not advised:
         return (
             "No metric of this run that scores single images is reliable here: no --criterion is advised, and a choice "

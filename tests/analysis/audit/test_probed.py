@@ -47,6 +47,10 @@ def test_one_family_gives_several():
     assert explainers_to_probe(run_of(*unscored), GAIN) == ["gradcam", "occlusion"]
 
 
+def test_without_a_metric_the_order_is_that_of_the_run():
+    assert explainers_to_probe(run_of(*ALL), None) == ["gradcam", "gradient", "rise"]
+
+
 def test_explainers_may_be_named():
     assert explainers_to_probe(run_of(*ALL), GAIN, "random,gradcam") == ["random", "gradcam"]
 
