@@ -8,6 +8,7 @@ from pathlib import Path
 
 from evalkit.core.errors import ConfigError
 from evalkit.core.settings import OPTIONS, merge
+from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.probes import CHANGES, NOISE_DOSES, DegradedMap, KnownMap
 from evalkit.harness.planning.plan import Plan
@@ -18,7 +19,7 @@ from evalkit.store.manifest import Manifest
 from evalkit.store.maps import SavedMap
 from evalkit.store.run_folder import RunFolder
 
-__all__ = ["probe_plan", "probed_metrics"]
+__all__ = ["probe_plan", "probed_metrics", "truth_is_known"]
 
 _OWN = ("explainers", "metrics", "criterion", "patch_sizes", "strides", "limit", "output")
 
@@ -60,9 +61,14 @@ def probe_plan(
             f"--probe: model '{plan.classifier.name}' is not the one of '{folder.path}' any more; repeat the run first"
         )
     probes: list[Explainer] = _degraded(folder, explainers, manifest.settings.seed)
-    if manifest.data.kind == "scenes":
+    if truth_is_known(plan.images):
         probes += [KnownMap(dose, manifest.settings.seed) for dose in (0.0, *NOISE_DOSES)]
     return replace(plan, explainers=probes)
+
+
+def truth_is_known(images: ImageSet) -> bool:
+    """Return whether the object is the only evidence for its class on every image: scenes without a shortcut."""
+    return images.kind == "scenes" and not any(entry.has_cue for entry in images.entries)
 
 
 def probed_metrics(manifest: Manifest) -> list[Metric]:

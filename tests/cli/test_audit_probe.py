@@ -95,6 +95,24 @@ def test_probes_of_an_explainer_that_the_run_lacks_now_are_left_out(evalkit, pro
     assert found["probes_reason"] == "the run changed after its probes: add --probe to repeat them"
 
 
+def test_a_run_of_correct_images_alone_is_probed(evalkit, probed):
+    given = quick(explainers="gradcam,gradient", metrics=ENERGY, patch_sizes=None, output="right")
+    done = evalkit(*given, "--only-correct", "--region-area", "0.1..0.5")
+    assert done.code == 0, done.err
+    n_images = json.loads((probed / "right" / "manifest.json").read_text())["data"]["n_images"]
+    done = evalkit("audit", "right", "--probe", "--format", "json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["probes"]["n_images"] == n_images
+
+
+@pytest.mark.parametrize(("data", "known"), [("scenes", True), ("scenes(shortcut=mark)", False)])
+def test_the_truth_is_known_of_scenes_without_a_shortcut(data, known):
+    from evalkit.datasets.open import open_image_set
+    from evalkit.harness.probing import truth_is_known
+
+    assert truth_is_known(open_image_set(data).limit(5, 0)) is known
+
+
 def test_a_run_without_its_criterion_is_probed(evalkit, probed):
     done = evalkit(*quick(explainers="gradcam,gradient", metrics=ENERGY, patch_sizes=None))
     assert done.code == 0, done.err

@@ -152,6 +152,7 @@ def _effect(values: Floats, resampling: Resampling) -> Effect:
         return Effect(None, None, None, len(values), f"fewer than {_FEWEST_IMAGES} images")
     if np.ptp(values) <= _EQUAL:  # the same on all images: nothing to resample
         mean = float(values.mean())
+        mean = mean if abs(mean) > _EQUAL else 0.0
         return Effect(mean, mean, mean, len(values))
     interval = bca_means(values[:, None], resampling)[0]
     return Effect(float(values.mean()), interval.low, interval.high, len(values), interval.reason)

@@ -98,18 +98,25 @@ def _blind_to_noise(probes: MetricProbes | None) -> str | None:
 
 
 def _rewards_smoothing(probes: MetricProbes | None, bias: MetricBias, thresholds: Thresholds) -> str | None:
-    """Return how far blurred maps score better than the maps themselves; None if not shown, or by little."""
-    if probes is None:
+    """Return how far blurred maps score better than the maps themselves; None if not shown, or by little.
+
+    Without a known lead over chance there is nothing to compare it with.
+    """
+    if probes is None or bias.lead is None:
         return None
     best = max(probes.blur.items(), key=lambda item: -1.0 if item[1].ci_low is None else item[1].ci_low)
     sigma, effect = best
-    limit = thresholds.lead_share * max(bias.lead or 0.0, 0.0)
-    if effect.ci_low is None or effect.ci_low <= limit:
+    limit = thresholds.lead_share * max(bias.lead, 0.0)
+    if effect.mean is None or effect.ci_low is None or effect.ci_low <= limit:
         return None
-    share = f", {_percent(effect.mean / bias.lead)} of the lead of {bias.best}" if effect.mean and bias.lead else ""
+    share = (
+        f"{_percent(effect.mean / bias.lead)} of the lead of {bias.best} (limit: {_percent(thresholds.lead_share)})"
+        if bias.lead > 0
+        else "and no explainer exceeds chance"
+    )
     return (
         f"toward smooth maps: blurring the maps by {sigma} px, which adds nothing to them, changes the score by "
-        f"{_with_ends(effect)}{share} (limit: {_percent(thresholds.lead_share)})"
+        f"{_with_ends(effect)}, {share}"
     )
 
 

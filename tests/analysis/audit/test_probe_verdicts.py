@@ -47,4 +47,9 @@ def test_the_reasons_name_the_numbers():
     reason = word_of(FALLS, LARGE).reason
     assert "toward smooth maps: blurring the maps by 8 px" in reason
     assert "60 % of the lead of gradcam (limit: 25 %)" in reason
-    assert "of the lead" not in word_of(FALLS, LARGE, lead=None).reason.partition(" (limit")[0]
+    assert word_of(FALLS, SMALL, lead=-0.1).reason.endswith("positive = better), and no explainer exceeds chance")
+
+
+def test_smoothing_is_not_judged_without_a_lead():
+    assert word_of(FALLS, SMALL, lead=None).word == "reliable"
+    assert word_of(FALLS, SMALL, lead=0.0).word == "biased"

@@ -77,6 +77,13 @@ def test_a_metric_that_sees_no_noise_has_a_slope_of_about_0(own, rng):
     assert found.monotone_share == 0.0
 
 
+def test_rounding_is_no_change(own):
+    found = probed(own, lambda _change, _dose: 1e-17)
+    assert (found.blur["4"].mean, found.blur["4"].ci_low, found.slope.mean) == (0.0, 0.0, 0.0)
+    found = probed(own, lambda _change, dose: 1e-12 * dose)
+    assert (found.slope.ci_low, found.slope.ci_high) == (0.0, 0.0)
+
+
 def test_images_are_matched_by_name(own):
     shuffled = list(reversed(IDS[:12]))
     found = probed(own, lambda _change, dose: -dose, ids=shuffled)
