@@ -44,15 +44,18 @@ def audit(
     elif probe_explainers is not None or probe_images is not None:
         raise ConfigError("--probe-explainers and --probe-images need --probe; add it")
     from evalkit.analysis.audit.service import audit_of
+    from evalkit.analysis.service import results_of
     from evalkit.report import render_audit
     from evalkit.store.run_folder import RunFolder
 
     folder = RunFolder.read(run_folder)
     try:
         manifest, result = audit_of(folder)
+        _, results = results_of(folder)
     finally:
         folder.close()
-    print_result(render_audit(manifest, result, format, width=terminal_width(), color=color_wanted()))
+    width, color = terminal_width(), color_wanted()
+    print_result(render_audit(manifest, result, format, width=width, color=color, results=results))
 
 
 def _probe(run_folder: Path, explainers: str | None, n_images: int | None) -> None:

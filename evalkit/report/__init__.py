@@ -94,11 +94,13 @@ def render_comparison(comparison: Comparison, form: OutputFormat, *, width: int,
     return build(comparison, form, width=width, color=color)
 
 
-def render_audit(manifest: Manifest, audit: Audit, form: OutputFormat, *, width: int, color: bool) -> str:
+def render_audit(
+    manifest: Manifest, audit: Audit, form: OutputFormat, *, width: int, color: bool, results: Results | None = None
+) -> str:
     """Return the audit of a run; see ``evalkit.report.tables.audit``."""
     from evalkit.report.tables.audit import render_audit as build
 
-    return build(manifest, audit, form, width=width, color=color)
+    return build(manifest, audit, form, width=width, color=color, results=results)
 
 
 def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> str:

@@ -22,7 +22,8 @@ def test_a_run_says_what_the_model_uses_and_the_maps_show(evalkit, tmp_path, mon
     assert found["data"]["name"] == "scenes(shortcut=mark, strength=0.5)"
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("scenes-shortcut-mark-strength-0.5-vgg16-mini-")
-    cells = {(cell["explainer"], cell["metric"]): cell for cell in found["leaderboard"]}
+    assert not any(cell["metric"] in CUE_METRICS for cell in found["leaderboard"])
+    cells = {(cell["explainer"], cell["metric"]): cell for cell in found["shortcuts"]}
     # vgg16-mini was trained without marks: the object is its evidence, and the cue changes nothing.
     assert abs(cells["gradcam", "cue_drop"]["mean"]) < 0.05
     assert cells["gradcam", "object_drop"]["mean"] > 0.5
@@ -32,11 +33,13 @@ def test_a_run_says_what_the_model_uses_and_the_maps_show(evalkit, tmp_path, mon
     assert cells["gradcam", "cue_missed"]["mean"] is None
     assert {cells["gradcam", metric]["rank"] for metric in CUE_METRICS} == {None}
     assert not any(one["metric"] in CUE_METRICS for one in found["unscored"])
-    said = found["shortcut"]
+    said = found["shortcut_sentences"]
     assert said["model"].startswith("vgg16-mini: the target's score drops by ")
     assert list(said["explainers"]) == ["gradcam", "uniform (control)"]
     assert "shows it on 0 % [" in said["explainers"]["uniform (control)"]
     assert "misses" not in said["explainers"]["gradcam"]
+    assert json.loads(evalkit("audit", str(folder), "--format", "json").out)["shortcut_sentences"] == said
+    assert "the target's score drops by" in evalkit("audit", str(folder), "--format", "markdown").out
     shown = evalkit("show", str(folder))
     assert "Shortcuts\nvgg16-mini: the target's score drops by " in shown.out
     assert "cue_missed" not in shown.out.partition("Signature")[0]
@@ -50,7 +53,7 @@ def test_a_run_says_what_the_model_uses_and_the_maps_show(evalkit, tmp_path, mon
 def test_without_cues_nothing_is_said(evalkit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = evalkit("run", "--limit", "1", "--explainers", "uniform", "--metrics", "pointing_game", "--format", "json")
-    assert json.loads(done.out)["shortcut"] is None
+    assert json.loads(done.out)["shortcut_sentences"] is None
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from math import ceil, floor
 import msgspec
 
 from evalkit.analysis.audit.results import Audit, ControlBias, Effect, MetricAudit, Probes, Reliability
+from evalkit.analysis.results import Results
 from evalkit.report.formats import OutputFormat
 from evalkit.report.tables.csv import to_csv
 from evalkit.report.tables.leaderboard import ARROWS, number, row_letters
+from evalkit.report.tables.shortcut import shortcut_document, shortcut_lines
 from evalkit.report.tables.table import Board, natural_width, render_boards
 from evalkit.store.manifest import Manifest
 
@@ -22,20 +24,24 @@ SCHEMA_VERSION = 1
 _REWARDED = "*"
 
 
-def render_audit(manifest: Manifest, audit: Audit, form: OutputFormat, *, width: int, color: bool) -> str:
+def render_audit(
+    manifest: Manifest, audit: Audit, form: OutputFormat, *, width: int, color: bool, results: Results | None = None
+) -> str:
     """Return an audit in one of the formats.
 
     Args:
         manifest: the manifest of the run.
         audit: the audit, from ``audit_of``.
-        form: table, json (``schema_version``, what was audited, and the fields of ``Audit``), csv (one line for each
-            metric), markdown or latex.
+        form: table, json (``schema_version``, what was audited, the fields of ``Audit``, ``shortcut_sentences``), csv
+            (one line for each metric), markdown or latex.
         width: width of the terminal in columns; for the table only.
         color: whether to use bold and dim text; for the table only.
+        results: the analysis of the run, for what it says of known cues; None says nothing of them.
     """
     if form == "json":
         subject = {"signature": manifest.signature.run, "model": manifest.model.name, "data": manifest.data.name}
         shown = {"schema_version": SCHEMA_VERSION, **subject, **msgspec.to_builtins(audit)}
+        shown["shortcut_sentences"] = None if results is None else shortcut_document(manifest, results)
         return json.dumps(shown, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     if form == "csv":
         return _csv(audit)
@@ -44,7 +50,8 @@ def render_audit(manifest: Manifest, audit: Audit, form: OutputFormat, *, width:
     boards += [bias] if bias.rows else []
     boards += _probe_boards(audit.probes) if audit.probes and audit.probes.metrics else []
     boards += _matrices(audit, width if form == "table" else None)
-    return render_boards(boards, _notes(manifest, audit), form, width=width, color=color)
+    cues = [] if results is None else shortcut_lines(manifest, results)
+    return render_boards(boards, [*_notes(manifest, audit), *cues], form, width=width, color=color)
 
 
 _VERDICTS = "Which metrics can be trusted here?"
