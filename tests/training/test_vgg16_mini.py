@@ -74,7 +74,7 @@ def test_target_falls_with_the_hidden_share_of_the_object(training, scenes, monk
     half = mask.copy()
     half.ravel()[np.flatnonzero(mask)[: mask.sum() // 2]] = False
     for holes, expected in ((mask, 0.0), (half, (mask.sum() // 2) / mask.sum()), (~mask, 1.0)):
-        monkeypatch.setattr(batches, "_holes", lambda *_, holes=holes: holes)
+        monkeypatch.setattr(training, "make_holes", lambda *_, holes=holes: holes)
         image, seen, share = batches._example(np.random.default_rng(0), 0, with_object=True)
         assert share == pytest.approx(expected)
         np.testing.assert_array_equal(seen, mask & ~holes)
@@ -87,7 +87,7 @@ def test_holes_are_of_every_kind(training, scenes):
     batches, rng = training.Batches(scenes, 1), np.random.default_rng(0)
     mask = np.zeros((SIZE_PX, SIZE_PX), dtype=bool)
     mask[40:90, 50:120] = True
-    made = [batches._holes(rng, mask) for _ in range(60)]
+    made = [training.make_holes(rng, mask, batches._blobs) for _ in range(60)]
     assert any((holes == mask).all() for holes in made)
     assert any((holes == ~mask).all() for holes in made)
     assert len({holes.sum() for holes in made}) > 40
