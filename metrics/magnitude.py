@@ -302,7 +302,7 @@ class SensitivityN(_Cells):
         if not 10 <= self.masks <= _MOST_MASKS:
             raise ConfigError(f"{self.name}: masks={self.masks} is not allowed; 10 to {_MOST_MASKS}")
         parts = str(self.cells).split("+")
-        if not all(part.strip().isdigit() and 0 < int(part) < self.grid**2 for part in parts):
+        if not all(part.strip().isdecimal() and 0 < int(part) < self.grid**2 for part in parts):
             raise ConfigError(
                 f"{self.name}: cells={self.cells} is not allowed; numbers from 1 to {self.grid**2 - 1} joined by +, "
                 "for example 8+16+32+64"

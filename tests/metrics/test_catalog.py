@@ -87,3 +87,10 @@ def test_metric_objects_are_taken_as_they_are():
     assert build_metrics([metric, "pxap"])[0] is metric
     with pytest.raises(ConfigError, match="is int; a metric is a spec such as 'deletion', or an object"):
         build_metrics([3])
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_every_parameter_can_be_written_in_a_spec(name):
+    metric = METRICS.build(name)
+    written = ", ".join(f"{key}={value}" for key, value in metric.parameters().items())
+    assert METRICS.build(f"{name}({written})").signature == metric.signature

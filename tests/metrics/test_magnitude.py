@@ -183,6 +183,7 @@ def test_a_photo_smaller_than_the_grid_is_not_scored(weights):
         (lambda: Infidelity(grid=1), "grid=1"),
         (lambda: SensitivityN(cells="8+81"), "cells=8\\+81"),
         (lambda: SensitivityN(cells="8+x"), "cells=8\\+x"),
+        (lambda: SensitivityN(cells="²"), "cells=²"),
         (lambda: SensitivityN(masks=1), "masks=1"),
         (lambda: Saco(groups=1), "groups=1"),
     ],
@@ -190,6 +191,15 @@ def test_a_photo_smaller_than_the_grid_is_not_scored(weights):
 def test_values_out_of_range_are_refused(build, named):
     with pytest.raises(ConfigError, match=named):
         build()
+
+
+@pytest.mark.parametrize(
+    ("spec", "sizes"), [("sensitivity_n(cells=8)", (8,)), ("sensitivity_n(grid=5, cells=3+10)", (3, 10))]
+)
+def test_numbers_of_cells_can_be_chosen_in_a_spec(spec, sizes):
+    metric = METRICS.build(spec)
+    assert metric.sizes == sizes
+    assert METRICS.build(metric.text) == metric
 
 
 def test_maps_of_a_photo_share_the_passes(run_photos):
