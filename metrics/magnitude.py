@@ -41,6 +41,7 @@ Flags = NDArray[np.bool_]
 
 _TO_MEAN: Mapping[str, str] = MappingProxyType({"substrate": "mean"})
 _CONSTANT = "the map is constant"
+_NOT_FINITE = ", or a score of the model is not finite"
 _LARGEST_GRID, _MOST_MASKS = 64, 10_000
 
 
@@ -92,7 +93,12 @@ def linear_correlation(first: Floats, second: Floats) -> float:
 
 
 def rank_correlation_of_sums(first: Floats, second: Floats) -> float:
-    """Return Spearman's correlation of two series (N,), equal values at their mean rank; NaN if either is constant."""
+    """Return Spearman's correlation of two series (N,), equal values at their mean rank.
+
+    NaN if either is constant or not finite.
+    """
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return np.nan
     ranks = [tied_ranks(series) for series in (first, second)]
     return linear_correlation(ranks[0] - ranks[0].mean(), ranks[1] - ranks[1].mean()) if _vary(ranks) else np.nan
 
@@ -239,7 +245,7 @@ class MuFidelity(_Bernoulli):
         family="faithfulness",
         summary="rank correlation of what random masks hide of the map and what they take from the score",
         reference="Bhatt et al., IJCAI 2020; by ranks and on a grid as in Fel et al., NeurIPS 2021",
-        nan_reason="the map's sums or the drops of the score do not vary over the masks",
+        nan_reason="the map's sums or the drops of the score do not vary over the masks" + _NOT_FINITE,
     )
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
@@ -261,7 +267,7 @@ class Infidelity(_Bernoulli):
         family="faithfulness",
         summary="squared error of the map's best scaled sums as a prediction of the score's drops behind random masks",
         reference="Yeh et al., NeurIPS 2019, definition 2.1, with their optimal factor",
-        nan_reason="the map is zero under every mask",
+        nan_reason="the map is zero under every mask" + _NOT_FINITE,
     )
 
     def unscored_map_reason(self, saliency_map: Map) -> str | None:
@@ -291,7 +297,7 @@ class SensitivityN(_Cells):
         family="faithfulness",
         summary="correlation of the map's sums over n hidden cells and the score's drops, mean over n",
         reference="Ancona et al., ICLR 2018, section 4",
-        nan_reason="the map's sums or the drops of the score do not vary over the masks of one size",
+        nan_reason="the map's sums or the drops of the score do not vary over the masks of one size" + _NOT_FINITE,
     )
     cells: str | int = "8+16+32+64"
     masks: int = 100
@@ -356,7 +362,7 @@ class Saco(_Magnitude):
         family="faithfulness",
         summary="whether groups of pixels take from the score what their relevance says, weighed by the difference",
         reference="Wu et al., CVPR 2024 (SaCo)",
-        nan_reason="all groups of pixels are equally relevant",
+        nan_reason="all groups of pixels are equally relevant" + _NOT_FINITE,
     )
     groups: int = 10
 

@@ -169,6 +169,16 @@ def test_a_constant_map_is_not_scored(metric):
     assert metric.unscored_map_reason(np.full(SIZE, 2.5)) == "the map is constant"
 
 
+@pytest.mark.parametrize("metric", [MuFidelity(), Infidelity(), SensitivityN(), Saco()])
+def test_scores_that_are_not_finite_give_no_score(metric, weights):
+    values, model = weights
+    image = np.full((*SIZE, 3), 90, np.uint8)
+    assert np.isfinite(score(metric, model, image, values))
+    known = iter([model(image)] * 5)  # then no more
+    assert np.isnan(score(metric, lambda _: next(known, np.nan), image, values))
+    assert metric.spec.nan_reason.endswith(", or a score of the model is not finite")
+
+
 def test_a_photo_smaller_than_the_grid_is_not_scored(weights):
     image = np.zeros((8, 30, 3), np.uint8)
     case = Case("photo", image, (0,), np.array([0.5]), 0.5, seed=4)
