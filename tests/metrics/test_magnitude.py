@@ -203,15 +203,6 @@ def test_values_out_of_range_are_refused(build, named):
         build()
 
 
-@pytest.mark.parametrize(
-    ("spec", "sizes"), [("sensitivity_n(cells=8)", (8,)), ("sensitivity_n(grid=5, cells=3+10)", (3, 10))]
-)
-def test_numbers_of_cells_can_be_chosen_in_a_spec(spec, sizes):
-    metric = METRICS.build(spec)
-    assert metric.sizes == sizes
-    assert METRICS.build(metric.text) == metric
-
-
 def test_maps_of_a_photo_share_the_passes(run_photos):
     """Three metrics of six maps ask no more than 1.1 times the passes of one map."""
     metrics = "mu_fidelity,sensitivity_n,infidelity"

@@ -37,6 +37,9 @@ __all__ = ["audit_of", "audit_scores"]
 
 N_RESAMPLES = 1_000
 _ROUNDING = 1e-12
+_SMALLEST_SIZE = 1e-4
+
+Floats = NDArray[np.float64]
 
 
 def audit_of(folder: RunFolder) -> tuple[Manifest, Audit]:
@@ -119,7 +122,7 @@ def audit_scores(
     columns = [table.metrics.index(metric.text) for metric in compared]
     texts = [metric.text for metric in compared]
     agreement = agreement_of(
-        signs * table.values[:, own][:, :, columns],
+        signs * _of_one_size(table.values[:, own][:, :, columns]),
         texts,
         fewest_explainers=thresholds.fewest_explainers,
         fewest_images=thresholds.fewest_images,
@@ -152,7 +155,8 @@ def _of_metric(
 ) -> MetricAudit:
     scores = scores_of(metric, numbers_of(metric, table))
     columns = [at for at, one in enumerate(explainers) if not one.control]
-    own = scores_of(metric, _of_columns(scores.numbers, columns))
+    numbers = _of_columns(scores.numbers, columns)
+    own = scores_of(metric, numbers if metric.set_level else _of_one_size(numbers))
     texts = [explainers[at].text for at in columns]
     nothing = _nothing_scored(table, metric, scores)
     equal_share, n_compared = _equal_share(own)
@@ -188,10 +192,20 @@ def _of_metric(
     )
 
 
+def _of_one_size(numbers: Floats) -> Floats:
+    """Return the scores (n, E, M) of each metric divided by a power of two, so that the largest is 0.5 to 1.
+
+    What counts as rounding then does not depend on the unit of the metric. Scores below 1e-4 stay below: differences of
+    1e-16 can be rounding of terms that cancel.
+    """
+    sizes = np.abs(np.where(np.isfinite(numbers), numbers, 0.0)).max(axis=(0, 1), initial=_SMALLEST_SIZE)
+    return np.asarray(numbers / np.exp2(np.frexp(sizes)[1]))
+
+
 _DESCRIPTIVE = "it describes maps and has no better end: it is not judged"
 
 
-def _of_columns(numbers: NDArray[np.float64], columns: Sequence[int]) -> NDArray[np.float64]:
+def _of_columns(numbers: Floats, columns: Sequence[int]) -> Floats:
     """Return some columns of numbers (n, E, K), without a copy if they are adjacent, as those without controls are."""
     if columns and columns == list(range(columns[0], columns[-1] + 1)):
         return numbers[:, columns[0] : columns[-1] + 1]

@@ -172,6 +172,24 @@ def test_entries_of_one_photo_count_as_one(audited, rng):
     assert of_photos.metrics[0].reliability.split_half == pytest.approx(once.metrics[0].reliability.split_half)
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e-6, 1e12])
+def test_the_unit_of_a_metric_does_not_matter(audited, rng, unit):
+    scores = sound(rng)
+    scaled = {name: unit * column for name, column in scores.items()}
+    (one,), (other,) = audited({"infidelity": scores}).metrics, audited({"infidelity": scaled}).metrics
+    assert other.verdict != "blind"
+    assert other.equal_share == 0.0
+    assert other.reliability.split_half == pytest.approx(one.reliability.split_half)
+    assert other.reliability.alpha == pytest.approx(one.reliability.alpha)
+
+
+def test_rounding_in_any_unit_is_no_difference(audited, rng):
+    scores = {name: 1e6 * (1 + 1e-15 * rng.random(40)) for name in (*NAMES, "random")}
+    assert audited({"infidelity": scores}).metrics[0].verdict == "blind"
+    scores = {name: 1e-17 * rng.random(40) for name in (*NAMES, "random")}
+    assert audited({"symmetric_relevance_gain": scores}).metrics[0].verdict == "blind"
+
+
 def test_the_seed_alone_decides(audited, rng):
     scores = {"insertion": sound(rng)}
     assert audited(scores) == audited(scores)
