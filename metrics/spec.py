@@ -44,7 +44,7 @@ class MetricSpec:
         sweep_column: position among the columns of a parameter sweep's table; 0 = behind these.
         curve: what its curve shows: pixels that are removed or inserted; empty if it has no single curve.
         curve_value: the curve's values, for the axis of its plot; a ``score`` is in 0..1, ``log-odds`` have no bounds.
-        chance: the score of a map that knows nothing of the image: a number, or ``uniform`` = the score of the constant
+        chance: the score of a map that depends on no image: a number, or ``uniform`` = the score of the constant
             map on the image; None = not known beforehand.
         sentence: for the family ``shortcut``: what is said of an explainer, with ``{mean}`` and ``{n}`` (images).
         note: what is said once beside the sentences, with the metric's parameters by name.

@@ -26,9 +26,9 @@ def audit(
     """Say which metrics of a run can be trusted on its model and images: blind, biased, noisy or reliable.
 
     From the stored scores: would other images give the same order of explainers, do the metrics agree with each other,
-    and what do controls score against chance? It advises which metric to use as `--criterion`. With --probe the model
-    is asked again: does a metric reward maps that are only blurred, does it see noise, and, on scenes, does it find the
-    known order of maps? What is computed is kept in the run folder, and continued like a run.
+    and what do controls score against chance? It advises which metric to use as `--criterion`. With --probe, changed
+    maps are scored with the model: does a metric reward maps that are only blurred, does it see noise, and, on scenes,
+    does it find the known order of maps? What is computed is kept in the run folder, and continued like a run.
 
     Args:
         run_folder: Folder that `run` or `score` has written.

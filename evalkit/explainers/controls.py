@@ -78,7 +78,7 @@ class Random(Control):
 
 @dataclass(frozen=True)
 class SmoothNoise(Control):
-    """Pixel noise blurred by a Gaussian, scaled to 0..1: as smooth as an explainer's map, without what it knows.
+    """Pixel noise blurred by a Gaussian, scaled to 0..1: as smooth as an explainer's map, without its information.
 
     The noise is blurred as if the photo were repeated beyond its borders, so that no place is preferred.
 

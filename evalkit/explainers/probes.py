@@ -46,7 +46,7 @@ CHANGES: tuple[tuple[Change, float], ...] = (
 def changed_map(saliency_map: Map, change: Change, dose: float, rng: np.random.Generator) -> Map:
     """Return a map changed in a known way, float32 (H, W).
 
-    * ``blur``: a Gaussian of ``dose`` pixels: nothing is added to what the map knows.
+    * ``blur``: a Gaussian of ``dose`` pixels: no information is added to the map.
     * ``coarsen``: the means of ``dose`` x ``dose`` equal parts.
     * ``sharpen``: the map plus its difference to the map blurred by ``dose`` pixels (unsharp masking).
     * ``noise``: the values of a share ``dose`` of the pixels, drawn at random, are shuffled among them: the histogram

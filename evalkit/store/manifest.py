@@ -192,7 +192,7 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         set_level: whether it scores the image set as a whole.
         descriptive: whether neither higher nor lower is better.
         substrate: what it replaces pixels with, e.g. ``blur``; empty = nothing, or not stored.
-        chance: score of a map that knows nothing of the image: a number, or ``uniform`` = that of the constant map on
+        chance: score of a map that depends on no image: a number, or ``uniform`` = that of the constant map on
             the image; None = not known, or not stored.
         sentence: what is said of an explainer, with ``{mean}`` and ``{n}``, if no leaderboard shows it.
         note: what is said once beside the sentences.

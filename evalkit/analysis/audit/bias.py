@@ -1,4 +1,4 @@
-"""What controls, which know nothing of the model, score against chance."""
+"""What controls, which do not depend on the model, score against chance."""
 
 from __future__ import annotations
 

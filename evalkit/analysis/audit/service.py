@@ -68,7 +68,7 @@ def _probes(folder: RunFolder, manifest: Manifest, metrics: Sequence[Metric]) ->
     path = Path(folder.path) / PROBES
     probed = RunFolder.manifest_at(path)
     if probed is None:
-        return None, "no maps were changed: add --probe, which asks the model again"
+        return None, "no maps were changed: add --probe, which scores changed maps with the model"
     if probed.finished is None:
         return None, "the probes are not finished: add --probe to continue them"
     known = {one.text for one in manifest.explainers}
