@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from evalkit.core.specs import parse_spec
 from evalkit.metrics.case import Case
 from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.spec import Answer, Metric, MetricSpec
@@ -56,7 +55,8 @@ def metric_of_facts(facts: MetricFacts, steps: int) -> Metric:
     Raises:
         ConfigError: a set-level metric whose module cannot be imported.
     """
-    if ":" not in parse_spec(facts.text).name or facts.set_level:
+    name = facts.text.partition("(")[0]  # not a spec if the class was defined inside a function
+    if ":" not in name or facts.set_level:
         return METRICS.build(facts.text, steps=steps)
     return StoredMetric(facts)
 

@@ -71,6 +71,11 @@ def test_a_metric_of_another_module_is_known_by_its_facts():
         metric_of_facts(msgspec.structs.replace(facts, set_level=True), 28)
 
 
+def test_a_metric_of_a_class_inside_a_function_is_known_by_its_facts():
+    facts = MetricFacts("__main__:f.<locals>.Mine", "__main__:f.<locals>.Mine", "lower", (0.0, None), "other", {})
+    assert metric_of_facts(facts, 28).text == facts.text
+
+
 def test_explainers_are_beside_the_metrics_that_replace_pixels_as_they_do(manifest, facts):
     def with_fills(*fills):
         explainers = [msgspec.structs.replace(facts(f"e{fill}"), substrate=fill) for fill in fills]
