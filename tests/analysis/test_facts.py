@@ -58,7 +58,8 @@ def test_facts_follow_the_specs():
     }
     assert {text for text, one in facts.items() if one.set_level} == {"max_box_acc_v1", "max_box_acc_v2", "pxap"}
     described = {text for text, one in facts.items() if one.descriptive}
-    assert described == {"sparseness", "max_sensitivity", "random_logit", "mprt", "emprt"}
+    cues = {"cue_drop", "cue_false_alarm", "cue_followed", "cue_missed", "cue_pixel_auc", "object_drop"}
+    assert described == {"sparseness", "max_sensitivity", "random_logit", "mprt", "emprt", *cues}
     assert not any(facts[text].criterion for text in described)
     assert facts["max_sensitivity"].bounds == (0.0, None)
 
