@@ -54,7 +54,8 @@ def verdict_of(
         thresholds: the limits.
         probes: what the metric makes of changed maps; None if it was not probed.
     """
-    missing = tuple(f"bias: {reason}" for reason in [bias.reason] if reason)
+    may_fall = _may_fall_with_noise(probes, bias, thresholds)
+    missing = tuple(f"bias: {reason}" for reason in [bias.reason] if reason) + ((may_fall,) if may_fall else ())
     if no_verdict:
         return Verdict(None, no_verdict, missing)
     if equal_share is not None and n_compared >= thresholds.fewest_images and equal_share >= thresholds.blind_share:
@@ -64,7 +65,7 @@ def verdict_of(
             f"(limit: {_percent(thresholds.blind_share)})"
         )
         return Verdict("blind", reason, missing)
-    to_noise = _blind_to_noise(probes)
+    to_noise = None if may_fall else _blind_to_noise(probes)
     if to_noise:
         return Verdict("blind", to_noise, missing)
     rewarded = [one for one in bias.controls if one.rewarded]
@@ -85,6 +86,21 @@ def verdict_of(
         return Verdict("noisy", reason + _images_it_takes(reliability, thresholds), missing)
     reason = f"split-half reliability {interval} on {reliability.n_images} images, lower end at least {limit:g}"
     return Verdict("reliable", reason, missing)
+
+
+def _may_fall_with_noise(probes: MetricProbes | None, bias: MetricBias, thresholds: Thresholds) -> str | None:
+    """Return that too few images were probed to tell whether the score falls with noise; None if it can be told.
+
+    The interval then contains both 0 and a fall by a share of the best explainer's lead that would count elsewhere.
+    """
+    if probes is None or probes.slope.ci_low is None or probes.slope.ci_high is None or not (bias.lead or 0.0) > 0:
+        return None
+    if not probes.slope.ci_low <= -thresholds.lead_share * (bias.lead or 0.0) < 0 <= probes.slope.ci_high:
+        return None
+    return (
+        f"noise: {probes.slope.n_images} probed images are too few to tell whether the score falls; it changes by "
+        f"{_with_ends(probes.slope)}"
+    )
 
 
 def _blind_to_noise(probes: MetricProbes | None) -> str | None:

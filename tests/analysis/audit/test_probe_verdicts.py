@@ -50,6 +50,14 @@ def test_the_reasons_name_the_numbers():
     assert word_of(FALLS, SMALL, lead=-0.1).reason.endswith("positive = better), and no explainer exceeds chance")
 
 
+def test_a_wide_interval_does_not_make_a_metric_blind():
+    found = word_of(Effect(-0.375, -0.75, 0.054, 8), NONE)
+    assert found.word == "reliable"
+    assert found.missing[0].startswith("noise: 8 probed images are too few to tell whether the score falls; it changes")
+    assert word_of(Effect(0.0, -0.1, 0.1, 8), NONE).word == "blind"
+    assert word_of(Effect(0.0, -0.1, 0.1, 8), NONE, lead=None).word == "blind"
+
+
 def test_smoothing_is_not_judged_without_a_lead():
     assert word_of(FALLS, SMALL, lead=None).word == "reliable"
     assert word_of(FALLS, SMALL, lead=0.0).word == "biased"
