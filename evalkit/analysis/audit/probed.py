@@ -35,8 +35,9 @@ def explainers_to_probe(run: RunScores, criterion: Metric | None, given: str | N
         for text in wanted:
             if text not in known:
                 raise ConfigError(f"--probe-explainers '{text}' is not in the run; {nearest(text, list(known))}")
-        if wanted:
-            return list(dict.fromkeys(wanted))
+        if not wanted:
+            raise ConfigError(f"--probe-explainers is empty; name explainers of the run: {', '.join(known)}")
+        return list(dict.fromkeys(wanted))
     ordered = [one for one in _best_first(run, criterion) if not one.control]
     if not ordered:
         raise ConfigError("--probe: the run has no explainer besides controls; add one, for example gradcam")

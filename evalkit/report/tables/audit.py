@@ -222,8 +222,8 @@ def _short(tau: float | None) -> str:
 def _notes(manifest: Manifest, audit: Audit) -> list[str]:
     limits = audit.thresholds
     facts = (
-        f"{manifest.model.name} on {manifest.data.name}: {audit.n_images} images, {len(audit.explainers)} explainers, "
-        f"{len(audit.controls)} controls."
+        f"{manifest.model.name} on {manifest.data.name}: {_number_of(audit.n_images, 'image')}, "
+        f"{_number_of(len(audit.explainers), 'explainer')}, {_number_of(len(audit.controls), 'control')}."
     )
     verdicts = (
         "Verdicts, the first that holds: blind = all explainers have the same score on at least "
@@ -244,6 +244,10 @@ def _notes(manifest: Manifest, audit: Audit) -> list[str]:
     probes = _probe_lines(audit)
     right = "A reliable metric is repeatable, which does not make it right: docs/metrics-on-trial.md."
     return [facts, audit.advice, *verdict_lines(audit), *_agreement_lines(audit), *probes, verdicts, columns, right]
+
+
+def _number_of(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _probe_lines(audit: Audit) -> list[str]:

@@ -58,5 +58,7 @@ def test_explainers_may_be_named():
 def test_an_unknown_explainer_or_none_is_refused():
     with pytest.raises(ConfigError, match="--probe-explainers 'gradcamm' is not in the run"):
         explainers_to_probe(run_of(*ALL), GAIN, "gradcamm")
+    with pytest.raises(ConfigError, match="--probe-explainers is empty"):
+        explainers_to_probe(run_of(*ALL), GAIN, "")
     with pytest.raises(ConfigError, match="no explainer besides controls"):
         explainers_to_probe(run_of(ALL[4]), GAIN)
