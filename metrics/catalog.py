@@ -40,7 +40,7 @@ METRICS: Registry[Metric] = Registry(
         "mu_fidelity": "evalkit.metrics.magnitude:MuFidelity",
         "sensitivity_n": "evalkit.metrics.magnitude:SensitivityN",
         "infidelity": "evalkit.metrics.magnitude:Infidelity",
-        "saco": "evalkit.metrics.magnitude:Saco",
+        "saco": "evalkit.metrics.saco:Saco",
         "pointing_game": "evalkit.metrics.localization:PointingGame",
         "energy_pointing_game": "evalkit.metrics.localization:EnergyPointingGame",
         "relevance_mass_accuracy": "evalkit.metrics.localization:RelevanceMassAccuracy",

@@ -18,21 +18,21 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Case
-from evalkit.metrics.levels import TOLERANCE, is_constant, level_ranks, tied_ranks
+from evalkit.metrics.levels import TOLERANCE, is_constant, tied_ranks
 from evalkit.metrics.requests import Cost, Masked, Request
 from evalkit.metrics.spec import Answer, MetricSpec, PerturbationMetric
 
 __all__ = [
+    "NOT_FINITE",
     "Infidelity",
+    "Magnitude",
     "MuFidelity",
-    "Saco",
     "SensitivityN",
     "cell_sums",
     "infidelity",
     "linear_correlation",
     "random_cells",
     "rank_correlation_of_sums",
-    "saco",
 ]
 
 Map = NDArray[np.floating]
@@ -41,7 +41,7 @@ Flags = NDArray[np.bool_]
 
 _TO_MEAN: Mapping[str, str] = MappingProxyType({"substrate": "mean"})
 _CONSTANT = "the map is constant"
-_NOT_FINITE = ", or a score of the model is not finite"
+NOT_FINITE = ", or a score of the model is not finite"
 _LARGEST_GRID, _MOST_MASKS = 64, 10_000
 
 
@@ -127,29 +127,8 @@ def infidelity(sums: Floats, drops: Floats) -> float:
     return float(np.square(factor * scaled - drops).mean())
 
 
-def saco(relevance: Floats, drops: Floats) -> float:
-    """Return the salience-guided faithfulness coefficient.
-
-    Over all pairs of groups, the difference of their relevance counts for the map where the more relevant group drops
-    the score further, against it where it drops it less; equal drops count for neither.
-
-    Args:
-        relevance: float64 (K,), the mean relevance of each group.
-        drops: float64 (K,), how far the score drops when the group is replaced.
-
-    Returns:
-        -1..1; NaN if all groups are equally relevant.
-    """
-    first, second = np.triu_indices(len(relevance), k=1)
-    apart = relevance[first] - relevance[second]
-    largest = np.maximum(np.abs(relevance[first]), np.abs(relevance[second]))
-    apart = np.where(np.abs(apart) > TOLERANCE * largest, apart, 0.0)
-    weight = float(np.abs(apart).sum())
-    return float((apart * np.sign(drops[first] - drops[second])).sum()) / weight if weight > 0 else np.nan
-
-
 @dataclass(frozen=True)
-class _Magnitude(PerturbationMetric):
+class Magnitude(PerturbationMetric):
     """Base of the metrics that compare the map's values with drops of the score."""
 
     draws: ClassVar[bool] = True
@@ -165,7 +144,7 @@ class _Magnitude(PerturbationMetric):
 
 
 @dataclass(frozen=True)
-class _Cells(_Magnitude):
+class _Cells(Magnitude):
     """Base of the metrics that hide random cells of a grid.
 
     Attributes:
@@ -245,7 +224,7 @@ class MuFidelity(_Bernoulli):
         family="faithfulness",
         summary="rank correlation of what random masks hide of the map and what they take from the score",
         reference="Bhatt et al., IJCAI 2020; by ranks and on a grid as in Fel et al., NeurIPS 2021",
-        nan_reason="the map's sums or the drops of the score do not vary over the masks" + _NOT_FINITE,
+        nan_reason="the map's sums or the drops of the score do not vary over the masks" + NOT_FINITE,
     )
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
@@ -267,7 +246,7 @@ class Infidelity(_Bernoulli):
         family="faithfulness",
         summary="squared error of the map's best scaled sums as a prediction of the score's drops behind random masks",
         reference="Yeh et al., NeurIPS 2019, definition 2.1, with their optimal factor",
-        nan_reason="the map is zero under every mask" + _NOT_FINITE,
+        nan_reason="the map is zero under every mask" + NOT_FINITE,
     )
 
     def unscored_map_reason(self, saliency_map: Map) -> str | None:
@@ -297,7 +276,7 @@ class SensitivityN(_Cells):
         family="faithfulness",
         summary="correlation of the map's sums over n hidden cells and the score's drops, mean over n",
         reference="Ancona et al., ICLR 2018, section 4",
-        nan_reason="the map's sums or the drops of the score do not vary over the masks of one size" + _NOT_FINITE,
+        nan_reason="the map's sums or the drops of the score do not vary over the masks of one size" + NOT_FINITE,
     )
     cells: str | int = "8+16+32+64"
     masks: int = 100
@@ -343,59 +322,3 @@ class SensitivityN(_Cells):
                 ]
             )
         )
-
-
-@dataclass(frozen=True)
-class Saco(_Magnitude):
-    """Salience-guided faithfulness coefficient: do groups of pixels drop the score as far as their relevance says?
-
-    Attributes:
-        groups: groups of equally many pixels, by descending relevance, 2 to 100; each costs one pass. Equal pixels are
-            put in random order, seeded by the photo, because any order among them is arbitrary.
-    """
-
-    spec: ClassVar[MetricSpec] = MetricSpec(
-        name="saco",
-        version=1,
-        direction="higher",
-        bounds=(-1.0, 1.0),
-        family="faithfulness",
-        summary="whether groups of pixels take from the score what their relevance says, weighed by the difference",
-        reference="Wu et al., CVPR 2024 (SaCo)",
-        nan_reason="all groups of pixels are equally relevant" + _NOT_FINITE,
-    )
-    groups: int = 10
-
-    def __post_init__(self) -> None:
-        """Check the range."""
-        if not 2 <= self.groups <= 100:
-            raise ConfigError(f"{self.name}: groups={self.groups} is not allowed; 2 to 100")
-
-    def unscored_reason(self, case: Case) -> str | None:
-        """Return why there are no groups: the photo has fewer pixels."""
-        height, width = case.pixels.shape[:2]
-        few = f"the photo has {height * width} pixels, fewer than {self.groups} groups"
-        return super().unscored_reason(case) or (few if height * width < self.groups else None)
-
-    def cost(self) -> Cost:
-        """Return one image a group."""
-        return Cost(images=self.groups)
-
-    def members(self, saliency_map: Map, case: Case) -> list[NDArray[np.intp]]:
-        """Return the pixels of each group by their index in raster order, the most relevant first."""
-        rank = level_ranks(saliency_map)[0].ravel()
-        order = np.lexsort((case.rng("saco").permutation(rank.size), rank))
-        return np.array_split(order, self.groups)
-
-    def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
-        """Return the photo with each group hidden."""
-        hidden = np.zeros((self.groups, saliency_map.size), dtype=np.bool_)
-        for group, members in enumerate(self.members(saliency_map, case)):
-            hidden[group, members] = True
-        return [Masked(hidden.reshape(self.groups, *saliency_map.shape))]
-
-    def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
-        """Return ``saco``, -1..1; NaN if all groups are equally relevant."""
-        values = np.asarray(saliency_map, dtype=np.float64).ravel()
-        relevance = np.array([values[members].mean() for members in self.members(saliency_map, case)])
-        return saco(relevance, self.drops(case, answers[0]))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Case, Cue
-from evalkit.metrics.levels import level_ranks
+from evalkit.metrics.pixels import pixel_auc
 from evalkit.metrics.requests import Cost, Request, Shown
 from evalkit.metrics.spec import Answer, Metric, MetricSpec
 
@@ -43,17 +43,7 @@ def cue_pixel_auc(saliency_map: Map, cue: Mask, background: Mask) -> float:
         0..1; NaN if the map is not finite, or either set is empty.
     """
     counted = cue | background
-    values = saliency_map[counted]
-    if not (np.isfinite(values).all() and cue.any() and background.any()):
-        return np.nan
-    ranks, _ = level_ranks(values)  # equal within a level
-    _, level = np.unique(ranks, return_inverse=True)
-    of_cue, of_background = (
-        np.bincount(level[wanted[counted]], minlength=int(level.max()) + 1).astype(np.float64)
-        for wanted in (cue, background)
-    )
-    lower = of_background.sum() - np.cumsum(of_background)  # levels are in descending order
-    return float((of_cue * (lower + of_background / 2.0)).sum() / (of_cue.sum() * of_background.sum()))
+    return pixel_auc(saliency_map[counted], cue[counted])
 
 
 @dataclass(frozen=True)

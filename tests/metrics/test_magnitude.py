@@ -14,15 +14,14 @@ from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.magnitude import (
     Infidelity,
     MuFidelity,
-    Saco,
     SensitivityN,
     cell_sums,
     infidelity,
     linear_correlation,
     random_cells,
     rank_correlation_of_sums,
-    saco,
 )
+from evalkit.metrics.saco import Saco, saco
 
 SIZE = (20, 27)
 MEAN = 100.0

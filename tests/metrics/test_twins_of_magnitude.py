@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from evalkit.metrics.case import Case
-from evalkit.metrics.magnitude import Infidelity, MuFidelity, Saco, SensitivityN
+from evalkit.metrics.magnitude import Infidelity, MuFidelity, SensitivityN
+from evalkit.metrics.saco import Saco
 
 from . import twins_of_magnitude as twins
 
