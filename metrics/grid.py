@@ -131,8 +131,8 @@ class GridPointingGame(Metric):
         return None
 
     def cost(self) -> Cost:
-        """Return the map of the mosaic, and the scores of the partners."""
-        return Cost(images=self.n_partners, maps=1)
+        """Return the map of the mosaic; the scores of the partners are shared by all maps."""
+        return Cost(maps=1, shared_images=self.n_partners)
 
     def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
         """Return the map of the mosaic."""

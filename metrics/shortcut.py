@@ -7,6 +7,7 @@ cue everywhere misses none, and one that shows it nowhere gives no false alarm, 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,6 +25,7 @@ __all__ = ["CueDrop", "CueFalseAlarm", "CueFollowed", "CueMissed", "CuePixelAuc"
 
 Map = NDArray[np.floating]
 Mask = NDArray[np.bool_]
+Pixels = NDArray[np.uint8 | np.float32]
 _REFERENCE = "Adebayo et al., ICLR 2022"
 _BINARY = (0.0, 1.0)
 
@@ -60,9 +62,9 @@ class _CueMetric(Metric):
             raise TypeError(f"{self.name} needs a cue")
         return self.score_cue(saliency_map, case, case.cue, answers)
 
+    @abstractmethod
     def score_cue(self, saliency_map: Map, case: Case, cue: Cue, answers: Sequence[Answer]) -> float:
         """Return the score of one finite map (H, W); NaN for ``spec.nan_reason``."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,30 @@ class CuePixelAuc(_CueMetric):
 
 
 @dataclass(frozen=True)
-class _WithoutCue(_CueMetric):
-    """Base of the metrics that ask the model about the image without the cue: one pass an image, for all maps."""
+class _Without(_CueMetric):
+    """Base of the metrics that score the image without something: one pass an image, for all maps."""
+
+    @abstractmethod
+    def shown(self, cue: Cue) -> Pixels | None:
+        """Return the image without it; None if there is none."""
 
     def cost(self) -> Cost:
-        """Return one image."""
-        return Cost(images=1)
+        """Return one image, for all maps together."""
+        return Cost(shared_images=1)
 
     def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
+        """Return the image without it."""
+        pixels = None if case.cue is None else self.shown(case.cue)
+        return [] if pixels is None else [Shown(pixels)]
+
+
+@dataclass(frozen=True)
+class _WithoutCue(_Without):
+    """Base of the metrics that score the image without the cue."""
+
+    def shown(self, cue: Cue) -> Pixels | None:
         """Return the image without the cue."""
-        return [] if case.cue is None else [Shown(case.cue.without)]
+        return cue.without
 
 
 def _drop(case: Case, scores: NDArray[np.float64]) -> float:
@@ -127,7 +143,7 @@ class CueDrop(_WithoutCue):
 
 
 @dataclass(frozen=True)
-class ObjectDrop(_CueMetric):
+class ObjectDrop(_Without):
     """Drop of the target's score when the object is removed and the cue stays; it depends on image and model only."""
 
     spec: ClassVar[MetricSpec] = MetricSpec(
@@ -151,13 +167,9 @@ class ObjectDrop(_CueMetric):
             return "no image without the object"
         return reason
 
-    def cost(self) -> Cost:
-        """Return one image."""
-        return Cost(images=1)
-
-    def requests(self, saliency_map: Map, case: Case) -> Sequence[Request]:
+    def shown(self, cue: Cue) -> Pixels | None:
         """Return the image without the object."""
-        return [] if case.cue is None or case.cue.without_object is None else [Shown(case.cue.without_object)]
+        return cue.without_object
 
     def score_cue(self, saliency_map: Map, case: Case, cue: Cue, answers: Sequence[Answer]) -> float:
         """Return the difference of the two scores."""

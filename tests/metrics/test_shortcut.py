@@ -31,7 +31,7 @@ def case_of(**changes):
 def score(metric, saliency_map=SHOWN, case=None, scores=(0.1, 0.7, 0.2)):
     case = case_of() if case is None else case
     requests = metric.requests(saliency_map, case)
-    assert len(requests) == metric.cost().images
+    assert len(requests) == metric.cost().shared_images
     return metric.score(saliency_map, case, [np.array(scores)] * len(requests))
 
 
