@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from evalkit.core.errors import ConfigError
 from evalkit.core.randomness import generator
 from evalkit.metrics.case import Case
-from evalkit.metrics.levels import is_constant, level_ranks
+from evalkit.metrics.levels import is_constant, tied_ranks
 from evalkit.metrics.randomization import rank_correlation
 from evalkit.metrics.requests import Cost, ExplainWith, Request, Variant
 from evalkit.metrics.spec import Answer, Metric, MetricSpec
@@ -214,13 +214,12 @@ def _variant_seeds(case: Case, layers: str, count: int) -> list[int]:
 
 def _unit_ranks(saliency_map: Map) -> Floats | None:
     """Return the centered mean ranks of a map's levels, scaled to length 1; None if it is constant or not finite."""
-    if not np.isfinite(saliency_map).all() or is_constant(saliency_map):
+    if not np.isfinite(saliency_map).all():
         return None
-    rank, boundaries = level_ranks(saliency_map)
-    mean_ranks = np.empty(rank.size)
-    mean_ranks[boundaries[:-1]] = (boundaries[:-1] + boundaries[1:] - rank.size) / 2
-    ranks = mean_ranks[rank.ravel()]
-    return np.asarray(ranks / np.linalg.norm(ranks))
+    ranks = tied_ranks(np.asarray(saliency_map, dtype=np.float64).ravel())
+    ranks -= ranks.mean()
+    length = float(np.linalg.norm(ranks))
+    return ranks / length if length > 0 else None
 
 
 def _product(first: Floats | None, second: Floats | None) -> float:
