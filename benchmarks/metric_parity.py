@@ -11,12 +11,12 @@ give the library the masks that evalkit drew, and its substrate.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from peers.command import run
 from peers.metric_rows import ROWS, MetricRow
 
 Array = NDArray[Any]
@@ -137,18 +137,5 @@ def _line(row: MetricRow, ours: Array, theirs: Array) -> str:
     return f"| `{row.metric}` | {row.title} | {row.settings} | {correlation:.4f} | {difference} | {row.why or '-'} |"
 
 
-def main() -> None:
-    """Score the maps or print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("job", choices=("scores", "table"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--photos", type=int, default=4, help="number of scenes (default: 4)")
-    given = parser.parse_args()
-    if given.job == "scores":
-        write_scores(given.folder, given.photos)
-    else:
-        print_table(given.folder)
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, "scores", write_scores, print_table, photos=4)

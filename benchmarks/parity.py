@@ -11,13 +11,13 @@ give the library the numbers that evalkit drew (noise, masks, coalitions), its s
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from peers.command import run
 from peers.rows import ROWS, Row
 
 Array = NDArray[Any]
@@ -175,18 +175,5 @@ def _line(row: Row, found: Agreement) -> str:
     return f"| `{row.spec}` | {row.title} | {row.settings}{few} | {numbers} | {row.why or '-'} |"
 
 
-def main() -> None:
-    """Make the maps or print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("job", choices=("maps", "table"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--photos", type=int, default=6, help="number of scenes (default: 6)")
-    given = parser.parse_args()
-    if given.job == "maps":
-        write_maps(given.folder, given.photos)
-    else:
-        print_table(given.folder)
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, "maps", write_maps, print_table, photos=6)

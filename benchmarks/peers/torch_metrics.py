@@ -52,7 +52,7 @@ class Mini(nn.Module):
             dense += [nn.ReLU()] if name != "predictions" else []
         self.dense = nn.Sequential(*dense)
         self.softmax = softmax
-        self.known: dict[bytes, torch.Tensor] | None = None  # outputs by the images' digest, where they are asked again
+        self.known: dict[bytes, torch.Tensor] | None = None  # outputs by the images' digest
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.known is None or torch.is_grad_enabled():

@@ -26,12 +26,12 @@ _BATCH = 50
 
 def scores(metric: MuFidelity, maps: Array, seed: int) -> Array:
     """Return the score of each map (E, H, W) of the metric's one photo; all with the masks of one seed."""
-    asked, known = metric.batch_inference_function, {}
+    compute, known = metric.batch_inference_function, {}
 
     def remembered(model: Any, images: tf.Tensor, targets: tf.Tensor, batch_size: int) -> tf.Tensor:  # noqa: ANN401
         key = hashlib.sha256(np.asarray(images).tobytes()).digest()
         if key not in known:
-            known[key] = asked(model, images, targets, batch_size)
+            known[key] = compute(model, images, targets, batch_size)
         return known[key]
 
     metric.batch_inference_function = remembered
