@@ -128,8 +128,8 @@ class Blend:
 class Masked:
     """The image with parts hidden, once for each mask; all channels together.
 
-    The answer: the target's score behind each mask, float64 (N,). Masks that do not depend on the map are asked once an
-    image, whichever maps and metrics request them.
+    The answer: the target's score behind each mask, float64 (N,). Masks that do not depend on the map are scored once
+    an image, whichever maps and metrics request them.
 
     Attributes:
         hidden: bool (N, h, w), True = hidden. A grid coarser than the image is enlarged: pixel (y, x) of (H, W) belongs
@@ -150,7 +150,7 @@ class Masked:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """An image of its own. The answer: every output's score, float64 (C,); asked once for equal pixels.
+    """An image of its own. The answer: every output's score, float64 (C,); computed once for equal pixels.
 
     Attributes:
         pixels: uint8 or float32 (H, W, C) in 0..255, at the model's input size.

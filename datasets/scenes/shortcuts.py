@@ -1,7 +1,7 @@
 """Shortcuts in scenes: a cue outside the object, whose color tells the class in most scenes and another in the rest.
 
 A mark is a small framed square in a corner that is free of the object; a tint lies on the background of a third of the
-image. Corner and side are drawn at random and tell nothing. The cue is painted before light, blur and noise.
+image. Corner and side are drawn at random, whatever the class. The cue is painted before light, blur and noise.
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ class Explainer(Component, ABC):
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether it makes sense to ask how alike its maps of two seeds are."""
+        """Whether its maps of two seeds can differ, so that their repeatability is of interest."""
         return self.draws and not self.control and "seed" in self.parameters()
 
     def with_seed(self, seed: int) -> Explainer:

@@ -1,4 +1,4 @@
-"""Maps that are changed in a known way, to see what a metric makes of it: the probes of ``audit``.
+"""Maps that are changed in a known way, to see how metrics score it: the probes of ``audit``.
 
 ``DegradedMap`` changes a map that a run has stored; ``KnownMap`` degrades the object's exact mask, where the object is
 known to be the only evidence.

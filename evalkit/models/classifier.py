@@ -234,7 +234,7 @@ class Classifier(Runner):
         weights = ChangedWeights(self.graph.model)
         bfloat16 = self.graph.computed is not self.graph.model
         changed = self._copy(weights.copy, "bfloat16" if bfloat16 else "float32", self.count)
-        # Where tokens are in the photo was seen with the model's own weights; random ones tell nothing.
+        # Where tokens are in the photo was seen with the model's own weights; random ones do not show it.
         changed.__dict__.pop("_layers", None)
         changed.__dict__.update(grids=self.grids, default_layer=self.default_layer)
         return weights, changed

@@ -203,7 +203,7 @@ def test_values_out_of_range_are_refused(build, named):
 
 
 def test_maps_of_a_photo_share_the_passes(run_photos):
-    """Three metrics of six maps ask no more than 1.1 times the passes of one map."""
+    """Three metrics of six maps take no more than 1.1 times the passes of one map."""
     metrics = "mu_fidelity,sensitivity_n,infidelity"
     one, six = (
         run_photos(explainers, metrics)[0]

@@ -1,4 +1,4 @@
-"""What is said of the model before localization is judged, in every format."""
+"""The sentences above the localization tables on what the model looks at, in every format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a metric makes of maps that were changed in known ways: blur, coarsening, sharpening, noise, known truth."""
+"""How metrics score maps that were changed in known ways: blur, coarsening, sharpening, noise, known truth."""
 
 from __future__ import annotations
 

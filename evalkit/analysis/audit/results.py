@@ -179,7 +179,7 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class MetricProbes(msgspec.Struct, frozen=True):
-    """What one metric makes of changed maps. Every number is in the metric's own unit, positive = better.
+    """How one metric scores changed maps. Every number is in the metric's own unit, positive = better.
 
     Attributes:
         metric: text of the metric.
@@ -222,7 +222,7 @@ class Probes(msgspec.Struct, frozen=True):
 
 
 class MetricAudit(msgspec.Struct, frozen=True):
-    """One metric on trial.
+    """The audit of one metric.
 
     Attributes:
         metric: text of the metric.
@@ -262,7 +262,7 @@ class Audit(msgspec.Struct, frozen=True):
         advice: one or two sentences on which metric to use as ``--criterion``.
         thresholds: the limits of the verdicts.
         n_resamples: number of random halves, each resampled once.
-        probes: what the metrics make of changed maps; None if maps were not changed.
+        probes: how the metrics score changed maps; None if maps were not changed.
         probes_reason: why there are no probes; None otherwise.
     """
 

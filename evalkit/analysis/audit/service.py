@@ -98,7 +98,7 @@ def audit_scores(
         criterion: the criterion of the run, for the advice.
         n_resamples: number of random halves, each resampled once, and of resamples of the controls' scores.
         thresholds: the limits of the verdicts; None = the default ones.
-        probes: what the metrics make of changed maps; None = not known.
+        probes: how the metrics score changed maps; None = not known.
     """
     thresholds = thresholds or Thresholds()
     table = table.by_photo()
@@ -202,7 +202,7 @@ def _of_one_size(numbers: Floats) -> Floats:
     return np.asarray(numbers / np.exp2(np.frexp(sizes)[1]))
 
 
-_DESCRIPTIVE = "it describes maps and has no better end: it is not judged"
+_DESCRIPTIVE = "it describes maps and has no better end: it gets no verdict"
 
 
 def _of_columns(numbers: Floats, columns: Sequence[int]) -> Floats:

@@ -52,7 +52,7 @@ def verdict_of(
         n_compared: number of images that this share is of.
         no_verdict: why the metric gets no verdict, whatever its numbers; None = it may.
         thresholds: the limits.
-        probes: what the metric makes of changed maps; None if it was not probed.
+        probes: how the metric scores changed maps; None if it was not probed.
     """
     may_fall = _may_fall_with_noise(probes, bias, thresholds)
     missing = tuple(f"bias: {reason}" for reason in [bias.reason] if reason) + ((may_fall,) if may_fall else ())
@@ -98,7 +98,7 @@ def _may_fall_with_noise(probes: MetricProbes | None, bias: MetricBias, threshol
     if not probes.slope.ci_low <= -thresholds.lead_share * (bias.lead or 0.0) < 0 <= probes.slope.ci_high:
         return None
     return (
-        f"noise: {probes.slope.n_images} probed images are too few to tell whether the score falls; it changes by "
+        f"noise: {probes.slope.n_images} probed images are too few to show whether the score falls; it changes by "
         f"{_with_ends(probes.slope)}"
     )
 

@@ -119,7 +119,7 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
 
 
 def _planned_rows(plan: Plan, database: Database) -> tuple[list[ImageRow], list[Entry]]:
-    """Return ``image_rows``; the plan learns the digests of photos that the store holds."""
+    """Return ``image_rows``; the plan takes over the digests of photos that the store holds."""
     known = database.images()
     if plan.partners is not None:
         plan.partners.remember(known.values())

@@ -23,7 +23,7 @@ __all__ = ["case_for", "with_partners"]
 def with_partners(
     case: Case, draw: Draw, count: int, recipe: WorkRecipe, classifier: Classifier, answers: Answers
 ) -> Case:
-    """Return a case that knows the partners of its image.
+    """Return the case with the partners of its image.
 
     Args:
         case: the case without partners.

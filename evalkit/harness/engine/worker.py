@@ -194,7 +194,7 @@ class _Photo:
     region_drops: dict[str, float] | None = None
 
     def run(self, work: Work, stored: Mapping[str, NDArray[np.float32]], *, region: bool) -> None:
-        """Explain and score; fills ``cells`` and ``maps``, and ``region_drops`` if they are asked for by ``region``."""
+        """Explain and score; fills ``cells`` and ``maps``, and ``region_drops`` if ``region`` is True."""
         logits = self.classifier.logits(self.image.pixels[None])
         clean = self.classifier.head.scores(logits)[0]
         finite = bool(np.isfinite(clean).all())

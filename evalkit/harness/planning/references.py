@@ -29,7 +29,7 @@ def with_references(
     options: RunOptions,
     say: Callable[[str], None],
 ) -> Classifier:
-    """Return a classifier that knows the reference images, if an explainer needs them that the model may fit.
+    """Return a classifier with the reference images, if an explainer needs them that the model may fit.
 
     They depend on the seed and on the whole set, not on the limit: up to 100 photos that can be read.
 

@@ -121,7 +121,7 @@ class PhotoScores:
         self._rng_key = (seed, sha256(pixels.tobytes()).digest())
         self._pure: dict[Canvas | Substrate, Floats] = {"image": clean_logits}
         self._canvases: dict[Canvas | Substrate, Image] = {"image": self.pixels}
-        self._asked: dict[Hashable, Floats] = {}
+        self._answered: dict[Hashable, Floats] = {}
 
     def canvas(self, name: Canvas | Substrate) -> Image:
         """Return a substrate as it is where all pixels show it, float32 (H, W, C), made once."""
@@ -234,14 +234,14 @@ class PhotoScores:
     def _remembered(
         self, requests: Sequence[Masked] | Sequence[Shown], tick: Callable[[int], None]
     ) -> dict[Hashable, Floats]:
-        """Return the answers by key; what was asked of this photo before is not asked again."""
+        """Return the answers by key; what was computed for this photo before is not computed again."""
         for request in requests:
-            if request.key not in self._asked:
-                self._asked[request.key] = (
+            if request.key not in self._answered:
+                self._answered[request.key] = (
                     self._masked(request) if isinstance(request, Masked) else self._shown(request)
                 )
                 tick(len(request.hidden) if isinstance(request, Masked) else 1)
-        return {request.key: self._asked[request.key] for request in requests}
+        return {request.key: self._answered[request.key] for request in requests}
 
     def _masked(self, request: Masked) -> Floats:
         size = self.pixels.shape[:2]

@@ -252,7 +252,7 @@ def _number_of(count: int, what: str) -> str:
 
 def _probe_lines(audit: Audit) -> list[str]:
     if audit.probes is None:
-        return [f"Blind and biased as far as stored scores tell; {audit.probes_reason}."] if audit.probes_reason else []
+        return [f"Blind and biased as far as stored scores show; {audit.probes_reason}."] if audit.probes_reason else []
     probes = audit.probes
     changed = (
         f"Changed maps ({probes.n_images} images; {', '.join(probes.explainers)}): blur by sigma in px; coarse = 7 x 7 "

@@ -53,7 +53,7 @@ def test_the_reasons_name_the_numbers():
 def test_a_wide_interval_does_not_make_a_metric_blind():
     found = word_of(Effect(-0.375, -0.75, 0.054, 8), NONE)
     assert found.word == "reliable"
-    assert found.missing[0].startswith("noise: 8 probed images are too few to tell whether the score falls; it changes")
+    assert found.missing[0].startswith("noise: 8 probed images are too few to show whether the score falls; it changes")
     assert word_of(Effect(0.0, -0.1, 0.1, 8), NONE).word == "blind"
     assert word_of(Effect(0.0, -0.1, 0.1, 8), NONE, lead=None).word == "blind"
 

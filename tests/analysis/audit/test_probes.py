@@ -1,4 +1,4 @@
-"""What metrics make of changed maps, from planted scores."""
+"""How metrics score changed maps, from planted scores."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_descriptive_metrics_get_numbers_and_no_verdict(audited, rng):
     audit = audited({"sparseness": sound(rng), "symmetric_relevance_gain": sound(rng)})
     one = audit.metrics[0]
     assert (one.verdict, one.criterion) == (None, False)
-    assert one.reason == "it describes maps and has no better end: it is not judged"
+    assert one.reason == "it describes maps and has no better end: it gets no verdict"
     assert one.reliability.split_half > 0.9
     assert audit.not_compared == {"sparseness": "no end of what they describe is better"}
     assert audit.agreement == ()
