@@ -70,6 +70,11 @@ class MetricSpec:
     note: str = ""
     of_model: bool = False
 
+    @property
+    def is_ranked(self) -> bool:
+        """Whether the metric has a column, ranks and tests; else sentences say what it measured."""
+        return self.family not in ("sanity", "shortcut")
+
 
 @dataclass(frozen=True)
 class Metric(Component, ABC):

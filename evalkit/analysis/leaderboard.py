@@ -62,7 +62,7 @@ def analyse(  # noqa: PLR0913 - all that the results of a run depend on
     table = table.by_photo()
     resampling = Resampling(seed, n_resamples)
     tests = resampling.first(n_test_resamples)
-    ranked = [metric for metric in metrics if metric.spec.family not in ("sanity", "shortcut")]
+    ranked = [metric for metric in metrics if metric.spec.is_ranked]
     by_metric = [_of_metric(table, metric, explainers, resampling, tests) for metric in ranked]
     cells = [cell for of_metric in by_metric for cell in of_metric.cells]
     sizes = sweep(
