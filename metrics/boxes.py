@@ -153,6 +153,7 @@ class MaxBoxAccV1(_BoxAccuracy):
         family="localization",
         summary="share of images whose largest box overlaps the object by half, at the set's best threshold",
         reference="Choe et al., CVPR 2020 (MaxBoxAcc); wsolevaluation",
+        column="box_v1",
     )
     levels: ClassVar[tuple[float, ...]] = (0.5,)
     largest_only: ClassVar[bool] = True
@@ -170,6 +171,7 @@ class MaxBoxAccV2(_BoxAccuracy):
         family="localization",
         summary="as v1 with every contour's box, mean over overlaps of 0.3, 0.5 and 0.7",
         reference="Choe et al., TPAMI 2022 (MaxBoxAccV2); wsolevaluation",
+        column="box_v2",
     )
     levels: ClassVar[tuple[float, ...]] = _IOU_LEVELS
     largest_only: ClassVar[bool] = False

@@ -33,6 +33,8 @@ def facts_of_metric(metric: Metric) -> MetricFacts:
         draws_curve=spec.curve,
         curve_value=spec.curve_value,
         sweep_column=spec.sweep_column,
+        column=spec.column or spec.name,
+        screen_column=spec.screen_column,
         binary=spec.binary,
         exact_region=metric.exact_region,
         set_level=metric.set_level,

@@ -105,6 +105,7 @@ class GridPointingGame(Metric):
         reference="Rao et al., CVPR 2022 (GridPG); Boehle et al., CVPR 2021",
         nan_reason="the map of the mosaic is positive nowhere, or not finite",
         chance=1 / CELLS,
+        column="grid",
     )
     draws: ClassVar[bool] = True
     n_partners: ClassVar[int] = CELLS - 1

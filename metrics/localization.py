@@ -127,6 +127,8 @@ class PointingGame(RegionMetric):
         reference="Zhang et al., IJCV 2018; TorchRay",
         sweep_column=6,
         chance="uniform",
+        column="pointing",
+        screen_column=3,
     )
     tolerance_px: float = 15.0
 
@@ -162,6 +164,8 @@ class EnergyPointingGame(RegionMetric):
         gated=True,
         sweep_column=4,
         chance="uniform",
+        column="energy",
+        screen_column=4,
     )
 
     def score_region(self, saliency_map: Map, region: Region) -> float:
@@ -184,6 +188,7 @@ class RelevanceMassAccuracy(RegionMetric):
         reference="Arras et al., CLEVR-XAI, Information Fusion 2022, section 3.2",
         nan_reason="the map is positive nowhere",
         chance="uniform",
+        column="mass",
     )
     exact_region: ClassVar[bool] = True
 
@@ -206,6 +211,7 @@ class RelevanceRankAccuracy(RegionMetric):
         reference="Arras et al., CLEVR-XAI, Information Fusion 2022, section 3.2",
         sweep_column=5,
         chance="uniform",
+        column="rank",
     )
 
     def score_region(self, saliency_map: Map, region: Region) -> float:

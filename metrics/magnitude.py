@@ -277,6 +277,7 @@ class SensitivityN(_Cells):
         summary="correlation of the map's sums over n hidden cells and the score's drops, mean over n",
         reference="Ancona et al., ICLR 2018, section 4",
         nan_reason="the map's sums or the drops of the score do not vary over the masks of one size" + NOT_FINITE,
+        column="sens_n",
     )
     cells: str | int = "8+16+32+64"
     masks: int = 100

@@ -163,6 +163,7 @@ class Deletion(_OneCurve):
         reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
         sweep_column=2,
         curve="removal",
+        screen_column=1,
     )
 
 
@@ -183,6 +184,7 @@ class Insertion(_OneCurve):
         gated=True,
         sweep_column=3,
         curve="insertion",
+        screen_column=2,
     )
     substrate: Substrate = "blur"
 
@@ -203,6 +205,7 @@ class SymmetricRelevanceGain(_Curve):
         gated=True,
         sweep_column=1,
         chance=0.0,
+        column="gain",
     )
 
     def cost(self) -> Cost:
@@ -255,6 +258,7 @@ class AverageDrop(_Shown):
         summary="share of the class's score lost when the photo is faded to the mean color where the map is low",
         reference="Chattopadhay et al., Grad-CAM++, WACV 2018, section 4.1",
         nan_reason="the score of the untouched photo is 0",
+        column="drop",
     )
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:
@@ -280,6 +284,7 @@ class IncreaseInConfidence(_Shown):
         summary="share of photos whose class score rises when faded to the mean color where the map is low",
         reference="Chattopadhay et al., Grad-CAM++, WACV 2018, section 4.1",
         binary=True,
+        column="increase",
     )
 
     def score(self, saliency_map: Map, case: Case, answers: Sequence[Answer]) -> float:

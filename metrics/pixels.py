@@ -85,6 +85,7 @@ class PixelAveragePrecision(RegionMetric):
         summary="average precision of the map's levels as detectors of the object's pixels, per image",
         reference="Everingham et al., IJCV 2015 (average precision); of pixels: Choe et al., CVPR 2020",
         chance="uniform",
+        column="pixel_ap",
     )
     exact_region: ClassVar[bool] = True
 

@@ -84,6 +84,7 @@ class RandomLogit(Metric):
         reference="Sixt et al., ICML 2020, section 4; Wang et al., IEEE TIP 2004 (SSIM)",
         nan_reason="a map is constant, not finite or under 7 px",
         descriptive=True,
+        column="logit",
     )
     other: Literal["random", "runner_up"] = "random"
 

@@ -42,6 +42,8 @@ class MetricSpec:
         descriptive: it has no better end: it describes a map, and never decides a choice.
         gated: the regression gate tests it unless told otherwise.
         sweep_column: position among the columns of a parameter sweep's table; 0 = behind these.
+        column: title of its column where space is short; empty = its name.
+        screen_column: position among the columns that ``run`` prints first, behind the criterion; 0 = behind these.
         curve: what its curve shows: pixels that are removed or inserted; empty if it has no single curve.
         curve_value: the curve's values, for the axis of its plot; a ``score`` is in 0..1, ``log-odds`` have no bounds.
         chance: the score of a map that depends on no image: a number, or ``uniform`` = the score of the constant
@@ -63,6 +65,8 @@ class MetricSpec:
     descriptive: bool = False
     gated: bool = False
     sweep_column: int = 0
+    column: str = ""
+    screen_column: int = 0
     curve: Literal["", "removal", "insertion"] = ""
     curve_value: Literal["score", "log-odds"] = "score"
     chance: float | Literal["uniform"] | None = None

@@ -63,6 +63,7 @@ class MaxSensitivity(Metric):
         reference="Yeh et al., NeurIPS 2019, definition 3",
         nan_reason="the map is zero everywhere, or another one is not finite",
         descriptive=True,
+        column="max_sens",
     )
     samples: int = 10
     radius: float = 5.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,14 +32,22 @@ _FEWEST_TYPICAL = 4
 
 
 def metric_facts_of(manifest: Manifest) -> tuple[MetricFacts, ...]:
-    """Return the facts of a run's metrics, in its order; of an older run, from the metrics themselves.
+    """Return the facts of a run's metrics, in its order; what an older run lacks, from the metrics themselves.
 
     Raises:
         ConfigError: an older run has a metric that is not known.
     """
     if manifest.metric_facts:
-        return manifest.metric_facts
+        return tuple(map(_with_columns, manifest.metric_facts))
     return tuple(facts_of_metric(METRICS.build(text, steps=manifest.settings.steps)) for text in manifest.metrics)
+
+
+def _with_columns(facts: MetricFacts) -> MetricFacts:
+    """Add the column's title and position, which manifests of evalkit 0.1 do not store."""
+    if facts.column or facts.name not in METRICS.names():
+        return facts
+    spec = METRICS.get(facts.name).spec
+    return msgspec.structs.replace(facts, column=spec.column or spec.name, screen_column=spec.screen_column)
 
 
 def same_substrate(manifest: Manifest) -> dict[str, tuple[str, ...]]:

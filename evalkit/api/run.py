@@ -153,17 +153,26 @@ class Run:
         finally:
             opened.close()
 
-    def render(self, form: OutputFormat = "table", *, width: int = _WIDTH) -> str:
+    def render(self, form: OutputFormat = "table", *, everything: bool = False, width: int = _WIDTH) -> str:
         """Return what ``python -m evalkit show`` prints.
 
         Args:
             form: the output format.
+            everything: whether to show every table, as ``--all`` does, or only the first screen; for the table only.
             width: width of the table in characters.
         """
-        return render(self.manifest, self.results, form, width=width, wide=False, color=False)
+        return render(
+            self.manifest,
+            self.results,
+            form,
+            width=width,
+            wide=False,
+            color=False,
+            more=None if everything else ("More:  print(run.render(everything=True)), run.report()",),
+        )
 
     def __str__(self) -> str:
-        """Return the tables."""
+        """Return the first screen."""
         return self.render()
 
     def __repr__(self) -> str:

@@ -18,6 +18,7 @@ def run(
     /,
     *,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
+    all: Flag = False,  # noqa: A002 - the option's name
     wide: Flag = False,
     **options: object,
 ) -> None:
@@ -29,6 +30,7 @@ def run(
     Args:
         config: TOML file with these options, with underscores instead of dashes; the command line takes precedence.
         format: Output format.
-        wide: Print intervals even if the terminal is narrow.
+        all: Print every table, the tests, the cost and the signature, not only the first screen.
+        wide: Print every table, with intervals even if the terminal is narrow.
     """
-    compute_and_print({**(read_config(config) if config else {}), **options}, format, wide=wide)
+    compute_and_print({**(read_config(config) if config else {}), **options}, format, wide=wide, everything=all or wide)

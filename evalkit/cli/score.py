@@ -16,6 +16,7 @@ __all__ = ["score"]
 def score(
     *maps_dirs: Path,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
+    all: Flag = False,  # noqa: A002 - the option's name
     wide: Flag = False,
     **options: object,
 ) -> None:
@@ -29,8 +30,9 @@ def score(
     Args:
         maps_dirs: Folders of maps; each is listed as maps(FOLDER'S NAME).
         format: Output format.
-        wide: Print intervals even if the terminal is narrow.
+        all: Print every table, the tests, the cost and the signature, not only the first screen.
+        wide: Print every table, with intervals even if the terminal is narrow.
     """
     if not maps_dirs:
         raise ConfigError("MAPS_DIR is missing; name a folder with a map for each image: <image's name>.npy")
-    compute_and_print(options, format, wide=wide, maps=maps_dirs)
+    compute_and_print(options, format, wide=wide, everything=all or wide, maps=maps_dirs)

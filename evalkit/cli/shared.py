@@ -16,14 +16,12 @@ from evalkit.report.formats import OutputFormat
 __all__ = ["compute_and_print"]
 
 _NEXT_STEPS = """
-This run used scenes and a small model trained on them. With your photos, one folder per class, and ImageNet's VGG16:
-  python -m evalkit run --model vgg16 --data photos/
-With your own model, and boxes or masks (python -m evalkit list datasets):
-  python -m evalkit run --model my_model.keras --preprocess vgg16 --data labels.csv"""
+With your own photos (one folder per class) and model:
+  python -m evalkit run --model my_model.keras --preprocess vgg16 --data photos/"""
 
 
 def compute_and_print(
-    given: Mapping[str, object], form: OutputFormat, *, wide: bool, maps: Sequence[Path] = ()
+    given: Mapping[str, object], form: OutputFormat, *, wide: bool, everything: bool, maps: Sequence[Path] = ()
 ) -> None:
     """Compute, print on stdout, and exit with the gate's code if there is a baseline.
 
@@ -31,6 +29,7 @@ def compute_and_print(
         given: the options that were given, by name.
         form: the output format.
         wide: print intervals even if the terminal is narrow.
+        everything: print every table, not only the first screen.
         maps: folders of maps from files, listed before the explainers.
     """
     gating = gating_of(given)
@@ -47,6 +46,7 @@ def compute_and_print(
     from evalkit.api.evaluate import run_plan
     from evalkit.models.applications import MINI
     from evalkit.report import render
+    from evalkit.report.rerun import more_commands
 
     plan = prepare(options, say, maps=maps)
     if gating:
@@ -54,9 +54,19 @@ def compute_and_print(
     plan, path = (plan, Path(options.output)) if options.output else default_run(plan, options)
     manifest, results = run_plan(plan, path, fresh=options.fresh, console=console)
     gate = gating.gate_of(path) if gating else None
-    shown = render(manifest, results, form, width=terminal_width(), wide=wide, color=color_wanted(), gate=gate)
+    shown = render(
+        manifest,
+        results,
+        form,
+        width=terminal_width(),
+        wide=wide,
+        color=color_wanted(),
+        gate=gate,
+        more=None if everything else more_commands(path),
+    )
     print_result(shown)
-    say(f"run folder: {path}")
+    if form != "table" or everything:  # the first screen names it
+        say(f"run folder: {path}")
     if gate:
         say(gate.summary)
         sys.exit(gate.exit_code)

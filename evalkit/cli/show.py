@@ -21,6 +21,7 @@ def show(
     *,
     per_image: Flag = False,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
+    all: Flag = False,  # noqa: A002 - the option's name
     wide: Flag = False,
     **options: object,
 ) -> None:
@@ -30,11 +31,13 @@ def show(
         run_folder: Folder that `run` or `score` has written.
         per_image: Print the scores of every image instead of the leaderboards.
         format: Output format.
-        wide: Print intervals even if the terminal is narrow.
+        all: Print every table, the tests, the cost and the signature, not only the first screen.
+        wide: Print every table, with intervals even if the terminal is narrow.
     """
     from evalkit.analysis.load import table_of
     from evalkit.analysis.service import results_of
     from evalkit.report import render, render_scores
+    from evalkit.report.rerun import more_commands
     from evalkit.store.run_folder import RunFolder
 
     folder = RunFolder.read(run_folder)
@@ -44,7 +47,15 @@ def show(
             text = render_scores(table_of(folder, manifest), format, width=terminal_width())
         else:
             manifest, results = results_of(folder, **parsed(options))
-            text = render(manifest, results, format, width=terminal_width(), wide=wide, color=color_wanted())
+            text = render(
+                manifest,
+                results,
+                format,
+                width=terminal_width(),
+                wide=wide,
+                color=color_wanted(),
+                more=None if all or wide else more_commands(run_folder),
+            )
     finally:
         folder.close()
     print_result(text)

@@ -44,6 +44,7 @@ def render(
     wide: bool,
     color: bool,
     gate: Gate | None = None,
+    more: Sequence[str] | None = None,
 ) -> str:
     """Return a run's results in one of the formats.
 
@@ -55,6 +56,7 @@ def render(
         wide: whether to print intervals at any width; for the table only.
         color: whether to use bold and dim text; for the table only.
         gate: the gate's verdicts, printed after the results; not with csv, which has one table in a file.
+        more: the commands that show more, below the first screen; None = every table; for the table only.
     """
     if form == "json":
         from evalkit.report.tables.json_document import document
@@ -67,7 +69,12 @@ def render(
         from evalkit.report.tables.csv import render_csv
 
         return render_csv(results)
-    text = _render_text(manifest, results, form, width=width, wide=wide, color=color)
+    if form == "table" and more is not None:
+        from evalkit.report.tables.screen_text import render_screen
+
+        text = render_screen(manifest, results, more=more, width=width, color=color)
+    else:
+        text = _render_text(manifest, results, form, width=width, wide=wide, color=color)
     return text if gate is None else text + "\n" + render_gate(gate, form, width=width, color=color)
 
 

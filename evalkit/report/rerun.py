@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import msgspec
 
@@ -12,7 +13,13 @@ from evalkit.core.signature import without_digest
 from evalkit.datasets.readers.catalog import reader_names
 from evalkit.store.manifest import Manifest
 
-__all__ = ["rerun_command", "rerun_values"]
+__all__ = ["more_commands", "rerun_command", "rerun_values"]
+
+
+def more_commands(folder: Path) -> tuple[str, ...]:
+    """Return lines with the commands that show more of a run than its first screen."""
+    path = shlex.quote(str(folder))
+    return f"More:  python -m evalkit show {path} --all", f"       python -m evalkit report {path}"
 
 
 def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:

@@ -197,6 +197,8 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sentence: what is said of an explainer, with ``{mean}`` and ``{n}``, if no leaderboard shows it.
         note: what is said once beside the sentences.
         of_model: whether the sentence is of the model, whatever the explainer.
+        column: title of its column where space is short; empty = not stored.
+        screen_column: position among the columns that ``run`` prints first; 0 = behind these, or not stored.
     """
 
     text: str
@@ -220,6 +222,8 @@ class MetricFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sentence: str = ""
     note: str = ""
     of_model: bool = False
+    column: str = ""
+    screen_column: int = 0
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -233,6 +237,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         finished: time when the run was finished, ISO 8601, UTC; None while cells are missing.
         forward_passes: number of forward passes, in images, over all processes of the run.
         backward_passes: number of backward passes, in images, over all processes of the run.
+        seconds: wall time of the computation, over all processes of the run that ended regularly.
         files: absolute paths of the other files that were read, by option; the command that repeats the run uses them.
         metric_facts: facts of the metrics, in the order of ``metrics``; empty in the manifests of older runs.
     """
@@ -250,4 +255,5 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, str] = {}
     forward_passes: int = 0
     backward_passes: int = 0
+    seconds: float = 0.0
     metric_facts: tuple[MetricFacts, ...] = ()

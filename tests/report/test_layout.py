@@ -16,7 +16,7 @@ from evalkit.analysis.results import (
 from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.facts import facts_of_metric
 from evalkit.report import render
-from evalkit.report.html.key_findings import answers
+from evalkit.report.tables.answers import answers
 from evalkit.report.tables.leaderboard import (
     Column,
     Leaderboard,
@@ -359,7 +359,7 @@ def test_fills_of_one_size_are_a_sweep_of_the_fill(filled):
 
 def test_the_answer_names_the_fill(filled):
     run, results = filled
-    found = answers(run, results, [])
+    found = answers(run, results)
     assert [(one.question, one.main) for one in found] == [
         ("Which patch size and fill for occlusion?", "32 pixels, fill=mean"),
     ]

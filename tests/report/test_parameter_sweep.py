@@ -10,7 +10,7 @@ import pytest
 
 from evalkit.analysis.results import Cost
 from evalkit.report import render
-from evalkit.report.html.key_findings import answers
+from evalkit.report.tables.answers import answers
 from evalkit.report.html.parameter_plot import parameter_plot
 from evalkit.report.html.plots import to_svg
 from evalkit.report.tables.cost import cost_notes, cost_table
@@ -178,7 +178,7 @@ def test_json_has_every_sweep_and_its_choice(run):
 
 
 def test_the_key_findings_ask_for_each_sweep(run):
-    found = {one.question: one.main for one in answers(*run, [])}
+    found = {one.question: one.main for one in answers(*run)}
     choice = run[1].best_parameters["rise"]
     undecided = "" if choice.decided else " (undecided)"
     expected = f"masks={choice.parameters['masks']}, tolerance={choice.parameters['tolerance']}{undecided}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -72,6 +73,7 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    started = time.monotonic()
     earlier = folder.manifest_at(folder.path)
     if earlier is not None:
         plan = _resumed(plan, earlier, folder, say)
@@ -105,6 +107,7 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
         earlier=earlier,
         batch_size=spent.batch_size,
         passes=(spent.forward_passes, spent.backward_passes),
+        seconds=time.monotonic() - started if missing else 0.0,
     )
     for image_id, reason in manifest.data.unreadable:
         say(f"not scored: {image_id}: {reason}")

@@ -33,6 +33,7 @@ def manifest_of(
     earlier: Manifest | None = None,
     batch_size: int | None = None,
     passes: tuple[int, int] = (0, 0),
+    seconds: float = 0.0,
 ) -> Manifest:
     """Return the manifest.
 
@@ -44,6 +45,7 @@ def manifest_of(
         earlier: the manifest that the folder holds; its passes are added.
         batch_size: the largest number of images in one pass now; None = as planned.
         passes: the forward and backward passes of this process, in images.
+        seconds: the wall time of this process.
     """
     rows = folder.database.planned_images()
     return Manifest(
@@ -69,6 +71,7 @@ def manifest_of(
         files=dict(plan.files),
         forward_passes=passes[0] + (earlier.forward_passes if earlier else 0),
         backward_passes=passes[1] + (earlier.backward_passes if earlier else 0),
+        seconds=round(seconds + (earlier.seconds if earlier else 0.0), 1),
         created=created,
         finished=finished,
     )

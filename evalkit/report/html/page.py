@@ -13,10 +13,10 @@ from evalkit.analysis.load import table_of
 from evalkit.analysis.results import LeaderboardCell, ParameterChoice, PatchSizeChoice, Results
 from evalkit.analysis.service import results_of
 from evalkit.report.html.gallery import Photos, gallery
-from evalkit.report.html.key_findings import answers
 from evalkit.report.html.parameter_plot import parameter_plot
 from evalkit.report.html.plots import curve_plot, object_size_plot, sweep_plot, to_svg
 from evalkit.report.rerun import rerun_command
+from evalkit.report.tables.answers import answers
 from evalkit.report.tables.audit import verdict_lines, verdict_rows
 from evalkit.report.tables.cost import cost_notes, counted_passes, passes_text, repeatability_text
 from evalkit.report.tables.leaderboard import (
@@ -132,7 +132,7 @@ def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Ph
             ("cost", "Cost"),
             ("again", "Run it again"),
         ],
-        "answers": answers(manifest, results, boards),
+        "answers": [answer for answer in answers(manifest, results) if answer.question],
         "boards": [_board(board, manifest, results) for board in boards],
         "sanity": sanity_lines(results),
         "sweeps": [*patches, *parameters],

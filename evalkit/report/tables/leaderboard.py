@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,6 +19,7 @@ __all__ = [
     "Leaderboard",
     "Row",
     "beaten",
+    "columns_of",
     "compressed",
     "facts",
     "interval",
@@ -57,7 +58,17 @@ class Column:
     @property
     def title(self) -> str:
         """The metric with an arrow toward better scores."""
-        return f"{self.metric} {ARROWS[self.facts.direction]}"
+        return f"{self.metric} {self.arrow}"
+
+    @property
+    def short(self) -> str:
+        """The title where space is short, the same for all parameters."""
+        return self.facts.column or self.facts.name
+
+    @property
+    def arrow(self) -> str:
+        """An arrow toward better scores."""
+        return ARROWS[self.facts.direction]
 
 
 @dataclass(frozen=True)
@@ -87,15 +98,25 @@ class Leaderboard:
     above: tuple[str, ...] = ()
 
 
+def columns_of(manifest: Manifest, results: Results | None = None) -> list[Column]:
+    """Return the metrics of a run, in the order of the tables; with results, those that have a column."""
+    shown = None if results is None else {cell.metric for cell in results.leaderboard}  # sanity checks have none
+    columns = [Column(facts) for facts in metric_facts_of(manifest) if shown is None or facts.text in shown]
+    order = {family: position for position, family in enumerate(_FAMILIES)}
+
+    def position(column: Column) -> tuple[int, bool]:
+        # The default criterion is the first of its family.
+        return order.get(column.facts.family, len(order)), column.facts.name != DEFAULT_CRITERION
+
+    return sorted(columns, key=position)
+
+
 def leaderboards(manifest: Manifest, results: Results) -> list[Leaderboard]:
     """Return the leaderboards, family by family."""
-    shown = {cell.metric for cell in results.leaderboard}  # sanity checks have no column
-    columns = [Column(facts) for facts in metric_facts_of(manifest) if facts.text in shown]
+    columns = columns_of(manifest, results)
     boards = []
     for family in _FAMILIES:
         members = [column for column in columns if column.facts.family == family]
-        # The default criterion is the first of its family.
-        members.sort(key=lambda column: column.facts.name != DEFAULT_CRITERION)
         pieces = _pieces(members)
         for index, piece in enumerate(pieces):
             title = family.capitalize() + (f" ({index + 1} of {len(pieces)})" if len(pieces) > 1 else "")
@@ -369,11 +390,19 @@ def sanity_lines(results: Results) -> list[str]:
     return lines
 
 
-def unscored_lines(results: Results) -> list[str]:
-    """Return why images were not scored, one sentence for all cells with the same reason and count."""
+def unscored_lines(results: Results, titles: Mapping[str, str] | None = None) -> list[str]:
+    """Return why images were not scored, one sentence for all cells with the same reason and count.
+
+    Args:
+        results: the analysis of the run.
+        titles: what to call each metric, and which to include; None = all, by their texts.
+    """
     explainers_of: dict[tuple[str, str, int], list[str]] = {}
     for unscored in results.unscored:
-        cell = (unscored.metric, unscored.reason, unscored.n_images)
+        if titles is not None and unscored.metric not in titles:
+            continue
+        metric = unscored.metric if titles is None else titles[unscored.metric]
+        cell = (metric, unscored.reason, unscored.n_images)
         explainers_of.setdefault(cell, []).append(unscored.explainer)
     every = {cell.explainer for cell in results.leaderboard}
     metrics_of: dict[tuple[str, int, str], list[str]] = {}

@@ -91,7 +91,9 @@ class SweepTable:
     words: range
 
 
-def sweep_table(manifest: Manifest, results: Results, count: int, *, brief: bool = False) -> SweepTable:
+def sweep_table(
+    manifest: Manifest, results: Results, count: int, *, brief: bool = False, short: bool = False
+) -> SweepTable:
     """Return the patch-size table: the criterion first and with its interval, then other metrics.
 
     Args:
@@ -99,6 +101,7 @@ def sweep_table(manifest: Manifest, results: Results, count: int, *, brief: bool
         results: the analysis of the run.
         count: largest number of metrics.
         brief: whether to leave out positions and seconds, which the table of costs implies or has.
+        short: whether the metrics have their short titles.
     """
     columns = metric_columns(manifest, count)
     variant = variant_columns(results)
@@ -117,7 +120,7 @@ def sweep_table(manifest: Manifest, results: Results, count: int, *, brief: bool
         for row in results.patch_sweep
     ]
     best = best_scores([row.metrics for row in results.patch_sweep], columns, len(before))
-    header = [*before, *(column.title for column in columns)]
+    header = [*before, *(f"{column.short} {column.arrow}" if short else column.title for column in columns)]
     return SweepTable(header, rows, best, range(2, 2 + len(variant)))
 
 

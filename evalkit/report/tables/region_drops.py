@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evalkit.analysis.results import RegionDrops, Results
 
-__all__ = ["region_lines"]
+__all__ = ["region_lines", "region_warnings"]
 
 _MOST = 0.5
 
@@ -21,14 +21,20 @@ def region_lines(results: Results) -> tuple[str, ...]:
         f"the mean color, by {_drop(drops, 'outside')} when everything else is; the region counts more on {share} of "
         f"{images} (with a region, and the model right)."
     )
-    if drops.share_inside_more >= _MOST:
-        return (line,)
+    return (line, *region_warnings(results))
+
+
+def region_warnings(results: Results) -> tuple[str, ...]:
+    """Return a warning where the model does not look at the object on most images; else nothing."""
+    drops = results.region_drops
+    if drops is None or drops.share_inside_more >= _MOST:
+        return ()
     others = f"{100 * (1 - drops.share_inside_more):.0f} %"
     warning = (
         f"Warning: on {others} of these images hiding the region costs the model no more than hiding everything else: "
         "localization then says where the object is, not what the model uses."
     )
-    return (line, warning)
+    return (warning,)
 
 
 def _drop(drops: RegionDrops, where: str) -> str:

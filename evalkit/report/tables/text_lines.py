@@ -29,12 +29,12 @@ def wrapped(text: str, width: int, indent: str = "", hanging: str | None = None)
     )
 
 
-def named(rows: Iterable[tuple[str, str]], width: int) -> list[str]:
+def named(rows: Iterable[tuple[str, str]], width: int, indent: str = _GAP) -> list[str]:
     """Return lines of names and of the texts beside them, which are wrapped."""
     rows = list(rows)
     longest = max((len(name) for name, _ in rows), default=0)
     lines: list[str] = []
     for name, text in rows:
-        start = f"{_GAP}{name:<{longest}}{_GAP}"
+        start = f"{indent}{name:<{longest}}{_GAP}"
         lines += wrapped(text, width, start, " " * len(start)) or [start.rstrip()]
     return lines
