@@ -152,6 +152,7 @@ class MaxBoxAccV1(_BoxAccuracy):
         bounds=(0.0, 1.0),
         family="localization",
         summary="share of images whose largest box overlaps the object by half, at the set's best threshold",
+        brief="share of images with a right largest box",
         reference="Choe et al., CVPR 2020 (MaxBoxAcc); wsolevaluation",
         column="box_v1",
     )
@@ -170,6 +171,7 @@ class MaxBoxAccV2(_BoxAccuracy):
         bounds=(0.0, 1.0),
         family="localization",
         summary="as v1 with every contour's box, mean over overlaps of 0.3, 0.5 and 0.7",
+        brief="the same of any box, over three overlaps",
         reference="Choe et al., TPAMI 2022 (MaxBoxAccV2); wsolevaluation",
         column="box_v2",
     )
@@ -204,6 +206,7 @@ class PxAP(SetMetric, RegionMetric):
         bounds=(0.0, 1.0),
         family="localization",
         summary="average precision of the object's pixels, all images pooled",
+        brief="average precision, all images pooled",
         reference="Choe et al., CVPR 2020 (PxAP); wsolevaluation",
     )
     exact_region: ClassVar[bool] = True

@@ -1,16 +1,13 @@
-"""Every metric by name, the default set, and what a metric needs."""
+"""Every metric by name, and the default set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from evalkit.core.errors import ConfigError, nearest
 from evalkit.core.registry import Registry
 from evalkit.core.specs import Literals, parse_spec
-from evalkit.metrics.case import Case, Cue, Partner, Region
+from evalkit.metrics.requirements import needs_of
 from evalkit.metrics.spec import Metric
 
 __all__ = [
@@ -22,9 +19,7 @@ __all__ = [
     "find_metric",
     "localizes",
     "metric_names_in",
-    "needs_of",
     "needs_scores",
-    "needs_text",
 ]
 
 METRICS: Registry[Metric] = Registry(
@@ -89,8 +84,6 @@ CUE_METRICS: tuple[str, ...] = (
     "cue_followed",
 )
 """What a run scores besides ``DEFAULT_METRICS`` where its images have known cues, unless told otherwise."""
-
-_PROBE_SIDE = 8
 
 
 def build_metrics(given: object, *, cues: bool = False, **defaults: Literals) -> list[Metric]:
@@ -164,64 +157,9 @@ def metric_names_in(given: object) -> set[str]:
     return {parse_spec(item).name if isinstance(item, str) else item.spec_name() for item in items}  # type: ignore[attr-defined]
 
 
-def needs_of(metric: Metric) -> tuple[str, ...]:
-    """Return what a metric needs beside the map, as its requests for a small probe show.
-
-    ``region``; ``cue``: a known shortcut; ``scores`` of perturbed images; ``maps``: others of the same explainer;
-    ``models``: its maps on changed models; ``unknown`` where the metric fails on the probe.
-    """
-    side = _PROBE_SIDE
-    region = Region(np.eye(side, dtype=np.bool_), np.array([[0.0, 0.0, side, side]]), exact=True)
-    pixels = np.zeros((side, side, 3), np.uint8)
-    partners = (Partner("partner", pixels, 1.0),) * metric.n_partners
-    case = Case("probe", pixels, (0,), np.array([0.75, 0.25]), 0.75, seed=0, partners=partners, n_layers=1)
-    diagonal = region.mask
-    cue = Cue(diagonal[::-1], ~(diagonal | diagonal[::-1]), pixels, pixels, output=1, agrees=False)
-    with_region, complete = replace(case, region=region), replace(case, region=region, cue=cue)
-    needs: list[str] = []
-    probe = np.arange(side * side, dtype=np.float64).reshape(side, side)
-    try:
-        reasons = [metric.unscored_reason(one) for one in (case, with_region, complete)]
-        needs += ["region"] if reasons[0] not in (None, reasons[1]) else []
-        needs += ["cue"] if reasons[1] not in (None, reasons[2]) else []
-        declared = metric.request_kinds
-        kinds = [request.kind for request in metric.requests(probe, complete)] if declared is None else declared
-        needs += [_NEEDS[kind] for kind in kinds]
-    except Exception:  # a defect of the metric costs its own cells when an image is scored, not the run
-        needs.append("unknown")
-    return tuple(dict.fromkeys(needs))
-
-
 def localizes(metric: Metric) -> bool:
     """Tell whether a metric compares maps with where the object is."""
     return metric.spec.family == "localization" and "region" in needs_of(metric)
-
-
-def needs_text(metric: Metric) -> str:
-    """Return in words what a metric needs, for ``list metrics``.
-
-    >>> [needs_text(METRICS.build(name)) for name in ("sparseness", "pxap", "deletion")]
-    ['map', 'map+region', 'perturbation']
-    """
-    return "+".join(_WORDS[need] for need in needs_of(metric)) or "map"
-
-
-_WORDS = {
-    "region": "map+region",
-    "cue": "map+cue",
-    "scores": "perturbation",
-    "maps": "other maps",
-    "models": "changed models",
-    "unknown": "unknown",
-}
-_NEEDS = {
-    "perturbation": "scores",
-    "blend": "scores",
-    "masked": "scores",
-    "shown": "scores",
-    "explain": "maps",
-    "explain with": "models",
-}
 
 
 def needs_scores(metric: Metric) -> bool:

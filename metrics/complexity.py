@@ -51,6 +51,7 @@ class Sparseness(Metric):
         bounds=(0.0, 1.0),
         family="other",
         summary="Gini index of the map's magnitudes: how few pixels carry it",
+        brief="Gini index: how few pixels carry the map",
         reference="Hurley & Rickard, 2009; Chalasani et al., ICML 2020",
         descriptive=True,
     )

@@ -223,6 +223,7 @@ class MuFidelity(_Bernoulli):
         bounds=(-1.0, 1.0),
         family="faithfulness",
         summary="rank correlation of what random masks hide of the map and what they take from the score",
+        brief="rank correlation of sums and drops",
         reference="Bhatt et al., IJCAI 2020; by ranks and on a grid as in Fel et al., NeurIPS 2021",
         nan_reason="the map's sums or the drops of the score do not vary over the masks" + NOT_FINITE,
     )
@@ -245,6 +246,7 @@ class Infidelity(_Bernoulli):
         bounds=(0.0, 1.0),
         family="faithfulness",
         summary="squared error of the map's best scaled sums as a prediction of the score's drops behind random masks",
+        brief="error of predicting drops by sums",
         reference="Yeh et al., NeurIPS 2019, definition 2.1, with their optimal factor",
         nan_reason="the map is zero under every mask" + NOT_FINITE,
     )
@@ -275,6 +277,7 @@ class SensitivityN(_Cells):
         bounds=(-1.0, 1.0),
         family="faithfulness",
         summary="correlation of the map's sums over n hidden cells and the score's drops, mean over n",
+        brief="correlation of sums and drops, n cells",
         reference="Ancona et al., ICLR 2018, section 4",
         nan_reason="the map's sums or the drops of the score do not vary over the masks of one size" + NOT_FINITE,
         column="sens_n",

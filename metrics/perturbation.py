@@ -83,10 +83,12 @@ class _Curve(ScoredAlongCurves):
     """Base of the metrics that are areas under curves.
 
     Attributes:
-        steps: cuts of the curve, 1 to 10,000.
-        ties: ``levels``: equal pixels turn together; ``raster``: in raster order, as torch-cam does.
-        score_kind: the parameter ``score``: ``softmax``, or ``log_odds``, which a saturated softmax does not flatten.
-        substrate: what replaces pixels; ``road`` is imputed from the pixels that are left.
+        steps: number of cuts of the curve, 1 to 10,000; each costs a forward pass, but for the ends.
+        ties: when pixels of equal value turn: ``levels``, together; ``raster``, in raster order, as torch-cam does.
+        score_kind: the model's score along the curve, the parameter ``score``: ``softmax``, or ``log_odds``, which a
+            saturated softmax does not flatten.
+        substrate: what replaces pixels: ``mean``, the mean color; ``blur``, the blurred photo; ``road``, colors imputed
+            from the pixels that are left; uniform ``noise``; or ``black``.
     """
 
     steps: int = 28
@@ -160,6 +162,7 @@ class Deletion(_OneCurve):
         bounds=(0.0, 1.0),
         family="faithfulness",
         summary="area under the class's score while the most relevant pixels turn into the mean color",
+        brief="score as relevant pixels are removed",
         reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
         sweep_column=2,
         curve="removal",
@@ -180,6 +183,7 @@ class Insertion(_OneCurve):
         bounds=(0.0, 1.0),
         family="faithfulness",
         summary="area under the class's score while the most relevant pixels appear in the blurred photo",
+        brief="score as relevant pixels are added",
         reference="Petsiuk et al., RISE, BMVC 2018, section 4.1 and evaluation.py",
         gated=True,
         sweep_column=3,
@@ -201,6 +205,7 @@ class SymmetricRelevanceGain(_Curve):
         bounds=(-1.0, 1.0),
         family="faithfulness",
         summary="insertion minus deletion, both with the mean color: what the order of the pixels is worth",
+        brief="insertion minus deletion, mean color",
         reference="Bluecher et al., TMLR 2024 (SRG: least minus most relevant first)",
         gated=True,
         sweep_column=1,
@@ -256,6 +261,7 @@ class AverageDrop(_Shown):
         bounds=(0.0, 1.0),
         family="faithfulness",
         summary="share of the class's score lost when the photo is faded to the mean color where the map is low",
+        brief="score lost if only the map is shown",
         reference="Chattopadhay et al., Grad-CAM++, WACV 2018, section 4.1",
         nan_reason="the score of the untouched photo is 0",
         column="drop",
@@ -282,6 +288,7 @@ class IncreaseInConfidence(_Shown):
         bounds=(0.0, 1.0),
         family="faithfulness",
         summary="share of photos whose class score rises when faded to the mean color where the map is low",
+        brief="score rises if only the map is shown",
         reference="Chattopadhay et al., Grad-CAM++, WACV 2018, section 4.1",
         binary=True,
         column="increase",

@@ -81,6 +81,7 @@ class RandomLogit(Metric):
         bounds=(-1.0, 1.0),
         family="other",
         summary="structural similarity of the maps of the target and of another class: 1 = the class does not matter",
+        brief="similarity of the maps of two classes",
         reference="Sixt et al., ICML 2020, section 4; Wang et al., IEEE TIP 2004 (SSIM)",
         nan_reason="a map is constant, not finite or under 7 px",
         descriptive=True,

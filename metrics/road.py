@@ -32,7 +32,8 @@ class Road(ScoredAlongCurves):
     """Half of what the score loses more when the most relevant pixels are hidden. See docs/metrics.md.
 
     Attributes:
-        score_kind: the parameter ``score``: ``softmax``, or ``log_odds``, which a saturated softmax does not flatten.
+        score_kind: the model's score on the imputed images, the parameter ``score``: ``softmax``, or ``log_odds``,
+            which a saturated softmax does not flatten.
     """
 
     draws: ClassVar[bool] = True
@@ -44,6 +45,7 @@ class Road(ScoredAlongCurves):
         bounds=(-0.5, 0.5),
         family="faithfulness",
         summary="half the difference of the class's scores with the least and with the most relevant pixels imputed",
+        brief="half the gain, with imputed pixels",
         reference="Rong et al., ROAD, ICML 2022; (LeRF - MoRF) / 2 as pytorch-grad-cam",
         chance=0.0,
     )

@@ -62,6 +62,7 @@ class Saco(Magnitude):
         bounds=(-1.0, 1.0),
         family="faithfulness",
         summary="whether groups of pixels take from the score what their relevance says, weighed by the difference",
+        brief="do drops of groups follow relevance?",
         reference="Wu et al., CVPR 2024 (SaCo)",
         nan_reason="all groups of pixels are equally relevant" + NOT_FINITE,
     )

@@ -35,7 +35,7 @@ class MetricSpec:
         direction: which way is better; of a descriptive metric, which way the table is sorted.
         bounds: the smallest and largest value that can occur.
         family: the leaderboard that shows it; ``sanity`` and ``shortcut``: none, but a sentence for each explainer.
-        summary: one line for ``list metrics``.
+        summary: what it is, in one sentence.
         reference: where the definition comes from.
         nan_reason: why a finite map can still be not scored; empty if it cannot.
         binary: every value is 0 or 1.
@@ -51,6 +51,7 @@ class MetricSpec:
         sentence: for the family ``shortcut``: what is said of an explainer, with ``{mean}`` and ``{n}`` (images).
         note: what is said once beside the sentences, with the metric's parameters by name.
         of_model: it depends on image and model only, so that its sentence is said of the model.
+        brief: the summary in about 40 letters, for the line of ``list metrics``; empty = the summary is cut there.
     """
 
     name: str
@@ -73,6 +74,7 @@ class MetricSpec:
     sentence: str = ""
     note: str = ""
     of_model: bool = False
+    brief: str = ""
 
     @property
     def is_ranked(self) -> bool:

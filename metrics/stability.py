@@ -60,6 +60,7 @@ class MaxSensitivity(Metric):
         bounds=(0.0, np.inf),
         family="other",
         summary="largest relative change of the map under small noise on the image: how unstable it is",
+        brief="largest change of the map under small noise",
         reference="Yeh et al., NeurIPS 2019, definition 3",
         nan_reason="the map is zero everywhere, or another one is not finite",
         descriptive=True,

@@ -60,8 +60,8 @@ def _is_mask_folder(path: Path) -> bool:
 READER = Reader(
     name=_NAME,
     data="FOLDER",
-    summary="photos in images/, as above; their masks by name in masks/, optionally ignore/; non-zero pixels are the "
-    "object",
+    summary="photos in images/, their masks in masks/; optionally ignore/; images/ is as a class folder, masks have "
+    "the name of their photo, and non-zero pixels are the object",
     example="photos/images/cat/1.jpg\nphotos/masks/cat/1.png",
     needs="folder",
     open=read_mask_folder,

@@ -186,8 +186,8 @@ def _open(path: Path) -> ImageSet:
 READER = Reader(
     name=_NAME,
     data=_NAME,
-    summary="1,000 images computed when they are read: ten shapes, each the only evidence for its class, with exact "
-    "masks; scenes(shortcut=mark) and (shortcut=tint) add a cue that tells the class in nine of ten (strength=0.9); "
+    summary="1,000 computed images of ten shapes, with exact masks; each shape is the only evidence for its class; "
+    "scenes(shortcut=mark) and (shortcut=tint) add a cue that tells the class in nine of ten (strength=0.9); "
     "for --model vgg16-mini, vgg16-mini-shortcut, or any with ten outputs in the order of their names",
     example=f'--data {_NAME} --limit 99\n--data "{_NAME}(shortcut=mark)"',
     needs="nothing",

@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from evalkit.cli.console import print_result, terminal_width
-from evalkit.core.component import Component
-from evalkit.core.errors import ConfigError
 from evalkit.report.formats import OutputFormat
 
 __all__ = ["list_"]
-
-Row = dict[str, str]
 
 
 def list_(
@@ -25,105 +21,52 @@ def list_(
 
     Args:
         what: Which list.
-        name: Print the whole entry of this explainer, or only the explainers of this set.
+        name: Print everything about this one, e.g. occlusion or "deletion(steps=14)"; or only the explainers or metrics
+            of this set or family, e.g. default.
         format: Output format.
     """
-    if what == "explainers":
-        _print_explainers(name, format)
-        return
-    if name is not None:
-        raise ConfigError(f"list {what} takes no name, but '{name}' was given; only list explainers takes one")
-    from evalkit.report import render_listing
-
-    rows = {"metrics": _metrics, "models": _models, "datasets": _datasets}[what]()
-    print_result(render_listing(what, list(rows[0]), rows, format, width=terminal_width()))
+    render = {"explainers": _explainers, "metrics": _metrics, "models": _models, "datasets": _datasets}[what]
+    print_result(render(name, format))
 
 
-def _print_explainers(name: str | None, form: OutputFormat) -> None:
+def _explainers(name: str | None, form: OutputFormat) -> str:
     from evalkit.cli.list_explainers import explainer_entries, explainer_entry
     from evalkit.explainers.catalog import WORDS
     from evalkit.report.tables.explainer_list import render_explainer, render_explainers
 
     if name is None or name in WORDS:
-        print_result(render_explainers(explainer_entries(name or "all"), WORDS, form, width=terminal_width()))
-    else:
-        print_result(render_explainer(explainer_entry(name), form, width=terminal_width()))
+        return render_explainers(explainer_entries(name or "all"), WORDS, form, width=terminal_width())
+    return render_explainer(explainer_entry(name), form, width=terminal_width())
 
 
-def _parameters(kind: type[Component]) -> str:
-    return ", ".join(f"{name}={_default(field.default)}" for name, field in kind.parameter_fields().items())
+def _metrics(name: str | None, form: OutputFormat) -> str:
+    from evalkit.cli.list_metrics import METRIC_WORDS, metric_entries, metric_entry
+    from evalkit.report.tables.metric_list import render_metric, render_metrics
+
+    if name is None or name in METRIC_WORDS:
+        return render_metrics(metric_entries(name or "all"), form, width=terminal_width())
+    return render_metric(metric_entry(name), form, width=terminal_width())
 
 
-def _default(value: object) -> str:
-    return "none" if value is None else str(value)
+def _models(name: str | None, form: OutputFormat) -> str:
+    from evalkit.cli.list_models import MODEL_GROUPS, model_entries, model_entry
+    from evalkit.report.tables.item_list import render_item, render_items
+
+    if name is not None:
+        return render_item(model_entry(name), form, width=terminal_width())
+    title, notes = "models for --model, and the preprocessing that goes with each", (_more("models", "vgg16"),)
+    return render_items(title, MODEL_GROUPS, model_entries(), notes, form, width=terminal_width())
 
 
-def _metrics() -> list[Row]:
-    from evalkit.metrics.catalog import METRICS, needs_text
+def _datasets(name: str | None, form: OutputFormat) -> str:
+    from evalkit.cli.list_datasets import DATA_GROUPS, data_entries, data_entry
+    from evalkit.report.tables.item_list import render_item, render_items
 
-    rows = []
-    for name in METRICS.names():
-        kind = METRICS.get(name)
-        spec = kind.spec
-        rows.append(
-            {
-                "metric": name,
-                "better": spec.direction,
-                "range": f"{spec.bounds[0]:g} to {spec.bounds[1]:g}",
-                "needs": needs_text(kind()),
-                "parameters": _parameters(kind),
-                "what it is": spec.summary,
-                "reference": spec.reference,
-            }
-        )
-    return rows
+    if name is not None:
+        return render_item(data_entry(name), form, width=terminal_width())
+    title, notes = "labelled images for --data, and what it names", (_more("datasets", "csv"),)
+    return render_items(title, DATA_GROUPS, data_entries(), notes, form, width=terminal_width())
 
 
-def _models() -> list[Row]:
-    from evalkit.models.applications import APPLICATIONS, MINI, MINI_FAMILY, MINI_SHORTCUT
-
-    named = [
-        {
-            "model": name,
-            "preprocess": model.family,
-            "what it is": f"keras.applications.{model.function}, ImageNet weights",
-        }
-        for name, model in APPLICATIONS.items()
-    ]
-    return [
-        {
-            "model": MINI,
-            "preprocess": MINI_FAMILY,
-            "what it is": "VGG16 at an eighth of the width for --data scenes, in the package",
-        },
-        {
-            "model": MINI_SHORTCUT,
-            "preprocess": MINI_FAMILY,
-            "what it is": 'the same, but it also uses the mark of --data "scenes(shortcut=mark)"',
-        },
-        *named,
-        *(
-            {"model": name, "preprocess": "--preprocess", "what it is": what}
-            for name, what in (
-                ("FILE.keras, FILE.h5", "a saved Keras model"),
-                ("FOLDER", "a SavedModel"),
-                ("FILE.onnx", "an ONNX model; pip install 'evalkit-saliency[onnx]'"),
-                ("FILE.tflite", "a TFLite model"),
-                ("module:function", "a function that returns a Keras model"),
-            )
-        ),
-        {
-            "model": "module:function",
-            "preprocess": "none",
-            "what it is": "a function of images in 0..255, or one that returns it (docs/models.md)",
-        },
-    ]
-
-
-def _datasets() -> list[Row]:
-    from evalkit.datasets.readers.catalog import all_readers
-
-    return [
-        {"data": reader.data, "format": reader.option, "what it is": reader.summary, "example": reader.example}
-        for reader in all_readers()
-    ]
+def _more(what: str, example: str) -> str:
+    return f"Everything about one, with an example: python -m evalkit list {what} {example}"

@@ -95,7 +95,8 @@ class Gradient(InputExplainer):
     """The gradient of the class logit with respect to the pixels (saliency).
 
     Attributes:
-        reduce: see the base class; the paper's is ``abs_max``.
+        reduce: how the channels of a pixel become one number: ``abs_max``, the largest absolute value, as in the paper;
+            ``abs_sum``, the sum of absolute values; ``sum``.
 
     Reference: Simonyan et al., "Deep Inside Convolutional Networks", 2013, section 3.
     """
@@ -116,7 +117,6 @@ class GradientTimesInput(InputExplainer):
     """The gradient times the difference of the photo from a baseline.
 
     Attributes:
-        reduce: see the base class.
         baseline: the image that the photo is compared with: mean (the mean color), black, white, gray (127.5), or blur
             (RISE's, of the photo itself).
 
@@ -154,9 +154,6 @@ class GuidedBackprop(InputExplainer):
     It hardly depends on the class and on the weights of upper layers (Adebayo et al., NeurIPS 2018; Nie et al., ICML
     2018): it is close to an edge detector.
 
-    Attributes:
-        reduce: see the base class.
-
     Reference: Springenberg et al., "Striving for Simplicity", 2014, section 3.4.
     """
 
@@ -184,7 +181,6 @@ class SmoothGrad(InputExplainer):
         samples: the number of noisy copies.
         noise: the standard deviation of the Gaussian noise, in steps of a pixel's value in 0..255; 25 is 10 % of the
             range. Noisy pixels are not clipped, so that the noise has mean 0 at black and white pixels, too.
-        reduce: see the base class.
         seed: Random seed; the run's seed if not given.
 
     Reference: Smilkov et al., "SmoothGrad", 2017, section 3.

@@ -44,7 +44,6 @@ class IntegratedGradients(InputExplainer):
         steps: the number of points.
         baseline: where the path starts: mean (the mean color), black, white, gray (127.5), or blur (RISE's, of the
             photo itself).
-        reduce: see the base class.
 
     Reference: Sundararajan et al., "Axiomatic Attribution for Deep Networks", ICML 2017, section 3.
     """
@@ -158,7 +157,6 @@ class ExpectedGradients(InputExplainer):
 
     Attributes:
         samples: the number of samples.
-        reduce: see the base class.
         seed: Random seed; the run's seed if not given.
 
     Reference: Erion et al., "Improving performance of deep learning models with axiomatic attribution priors and

@@ -237,14 +237,15 @@ class KernelShap(_OnSuperpixels):
         samples: the number of coalitions of superpixels that are scored, besides all and none of them. All coalitions
             are listed, and the values are exact, where there are no more than that or at most 8 superpixels.
         segments: about how many superpixels the photo is cut into (``slic``).
-        fill: the content of hidden superpixels, as of ``lime``.
+        fill: the content of hidden superpixels: mean (ImageNet's mean color; of a model that does not take RGB, the
+            mean of the set), black, gray (127.5), or blur (RISE's).
         seed: Random seed; the run's seed if not given.
 
     Reference: Lundberg & Lee, NeurIPS 2017, theorem 2; coalitions in pairs: Covert & Lee, AISTATS 2021, section 3.3.
     """
 
     name: ClassVar[str] = "kernel_shap"
-    cost: ClassVar[str] = "1,000 F"
+    cost: ClassVar[str] = "up to 1,002 F"
     summary: ClassVar[str] = "Shapley values of superpixels"
     reference: ClassVar[str] = "Lundberg & Lee, SHAP, NeurIPS 2017, theorem 2"
     always_signed: ClassVar[Mapping[str, str]] = MappingProxyType({"superpixels": _SLIC})

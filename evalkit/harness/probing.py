@@ -13,7 +13,8 @@ from evalkit.explainers.base import Explainer
 from evalkit.explainers.probes import CHANGES, NOISE_DOSES, DegradedMap, KnownMap
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.prepare import prepare
-from evalkit.metrics.catalog import METRICS, needs_of
+from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.requirements import needs_of
 from evalkit.metrics.spec import Metric
 from evalkit.store.manifest import Manifest
 from evalkit.store.maps import SavedMap

@@ -15,12 +15,9 @@ from evalkit.report.formats import FORMATS, OutputFormat
 from evalkit.store.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from evalkit.analysis.audit.results import Audit
     from evalkit.analysis.comparison import Comparison
     from evalkit.analysis.gate.results import Gate
-    from evalkit.report.tables.listing import Value
     from evalkit.store.scores import ScoreTable
 
 __all__ = [
@@ -30,7 +27,6 @@ __all__ = [
     "render_audit",
     "render_comparison",
     "render_gate",
-    "render_listing",
     "render_scores",
 ]
 
@@ -115,15 +111,6 @@ def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> s
     from evalkit.report.gate.table import render_gate as build
 
     return build(gate, form, width=width, color=color)
-
-
-def render_listing(
-    title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Value]], form: OutputFormat, *, width: int
-) -> str:
-    """Return a plain list; see ``evalkit.report.tables.listing``."""
-    from evalkit.report.tables.listing import render_listing as build
-
-    return build(title, columns, rows, form, width=width)
 
 
 def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:

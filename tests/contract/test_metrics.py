@@ -16,7 +16,8 @@ from evalkit.datasets.image import LabelledImage
 from evalkit.explainers.cam import GradCam
 from evalkit.harness.engine.answers import Answers
 from evalkit.metrics.case import Case, Cue, Partner, Region
-from evalkit.metrics.catalog import METRICS, needs_of
+from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.requirements import needs_of
 from evalkit.models.classifier import Classifier
 
 SIDE = 16

@@ -9,8 +9,9 @@ import pytest
 
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Case, Partner
-from evalkit.metrics.catalog import METRICS, needs_of, needs_text
+from evalkit.metrics.catalog import METRICS
 from evalkit.metrics.grid import cell_slices, grid_pointing_game, mosaic
+from evalkit.metrics.requirements import needs_of
 
 SIZES = [(8, 8), (6, 10), (10, 6), (7, 9), (5, 4), (2, 3)]
 
@@ -166,7 +167,6 @@ def test_confidence_is_inclusive_and_checked(case):
 
 def test_needs_another_map_and_no_region(metric):
     assert needs_of(metric) == ("maps",)
-    assert needs_text(metric) == "other maps"
 
 
 def test_declared_requests_are_those_that_are_made(rng):

@@ -9,7 +9,8 @@ import pytest
 
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.case import Case, Cue
-from evalkit.metrics.catalog import CUE_METRICS, DEFAULT_METRICS, METRICS, build_metrics, needs_text
+from evalkit.metrics.catalog import CUE_METRICS, DEFAULT_METRICS, METRICS, build_metrics
+from evalkit.metrics.requirements import needs_of
 from evalkit.metrics.shortcut import CueFalseAlarm, CueMissed, cue_pixel_auc
 
 CUE = np.array([[1, 1, 0, 0], [0, 0, 0, 0]], dtype=bool)
@@ -152,5 +153,5 @@ def test_cue_metrics_are_default_only_where_there_are_cues():
 
 
 def test_needs_say_that_a_cue_must_be_known():
-    assert needs_text(METRICS.build("cue_pixel_auc")) == "map+cue"
-    assert needs_text(METRICS.build("cue_missed")) == "map+cue+perturbation"
+    assert needs_of(METRICS.build("cue_pixel_auc")) == ("cue",)
+    assert needs_of(METRICS.build("cue_missed")) == ("cue", "scores")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Sequence
 from evalkit.core.errors import EvalkitError, ModelError
 from evalkit.explainers.base import Explainer
 from evalkit.explainers.catalog import Listed
-from evalkit.metrics.catalog import metric_names_in, needs_of
+from evalkit.metrics.catalog import metric_names_in
+from evalkit.metrics.requirements import needs_of
 from evalkit.metrics.spec import Metric
 from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier

@@ -11,7 +11,6 @@ from evalkit.report.formats import OutputFormat
 from evalkit.report.tables import latex, markdown
 from evalkit.report.tables.csv import to_csv
 from evalkit.report.tables.leaderboard import number
-from evalkit.report.tables.text_lines import named
 from evalkit.store.scores import ScoreTable
 
 __all__ = ["render_listing", "render_scores"]
@@ -19,17 +18,13 @@ __all__ = ["render_listing", "render_scores"]
 Value = str | float | None
 
 
-def render_listing(
-    title: str, columns: Sequence[str], rows: Sequence[Mapping[str, Value]], form: OutputFormat, *, width: int
-) -> str:
+def render_listing(columns: Sequence[str], rows: Sequence[Mapping[str, Value]], form: OutputFormat) -> str:
     """Return rows of named values in one of the formats.
 
     Args:
-        title: title above the table.
         columns: keys of the rows, in the order shown.
         rows: one mapping for each line; None is shown as empty.
-        form: table, json (a list of objects), csv, markdown or latex.
-        width: width of the terminal in columns; for the table only.
+        form: json (a list of objects), csv, markdown or latex.
     """
     if form == "json":
         return (
@@ -38,42 +33,10 @@ def render_listing(
     if form == "csv":
         return to_csv(columns, [[row[column] for column in columns] for row in rows])
     texts = [[_text(row[column]) for column in columns] for row in rows]
-    if form == "markdown":
-        header = [markdown.escape(column) for column in columns]
-        cells = [[markdown.escape(text) for text in line] for line in texts]
-        return markdown.pipe_table(header, cells, left=len(columns)) + "\n"
-    if form == "latex":
-        header = [latex.escape(column) for column in columns]
-        return (
-            latex.tabular(header, [[latex.escape(text) for text in line] for line in texts], left=len(columns)) + "\n"
-        )
-    widths = _column_widths(columns, texts, width)
-    if widths is None:
-        return _one_below_another(title, columns, texts, width)
-    return _table(title, columns, texts, width, widths)
-
-
-def _column_widths(columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> list[int] | None:
-    """Return the widths of columns in which no word is broken; None if the terminal is too narrow for that."""
-    cells = [[column, *(line[index] for line in texts)] for index, column in enumerate(columns)]
-    least = [max(len(word) for cell in column for word in cell.split() or [""]) for column in cells]
-    widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in cells]
-    room = width - _BETWEEN * (len(columns) - 1)
-    if sum(least) > room:
-        return None
-    for _ in range(sum(widths) - room):  # as rich does, but never below the longest word
-        shrinking = [index for index in range(len(widths)) if widths[index] > least[index]]
-        widths[max(shrinking, key=lambda index: widths[index])] -= 1
-    return widths
-
-
-def _one_below_another(title: str, columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> str:
-    """Return each row as its name and, below it, what the other columns say."""
-    lines = [title]
-    for name, *values in texts:
-        described = [(column, " ".join(value.split())) for column, value in zip(columns[1:], values, strict=True)]
-        lines += ["", name, *named([pair for pair in described if pair[1]], width)]
-    return "\n".join(lines) + "\n"
+    module = markdown if form == "markdown" else latex
+    table = markdown.pipe_table if form == "markdown" else latex.tabular
+    header = [module.escape(column) for column in columns]
+    return table(header, [[module.escape(text) for text in line] for line in texts], left=len(columns)) + "\n"
 
 
 def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
@@ -89,7 +52,7 @@ def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
             for metric, value in zip(table.metrics, values, strict=True)
             if metric in metrics
         ]
-        return render_listing("scores", ["image", "explainer", "metric", "value"], rows, form, width=width)
+        return render_listing(["image", "explainer", "metric", "value"], rows, form)
     parts = []
     for index, explainer in enumerate(table.explainers):
         for start in range(0, len(metrics), _PER_TABLE):
@@ -104,7 +67,6 @@ def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
 
 
 _PER_TABLE = 5
-_BETWEEN = 2  # columns of the terminal between two of the table
 
 
 def _lines(table: ScoreTable) -> Iterator[tuple[str, str, list[float | None]]]:
@@ -121,13 +83,7 @@ def _text(value: Value) -> str:
     return number(value) if isinstance(value, float) else value or ""
 
 
-def _table(
-    title: str,
-    columns: Sequence[str],
-    texts: Sequence[Sequence[str]],
-    width: int,
-    widths: Sequence[int] | None = None,
-) -> str:
+def _table(title: str, columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> str:
     from evalkit.report.tables.rich_tables import listing_table, print_to_text
 
-    return print_to_text([listing_table(title, columns, texts, widths)], width=width, color=False)
+    return print_to_text([listing_table(title, columns, texts)], width=width, color=False)

@@ -98,14 +98,11 @@ def block(title: str, lines: Sequence[str]) -> RenderableType:
     return Padding(Text.assemble((title, "bold"), "\n", text), (1, 0, 0, 0))
 
 
-def listing_table(
-    title: str, columns: Sequence[str], texts: Sequence[Sequence[str]], widths: Sequence[int] | None = None
-) -> RenderableType:
-    """Return a plain table of texts; ``widths`` are those of its columns, None = as rich divides the terminal."""
+def listing_table(title: str, columns: Sequence[str], texts: Sequence[Sequence[str]]) -> RenderableType:
+    """Return a plain table of texts."""
     table = titled_table(title)
-    shown: Sequence[int | None] = widths or [None] * len(columns)
-    for column, width in zip(columns, shown, strict=True):
-        table.add_column(Text(column), overflow="fold", width=width)
+    for column in columns:
+        table.add_column(Text(column), overflow="fold")
     for line in texts:
         table.add_row(*map(Text, line))
     return table
