@@ -63,6 +63,7 @@ def _entry(parsed: Spec) -> MetricEntry:
         set_level=known.set_level,
         criterion=not known.set_level and not spec.descriptive,
         gated=spec.gated,
+        column=(spec.column or spec.name) if spec.is_ranked else "",
         chance=spec.chance,
         substrate="" if metric is None else metric.substrate,
         version=spec.version,

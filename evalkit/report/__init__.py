@@ -15,6 +15,8 @@ from evalkit.report.formats import FORMATS, OutputFormat
 from evalkit.store.manifest import Manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from evalkit.analysis.audit.results import Audit
     from evalkit.analysis.comparison import Comparison
     from evalkit.analysis.gate.results import Gate

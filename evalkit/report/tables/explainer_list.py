@@ -18,7 +18,6 @@ from evalkit.report.tables.component_list import (
     parameter_facts,
     parameters_text,
 )
-from evalkit.report.tables.listing import render_listing
 from evalkit.report.tables.text_lines import wrapped
 
 __all__ = ["ExplainerEntry", "PassesEntry", "render_explainer", "render_explainers"]
@@ -112,6 +111,8 @@ def render_explainers(entries: Sequence[ExplainerEntry], sets: Sequence[str], fo
 def _document(entries: Sequence[ExplainerEntry], form: OutputFormat) -> str:
     if form == "json":
         return json.dumps([_as_json(entry) for entry in entries], indent=2, allow_nan=False) + "\n"
+    from evalkit.report.tables.listing import render_listing  # imports what the table does not need
+
     return render_listing(_COLUMNS, [_row(entry) for entry in entries], form)
 
 

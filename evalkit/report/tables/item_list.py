@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from evalkit.report.formats import OutputFormat
 from evalkit.report.tables.component_list import ListItem, entry_lines, fact_lines, family_lines
-from evalkit.report.tables.listing import Value, render_listing
 from evalkit.report.tables.text_lines import wrapped
 
 __all__ = ["ItemEntry", "render_item", "render_items"]
@@ -28,7 +27,7 @@ class ItemEntry:
 
     group: str
     item: ListItem
-    row: Mapping[str, Value]
+    row: Mapping[str, str | float | None]
     facts: Mapping[str, str] = field(default_factory=dict)
     example: str = ""
 
@@ -89,4 +88,6 @@ def _document(entries: Sequence[ItemEntry], form: OutputFormat) -> str:
             for entry in entries
         ]
         return json.dumps(rows, indent=2, allow_nan=False) + "\n"
+    from evalkit.report.tables.listing import render_listing  # imports what the table does not need
+
     return render_listing(list(entries[0].row), [entry.row for entry in entries], form)

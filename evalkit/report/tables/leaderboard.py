@@ -11,10 +11,12 @@ from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.analysis.sanity import CHANGED_BELOW, SAME_FROM
 from evalkit.core.names import model_facts
 from evalkit.core.settings import DEFAULT_CRITERION
+from evalkit.report.formats import ARROWS
 from evalkit.report.tables.region_drops import region_lines
 from evalkit.store.manifest import Manifest, MetricFacts
 
 __all__ = [
+    "ARROWS",
     "Column",
     "Leaderboard",
     "Row",
@@ -40,7 +42,6 @@ WIDEST = 5
 _SHOWN_EXPLAINERS = 3
 _SUBSTRATES = {"mean": "the mean color", "blur": "the blurred photo", "road": "imputed colors"}
 _FAMILIES = ("faithfulness", "localization", "other")
-ARROWS = {"higher": "↑", "lower": "↓"}
 BEATS_CONTROLS, NOT_BEATING, NOT_RANKED = "*", "!", "?"
 
 

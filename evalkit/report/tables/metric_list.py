@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evalkit.report.formats import OutputFormat
+from evalkit.report.formats import ARROWS, OutputFormat
 from evalkit.report.tables.component_list import (
     ListItem,
     ParameterEntry,
@@ -18,8 +18,6 @@ from evalkit.report.tables.component_list import (
     parameter_facts,
     parameters_text,
 )
-from evalkit.report.tables.leaderboard import ARROWS
-from evalkit.report.tables.listing import render_listing
 from evalkit.report.tables.text_lines import wrapped
 
 __all__ = ["CostEntry", "MetricEntry", "render_metric", "render_metrics"]
@@ -105,6 +103,7 @@ class MetricEntry:
         set_level: True if it scores the image set as a whole.
         criterion: True if it can decide a choice.
         gated: True if a baseline has it by default.
+        column: title of its column where space is short; empty = it has none.
         chance: score of a map that depends on no image; ``uniform``: that of the control; None = not known.
         substrate: what it replaces pixels with; empty if it replaces none.
         version: grows when the meaning of the number changes.
@@ -131,6 +130,7 @@ class MetricEntry:
     set_level: bool
     criterion: bool
     gated: bool
+    column: str
     chance: float | str | None
     substrate: str
     version: int
@@ -189,6 +189,7 @@ def _facts(entry: MetricEntry) -> dict[str, str]:
         "better": entry.better or f"neither: it describes maps; tables are sorted from the {_first(entry)}",
         "range": _range(entry.bounds) + ("; of each image 0 or 1" if entry.binary else ""),
         "chance": _chance(entry.chance),
+        "column": entry.column or "none; `run` says in sentences what it measured",
         "scores": "the image set as a whole" if entry.set_level else "each image; its mean is shown",
         "cost": "unknown" if entry.cost is None else entry.cost.text,
         "needs": "; ".join(_NEEDS.get(need, need) for need in entry.needs) or "nothing but the map",
@@ -230,6 +231,8 @@ def _short(bounds: tuple[float | None, float | None]) -> str:
 def _document(entries: Sequence[MetricEntry], form: OutputFormat) -> str:
     if form == "json":
         return json.dumps([_as_json(entry) for entry in entries], indent=2, allow_nan=False) + "\n"
+    from evalkit.report.tables.listing import render_listing  # imports what the table does not need
+
     return render_listing(_COLUMNS, [_row(entry) for entry in entries], form)
 
 
@@ -263,6 +266,7 @@ def _as_json(entry: MetricEntry) -> dict[str, Any]:
         "set_level": entry.set_level,
         "criterion": entry.criterion,
         "gated": entry.gated,
+        "column": entry.column or None,
         "chance": entry.chance,
         "not_scored": list(entry.not_scored),
         "substrate": entry.substrate or None,
