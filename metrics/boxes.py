@@ -73,7 +73,7 @@ class _BoxAccuracy(SetMetric, RegionMetric):
     """MaxBoxAcc; with ``threshold_from`` the threshold is given, and every image has a score of its own.
 
     Attributes:
-        threshold_from: a file of thresholds that were chosen on other images, written by ``evalkit thresholds``; None =
+        threshold_from: a file of thresholds that were chosen on other images, written by ``evalkit thresholds``; none =
             the best threshold is chosen on the images that are scored.
     """
 

@@ -64,6 +64,7 @@ def _entry(parsed: Spec) -> MetricEntry:
         criterion=not known.set_level and not spec.descriptive,
         gated=spec.gated,
         column=(spec.column or spec.name) if spec.is_ranked else "",
+        of_model=spec.of_model,
         chance=spec.chance,
         substrate="" if metric is None else metric.substrate,
         version=spec.version,

@@ -30,7 +30,7 @@ def model_entries() -> list[ItemEntry]:
     """Return every model, and every kind of file that is taken as one."""
     packaged = {
         MINI: "VGG16 at an eighth of the width",
-        MINI_SHORTCUT: "the same, but it also uses a mark beside the object",
+        MINI_SHORTCUT: "vgg16-mini that also uses a mark beside the object",
     }
     data = {MINI: "scenes", MINI_SHORTCUT: '"scenes(shortcut=mark)"'}
     scenes = {

@@ -12,6 +12,9 @@ from evalkit.report.tables.text_lines import wrapped
 
 __all__ = ["ItemEntry", "render_item", "render_items"]
 
+_GAP = "  "
+_GOES_ON = " \\"
+
 
 @dataclass(frozen=True)
 class ItemEntry:
@@ -71,8 +74,17 @@ def render_item(entry: ItemEntry, form: OutputFormat, *, width: int) -> str:
         return _document([entry], form)
     lines = entry_lines(entry.item.name, entry.item.sentence, (), width)
     lines += fact_lines(entry.facts.items(), width)
-    lines += ["", "example", *(f"  {line}" for line in entry.example.splitlines())] if entry.example else []
+    if entry.example:
+        lines += ["", "example", *(part for line in entry.example.splitlines() for part in _example_lines(line, width))]
     return "\n".join(lines) + "\n"
+
+
+def _example_lines(line: str, width: int) -> list[str]:
+    """Return a line of an example; a command that is too long goes on behind backslashes, which a shell reads."""
+    if not line.startswith("python "):
+        return [f"{_GAP}{line}"]
+    *parts, last = wrapped(line, width if len(_GAP) + len(line) <= width else width - len(_GOES_ON), _GAP, 2 * _GAP)
+    return [*(part + _GOES_ON for part in parts), last]
 
 
 def _document(entries: Sequence[ItemEntry], form: OutputFormat) -> str:

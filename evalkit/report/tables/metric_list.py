@@ -104,6 +104,7 @@ class MetricEntry:
         criterion: True if it can decide a choice.
         gated: True if a baseline has it by default.
         column: title of its column where space is short; empty = it has none.
+        of_model: True if it depends on image and model only, whatever the map.
         chance: score of a map that depends on no image; ``uniform``: that of the control; None = not known.
         substrate: what it replaces pixels with; empty if it replaces none.
         version: grows when the meaning of the number changes.
@@ -131,6 +132,7 @@ class MetricEntry:
     criterion: bool
     gated: bool
     column: str
+    of_model: bool
     chance: float | str | None
     substrate: str
     version: int
@@ -167,7 +169,7 @@ def render_metrics(entries: Sequence[MetricEntry], form: OutputFormat, *, width:
     ]
     lines += family_lines(items, _FAMILY_TITLES, width)
     example = max(entries, key=lambda entry: len(entry.parameters)).name if entries else "NAME"
-    lines += wrapped("--metrics takes these names, and the sets default (list metrics default) and all.", width)
+    lines += wrapped("--metrics takes these, and the sets default (list metrics default) and all.", width)
     lines += wrapped(f"Everything about one: python -m evalkit list metrics {example}", width)
     return "\n".join(lines) + "\n"
 
@@ -188,7 +190,7 @@ def _facts(entry: MetricEntry) -> dict[str, str]:
         "sets": sets + (", where the images have known cues" if entry.only_with_cues else ""),
         "better": entry.better or f"neither: it describes maps; tables are sorted from the {_first(entry)}",
         "range": _range(entry.bounds) + ("; of each image 0 or 1" if entry.binary else ""),
-        "chance": _chance(entry.chance),
+        "chance": "none: it is of the model, whatever the map" if entry.of_model else _chance(entry.chance),
         "column": entry.column or "none; `run` says in sentences what it measured",
         "scores": "the image set as a whole" if entry.set_level else "each image; its mean is shown",
         "cost": "unknown" if entry.cost is None else entry.cost.text,
@@ -267,6 +269,7 @@ def _as_json(entry: MetricEntry) -> dict[str, Any]:
         "criterion": entry.criterion,
         "gated": entry.gated,
         "column": entry.column or None,
+        "of_model": entry.of_model,
         "chance": entry.chance,
         "not_scored": list(entry.not_scored),
         "substrate": entry.substrate or None,
