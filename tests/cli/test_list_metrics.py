@@ -204,9 +204,7 @@ def test_a_metric_of_another_package_is_listed(listed, monkeypatch):
     METRICS.register("zzz_outside", f"{__name__}:Outside")
     METRICS.register("zzz_failing", f"{__name__}:Failing")
     METRICS.register("zzz_stages", f"{__name__}:Stages")
-    assert "  zzz_outside      ↓  -inf..0  a sentence that is far too long for the line of ...\n" in listed(
-        80, "metrics"
-    )
+    assert "  zzz_outside      ↓  -inf..0  a sentence that is far too long for the line ...\n" in listed(80, "metrics")
     row = entry(listed, "zzz_outside")
     assert (row["sets"], row["cost"], row["parameters"], row["needs"]) == (["all"], None, "strength", ["unknown"])
     assert (row["class"], row["version"]) == (f"{__name__}:Outside", 3)

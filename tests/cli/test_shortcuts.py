@@ -71,5 +71,5 @@ def test_bad_parameters_end_with_one_sentence(evalkit, data, message):
 
 
 def test_the_list_of_formats_has_an_example(evalkit):
-    assert "scenes(shortcut=mark)" in evalkit("list", "datasets").out
+    assert "scenes(shortcut=mark)" in evalkit("list", "datasets", "scenes").out
     assert "vgg16-mini-shortcut" in evalkit("list", "models").out
