@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 from evalkit.core import signature
 from evalkit.core.component import Component
+from evalkit.core.errors import ConfigError
 from evalkit.core.provenance import DISTRIBUTION, distribution_of, is_built_in
 from evalkit.metrics.catalog import needs_scores
 from evalkit.metrics.spec import Metric
@@ -32,6 +33,8 @@ _VERSIONED = {"evalkit": DISTRIBUTION} | {
         "scikit-image",
     )
 }
+# The same modules come in other distributions, e.g. tensorflow-cpu and opencv-python-headless.
+_MODULES = {"tensorflow": "tensorflow", "opencv-python": "cv2"}
 
 
 def versions(components: Iterable[Component] = ()) -> dict[str, str]:
@@ -46,7 +49,22 @@ def versions(components: Iterable[Component] = ()) -> dict[str, str]:
 
 @cache  # used by every cell's key; reading a package's metadata takes a millisecond
 def _versions() -> tuple[tuple[str, str], ...]:
-    return tuple((name, version(distribution)) for name, distribution in _VERSIONED.items())
+    return tuple((name, _version(distribution)) for name, distribution in _VERSIONED.items())
+
+
+def _version(distribution: str) -> str:
+    """Return the version of a distribution, or of another one that has its module.
+
+    Raises:
+        ConfigError: neither is installed.
+    """
+    try:
+        return version(distribution)
+    except PackageNotFoundError as error:
+        others = packages_distributions().get(_MODULES.get(distribution, ""), ())
+        if not others:
+            raise ConfigError(f"package '{distribution}' is not installed; pip install {distribution}") from error
+        return version(others[0])
 
 
 def libraries() -> str:
