@@ -59,7 +59,7 @@ def test_examples_run_by_module_and_class(evalkit, written):
     by_hand = [row[2] for row in found if row[:2] == ("spots:Spots(spots=2)", "flip:Flip")]
     assert len(by_hand) == 3
     assert all(value is not None for value in by_hand)
-    assert "|class:flip:Flip|source:" in done.out.replace("\n", "")
+    assert "|class:flip:Flip|source:" in evalkit("show", "out", "--all").out.replace("\n", "")
     shown = subprocess.run(
         [sys.executable, "-m", "evalkit", "show", str(written / "out")],
         capture_output=True, text=True, check=False, cwd=ROOT,

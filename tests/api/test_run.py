@@ -120,7 +120,9 @@ def test_a_run_of_an_older_version_has_its_sweeps_too(layers, tmp_path):
 
 
 def test_a_run_shows_itself(run):
-    assert "Faithfulness" in str(run)
+    assert str(run).startswith("6 images of arrays; tiny, ")
+    assert str(run).endswith("More:  print(run.render(everything=True)), run.report()\n")
+    assert "Faithfulness" in run.render(everything=True)
     assert repr(run).endswith("6 images, 6 explainers, 3 metrics)")
     assert run._repr_markdown_().startswith("## Faithfulness")
     assert run.render("json").startswith("{")

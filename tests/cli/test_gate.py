@@ -74,7 +74,7 @@ def test_run_with_a_baseline_is_run_and_check_in_one(evalkit, kept, monkeypatch)
     assert "::notice title=evalkit::Of 6 comparisons" in done.err
     assert "# Explanations compared with the baseline" in summary.read_text()
     table = evalkit(*RUN, *EXPLAINED, *METRICS, "--baseline", "baseline.json").out
-    assert table.index("Cost of the maps") < table.index("Of 6 comparisons on 6 images")
+    assert table.index("More:") < table.index("Of 6 comparisons on 6 images")
 
 
 def test_run_with_a_baseline_uses_its_precision(evalkit, kept):

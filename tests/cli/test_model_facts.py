@@ -19,7 +19,7 @@ def test_run_says_head_preprocessing_layer_and_accuracy_first(evalkit, workplace
     assert line == f"tiny.keras: {SEEN}; {right}"
     assert found["model"]["head"] == "softmax"
     assert found["data"]["class_order"] == "class_index"
-    shown = " ".join(evalkit("show", "out").out.split())
+    shown = " ".join(evalkit("show", "out", "--all").out.split())
     assert "Head: softmax; preprocessing: none; CAM methods look at conv_b; input: 32 x 32 x 3; class order:" in shown
     again = evalkit("run", *options, "--output", "out")
     assert "images looked at" not in again.err  # nothing is computed
@@ -44,7 +44,7 @@ def test_single_probabilities_at_their_limit_are_counted(evalkit, workplace):
     done = evalkit("run", *options, "--output", "sure")
     assert done.code == 0, done.err
     assert "head: sigmoid: one probability (seen), no logit, float32 resolution" in done.err
-    assert "the probability is 0 or 1 in float32 on 2 images" in " ".join(done.out.split())
+    assert "the probability is 0 or 1 in float32 on 2 images" in " ".join(evalkit("show", "sure", "--all").out.split())
 
 
 def test_where_there_is_no_logit_the_gradient_is_named(evalkit, workplace):
@@ -58,6 +58,6 @@ def test_where_there_is_no_logit_the_gradient_is_named(evalkit, workplace):
     done = evalkit("run", *options, "--output", "two")
     assert done.code == 0, done.err
     assert f"head: probabilities (seen), no logit; preprocessing: none; {said}" in done.err
-    assert said in " ".join(done.out.split())
+    assert said in " ".join(evalkit("show", "two", "--all").out.split())
     explained = evalkit("explain", "photo0.png", "--model", "two.keras", "--explainer", "gradcam", "--output", "ex")
     assert said in explained.err

@@ -190,7 +190,8 @@ def test_unusable_photos_are_named_and_skipped(evalkit, workplace):
     assert "not scored: photo2.png: cannot be decoded" in done.err
     assert "not scored: photo3.png: the photo is 48 x 40, smaller than its box (8, 6, 300, 28)" in done.err
     assert {row[4] for row in scores() if row[0] == "photo1.png"} == {"file is missing"}
-    assert "photo1.png" in done.out
+    assert "(3 not usable)" in done.out
+    assert "photo1.png" in evalkit("show", "out", "--all").out
 
 
 def test_a_repaired_photo_is_scored_by_the_next_run(evalkit, workplace):
@@ -219,7 +220,10 @@ def test_default_output_is_named_after_data_model_and_signature(evalkit, workpla
     done = evalkit(*quick(output=None, metrics="sparseness"))
     (folder,) = (workplace / "runs").iterdir()
     assert folder.name.startswith("labels-tiny-")
-    assert f"run folder: runs/{folder.name}" in done.err
+    assert f"python -m evalkit show runs/{folder.name} --all" in done.out
+    assert "run folder" not in done.err
+    again = evalkit(*quick(output=None, metrics="sparseness"), "--format", "json")
+    assert f"run folder: runs/{folder.name}" in again.err
     evalkit(*quick(output=None, metrics="sparseness", steps="5"))
     assert len(list((workplace / "runs").iterdir())) == 2
 

@@ -78,7 +78,7 @@ def test_the_deciding_metric_leads_the_table(evalkit, workplace):
 def test_without_the_deciding_metric_it_says_so(evalkit, workplace):
     options = (*RUN, "--explainers", "occlusion", "--patch-sizes", "8,16", "--metrics", "sparseness")
     out = evalkit(*options).out
-    assert "No patch size is recommended: the criterion symmetric_relevance_gain is not among" in " ".join(out.split())
+    assert "no patch size is recommended: the criterion symmetric_relevance_gain is not among" in " ".join(out.split())
     assert json.loads(evalkit("show", "run", "--format", "json").out)["best_patch_size"] is None
 
 

@@ -38,7 +38,7 @@ from evalkit.report.tables.patch_size import (
     sweep_title,
 )
 from evalkit.report.tables.rich_tables import print_to_text
-from evalkit.report.tables.terminal import _sweep
+from evalkit.report.tables.sweep_tables import patch_size_parts
 from tests.builders import explainer_facts
 from tests.builders import manifest as build_manifest
 
@@ -375,7 +375,7 @@ def test_every_row_reads_differently_on_the_terminal(filled, width, name):
             for row in results.patch_sweep
         ]
         results = msgspec.structs.replace(results, patch_sweep=tuple(rows))
-    printed = print_to_text(_sweep(run, results, width=width), width=width, color=False)
+    printed = print_to_text(patch_size_parts(run, results, width=width), width=width, color=False)
     assert max(map(len, printed.splitlines())) <= width
     table = printed[printed.index("\u2500") : printed.index("> It is so.")]
     rows = [line for line in table.splitlines()[1:] if line.strip() and line.split()[-1] == "0.600]"]

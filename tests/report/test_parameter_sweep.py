@@ -10,9 +10,9 @@ import pytest
 
 from evalkit.analysis.results import Cost
 from evalkit.report import render
-from evalkit.report.tables.answers import answers
 from evalkit.report.html.parameter_plot import parameter_plot
 from evalkit.report.html.plots import to_svg
+from evalkit.report.tables.answers import answers
 from evalkit.report.tables.cost import cost_notes, cost_table
 from evalkit.report.tables.parameter_sweep import parameter_lines, parameter_table, shown_sweeps
 from evalkit.report.tables.rich_tables import broken_name, broken_words

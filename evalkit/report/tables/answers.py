@@ -52,9 +52,11 @@ def answers(manifest: Manifest, results: Results) -> list[Answer]:
 
 
 def answering(manifest: Manifest, results: Results) -> Column | None:
-    """Return the metric of the answers: the criterion, or else the first metric that scored anything; None = none."""
+    """Return the metric of the answers: the criterion, or else the first that scored anything and has a better end."""
     scored = {cell.metric for cell in results.leaderboard if cell.mean is not None}
-    columns = [column for column in columns_of(manifest, results) if column.metric in scored]
+    columns = [
+        column for column in columns_of(manifest, results) if column.metric in scored and not column.facts.descriptive
+    ]
     criterion = [column for column in columns if column.metric == manifest.settings.criterion]
     return next(iter([*criterion, *columns]), None)
 

@@ -67,6 +67,11 @@ class Column:
         return self.facts.column or self.facts.name
 
     @property
+    def short_title(self) -> str:
+        """The short title with the parameters in the metric's text, and the arrow."""
+        return f"{self.short}{self.metric.removeprefix(self.facts.name)} {self.arrow}"
+
+    @property
     def arrow(self) -> str:
         """An arrow toward better scores."""
         return ARROWS[self.facts.direction]

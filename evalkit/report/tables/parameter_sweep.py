@@ -68,7 +68,13 @@ def shown_sweeps(results: Results) -> list[ShownSweep]:
 
 
 def parameter_table(
-    manifest: Manifest, shown: ShownSweep, count: int, *, brief: bool = False, names: Names = "whole"
+    manifest: Manifest,
+    shown: ShownSweep,
+    count: int,
+    *,
+    brief: bool = False,
+    names: Names = "whole",
+    short: bool = False,
 ) -> SweepTable:
     """Return the table of a sweep: the criterion first and with its interval, then other metrics.
 
@@ -79,6 +85,7 @@ def parameter_table(
         brief: whether to leave out seconds, which the table of costs has.
         names: how values are written: in one line, with the layers of a fusion in a line each, or as the letters of
             ``key_lines``.
+        short: whether the metrics have their short titles.
     """
     sweep, columns = shown.sweep, metric_columns(manifest, count)
     settings = [""] if names == "letters" else list(sweep.parameters)
@@ -96,7 +103,9 @@ def parameter_table(
             ]
         )
     best = best_scores([row.metrics for row in sweep.rows], columns, len(before))
-    return SweepTable([*before, *(column.title for column in columns)], rows, best, words=range(0))
+    return SweepTable(
+        [*before, *(column.short_title if short else column.title for column in columns)], rows, best, words=range(0)
+    )
 
 
 def key_lines(shown: ShownSweep) -> list[str]:

@@ -120,7 +120,7 @@ def sweep_table(
         for row in results.patch_sweep
     ]
     best = best_scores([row.metrics for row in results.patch_sweep], columns, len(before))
-    header = [*before, *(f"{column.short} {column.arrow}" if short else column.title for column in columns)]
+    header = [*before, *(column.short_title if short else column.title for column in columns)]
     return SweepTable(header, rows, best, range(2, 2 + len(variant)))
 
 

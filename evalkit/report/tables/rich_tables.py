@@ -23,6 +23,7 @@ __all__ = [
     "titled_table",
 ]
 
+_WIDEST_HEADING = 16
 NO_MARK = "\N{NO-BREAK SPACE}"
 
 
@@ -57,8 +58,12 @@ def titled_table(title: str) -> Table:
 
 
 def heading(title: str) -> Text:
-    """Return a column's name broken at underscores and spaces, not inside words; an arrow is in the line below it."""
-    return Text(title.replace("_", "_\n").replace("(", "\n(").replace(" ", "\n"))
+    """Return a column's name broken at spaces and before parameters; an arrow is in the line below it.
+
+    A name that is wider than a column of numbers should be is broken after underscores.
+    """
+    lines = title.replace("(", "\n(").replace(" ", "\n").split("\n")
+    return Text("\n".join(_broken_word(line, _WIDEST_HEADING, "", "_") for line in lines))
 
 
 def broken_name(text: str, room: int) -> Text:

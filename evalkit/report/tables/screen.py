@@ -74,7 +74,7 @@ def screen_of(manifest: Manifest, results: Results) -> Screen:
         columns=columns,
         rows=rows,
         legend=tuple(_legend(columns, rows)),
-        notes=tuple(_notes(results, columns)),
+        notes=tuple(_notes(manifest, results, columns)),
     )
 
 
@@ -96,13 +96,14 @@ def _counted(count: int, noun: str) -> str:
 
 def _columns(manifest: Manifest, results: Results) -> tuple[Column, ...]:
     """Return the criterion, and of other names those metrics that scored anything, the declared ones first."""
-    first = answering(manifest, results)
+    scored = {cell.metric for cell in results.leaderboard if cell.mean is not None}
+    columns = [column for column in columns_of(manifest, results) if column.metric in scored]
+    first = answering(manifest, results) or next(iter(columns), None)
     if first is None:
         return ()
-    scored = {cell.metric for cell in results.leaderboard if cell.mean is not None}
     others: dict[str, Column] = {}
-    for column in columns_of(manifest, results):
-        if column.metric in scored and column.facts.name != first.facts.name and not column.facts.descriptive:
+    for column in columns:
+        if column.facts.name != first.facts.name and column.facts.descriptive == first.facts.descriptive:
             others.setdefault(column.facts.name, column)
     behind = len(others) + 1
     ordered = sorted(others.values(), key=lambda column: column.facts.screen_column or behind)
@@ -114,6 +115,7 @@ def _rows(manifest: Manifest, results: Results, columns: Sequence[Column]) -> tu
         return ()
     cells = {(cell.explainer, cell.metric): cell for cell in results.leaderboard}
     first = [cells[explainer.text, columns[0].metric] for explainer in manifest.explainers]
+    ranked = not columns[0].facts.descriptive
     tied = set(tied_with_best(first))
     seconds = {cost.explainer: cost.seconds_per_image for cost in results.cost}
     controls = {explainer.text for explainer in manifest.explainers if explainer.control}
@@ -122,6 +124,8 @@ def _rows(manifest: Manifest, results: Results, columns: Sequence[Column]) -> tu
         shown = tuple(cells[cell.explainer, column.metric] for column in columns)
         mark = BEST if is_best(cell) else TIED if cell.explainer in tied else ""
         marks = tuple(_mark(one, controls) for one in shown)
+        if not ranked:  # a descriptive metric has no better end
+            mark, marks = "", ("",) * len(shown)
         rows.append(
             ScreenRow(cell.explainer, cell.explainer in controls, mark, shown, marks, seconds.get(cell.explainer))
         )
@@ -148,9 +152,10 @@ def _legend(columns: Sequence[Column], rows: Sequence[ScreenRow]) -> list[str]:
     return [line for line in ("; ".join(parts), "; ".join([*named, "[95 % interval]"])) if line]
 
 
-def _notes(results: Results, columns: Sequence[Column]) -> list[str]:
-    titles = {column.metric: column.short for column in columns} or None
-    lines = unscored_lines(results, titles)
+def _notes(manifest: Manifest, results: Results, columns: Sequence[Column]) -> list[str]:
+    """Return why images were not scored by the metrics of the screen, also by those that scored none."""
+    declared = [column for column in columns_of(manifest, results) if column.facts.screen_column]
+    lines = unscored_lines(results, {column.metric: column.short for column in (*columns, *declared)})
     more = len(lines) - _SHOWN_REASONS
     lines = [f"Not scored: {line}" for line in lines[:_SHOWN_REASONS]]
     return [*lines, f"Not scored for {_counted(more, 'other reason')}."] if more > 0 else lines

@@ -8,15 +8,17 @@ from itertools import accumulate
 
 from rich.cells import cell_len
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.report.tables.leaderboard import is_best, number, sanity_lines
-from evalkit.report.tables.patch_size import sweep_table, sweep_title
+from evalkit.report.tables.parameter_sweep import shown_sweeps
 from evalkit.report.tables.region_drops import region_warnings
 from evalkit.report.tables.rich_tables import print_to_text
 from evalkit.report.tables.screen import Screen, ScreenRow, screen_of
 from evalkit.report.tables.shortcut import SHORTCUTS, shortcut_lines
+from evalkit.report.tables.sweep_tables import parameter_parts, patch_size_parts
 from evalkit.report.tables.text_lines import named, wrapped
 from evalkit.store.manifest import Manifest
 
@@ -45,19 +47,25 @@ def render_screen(manifest: Manifest, results: Results, *, more: Sequence[str], 
     answers = [(answer.topic, answer.brief) for answer in screen.answers]
     blocks: list[list[RenderableType]] = [
         [*map(Text, wrapped(screen.about, width))],
-        [*map(Text, named(answers, width, indent=""))] or [Text("No image was scored.")],
+        [Text(line) for line in named(answers, width, indent="")],
         _leaderboard(screen, width),
-        _patch_sizes(manifest, results, width),
         [*map(Text, _sentences("Do maps depend on the model's weights?", sanity_lines(results), width))],
         [*map(Text, _sentences(SHORTCUTS, shortcut_lines(manifest, results), width))],
         [Text(line, no_wrap=True, overflow="ignore") for line in more],
     ]
-    notes = [*screen.notes, *region_warnings(results)]
+    notes = [*screen.notes, *manifest.data.notes, *region_warnings(results)]
     blocks[2] += [Text(line) for note in notes for line in wrapped(note, width, hanging="  ")]
+    blocks[3:3] = [
+        patch_size_parts(manifest, results, width=width, only_criterion=True),
+        *(parameter_parts(manifest, shown, width=width, only_criterion=True) for shown in shown_sweeps(results)),
+    ]
     parts: list[RenderableType] = []
     for block in filter(None, blocks):
-        parts += [*([Text("")] if parts else []), *block]
-    return print_to_text(parts, width=max(width, *map(len, more), 0) if more else width, color=color)
+        # A table of a sweep begins with an empty line.
+        parts += [*([Text("")] if parts and not isinstance(block[0], Padding) else []), *block]
+    # A name or a command that is wider than the terminal is not broken.
+    longest = max(cell_len(part.plain) for part in parts if isinstance(part, Text))
+    return print_to_text(parts, width=max(width, longest), color=color)
 
 
 def _sentences(title: str, lines: Sequence[str], width: int) -> list[str]:
@@ -88,7 +96,7 @@ class _Layout:
 
 def _leaderboard(screen: Screen, width: int) -> list[RenderableType]:
     if not screen.rows:
-        return []
+        return [Text("No image was scored.")]
     layout, room = _fitting(screen, width)
     header = _header(layout, room)
     lines: list[RenderableType] = [Text(line) for line in header]
@@ -200,31 +208,3 @@ def _row_lines(row: ScreenRow, cells: Sequence[str], layout: _Layout, room: int)
     for shown in lines:
         shown.no_wrap, shown.overflow = True, "ignore"
     return lines
-
-
-def _patch_sizes(manifest: Manifest, results: Results, width: int) -> list[RenderableType]:
-    """Return the table of patch sizes: cost, and the criterion with its interval."""
-    if not results.patch_sweep:
-        return []
-    table = sweep_table(manifest, results, 1, short=True)
-    columns = list(zip(table.header, *table.rows, strict=True))
-    widths = [max(map(cell_len, column)) for column in columns]
-    if sum(widths) + 2 * len(widths) > width:
-        table = sweep_table(manifest, results, 1, brief=True, short=True)
-        columns = list(zip(table.header, *table.rows, strict=True))
-        widths = [max(map(cell_len, column)) for column in columns]
-    texts = [
-        "  ".join(f"{cell:>{size}}" for cell, size in zip(cells, widths, strict=True))
-        for cells in (table.header, *table.rows)
-    ]
-    lines = [sweep_title(manifest, results), texts[0], "─" * len(texts[0]), *texts[1:], *_choice_legend(results, width)]
-    return [Text(line, no_wrap=True, overflow="ignore") for line in lines]
-
-
-def _choice_legend(results: Results, width: int) -> list[str]:
-    choice = results.best_patch_size
-    if choice is None:
-        return []
-    tied = "= also within the margin" if choice.decided else "= not significantly different from the best"
-    parts = ["> recommended" if choice.decided else "> best so far", *([tied] if choice.tied_with else [])]
-    return wrapped("; ".join(parts), width)

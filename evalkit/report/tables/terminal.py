@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -31,32 +30,18 @@ from evalkit.report.tables.leaderboard import (
     tied_for_best,
     unscored_lines,
 )
-from evalkit.report.tables.parameter_sweep import (
-    NAMES,
-    ShownSweep,
-    key_lines,
-    parameter_lines,
-    parameter_table,
-    shown_sweeps,
-)
-from evalkit.report.tables.patch_size import (
-    SweepTable,
-    choice_lines,
-    equal_stride_lines,
-    object_size_rows,
-    sweep_table,
-    sweep_title,
-)
+from evalkit.report.tables.parameter_sweep import shown_sweeps
+from evalkit.report.tables.patch_size import object_size_rows
 from evalkit.report.tables.rich_tables import (
     NO_MARK,
     block,
     broken_name,
-    broken_words,
     heading,
     print_to_text,
     titled_table,
 )
 from evalkit.report.tables.shortcut import SHORTCUTS, shortcut_lines
+from evalkit.report.tables.sweep_tables import parameter_parts, patch_size_parts
 from evalkit.store.manifest import Manifest
 
 __all__ = ["render_terminal"]
@@ -67,7 +52,6 @@ _LETTERS = 5  # columns of the letters after a score; more are folded
 _LETTER_COLUMN = 3
 _METHOD_COLUMNS = 28  # of the cost table, if the others leave room for it
 _SHORTEST_NAMES, _SHORTEST_METHODS = 18, 9
-_MOST_METRICS = 6
 
 
 def render_terminal(manifest: Manifest, results: Results, *, width: int, wide: bool, color: bool) -> str:
@@ -82,14 +66,16 @@ def render_terminal(manifest: Manifest, results: Results, *, width: int, wide: b
     """
     with_intervals = wide or width >= _WIDE
     parts: list[RenderableType] = []
-    for board in leaderboards(manifest, results):
+    boards = leaderboards(manifest, results)
+    for board in boards:
         for piece in _narrowed(board, manifest, results, width=width, with_intervals=with_intervals):
             parts += _leaderboard(piece, manifest, results, width=width, with_intervals=with_intervals)
-    parts += _sweep(manifest, results, width=width)
+    parts += patch_size_parts(manifest, results, width=width)
+    parts += _by_object_size(manifest, results) if results.patch_sweep else []
     for shown in shown_sweeps(results):
-        parts += _parameter_sweep(manifest, shown, width=width)
+        parts += parameter_parts(manifest, shown, width=width)
     parts += _cost(manifest, results, width=width)
-    parts += _notes(manifest, results)
+    parts += _notes(manifest, results, boards)
     return print_to_text(parts, width=width, color=color)
 
 
@@ -131,7 +117,7 @@ def _column_width(
     """Return the width of a metric's two columns: the score, and the letters of the rows that it beats."""
     scores = [_score(cell, manifest, results, with_intervals=with_intervals).plain for cell in cells]
     letters = [line for cell in cells for line in _folded(beaten(board, cell))]
-    titles = heading(column.title).plain.split("\n")
+    titles = heading(column.short_title).plain.split("\n")
     return 3 + max(map(len, [*titles, *scores])) + max(map(len, letters), default=0)
 
 
@@ -153,7 +139,7 @@ def _leaderboard(
     table.add_column("explainer", overflow="fold")
     needed = _LETTER_COLUMN
     for index, column in enumerate(board.columns):
-        table.add_column(heading(column.title), justify="right", no_wrap=True)
+        table.add_column(heading(column.short_title), justify="right", no_wrap=True)
         cells = [row.cells[index] for row in board.rows]
         letters = max((len(line) for cell in cells for line in _folded(beaten(board, cell))), default=0)
         table.add_column("", no_wrap=True, style="dim", min_width=letters + 1)
@@ -193,69 +179,15 @@ def _folded(letters: str) -> list[str]:
     return lines
 
 
-def _sweep(manifest: Manifest, results: Results, *, width: int) -> list[RenderableType]:
-    if not results.patch_sweep:
-        return []
-    swept = _fitting(functools.partial(sweep_table, manifest, results), width)
-    parts = _sweep_parts(sweep_title(manifest, results), swept, [*choice_lines(results), *equal_stride_lines(results)])
-    return [*parts, *_by_object_size(manifest, results)]
-
-
-def _parameter_sweep(manifest: Manifest, shown: ShownSweep, *, width: int) -> list[RenderableType]:
-    for names in NAMES:
-        swept = _fitting(functools.partial(parameter_table, manifest, shown, names=names), width)
-        if _needed(swept) <= width:
-            break
-    keys = key_lines(shown) if names == "letters" else []
-    lines = [broken_words(line, width) for line in [*keys, *parameter_lines(shown)]]
-    return _sweep_parts(shown.title, swept, lines)
-
-
-def _sweep_parts(title: str, swept: SweepTable, lines: Sequence[str]) -> list[RenderableType]:
-    """Return a sweep's table and the lines below it."""
-    table = titled_table(title)
-    for index, name in enumerate(swept.header):
-        table.add_column(heading(name), justify="right", no_wrap=index not in swept.words, overflow="fold")
-    for index, cells in enumerate(swept.rows):
-        table.add_row(
-            *[Text(cell, style="bold" if (index, column) in swept.best else "") for column, cell in enumerate(cells)]
-        )
-    parts: list[RenderableType] = [Padding(table, (1, 0, 0, 0))]
-    if lines:
-        parts.append(Padding(Text("\n".join(lines)), (1, 0, 0, 0)))
-    return parts
-
-
-def _fitting(content: Callable[..., SweepTable], width: int) -> SweepTable:
-    """Return a sweep with as many metrics as fit; without positions and seconds if not even one does.
-
-    Args:
-        content: returns the sweep with this number of metrics, without positions and seconds if ``brief``.
-        width: width of the terminal in columns.
-    """
-    for count, brief in [*((count, False) for count in range(_MOST_METRICS, 0, -1)), (1, True)]:
-        swept = content(count, brief=brief)
-        if _needed(swept) <= width:
-            break
-    return swept
-
-
-def _needed(swept: SweepTable) -> int:
-    """Return the columns that a sweep's table needs so that no cell is broken."""
-    widths = [
-        max(cell_len(line) for text in (heading(column[0]).plain, *column[1:]) for line in text.split("\n"))
-        for column in zip(swept.header, *swept.rows, strict=True)
-    ]
-    return sum(widths) + 2 * (len(widths) - 1)
-
-
 def _by_object_size(manifest: Manifest, results: Results) -> list[RenderableType]:
     header, rows, notes = object_size_rows(results)
     if not rows:
         return []
-    table = titled_table(f"{manifest.settings.criterion} by object size (images)")
+    title = f"{manifest.settings.criterion} by object size (images)"
+    table = titled_table(title)
+    table.min_width = cell_len(title)  # so that it is not broken
     for title in header:
-        table.add_column(title.replace("_", "_\n"), justify="right", no_wrap=True)
+        table.add_column(heading(title), justify="right", no_wrap=True)
     for cells in rows:
         table.add_row(*cells)
     return [Padding(table, (1, 0, 0, 0)), Padding(Text("\n".join(notes)), (1, 0, 0, 0))]
@@ -286,7 +218,14 @@ def _cost(manifest: Manifest, results: Results, *, width: int) -> list[Renderabl
     return [Padding(table, (1, 0, 0, 0)), *([Padding(Text("\n".join(notes)), (1, 0, 0, 0))] if notes else [])]
 
 
-def _notes(manifest: Manifest, results: Results) -> list[RenderableType]:
+def _titles(boards: Sequence[Leaderboard]) -> list[str]:
+    """Return what the short titles of columns stand for."""
+    columns = {column.short: column.facts.name for board in boards for column in board.columns}
+    named = [f"{short}: {name}" for short, name in columns.items() if short != name]
+    return [f"Columns: {', '.join(named)}."] if named else []
+
+
+def _notes(manifest: Manifest, results: Results, boards: Sequence[Leaderboard]) -> list[RenderableType]:
     unreadable = manifest.data.unreadable
     problems = [f"{image_id}: {reason}" for image_id, reason in unreadable[:_SHOWN_PROBLEMS]]
     more = manifest.data.n_unreadable - len(problems)
@@ -296,7 +235,7 @@ def _notes(manifest: Manifest, results: Results) -> list[RenderableType]:
         (SHORTCUTS, shortcut_lines(manifest, results)),
         ("Not scored", unscored_lines(results)),
         ("Not usable", problems),
-        ("How to read this", [*legend(manifest, results), *facts(manifest, results)]),
+        ("How to read this", [*_titles(boards), *legend(manifest, results), *facts(manifest, results)]),
         ("Signature", [manifest.signature.run, *manifest.signature.metrics.values()]),
     ]
     return [block(title, lines) for title, lines in blocks if lines]
