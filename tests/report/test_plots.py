@@ -11,16 +11,8 @@ import pytest
 from PIL import Image
 
 from evalkit.analysis.curves import MeanCurve, SizeScore, variants
-from evalkit.report.html.plots import (
-    VARIABLES,
-    _by_stride,
-    _lines,
-    _pass_ticks,
-    curve_plot,
-    object_size_plot,
-    sweep_plot,
-    to_svg,
-)
+from evalkit.report.html.plot_style import VARIABLES, to_svg
+from evalkit.report.html.plots import _by_stride, _lines, _pass_ticks, curve_plot, object_size_plot, sweep_plot
 from evalkit.report.images.figure import to_png
 
 TRICKY = '<script>alert("x")</script> $y$ & שלום 🐟'

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evalkit.analysis.curves import by_object_size, curves_of, variants
-from evalkit.analysis.facts import metric_facts_of
 from evalkit.analysis.load import table_of
 from evalkit.analysis.service import results_of
 from evalkit.core.signature import digest
 from evalkit.report.html.parameter_plot import parameter_plot
+from evalkit.report.html.plot_style import axis_label
 from evalkit.report.html.plots import curve_plot, object_size_plot, sweep_plot
 from evalkit.report.images.figure import to_png
 from evalkit.report.tables.parameter_sweep import shown_sweeps
@@ -71,19 +71,19 @@ def write_figures(folder: RunFolder, into: Path) -> list[Path]:
         for explainer, of_explainer in curves_of(folder, manifest).items()
         for variant, group in variants(of_explainer).items()
     }
-    directions = {facts.text: facts.direction for facts in metric_facts_of(manifest)}
+    label = axis_label(manifest, criterion)
     sweeps = {
         f"sweep {shown.sweep.explainer}": figure
         for shown in shown_sweeps(results)
-        if criterion in directions and (figure := parameter_plot(shown, criterion, directions[criterion]))
+        if (figure := parameter_plot(shown, criterion, label))
     }
     named = curves | sweeps
     figures = dict(zip(_file_names(list(named)), named.values(), strict=True))
     leaders = leading(manifest, results)
     sizes = by_object_size(manifest, table_of(folder, manifest))
     optional = {
-        "patch_sizes": sweep_plot(results, criterion),
-        "object_sizes": object_size_plot(sizes, leaders, criterion),
+        "patch_sizes": sweep_plot(results, criterion, label),
+        "object_sizes": object_size_plot(sizes, leaders, criterion, label),
     }
     figures |= {name: figure for name, figure in optional.items() if figure is not None}
     written = []

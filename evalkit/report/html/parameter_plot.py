@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from evalkit.analysis.choice.candidates import value_text, variant_text
 from evalkit.analysis.results import ParameterRow
-from evalkit.report.html.plots import DPI, INK, SERIES, broken_in_two, legend_above, style_axes
+from evalkit.report.html.plot_style import DPI, INK, SERIES, legend_above, style_axes
 from evalkit.report.images.figure import shortened
-from evalkit.report.tables.leaderboard import ARROWS
 from evalkit.report.tables.parameter_sweep import ShownSweep
 
 if TYPE_CHECKING:
@@ -20,13 +19,13 @@ _WIDTH, _ROW, _AXES = 6.4, 0.27, 1.25  # inches
 _NAME_LETTERS = 44
 
 
-def parameter_plot(shown: ShownSweep, criterion: str, direction: str) -> Figure | None:
+def parameter_plot(shown: ShownSweep, criterion: str, label: str = "") -> Figure | None:
     """Draw the score of each variant, with its interval, beside its cost in passes.
 
     Args:
         shown: the sweep.
         criterion: text of the metric that decides.
-        direction: ``higher`` or ``lower`` is better.
+        label: text of its axis; empty = its text.
 
     Returns:
         The plot, or None if fewer than two variants were scored.
@@ -56,11 +55,11 @@ def parameter_plot(shown: ShownSweep, criterion: str, direction: str) -> Figure 
     names = [shortened(_name(row), _NAME_LETTERS) for row in rows]
     scores.set_yticks(range(len(rows)), names, parse_math=False)
     scores.set_ylim(len(rows) - 0.4, -0.6)
-    scores.set_xlabel(f"{broken_in_two(criterion)} {ARROWS[direction]}")
+    scores.set_xlabel(label or criterion)
     costs.set_xlabel("passes per image")
     costs.tick_params(labelleft=False)
     costs.set_xlim(0, 1.1 * max(1, *(row.passes for row in rows)))
-    legend_above(scores, "")
+    legend_above(scores, "Score and cost of each setting")
     return figure
 
 

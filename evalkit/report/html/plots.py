@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-import io
-import re
-import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from evalkit.analysis.choice.candidates import NAME, variant_text
 from evalkit.analysis.curves import MeanCurve, SizeScore
 from evalkit.analysis.results import Results, SweepRow
 from evalkit.core.registry import parse_spec
-from evalkit.report.images.figure import plain_text, shortened
-from evalkit.report.tables.leaderboard import ARROWS, number
+from evalkit.report.html.plot_style import FAINT, INK, SERIES, empty_figure, legend_above
+from evalkit.report.images.figure import shortened
+from evalkit.report.tables.leaderboard import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "DPI",
-    "INK",
-    "SERIES",
-    "broken_in_two",
-    "curve_plot",
-    "legend_above",
-    "object_size_plot",
-    "style_axes",
-    "sweep_plot",
-    "to_svg",
-]
+__all__ = ["curve_plot", "object_size_plot", "sweep_plot"]
 
-# Okabe and Ito's colors for color-blind readers; the page replaces each by its own of the light or dark theme.
-INK, _FAINT, _GRID = "#1b1f24", "#57606a", "#d8dee4"
-SERIES = ("#0072b2", "#c24e00", "#00795a", "#a8487f", "#7a6a00", "#3f3f9f")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-VARIABLES: Mapping[str, str] = {
-    INK: "var(--ink)",
-    _FAINT: "var(--faint)",
-    _GRID: "var(--line)",
-    **{color: f"var(--series-{index})" for index, color in enumerate(SERIES, start=1)},
-}
 _CURVE_STYLES = {"removal": (SERIES[1], "--"), "insertion": (SERIES[0], "-")}
-DPI = 144
 _MOST_LINES = len(SERIES)
 _TITLE_LETTERS = 42  # that fit above a curve plot
 _LEGEND_LETTERS = 60
-_MARGIN, _HANDLE, _LETTER = 45, 28, 4.6  # points: of the axis, of a line's sample and gap, of a letter of the legend
 
 
 def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
@@ -57,7 +33,7 @@ def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
         curves: curves of one explainer, one variant of the metrics and one kind of values; at least one.
         variant: parameters of the metrics, for the title; empty if there are none.
     """
-    figure, axes = _figure(3.6, 2.5)
+    figure, axes = empty_figure(3.6, 2.5)
     for curve in curves:
         color, line = _CURVE_STYLES[curve.draws]
         axes.fill_between(curve.fractions, curve.mean, color=color, alpha=0.12, linewidth=0)
@@ -74,7 +50,7 @@ def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
     if curves[0].value == "score":
         axes.set(ylim=(0, 1.02), yticks=(0, 0.5, 1))
     else:
-        axes.axhline(0, color=_FAINT, linewidth=0.8)
+        axes.axhline(0, color=FAINT, linewidth=0.8)
     axes.set_xlabel("fraction of pixels, most relevant first")
     axes.set_ylabel(f"{curves[0].value} of the class")
     explainer = curves[0].explainer
@@ -85,12 +61,13 @@ def curve_plot(curves: Sequence[MeanCurve], variant: str = "") -> Figure:
     return figure
 
 
-def sweep_plot(results: Results, criterion: str) -> Figure | None:
+def sweep_plot(results: Results, criterion: str, label: str = "") -> Figure | None:
     """Draw score against patch size, with intervals, above the cost of each size.
 
     Args:
         results: the analysis of the run.
         criterion: text of the metric that decides.
+        label: text of its axis; empty = its text.
 
     Returns:
         The plot, or None if fewer than two sizes were scored.
@@ -100,7 +77,7 @@ def sweep_plot(results: Results, criterion: str) -> Figure | None:
     ]
     if len(rows) < 2:
         return None
-    figure, (above, below) = _figure(6.4, 4.2, rows=2)
+    figure, (above, below) = empty_figure(6.4, 4.2, rows=2)
     for index, (name, group) in enumerate(_lines(rows).items()):
         # Each round of the colors has other markers.
         color, marker = SERIES[index % _MOST_LINES], _MARKERS[(index + index // _MOST_LINES) % _MOST_LINES]
@@ -124,24 +101,24 @@ def sweep_plot(results: Results, criterion: str) -> Figure | None:
     for axes in (above, below):
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.margins(x=0.06)
-    direction = next(cell.direction for cell in results.leaderboard if cell.metric == criterion)
-    above.set_ylabel(f"{broken_in_two(criterion)} {ARROWS[direction]}")
+    above.set_ylabel(label or criterion)
     above.tick_params(labelbottom=False)
     below.set(yscale="log", xlabel="patch size, pixels")
     below.set_ylabel("forward passes\nper image")
     below.set_yticks(*_pass_ticks([_passes(row) for row in rows]))
     below.minorticks_off()
-    legend_above(above, "")
+    legend_above(above, "Score and cost by patch size")
     return figure
 
 
-def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: str) -> Figure | None:
+def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: str, label: str = "") -> Figure | None:
     """Draw score against object size, with intervals.
 
     Args:
         scores: the scores, from ``by_object_size``.
         shown: texts of the explainers to draw; the first six are drawn.
         metric: text of the metric.
+        label: text of its axis; empty = its text.
 
     Returns:
         The plot, or None if nothing was scored or all objects have one size.
@@ -153,7 +130,7 @@ def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: 
     ]
     if len(sizes) < 2:
         return None
-    figure, axes = _figure(6.4, 3.2)
+    figure, axes = empty_figure(6.4, 3.2)
     shown = shown[:_MOST_LINES]
     for index, explainer in enumerate(shown):
         color, marker = SERIES[index], _MARKERS[index]
@@ -179,81 +156,10 @@ def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: 
     counts = {size: max(score.n_images for score in scores if score.object_size == size) for size in sizes}
     axes.set_xticks(range(len(sizes)), [f"{size}\n{counts[size]} images" for size in sizes])
     axes.set_xlim(-0.45, len(sizes) - 0.55)
-    axes.set_ylabel(broken_in_two(metric))
+    axes.set_ylabel(label or metric)
     axes.set_xlabel("object size (small: under 10 % of the image, large: over 30 %)")
-    legend_above(axes, "")
+    legend_above(axes, "Score by object size")
     return figure
-
-
-def to_svg(figure: Figure, label: str) -> str:
-    """Return a figure as an ``<svg>`` element for an HTML page: text stays text, colors are the page's variables.
-
-    Args:
-        figure: a figure of this module.
-        label: text alternative for screen readers; escaped here.
-    """
-    import html
-
-    import matplotlib as mpl
-
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")
-        figure.savefig(buffer, format="svg", metadata=nothing, transparent=True)
-    svg = buffer.getvalue()
-    body = svg[svg.index("<defs>") if "<defs>" in svg else svg.index("<g ") : svg.rindex("</svg>")]
-    # Only the ids of clip paths and markers are used.
-    used = set(re.findall(r"#([\w-]+)", body))
-    body = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", body)
-    body = re.sub(r" ?font-family: [^\"]*?;", "", body)
-    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would apply to the whole page
-    body = re.sub("|".join(VARIABLES), lambda match: VARIABLES[match[0]], body)
-    width, height = (round(float(side) * 72) for side in figure.get_size_inches())
-    return (
-        f'<svg role="img" aria-label="{html.escape(plain_text(label), quote=True)}" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" stroke-linejoin="round">{body}</svg>'
-    )
-
-
-def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, Any]:
-    """Return an empty figure, sizes in inches, and its axes or an array of them, with a light grid."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    plots = figure.subplots(rows, 1, gridspec_kw={"height_ratios": [2, 1]} if rows == 2 else None)
-    for axes in plots if rows > 1 else [plots]:
-        style_axes(axes)
-    return figure, plots
-
-
-def style_axes(axes: Axes) -> None:
-    """Give axes a light grid and the page's colors."""
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_FAINT)
-    axes.tick_params(colors=_FAINT, labelcolor=_FAINT, labelsize=8)
-    axes.xaxis.label.set(color=_FAINT, size=8.5, parse_math=False)
-    axes.yaxis.label.set(color=_FAINT, size=8.5, parse_math=False)
-
-
-def legend_above(axes: Axes, title: str) -> None:
-    """Put the legend above the plot, where it hides nothing."""
-    axes.set_title(title, loc="left", size=10, color=INK, weight="bold", parse_math=False, pad=22 if title else 6)
-    handles, labels = axes.get_legend_handles_labels()
-    if len(labels) < 1:
-        return
-    figure = axes.get_figure(root=True)
-    room = 72 * (figure.get_size_inches()[0] if figure else 0) - _MARGIN
-    columns = min(3, max(1, int(room / (_HANDLE + _LETTER * max(map(len, labels))))))
-    drawn = axes.legend(
-        handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, fontsize=8,
-        borderpad=0.1, handlelength=1.8, columnspacing=1.2, labelcolor=INK,
-    )  # fmt: skip
-    for text in drawn.get_texts():
-        text.set_parse_math(False)
 
 
 def _lines(rows: Sequence[SweepRow]) -> dict[str, list[SweepRow]]:
@@ -313,12 +219,3 @@ def _pass_ticks(passes: Sequence[float]) -> tuple[list[float], list[str]]:
     if sum(low <= tick <= high for tick in ticks) < 2:
         ticks = sorted({low, high})
     return ticks, [f"{tick:,}" for tick in ticks]
-
-
-def broken_in_two(name: str) -> str:
-    """Break a long name at an underscore near its middle."""
-    if len(name) < 18 or "_" not in name:
-        return name
-    underscores = (index for index, letter in enumerate(name) if letter == "_")
-    cut = min(underscores, key=lambda index: abs(index - len(name) / 2))
-    return f"{name[: cut + 1]}\n{name[cut + 1 :]}"

@@ -47,6 +47,25 @@ if (typeof document !== "undefined") {
     if (!header.hasAttribute("aria-sort")) header.setAttribute("aria-sort", "none");
     button.addEventListener("click", () => sortBy(header));
   }
+  /* A link to a folded part opens it, also a second time; everything is printed. */
+  const openFor = (hash) => {
+    const target = document.getElementById(decodeURIComponent(hash.slice(1)));
+    const fold = target && target.closest("details");
+    if (!fold || fold.open) return;
+    fold.open = true;
+    target.scrollIntoView();
+  };
+  for (const link of document.querySelectorAll("a[href^='#']")) link.addEventListener("click", () => openFor(link.hash));
+  addEventListener("hashchange", () => openFor(location.hash));
+  openFor(location.hash);
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = Array.from(document.querySelectorAll("details:not([open])"));
+    for (const fold of closed) fold.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const fold of closed) fold.open = false;
+  });
   const copy = document.getElementById("copy");
   if (copy && navigator.clipboard) {
     copy.hidden = false;
