@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from .browser import Browser, find_browser
@@ -53,7 +55,7 @@ def numbers(browser, column):
 
 def test_a_click_sorts_the_best_first_and_another_the_worst(browser, written):
     browser.open(written)
-    assert browser.requests == [written.as_uri()]
+    assert [address for address in browser.requests if not address.startswith("data:")] == [written.as_uri()]
     for column in (2, 3):
         higher = browser.ask(f"{HEADER.format(column)}.dataset.better") == "higher"
         for best_first in (True, False):
@@ -89,11 +91,80 @@ def test_the_keyboard_reaches_a_heading_and_sorts_by_it(browser, written, key):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_text_has_contrast_and_nothing_overflows(browser, written, scheme, width):
     browser.open(written, width=width, scheme=scheme)
+    assert browser.ask("document.documentElement.scrollWidth <= innerWidth")
+    browser.ask("document.querySelectorAll('details').forEach((fold) => (fold.open = true))")
     found = browser.ask(CONTRASTS)
     assert len(found) > 200
     assert found[0][0] >= 4.5, found[:5]
     assert browser.ask("document.documentElement.scrollWidth <= innerWidth")
     assert browser.ask("Array.from(document.images).every((one) => one.loading === 'lazy' || one.naturalWidth > 0)")
+
+
+def test_answers_pictures_and_leaderboard_fill_the_first_screen(browser, written):
+    browser.open(written, width=1280, height=800)
+    for part in (".answers", ".pictures", "#leaderboard table"):
+        assert browser.ask(f"document.querySelector('{part}').getBoundingClientRect().bottom") <= 800
+    assert browser.ask("Array.from(document.querySelectorAll('.row img')).every((one) => one.naturalWidth === 288)")
+    tops = browser.ask("Array.from(document.querySelectorAll('.row img'), (one) => one.getBoundingClientRect().top)")
+    assert len(tops) == 4
+    assert len(set(tops)) == 1
+    board = "document.querySelector('#leaderboard .scroll')"
+    assert browser.ask(f"{board}.scrollWidth <= {board}.clientWidth")
+
+
+VISIBLE = "document.getElementById('{}').checkVisibility({{contentVisibilityAuto: true}})"
+
+
+def until(browser, condition):
+    """Return whether a condition comes true within four seconds: scrolling takes its time."""
+    return browser.ask(
+        f"new Promise((done) => {{ const end = Date.now() + 4000; const look = () => ({condition}) ? done(true) : "
+        "Date.now() > end ? done(false) : setTimeout(look, 50); look(); })"
+    )
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_a_link_to_a_folded_part_opens_it(browser, written, script, tmp_path):
+    page = tmp_path / "page.html"
+    text = written.read_text(encoding="utf-8")
+    page.write_text(text if script else re.sub("<script>.*</script>", "", text, flags=re.DOTALL), encoding="utf-8")
+    browser.open(page, height=800)
+    assert browser.ask("document.scripts.length") == int(script)
+    assert not browser.ask(VISIBLE.format("cost"))
+    browser.ask("document.querySelector('nav a[href=\"#cost\"]').focus()")
+    browser.press("Enter")
+    assert until(browser, VISIBLE.format("cost"))
+    assert browser.ask("document.querySelectorAll('details[open]').length") == 1
+    title = "document.getElementById('h-cost').getBoundingClientRect()"
+    assert until(browser, f"{title}.top >= document.querySelector('nav').clientHeight && {title}.top < 400")
+
+
+def test_a_second_link_opens_a_part_that_was_folded_again(browser, written):
+    browser.open(written)
+    for _ in range(2):
+        browser.ask("document.querySelector('nav a[href=\"#audit\"]').click()")
+        assert browser.ask(VISIBLE.format("audit"))
+        browser.ask("document.getElementById('audit').closest('details').open = false")
+        assert not browser.ask(VISIBLE.format("audit"))
+
+
+@pytest.mark.parametrize("key", ["Enter", " "])
+def test_the_keyboard_unfolds_a_part(browser, written, key):
+    browser.open(written)
+    browser.ask("document.getElementById('h-again').closest('summary').focus()")
+    browser.press(key)
+    assert until(browser, VISIBLE.format("again"))
+
+
+def test_folded_parts_are_printed_and_fold_again(browser, written):
+    browser.open(written, media="print")
+    assert browser.ask(VISIBLE.format("again"))
+    browser.look()
+    assert not browser.ask(VISIBLE.format("again"))
+    browser.ask("dispatchEvent(new Event('beforeprint'))")
+    assert browser.ask("document.querySelectorAll('details:not([open])').length") == 0
+    browser.ask("dispatchEvent(new Event('afterprint'))")
+    assert browser.ask("document.querySelectorAll('details[open]').length") == 0
 
 
 def test_in_print_all_is_there_in_black_on_white(browser, written):

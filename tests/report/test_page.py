@@ -27,7 +27,7 @@ def test_page_has_all_sections_and_images(page, tricky_run):
     assert not page.open
     ids = {attributes.get("id") for _, attributes in page.tags}
     assert {"leaderboard", "patch-size", "curves", "gallery", "not-scored", "cost", "again", "object-size"} <= ids
-    assert "audit" in ids
+    assert {"audit", "all-metrics"} <= ids
     for metric in tricky_run.manifest.metrics:
         assert metric in page.text.replace("_ ", "_")
     assert tricky_run.best_patch_size().reason in page.text
@@ -42,9 +42,10 @@ def test_page_has_all_sections_and_images(page, tricky_run):
     ):
         assert line in page.text
     assert len(page.having("svg")) == len(EXPLAINERS) + 2
-    # Photo and maps of three groups of images, each with its words.
+    # The row of the first screen, then photo and maps of three groups of images, each with its words.
     pictures = page.having("img")
-    assert len(pictures) % (len(EXPLAINERS) + 1) == 0
+    assert len(pictures) > 4
+    assert (len(pictures) - 4) % (len(EXPLAINERS) + 1) == 0
     assert all(one["alt"] and one["src"].startswith("data:image/webp;base64,") for one in pictures)
 
 

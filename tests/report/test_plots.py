@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from evalkit.analysis.curves import MeanCurve, SizeScore, variants
-from evalkit.report.html.plot_style import VARIABLES, to_svg
+from evalkit.report.html.plot_style import VARIABLES, axis_label, to_svg
 from evalkit.report.html.plots import _by_stride, _lines, _pass_ticks, curve_plot, object_size_plot, sweep_plot
 from evalkit.report.images.figure import to_png
 
@@ -142,8 +142,10 @@ def test_legend_of_long_names_stays_inside_the_plot(explainer):
     width, height = figure.bbox.size
     axes = figure.axes[0]
     legend, plot = axes.get_legend().get_window_extent(), axes.get_window_extent()
+    title = axes._left_title.get_window_extent()
     assert legend.x1 <= width
-    assert legend.y1 <= height
+    assert legend.y1 <= title.y0 + 1
+    assert title.y1 <= height
     assert plot.width > 0.8 * width
     assert plot.height > 0.35 * height
 
@@ -154,6 +156,15 @@ def test_object_size_plot_needs_several_sizes():
     assert "small" in texts(drawn)
     assert "9 images" in texts(drawn)
     assert object_size_plot(scores[:1], ["e"], "deletion") is None
+    assert object_size_plot(scores, [], "deletion") is None
+
+
+def test_axes_have_the_short_title_and_which_end_is_better(manifest, results):
+    label = axis_label(manifest, manifest.settings.criterion)
+    assert label == "gain ↑ (higher is better)"
+    assert axis_label(manifest, "deletion") == "deletion ↓ (lower is better)"
+    assert axis_label(manifest, "of_no_metric") == "of_no_metric"
+    assert sweep_plot(results, manifest.settings.criterion, label).axes[0].get_ylabel() == label
 
 
 def test_svg_uses_page_colors_and_no_external_resources():

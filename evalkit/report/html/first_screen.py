@@ -66,14 +66,13 @@ def screen_texts(screen: Screen, results: Results) -> dict[str, Any]:
 def _answer(answer: Answer) -> dict[str, str]:
     """Return the question, what it is answered with in a few words, and the rest of the brief answer."""
     main = answer.main.removesuffix(_UNDECIDED)
-    _, found, after = answer.brief.partition(main)
-    if not main:
-        lead, rest = "", answer.brief
-    elif found:
-        lead, rest = main, after
-    else:
+    if main and main in answer.brief:
+        lead, rest = main, answer.brief.partition(main)[2]
+    elif main:
         lead, semicolon, after = answer.brief.partition(";")
         rest = semicolon + after
+    else:
+        lead, rest = "", answer.brief
     return {
         "question": answer.question or f"{answer.topic[0].upper()}{answer.topic[1:]}",
         "lead": lead,

@@ -173,11 +173,11 @@ def _closest(
 
 
 def _why(image: ImageRow, short: str, n_images: int, n_explainers: int) -> str:
-    """Return why an image is shown, as a sentence."""
+    """Return why an image is shown, as a sentence that goes on after its name."""
     wrong = " The model misclassifies it." if image.correct == 0 else ""
     if n_images == 1:
-        return f"The only image that is scored for {'this explainer' if n_explainers == 1 else 'all of these'}.{wrong}"
+        return f"the only one that is scored for {'this explainer' if n_explainers == 1 else 'all of these'}.{wrong}"
     means = "its mean" if n_explainers == 1 else "their means"
     these = "this explainer" if n_explainers == 1 else "these explainers"
     of = "images that the model classifies correctly" if image.correct == 1 else "images"
-    return f"Of the {of}, the one whose {short} for {these} is closest to {means}.{wrong}"
+    return f"of the {of}, the one whose {short} for {these} is closest to {means}.{wrong}"

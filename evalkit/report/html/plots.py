@@ -121,14 +121,14 @@ def object_size_plot(scores: Sequence[SizeScore], shown: Sequence[str], metric: 
         label: text of its axis; empty = its text.
 
     Returns:
-        The plot, or None if nothing was scored or all objects have one size.
+        The plot, or None if no explainer is to be drawn, nothing was scored or all objects have one size.
     """
     sizes = [
         size
         for size in dict.fromkeys(score.object_size for score in scores)
         if any(score.n_images for score in scores if score.object_size == size)
     ]
-    if len(sizes) < 2:
+    if len(sizes) < 2 or not shown:
         return None
     figure, axes = empty_figure(6.4, 3.2)
     shown = shown[:_MOST_LINES]
