@@ -12,6 +12,7 @@ from evalkit.analysis.load import table_of
 from evalkit.analysis.service import results_of
 from evalkit.report.html.first_screen import screen_texts
 from evalkit.report.tables.answers import answers
+from evalkit.report.tables.leaderboard import number
 from evalkit.report.tables.screen import screen_of
 from evalkit.store.run_folder import RunFolder
 
@@ -92,7 +93,7 @@ def test_the_row_has_the_best_the_worst_and_a_control(written, tricky_run):
     scores = values[[f" {place} " in f" {name.split()[-1]} " for place in range(10)]][0]
     for caption, role, explainer in zip(captions(written)[1:], roles, shown, strict=True):
         score = scores[table.explainers.index(explainer)]
-        assert caption.startswith(f"{role} {explainer.replace('(', ' (')} gain {score:.3f}"), caption
+        assert caption.startswith(f"{role} {explainer.replace('(', ' (')} gain {number(score)}"), caption
 
 
 @pytest.fixture(scope="module")

@@ -47,10 +47,10 @@ def parameter_plot(shown: ShownSweep, criterion: str, label: str = "") -> Figure
         scores.plot([score.mean or 0.0], [place], "o", color=SERIES[0], markersize=5)
         costs.plot([row.passes], [place], "s", color=SERIES[1], markersize=5)
         if shown.choice and row.explainer == shown.choice.explainer:
-            label = "recommended" if shown.choice.decided else "best so far"
+            choice = "recommended" if shown.choice.decided else "best so far"
             scores.plot(
                 [score.mean or 0.0], [place], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK,
-                markeredgewidth=1.6, label=label,
+                markeredgewidth=1.6, label=choice,
             )  # fmt: skip
     names = [shortened(_name(row), _NAME_LETTERS) for row in rows]
     scores.set_yticks(range(len(rows)), names, parse_math=False)
