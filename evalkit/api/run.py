@@ -19,7 +19,7 @@ from evalkit.analysis.results import (
 )
 from evalkit.analysis.service import results_of
 from evalkit.core.settings import parsed
-from evalkit.report import OutputFormat, render
+from evalkit.report import OutputFormat, render, render_citation
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
@@ -170,6 +170,18 @@ class Run:
             color=False,
             more=None if everything else ("More:  print(run.render(everything=True)), run.report()",),
         )
+
+    def cite(self, form: OutputFormat = "table", *, width: int = _WIDTH) -> str:
+        """Return a paragraph for a methods section and BibTeX, as ``python -m evalkit show --cite`` prints them.
+
+        Args:
+            form: ``table`` or ``markdown`` (plain text), ``latex`` or ``json``.
+            width: width of plain text in characters.
+
+        Raises:
+            ConfigError: the format is csv, which cannot hold text.
+        """
+        return render_citation(self.manifest, self.results, form, width=width)
 
     def __str__(self) -> str:
         """Return the first screen."""

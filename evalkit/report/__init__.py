@@ -27,6 +27,7 @@ __all__ = [
     "OutputFormat",
     "render",
     "render_audit",
+    "render_citation",
     "render_comparison",
     "render_gate",
     "render_scores",
@@ -90,6 +91,13 @@ def _render_text(
     from evalkit.report.tables.terminal import render_terminal
 
     return render_terminal(manifest, results, width=width, wide=wide, color=color)
+
+
+def render_citation(manifest: Manifest, results: Results, form: OutputFormat, *, width: int) -> str:
+    """Return a methods paragraph and BibTeX; see ``evalkit.report.cite``."""
+    from evalkit.report.cite import render_citation as build
+
+    return build(manifest, results, form, width=width)
 
 
 def render_comparison(comparison: Comparison, form: OutputFormat, *, width: int, color: bool) -> str:
