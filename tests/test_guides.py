@@ -43,7 +43,7 @@ def test_the_gate_of_the_guide_works_as_it_stands(tmp_path, monkeypatch, capsys)
         if line.startswith("python -m evalkit"):
             assert evalkit(line) == 0
 
-    (workflow,) = blocks("regression-gate.md", "yaml")
+    workflow, _ = blocks("regression-gate.md", "yaml")
     steps = yaml.safe_load(workflow)["jobs"]["gate"]["steps"]
     assert all(("run" in step) != ("uses" in step) for step in steps)
     (gate,) = [step["run"] for step in steps if step.get("run", "").startswith("python -m evalkit")]
