@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-MESSAGES = re.findall(r"^evalkit: (.+)$", PAGE, re.MULTILINE)
+MESSAGES = re.findall(r"^> `+ ?evalkit: (.+?) ?`+$", PAGE, re.MULTILINE)
 REASONS = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
 
 

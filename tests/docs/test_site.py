@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
 from evalkit.core.settings import OPTIONS
-
-pytest.importorskip("material", reason='the site needs the extra docs: python -m pip install -e ".[docs]"')
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = {
@@ -26,19 +21,6 @@ LOADED = {
     "audio": "src",
     "embed": "src",
 }
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The folder of the built site; a broken link or anchor would fail the build."""
-    folder = tmp_path_factory.mktemp("site")
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
 
 
 class Loads(HTMLParser):

@@ -53,11 +53,12 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def open(self, path, *, width=1280, height=900, scheme="light", media=""):
-        """Load a file in a window of this size, in light or dark, on screen or in print."""
+        """Load a file or an http address in a window of this size, in light or dark, on screen or in print."""
         self.requests.clear()
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.look(scheme=scheme, media=media)
-        self._call("Page.navigate", url=Path(path).absolute().as_uri())
+        address = str(path) if str(path).startswith("http") else Path(path).absolute().as_uri()
+        self._call("Page.navigate", url=address)
         self.ask("new Promise((done) => document.readyState === 'complete' ? done() : addEventListener('load', done))")
 
     def look(self, *, scheme="light", media=""):
