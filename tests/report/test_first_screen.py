@@ -76,7 +76,7 @@ def test_plots_and_gallery_come_before_the_folded_tables(written):
     assert "<details open" not in text
     folded = re.findall(r'<details class="card fold">\n<summary>.*?</summary>\n<div class="folded" id="([\w-]+)"', text)
     assert folded == ["all-metrics", "audit", "not-scored", "cost", "again"]
-    assert part(written, '<section class="card" id="patch-size"', "</section>").count("<table>") == 2
+    assert part(written, '<section id="patch-size" class="card"', "</section>").count("<table>") == 2
 
 
 def test_the_row_has_the_best_the_worst_and_a_control(written, tricky_run):
@@ -185,3 +185,12 @@ def test_the_answers_are_those_of_the_terminal(manifest, results):
         assert answer.brief.endswith(texts["lead"] + texts["rest"])
         assert texts["lead"] in (answer.main.removesuffix(" (undecided)"), answer.brief.partition(";")[0])
         assert texts["question"]
+
+
+def test_changed_photos_are_not_shown_in_the_row(tricky_run, images, tmp_path):
+    pixels = np.zeros((len(images), 32, 32, 3), np.uint8)
+    ids = [image.id for image in images]
+    other = package.ImageSet.from_arrays(pixels, [0] * len(ids), ids=ids)
+    row = part(tricky_run.report(tmp_path / "changed.html", images=other), '<section class="pictures"', "</section>")
+    assert "The photos cannot be shown: they are missing or have changed." in row
+    assert "<img" not in row
