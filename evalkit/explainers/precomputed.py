@@ -51,7 +51,7 @@ class PrecomputedMaps(Explainer):
     origin: ClassVar[Literal["", "precomputed"]] = "precomputed"
     method: ClassVar[str] = "made elsewhere"
     summary: ClassVar[str] = "maps from files, with `score`"
-    reference: ClassVar[str] = "README.md, Maps from files"
+    reference: ClassVar[str] = "docs/score-maps.md"
     folder: Path
     files: Mapping[str, Path] = field(repr=False)
     digest: str

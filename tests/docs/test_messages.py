@@ -34,7 +34,8 @@ def literal(words):
 
 @pytest.mark.parametrize("message", MESSAGES)
 def test_quoted_message_is_one_of_the_code(texts, message):
-    fitting = [words for words, pattern in texts.items() if re.fullmatch(pattern, message, re.DOTALL)]
+    likely = [words for words in texts if all(word in message for word in words if word is not None)]
+    fitting = [words for words in likely if re.fullmatch(texts[words], message, re.DOTALL)]
     assert max(map(literal, fitting), default=0) >= len(re.sub(r"\.\.\.|'[^']*'", "", message)) * 0.6, message
 
 
