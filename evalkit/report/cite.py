@@ -103,9 +103,10 @@ def _model(manifest: Manifest) -> str:
 
 def _data(manifest: Manifest, results: Results) -> list[str]:
     data, model, settings = manifest.data, manifest.model, manifest.settings
-    counted = f"{data.n_images} images"
+    counted = _counted(data.n_images, "image")
     if results.n_images != data.n_images:
-        counted = f"{data.n_images} entries of {results.n_images} photos, each photo counted once by their mean,"
+        photos = _counted(results.n_images, "photo")
+        counted = f"{_counted(data.n_images, 'entry')} of {photos}, each photo counted once by their mean,"
     selection = {**({} if settings.limit is None else {"limit": str(settings.limit)}), **settings.chosen}
     facts = [
         f"{data.n_regions} with a region",
@@ -115,7 +116,7 @@ def _data(manifest: Manifest, results: Results) -> list[str]:
         f"fitted to the input by {settings.geometry}",
         *([f"sha256 over all images {data.fingerprint}"] if data.fingerprint else []),
     ]
-    sentences = [f"The data were {counted} of {data.name} ({'; '.join(facts)})."]
+    sentences = [f"The data: {counted} of {data.name} ({'; '.join(facts)})."]
     sentences += [f"{note.rstrip('.')}." for note in data.notes]
     if model.accuracy is not None:
         clean = ""
@@ -124,7 +125,8 @@ def _data(manifest: Manifest, results: Results) -> list[str]:
                 f"; its score of the target had a median of {model.median_clean_score:.3f} and exceeded 0.999 on "
                 f"{100 * model.saturated_share:.0f} % of them"
             )
-        sentences.append(f"The model was right on {model.n_right} images ({100 * model.accuracy:.1f} %){clean}.")
+        right = f"{_counted(model.n_right or 0, 'image')} ({100 * model.accuracy:.1f} %)"
+        sentences.append(f"The model was right on {right}{clean}.")
     return [*sentences, f"Explained and scored was {_TARGETS[without_digest(settings.target)]}."]
 
 
@@ -204,6 +206,11 @@ def _choice(results: Results) -> list[str]:
 def _unscored(results: Results) -> list[str]:
     lines = unscored_lines(results)
     return [f"Not scored: {'; '.join(lines)}."] if lines else ["Every image was scored by every metric."]
+
+
+def _counted(count: int, noun: str) -> str:
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def _listed(values: Mapping[str, Literals] | Mapping[str, str]) -> str:

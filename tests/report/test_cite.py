@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -24,19 +25,19 @@ GOLDEN = """\
 Saliency maps were computed and scored with evalkit 0.1.0 (TensorFlow 2.21.0, Keras 3.15.1, numpy 2.4.6), whose
 documentation defines every explainer and metric. The model was vgg16.keras (input 224 x 224 x 3; 10 classes; head:
 softmax; preprocessing: vgg16; precision: float32; layer of CAM methods: block5_conv3; fingerprint
-ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff). The data were 8 images of labels.csv (6 with a
-region; 2 not usable; selection: limit=8, region_area=0.02..0.5; class order: by name; fitted to the input by squash;
-sha256 over all images dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd). Masks were cut at half. The
-model was right on 6 images (75.0 %); its score of the target had a median of 0.900 and exceeded 0.999 on 20 % of them.
-Explained and scored was the class of the label. Explainers: gradcam (version 1, layer=block5_conv3); maps(drawn) (maps
-from files). Controls, which do not depend on the model: random (version 1, seed=7). Metrics: deletion (version 1,
-steps=28, ties=levels, score=softmax, substrate=mean; lower is better); pointing_game (version 1, tolerance_px=15.0;
-higher is better); max_sensitivity (version 1, samples=10, radius=5.1). Random seed: 7. Intervals are of 95 %, over
-images: those of means of bounded scores with one unseen image at the end of the range (Gaffke 2005); those of means of
-unbounded scores by the BCa bootstrap (300 resamples). Explainers were compared within each metric by tests of means
-paired by image (studentized bootstrap, 300 resamples, max-T over up to 3 pairs, and one unseen image of the opposite
-kind), 5 % family-wise, without a correction between metrics. Not scored: 2 images: misclassified (deletion; every
-explainer). Signature: run|target:label|geometry:squash.
+ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff). The data: 8 images of labels.csv (6 with a region; 2
+not usable; selection: limit=8, region_area=0.02..0.5; class order: by name; fitted to the input by squash; sha256 over
+all images dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd). Masks were cut at half. The model was
+right on 6 images (75.0 %); its score of the target had a median of 0.900 and exceeded 0.999 on 20 % of them. Explained
+and scored was the class of the label. Explainers: gradcam (version 1, layer=block5_conv3); maps(drawn) (maps from
+files). Controls, which do not depend on the model: random (version 1, seed=7). Metrics: deletion (version 1, steps=28,
+ties=levels, score=softmax, substrate=mean; lower is better); pointing_game (version 1, tolerance_px=15.0; higher is
+better); max_sensitivity (version 1, samples=10, radius=5.1). Random seed: 7. Intervals are of 95 %, over images: those
+of means of bounded scores with one unseen image at the end of the range (Gaffke 2005); those of means of unbounded
+scores by the BCa bootstrap (300 resamples). Explainers were compared within each metric by tests of means paired by
+image (studentized bootstrap, 300 resamples, max-T over up to 3 pairs, and one unseen image of the opposite kind), 5 %
+family-wise, without a correction between metrics. Not scored: 2 images: misclassified (deletion; every explainer).
+Signature: run|target:label|geometry:squash.
 
 @software{evalkit,
   author = {{The evalkit authors}},
@@ -113,6 +114,17 @@ def test_citation_of_a_sweep_names_the_rule(manifest, results):
     rule = "Parameters were chosen by symmetric_relevance_gain: the cheapest variant whose loss to the best is shown"
     assert rule in text
     assert "those of scores of the whole set by resampling the images" in text
+
+
+def test_citation_counts_one_image_and_several_of_a_photo():
+    one = build_manifest(EXPLAINERS, SPECS, data={"n_images": 1}, model={"accuracy": 1.0, "n_right": 1})
+    results = analysed(one)
+    text = render_citation(one, msgspec.structs.replace(results, n_images=1), "json", width=80)
+    assert "The data: 1 image of labels.csv" in text
+    assert "right on 1 image (100.0 %)" in text
+    several = build_manifest(EXPLAINERS, SPECS, data={"n_images": 12})
+    text = render_citation(several, results, "json", width=80)
+    assert "The data: 12 entries of 8 photos, each photo counted once by their mean, of labels.csv" in text
 
 
 def test_show_and_run_cite_alike(evalkit, tricky_run):
