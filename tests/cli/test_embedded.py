@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -46,19 +44,3 @@ def test_the_same_leaderboard_in_two_runs_and_two_batch_sizes(evalkit, tmp_path,
         boards.append(leaderboard(done.out))
     assert boards[1] == boards[0]
     assert boards[2] == pytest.approx(boards[0], abs=1e-6)
-
-
-@pytest.mark.slow
-def test_the_whole_embedded_benchmark_from_a_shell(tmp_path):
-    command = [sys.executable, "-m", "evalkit", "run", "--format", "json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert (found["n_images"], found["model"]["n_right"]) == (24, 24)
-    board = leaderboard(done.stdout)
-    controls = [board[control, "symmetric_relevance_gain"] for control in ("uniform", "random", "center", "edges")]
-    for explainer in ("gradcam", *(f"occlusion(patch_size={size})" for size in (16, 24, 32, 40, 56))):
-        assert board[explainer, "symmetric_relevance_gain"] > max(controls)
-    assert found["best_patch_size"]["patch_size"] in (16, 24, 32, 40, 56)
-    assert "Traceback" not in done.stderr
-    assert "WARNING" not in done.stderr
