@@ -18,6 +18,7 @@ __all__ = ["PassCount", "Pixels", "Runner", "Source"]
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.floating | np.uint8]
+_FILLED_TO = 8  # the numbers of images in a pass are its multiples, so that few shapes occur and little is wasted
 
 
 @dataclass
@@ -91,6 +92,10 @@ class Runner:
     def passes(self) -> int:
         """The number of forward passes so far."""
         return self.count.forward
+
+    def padded(self, count: int) -> int:
+        """Return the number of images of the pass that computes ``count`` of them, at most ``batch_size``."""
+        return min(-(-count // _FILLED_TO) * _FILLED_TO, self.batch_size)
 
     def in_batches(self, count: int, run: Callable[[int, int], NDArray[np.floating]]) -> Floats:
         """Return ``count`` rows, computed in batches; when memory runs out, ``batch_size`` is halved permanently.

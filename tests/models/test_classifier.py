@@ -242,3 +242,8 @@ def test_preprocessing_on_top_of_the_models_own_is_doubted(tiny_model):
     assert "--preprocess vgg16 is applied before model 'tiny', which begins with a Rescaling" in said
     plain = keras.Sequential([keras.layers.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3, "softmax")])
     assert Classifier(plain, preprocess="vgg16").doubt == ""
+
+
+def test_a_pass_is_filled_to_a_multiple_of_eight_at_most_a_batch(tiny_model):
+    classifier = Classifier(tiny_model, batch_size=20)
+    assert [classifier.padded(count) for count in (1, 2, 8, 9, 17, 20)] == [8, 8, 8, 16, 20, 20]

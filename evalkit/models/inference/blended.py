@@ -19,7 +19,7 @@ Weights = Callable[[int, int], NDArray[np.float32]]
 
 
 class BlendedPass:
-    """Passes of blended photos through one Keras model; images are composed on the device, in batches of one shape."""
+    """Passes of blended photos through one Keras model; images are composed on the device, in batches of few shapes."""
 
     def __init__(self, runner: Runner, source: KerasSource) -> None:
         """Prepare; nothing is computed yet.
@@ -57,8 +57,7 @@ class BlendedPass:
 
         def run(start: int, stop: int) -> NDArray[np.floating]:
             weights = make(start, stop)
-            # The last batch is padded, so that all have one shape.
-            missing = self._runner.batch_size - (stop - start)
+            missing = self._runner.padded(stop - start) - (stop - start)
             padded = np.concatenate([weights, np.repeat(weights[-1:], missing, axis=0)]) if missing else weights
             outputs: NDArray[np.floating] = self._outputs(*on_device, tf.constant(padded)).numpy()
             return outputs[: stop - start]

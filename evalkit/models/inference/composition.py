@@ -1,12 +1,14 @@
 """Logits of composed images: one substrate where a pixel's rank is below a cut, another elsewhere.
 
-Images are composed on the device, in batches of one shape: none is composed twice, nothing is traced again, and rows of
-different maps share a batch.
+Images are composed in batches of a few shapes: none is composed twice, and rows of different maps share a batch. On a
+processor they are composed in memory that the model reads directly, which costs a twentieth of a pass; with a GPU they
+are composed there, because sending them would cost more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -15,43 +17,69 @@ from numpy.typing import NDArray
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.runner import Runner
 
-__all__ = ["ComposedPass", "DirectComposedPass"]
+__all__ = ["ComposedPass", "DirectComposedPass", "compose"]
 
 Floats = NDArray[np.float64]
+_ALIGNMENT = 64  # bytes; TensorFlow reads an array in place only where it begins at a multiple
+
+
+def compose(canvases: NDArray[Any], ranks: NDArray[np.int32], rows: NDArray[np.int32], images: NDArray[Any]) -> None:
+    """Write compositions into ``images``, (N, H, W, C) of the canvases' dtype; other arguments as ``logits``."""
+    import cv2
+
+    for image, (start, end, rank, cut) in zip(images, rows.tolist(), strict=True):
+        np.copyto(image, canvases[start])
+        cv2.copyTo(canvases[end], (ranks[rank] < cut).view(np.uint8), image)
 
 
 class ComposedPass:
     """Passes of composed images through one classifier."""
 
-    def __init__(self, runner: Runner, source: KerasSource) -> None:
+    def __init__(self, runner: Runner, source: KerasSource, *, on_device: bool | None = None) -> None:
         """Prepare; nothing is computed yet.
 
         Args:
             runner: the runner, which counts the passes and knows the head.
             source: its graph.
+            on_device: whether images are composed by TensorFlow; None = if there is a GPU.
         """
         self._runner, self._source = runner, source
+        self._on_device = bool(tf.config.list_logical_devices("GPU")) if on_device is None else on_device
         height, width = runner.input_size
-        # Pixelwise preprocessing may come before the composition, and is then done once for each canvas.
-        first, self._then = (tf.identity, source.preprocess_tensor)
+        # Pixelwise preprocessing may come before the composition, and is then done once for each canvas; so is the
+        # cast to the dtype of the first layer, since a composition only selects.
+        self._dtype, first, self._then = tf.float32, tf.identity, source.preprocess_tensor
         if source.preprocessing.pixelwise:
-            first, self._then = self._then, first
-        self._first = tf.function(first, autograph=False, input_signature=[source.batch_spec()])
+            self._dtype, first, self._then = source.input_dtype, self._then, first
+        self._first = tf.function(
+            lambda images: tf.cast(first(images), self._dtype), autograph=False, input_signature=[source.batch_spec()]
+        )
+        # Neither NumPy nor the exchange of arrays knows bfloat16: its bits are composed.
+        self._bits = tf.uint16 if self._dtype == tf.bfloat16 else self._dtype
+        self._batch = np.empty((0, height, width, runner.channels), self._bits.as_numpy_dtype)
+        self._composed = tf.function(
+            lambda images: self._run(tf.bitcast(images, self._dtype)),
+            autograph=False,
+            input_signature=[tf.TensorSpec([None, height, width, runner.channels], self._bits)],
+        )
         self._logits = tf.function(
             self._trace,
             autograph=False,
             input_signature=[
-                source.batch_spec(),
+                tf.TensorSpec([None, height, width, runner.channels], self._dtype),
                 tf.TensorSpec([None, height, width], tf.int32),
                 tf.TensorSpec([None, 4], tf.int32),
             ],
         )
 
+    def _run(self, images: tf.Tensor) -> tf.Tensor:
+        return self._source.run_graph(self._then(images))
+
     def _trace(self, canvases: tf.Tensor, ranks: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         start, end, rank, cut = tf.unstack(rows, axis=1)
         turned = tf.gather(ranks, rank) < cut[:, None, None]
         images = tf.where(turned[..., None], tf.gather(canvases, end), tf.gather(canvases, start))
-        return self._source.run_graph(self._then(images))
+        return self._run(images)
 
     def logits(
         self,
@@ -72,17 +100,37 @@ class ComposedPass:
         Returns:
             float64 (N, C).
         """
-        prepared, all_ranks = self._first(tf.constant(canvases)), tf.constant(ranks)
+        prepared = self._first(tf.constant(canvases))
+        on_device = tf.constant(ranks) if self._on_device else None
+        bits = prepared.numpy().view(self._bits.as_numpy_dtype)
 
         def run(start: int, stop: int) -> NDArray[np.floating]:
-            # The last batch is padded, so that all have one shape.
-            size = self._runner.batch_size
-            chosen = np.minimum(np.arange(start, start + size), len(rows) - 1)
-            logits: NDArray[np.floating] = self._logits(prepared, all_ranks, tf.constant(rows[chosen])).numpy()
+            chosen = rows[np.minimum(np.arange(start, start + self._runner.padded(stop - start)), len(rows) - 1)]
+            if on_device is None:
+                outputs = self._composed(self._composed_batch(bits, ranks, chosen))
+            else:
+                outputs = self._logits(prepared, on_device, tf.constant(chosen))
+            logits: NDArray[np.floating] = outputs.numpy()
             tick(stop - start)
             return logits[: stop - start]
 
         return self._runner.logits_in_batches(len(rows), run)
+
+    def _composed_batch(self, canvases: NDArray[Any], ranks: NDArray[np.int32], rows: NDArray[np.int32]) -> tf.Tensor:
+        """Return the compositions as a tensor that is valid until the next call: its memory is used again."""
+        if len(self._batch) < len(rows):
+            self._batch = _aligned((len(rows), *self._batch.shape[1:]), self._batch.dtype)
+        images = self._batch[: len(rows)]
+        compose(canvases, ranks, rows, images)
+        return tf.experimental.dlpack.from_dlpack(images.__dlpack__())
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array, not initialized, whose memory TensorFlow can read in place."""
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
+    offset = -memory.ctypes.data % _ALIGNMENT
+    return memory[offset : offset + n_bytes].view(dtype).reshape(shape)
 
 
 class DirectComposedPass:
@@ -102,9 +150,9 @@ class DirectComposedPass:
         """Return the logits of every composition, as ``ComposedPass.logits``."""
 
         def run(start: int, stop: int) -> NDArray[np.floating]:
-            first, second, rank, cut = rows[start:stop].T
-            turned = ranks[rank] < cut[:, None, None]
-            outputs = self._runner.source.outputs(np.where(turned[..., None], canvases[second], canvases[first]))
+            images = np.empty((stop - start, *canvases.shape[1:]), canvases.dtype)
+            compose(canvases, ranks, rows[start:stop], images)
+            outputs = self._runner.source.outputs(images)
             tick(stop - start)
             return outputs
 

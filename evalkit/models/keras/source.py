@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import keras
@@ -163,6 +164,13 @@ class KerasSource:
     def batch_spec(self) -> tf.TensorSpec:
         """Return the type of a batch of images."""
         return tf.TensorSpec([None, *self.input_size, self.channels], tf.float32)
+
+    @cached_property
+    def input_dtype(self) -> tf.DType:
+        """The dtype of preprocessed images that ``run_graph`` takes: the one that its first layer casts them to."""
+        first = next(iter(graph.straight_operations(self.computed)), None)
+        casts = isinstance(first, keras.layers.Layer) and first.autocast and first.compute_dtype == "bfloat16"
+        return tf.bfloat16 if casts else tf.float32
 
     def _compiled_outputs(self) -> Callable[[tf.Tensor], tf.Tensor]:
         compiled: Callable[[tf.Tensor], tf.Tensor] = tf.function(

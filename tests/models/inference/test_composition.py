@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from evalkit.models.classifier import Classifier
+from evalkit.models.inference.composition import ComposedPass, compose
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
@@ -31,4 +32,27 @@ def test_batches_of_one_shape_are_traced_once(tiny_model, rng):
         ranks = np.stack([np.arange(32 * 32).reshape(32, 32)] * count).astype(np.int32)
         rows = np.array([(0, 1, number, 50) for number in range(count)], dtype=np.int32)
         classifier.composed.logits(canvases, ranks, rows)
-    assert classifier.composed._logits.experimental_get_tracing_count() == 1
+    assert classifier.composed._composed.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 6])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_compose_is_the_definition_for_any_number_of_channels(rng, channels, dtype):
+    canvases = rng.integers(0, 60_000, (2, 5, 7, channels)).astype(dtype)
+    ranks = rng.permutation(35).reshape(1, 5, 7).astype(np.int32)
+    rows = np.array([(0, 1, 0, 9), (1, 0, 0, 0), (1, 1, 0, 35)], dtype=np.int32)
+    images = np.empty((3, 5, 7, channels), dtype)
+    compose(canvases, ranks, rows, images)
+    np.testing.assert_array_equal(images[0], np.where((ranks[0] < 9)[..., None], canvases[1], canvases[0]))
+    np.testing.assert_array_equal(images[1:], canvases[[1, 1]])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("preprocess", ["none", "vgg16"])
+def test_images_composed_outside_tensorflow_have_the_same_logits_bit_for_bit(tiny_model, rng, precision, preprocess):
+    classifier = Classifier(tiny_model, batch_size=4, precision=precision, preprocess=preprocess)
+    canvases = rng.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    ranks = rng.permutation(32 * 32).reshape(1, 32, 32).astype(np.int32)
+    rows = np.array([(0, 1, 0, cut) for cut in range(0, 1024, 100)], dtype=np.int32)
+    own, device = (ComposedPass(classifier, classifier.graph, on_device=flag) for flag in (False, True))
+    np.testing.assert_array_equal(own.logits(canvases, ranks, rows), device.logits(canvases, ranks, rows))
