@@ -42,8 +42,9 @@ def intersection_over_union(boxes: NDArray[np.float64], truths: NDArray[np.float
     """
     first, second = boxes[:, None], truths[None]
     low, high = np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])
-    common = np.prod(np.maximum(high - low + 1, 0), axis=-1)
-    areas = [np.prod(one[..., 2:] - one[..., :2] + 1, axis=-1) for one in (first, second)]
+    sides = np.maximum(high - low + 1, 0)
+    common = sides[..., 0] * sides[..., 1]
+    areas = [(one[..., 2] - one[..., 0] + 1) * (one[..., 3] - one[..., 1] + 1) for one in (first, second)]
     return np.asarray(common / (areas[0] + areas[1] - common))
 
 
@@ -56,12 +57,11 @@ def _best_overlaps(saliency_map: Map, region: Region, *, largest_only: bool) -> 
         return np.full(len(THRESHOLDS), np.nan)
     truths = np.trunc(region.boxes)
     least_area = min(_IOU_LEVELS) * float(np.prod(truths[:, 2:] - truths[:, :2] + 1, axis=1).min(initial=np.inf))
-    return np.array(
-        [
-            intersection_over_union(boxes, truths).max(initial=0.0)
-            for boxes in boxes_at(saliency_map, largest_only=largest_only, least_area=least_area, ignore=region.ignore)
-        ]
-    )
+    found = [*boxes_at(saliency_map, largest_only=largest_only, least_area=least_area, ignore=region.ignore)]
+    threshold = np.repeat(np.arange(len(found)), [*map(len, found)])
+    best = np.zeros(len(found))
+    np.maximum.at(best, threshold, intersection_over_union(np.concatenate(found), truths).max(axis=1, initial=0.0))
+    return best
 
 
 def _right(overlaps: NDArray[np.float64], level: float) -> NDArray[np.float64]:
