@@ -127,7 +127,8 @@ class _Noise:
 
 
 def _is_speckled(above: NDArray[np.uint8], least_area: float) -> bool:
-    return least_area > 0 and np.count_nonzero(above[:, 1:] != above[:, :-1]) >= _SPECKLED * sum(above.shape)
+    changes = np.count_nonzero(above[:, 1:] != above[:, :-1])
+    return least_area > 0 and bool(changes >= _SPECKLED * sum(above.shape))
 
 
 def _contours(above: NDArray[np.uint8], least_area: float) -> Sequence[Contour]:
@@ -176,4 +177,4 @@ def _without_small_holes(mask: NDArray[np.uint8], least_area: float) -> NDArray[
     labels, width, height, touches = _components(1 - mask, connectivity=4)
     filled = ~touches & ((width + 3) * (height + 3) < least_area)
     filled[0] = True  # what is no hole
-    return filled[labels].astype(np.uint8)
+    return np.asarray(filled[labels], dtype=np.uint8)

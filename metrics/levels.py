@@ -38,12 +38,6 @@ FLOOR = 1e-14
 Map = NDArray[np.floating]
 
 
-def _descending(saliency_map: Map) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    values = np.asarray(saliency_map, dtype=np.float64).ravel()
-    order = np.argsort(-values, kind="stable")
-    return values, order
-
-
 def level_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rank pixels by level, most relevant first.
 
@@ -55,20 +49,21 @@ def level_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]
         boundaries: int64 (L + 1,), read-only, the numbers of pixels in the L highest levels, from 0 to H * W.
     """
     values = np.asarray(saliency_map, dtype=np.float64)
-    return _level_ranks(values.tobytes(), values.shape)
+    rank, boundaries = _level_ranks(values.tobytes())
+    return rank.reshape(values.shape), boundaries
 
 
-# A dozen metrics score the same map; sorting it each time would cost more than a forward pass of some models.
-@lru_cache(maxsize=2)
-def _level_ranks(data: bytes, shape: tuple[int, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    saliency_map = np.frombuffer(data, dtype=np.float64).reshape(shape)
-    values, order = _descending(saliency_map)
+# A dozen metrics rank the same map, those with requests before the other maps of the photo and all of them after these;
+# meanwhile the maps of the next photo are ranked.
+@lru_cache(maxsize=32)
+def _level_ranks(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    values = np.frombuffer(data, dtype=np.float64)
+    order = np.argsort(-values)  # in any order inside a level
     ordered = values[order]
     begins = _level_begins(ordered)
     starts = np.flatnonzero(begins)
     rank = np.empty(values.size, dtype=np.int64)
     rank[order] = starts[np.cumsum(begins) - 1]
-    rank = rank.reshape(shape)
     boundaries = np.concatenate([starts, [values.size]]).astype(np.int64)
     for array in (rank, boundaries):
         array.setflags(write=False)
@@ -107,14 +102,15 @@ def tied_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
         float64 (N,), from 0.
     """
     # Not by the cached function: that keeps the map, which other metrics still need.
-    rank, boundaries = _level_ranks.__wrapped__(values.tobytes(), values.shape)
+    rank, boundaries = _level_ranks.__wrapped__(values.tobytes())
     sizes = np.diff(boundaries)
     return np.asarray(rank + (sizes[np.searchsorted(boundaries, rank)] - 1) / 2)
 
 
 def raster_ranks(saliency_map: Map) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rank pixels one by one, equal ones in raster order, as torch-cam's stable sort does; see ``level_ranks``."""
-    values, order = _descending(saliency_map)
+    values = np.asarray(saliency_map, dtype=np.float64).ravel()
+    order = np.argsort(-values, kind="stable")
     rank = np.empty(values.size, dtype=np.int64)
     rank[order] = np.arange(values.size)
     return rank.reshape(saliency_map.shape), np.arange(values.size + 1, dtype=np.int64)

@@ -90,10 +90,15 @@ class Perturbation:
         """The cuts at which some pixels have turned, but not all."""
         return self.cuts[(self.cuts > 0) & (self.cuts < self.rank.size)]
 
+    @cached_property
+    def rank_key(self) -> bytes:
+        """Equal for equal ranks."""
+        return hashlib.sha256(self.rank.tobytes()).digest()
+
     @property
     def images_key(self) -> Hashable:
         """Equal for requests that show the model the same images."""
-        return (self.start, self.end, self.rank.tobytes(), self.cuts.tobytes())
+        return (self.start, self.end, self.rank_key, self.cuts.tobytes())
 
     @property
     def key(self) -> Hashable:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evalkit.explainers.occlusion import corners, paint
-from evalkit.metrics.levels import cuts, is_constant, level_ranks, raster_ranks, scaled, top_level
+from evalkit.metrics.levels import _level_ranks, cuts, is_constant, level_ranks, raster_ranks, scaled, top_level
 from evalkit.metrics.localization import relevance_rank_accuracy
 
 
@@ -149,3 +149,11 @@ def test_constant_top_level_and_scaled():
     np.testing.assert_array_equal(top_level(np.array([[2.0, 2.0, 1.0]])), [[True, True, False]])
     np.testing.assert_array_equal(scaled(np.array([[-1.0, 0.0, 3.0]])), [[0.0, 0.25, 1.0]])
     np.testing.assert_array_equal(scaled(np.full((1, 2), 7.0)), [[0.5, 0.5]])
+
+
+def test_a_map_is_ranked_once_whatever_its_shape():
+    saliency_map = np.random.default_rng(0).random((6, 7))
+    _level_ranks.cache_clear()
+    for values in (saliency_map, saliency_map.ravel(), saliency_map.reshape(7, 6)):
+        np.testing.assert_array_equal(level_ranks(values)[0].ravel(), level_ranks(saliency_map)[0].ravel())
+    assert _level_ranks.cache_info().misses == 1

@@ -179,11 +179,11 @@ class PhotoScores:
         if not curves:
             return {}
         inside = [curve.inner_cuts.tolist() for curve in curves]
-        ranks = {id(curve.rank): curve.rank for curve in curves}
+        ranks = {curve.rank_key: curve.rank for curve in curves}
         index_of = {key: number for number, key in enumerate(ranks)}
         used = list(dict.fromkeys(name for curve in curves for name in (curve.start, curve.end)))
         rows = [
-            (used.index(curve.start), used.index(curve.end), index_of[id(curve.rank)], cut)
+            (used.index(curve.start), used.index(curve.end), index_of[curve.rank_key], cut)
             for curve, cuts in zip(curves, inside, strict=True)
             for cut in cuts
         ]
