@@ -6,8 +6,10 @@ exact mask. A scene is a function of (seed, index), computed when it is read, wi
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +150,7 @@ class SceneReader:
 
     def __call__(self, entry: Entry) -> LabelledImage:
         """Return the scene as a labelled image with an exact mask of the object, and one of the cue."""
-        scene = make_scene(self.seed, int(entry.id.partition("-")[2]), shortcut=self.shortcut)
+        scene = copy.deepcopy(_made(self.seed, int(entry.id.partition("-")[2]), self.shortcut))
         mask = scene.mask
         return LabelledImage(
             id=entry.id,
@@ -161,6 +163,12 @@ class SceneReader:
             sha256=hashlib.sha256(scene.pixels.tobytes() + mask.tobytes()).hexdigest(),
             cue=_cue(scene),
         )
+
+
+# The checks before a run read the same scenes as the run itself.
+@lru_cache(maxsize=32)
+def _made(seed: int, index: int, shortcut: Shortcut | None) -> Scene:
+    return make_scene(seed, index, shortcut=shortcut)
 
 
 def _cue(scene: Scene) -> Cue | None:

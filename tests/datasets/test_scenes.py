@@ -259,3 +259,11 @@ def test_a_cue_is_resized_with_its_image():
 
 def make_plain(image):
     return replace(image, pixels=image.cue.without, cue=None)
+
+
+def test_a_scene_is_not_changed_by_who_read_it_before():
+    images = scenes(3)
+    first = images.read(images.entries[1])
+    expected = first.pixels.copy()
+    first.pixels[:] = 0
+    np.testing.assert_array_equal(images.read(images.entries[1]).pixels, expected)
