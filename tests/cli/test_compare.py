@@ -223,7 +223,7 @@ def test_folders_that_hold_no_finished_run_are_named(evalkit, kept, monkeypatch)
             assert f"'{bad}' is not a run folder" in done.err
     from evalkit.harness.engine.worker import Worker
 
-    original, calls = Worker.do, []
+    original, calls = Worker.begin, []
 
     def interrupted(*given):
         calls.append(given)
@@ -231,7 +231,7 @@ def test_folders_that_hold_no_finished_run_are_named(evalkit, kept, monkeypatch)
             raise KeyboardInterrupt
         return original(*given)
 
-    monkeypatch.setattr(Worker, "do", interrupted)
+    monkeypatch.setattr(Worker, "begin", interrupted)
     half = evalkit(
         "run", "--data", "labels.csv", "--model", "tiny.keras", "--output", "half", "--explainers", "random",
         "--metrics", "sparseness",

@@ -112,7 +112,7 @@ def test_repeating_a_command_computes_nothing_and_says_the_same(evalkit, finishe
     def forbidden(*_):
         raise AssertionError("a photo was computed again")
 
-    monkeypatch.setattr("evalkit.harness.engine.worker.Worker.do", forbidden)
+    monkeypatch.setattr("evalkit.harness.engine.worker.Worker.begin", forbidden)
     again = evalkit(*quick())
     assert again.code == 0, again.err
     assert again.out == printed_by(finished)
@@ -250,7 +250,7 @@ def test_default_explainers_that_do_not_fit_are_left_out(evalkit, workplace):
 def test_an_interrupted_run_says_how_to_go_on_and_goes_on(evalkit, workplace, monkeypatch):
     from evalkit.harness.engine.worker import Worker
 
-    original, calls = Worker.do, []
+    original, calls = Worker.begin, []
 
     def interrupted(*given):
         calls.append(given)
@@ -258,11 +258,11 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(evalkit, workplace, mo
             raise KeyboardInterrupt
         return original(*given)
 
-    monkeypatch.setattr(Worker, "do", interrupted)
+    monkeypatch.setattr(Worker, "begin", interrupted)
     done = evalkit(*quick(metrics="sparseness"))
     assert done.code == 130
     assert "interrupted; repeat the command to resume" in done.err
-    monkeypatch.setattr(Worker, "do", lambda *given: calls.append(given) or original(*given))
+    monkeypatch.setattr(Worker, "begin", lambda *given: calls.append(given) or original(*given))
     assert evalkit(*quick(metrics="sparseness")).code == 0
     assert len(calls) == 3 + 4
     assert len(scores()) == 6 * 5

@@ -63,7 +63,7 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
         plan: the run; a run that the folder holds sets its batch size.
         folder: the run folder, open for writing; each image's cells are committed in one transaction.
         console: the console on stderr, for progress and the names of photos that cannot be used.
-        executor: the executor of the jobs; None = in this process, one after another.
+        executor: the executor of the jobs; None = in this process, one photo after another.
 
     Raises:
         StoreError: the folder can no longer be written; committed results are kept.

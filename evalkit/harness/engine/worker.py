@@ -72,21 +72,27 @@ class Worker:
         Raises:
             EvalkitError: an error that prevents all further jobs, e.g. too little memory.
         """
-        count = replace(self.classifier.count)
-        outcome = self._outcome(job, advance)
-        return replace(
-            outcome,
-            forward_passes=self.classifier.count.forward - count.forward,
-            backward_passes=self.classifier.count.backward - count.backward,
-            batch_size=self.classifier.batch_size,
-        )
+        return self.begin(job, advance)()
 
-    def _outcome(self, job: Job, advance: Advance) -> Outcome:
+    def begin(self, job: Job, advance: Advance = lambda _what, _work: None) -> Callable[[], Outcome]:
+        """Do what needs the model, and return a function that scores without it; arguments and errors as ``do``.
+
+        The function may be called in another thread while the next job begins.
+        """
+        count = replace(self.classifier.count)
+        finish = self._begin(job, advance)
+        forward = self.classifier.count.forward - count.forward
+        backward = self.classifier.count.backward - count.backward
+        batch_size = self.classifier.batch_size
+        return lambda: replace(finish(), forward_passes=forward, backward_passes=backward, batch_size=batch_size)
+
+    def _begin(self, job: Job, advance: Advance) -> Callable[[], Outcome]:
         try:
             image = self._recipe.images.read(job.entry)
             fitted = fit(image, self.classifier.input_size, self._recipe.geometry, self.classifier.channels)
         except ImageError as error:
-            return Outcome(job.entry.id, problem=escaped(str(error)))
+            unusable = Outcome(job.entry.id, problem=escaped(str(error)))
+            return lambda: unusable
         changed = job.sha256 not in ("", image.sha256) or job.region_digest not in (None, image.place)
         work = self._all_work() if changed else self._work_of(job)
         stored = {} if changed else job.stored
@@ -96,19 +102,22 @@ class Worker:
             self._explainers[text] for text in sorted(self._repeatable() if changed and job.repeated else job.repeats)
         ]
         known = Outcome(job.entry.id, changed=changed, sha256=image.sha256, region_digest=image.place)
+
+        def failed(error: BaseException) -> Outcome:
+            # If the model fails on one image, only that image's cells are lost.
+            return replace(known, **_nothing_scored(work, stored, why_failed("the model", error)))
+
         try:
             with self.classifier.sharing(shared_layers(self.classifier, [explainer for explainer, _ in work])):
                 photo.run(work, stored, region=region)
                 repeatability = photo.repeatability(repeats, stored)
-        except EvalkitError:
-            raise
-        except KeyboardInterrupt:
+        except (EvalkitError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            # If the model fails on one image, only that image's cells are lost.
-            return replace(known, **_nothing_scored(work, stored, why_failed("the model", error)))
+            lost = failed(error)
+            return lambda: lost
         computed = {made.explainer for made in photo.maps}
-        return replace(
+        answered = replace(
             known,
             object_share=fitted.object_share,
             is_scored=True,
@@ -116,12 +125,21 @@ class Worker:
             targets=photo.targets,
             clean_score=photo.clean_score,
             is_correct=None if image.class_index == UNLABELLED else photo.is_right(image.targets),
-            cells=tuple(photo.cells),
             maps=tuple(photo.maps),
             repeatability=repeatability,
             region_drops=photo.region_drops,
             lost=tuple(explainer.text for explainer, _ in work if explainer.text not in {*stored, *computed}),
         )
+
+        def finish() -> Outcome:
+            try:
+                return replace(answered, cells=tuple(photo.cells()))
+            except (EvalkitError, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                return failed(error)
+
+        return finish
 
     def _work_of(self, job: Job) -> Work:
         return [(self._explainers[text], [self._metrics[metric] for metric in metrics]) for text, metrics in job.cells]
@@ -176,9 +194,12 @@ class _Requested:
                 yield self.explainer, request
 
 
+_Answered = tuple[_Requested, Mapping[str, Sequence[Any]]]  # and the answers by the metric's text
+
+
 @dataclass(eq=False)
 class _Photo:
-    """One fitted image, with its maps and cells as they are computed."""
+    """One fitted image, with its maps and the answers to its metrics as they are computed."""
 
     recipe: WorkRecipe
     classifier: Classifier
@@ -189,12 +210,13 @@ class _Photo:
     targets: tuple[int, ...] = (UNLABELLED,)
     clean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     clean_score: float = float("nan")
-    cells: list[Cell] = field(default_factory=list)
     maps: list[MadeMap] = field(default_factory=list)
+    answered: list[_Answered] = field(default_factory=list)
+    cases: dict[str, Case] = field(default_factory=dict)
     region_drops: dict[str, float] | None = None
 
     def run(self, work: Work, stored: Mapping[str, NDArray[np.float32]], *, region: bool) -> None:
-        """Explain and score; fills ``cells`` and ``maps``, and ``region_drops`` if ``region`` is True."""
+        """Explain, and answer the requests of metrics; fills ``maps`` and, if ``region`` is True, ``region_drops``."""
         logits = self.classifier.logits(self.image.pixels[None])
         clean = self.classifier.head.scores(logits)[0]
         finite = bool(np.isfinite(clean).all())
@@ -213,19 +235,22 @@ class _Photo:
         case = self._case(clean)
         if region:
             self.region_drops = region_drops(case, answers, is_right=self.is_right(self.image.targets))
-        cases = self._cases(case, work, answers)
+        self.cases = self._cases(case, work, answers)
         for start in range(0, len(work), _TOGETHER):
             together = [
-                self._requested(explainer, metrics, stored.get(explainer.text), cases)
+                self._requested(explainer, metrics, stored.get(explainer.text))
                 for explainer, metrics in work[start : start + _TOGETHER]
             ]
             answered = iter(answers.answer([pair for requested in together for pair in requested]))
             for requested in together:
                 own = {text: [next(answered) for _ in requests] for text, requests in requested.requests.items()}
-                self.cells += [
-                    self._cell(requested, metric, cases[metric.text], own.get(metric.text, []))
-                    for metric in requested.metrics
-                ]
+                self.answered.append((replace(requested, requests={}), own))  # the requests hold arrays
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield the scores of what ``run`` answered; without the model."""
+        for requested, answers in self.answered:
+            for metric in requested.metrics:
+                yield self._cell(requested, metric, self.cases[metric.text], answers.get(metric.text, []))
 
     def _cases(self, case: Case, work: Work, answers: Answers) -> dict[str, Case]:
         """Return the case of each metric, by its text."""
@@ -329,14 +354,13 @@ class _Photo:
         explainer: Explainer,
         metrics: Sequence[Metric],
         stored: NDArray[np.float32] | None,
-        cases: Mapping[str, Case],
     ) -> _Requested:
         saliency_map, problem = (stored, None) if stored is not None else self._explain(explainer)
         requests: dict[str, Sequence[Request]] = {}
         unscored: dict[str, str] = {}
         broken: dict[str, str] = {}
         for metric in metrics:
-            case = replace(cases[metric.text], explainer=explainer.text)
+            case = replace(self.cases[metric.text], explainer=explainer.text)
             if problem is not None and problem.reason == _NOT_NUMBERS and case.not_finite:
                 problem = Refusal(case.not_finite, failed=True)  # the cause, not its consequence
             if saliency_map is None or problem:

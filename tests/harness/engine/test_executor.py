@@ -6,6 +6,7 @@ import io
 import pickle
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -20,10 +21,12 @@ from evalkit.harness.engine import driver
 from evalkit.harness.engine.driver import compute
 from evalkit.harness.engine.jobs import Job
 from evalkit.harness.engine.local import LocalExecutor
+from evalkit.harness.engine.worker import Worker
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.prepare import prepare
 from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.metrics.catalog import METRICS
+from evalkit.metrics.complexity import Sparseness
 from evalkit.store.run_folder import RunFolder
 
 OTHER_PROCESS = """
@@ -158,3 +161,52 @@ def test_expected_work_is_an_upper_bound(array_plan):
     assert sum(one.forward_passes for one in outcomes) == counted.forward - before.forward
     assert sum(one.backward_passes for one in outcomes) == counted.backward - before.backward
     assert all(0.5 * work < one.forward_passes + one.backward_passes <= work for one in outcomes)
+
+
+def jobs_of(plan, count):
+    return [Job(entry, (("random", ("sparseness",)),)) for entry in plan.images.entries[:count]]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ModelError])
+def test_what_was_computed_before_an_error_is_yielded(array_plan, monkeypatch, error):
+    executor, original = LocalExecutor(array_plan.work), Worker.begin
+
+    def begin(worker, job, advance):
+        if job is jobs[2]:
+            raise error("no more")
+        return original(worker, job, advance)
+
+    monkeypatch.setattr(Worker, "begin", begin)
+    jobs, outcomes = jobs_of(array_plan, 4), []
+    with pytest.raises(error):
+        outcomes.extend(executor.outcomes(jobs, lambda *_: None))
+    assert [outcome.image_id for outcome in outcomes] == [job.entry.id for job in jobs[:2]]
+    assert all(outcome.cells[0].value is not None for outcome in outcomes)
+
+
+def test_a_photo_is_scored_while_the_model_runs_on_the_next(array_plan, monkeypatch):
+    """Each score waits until the next job begins; alone, one after another, the first would wait for ever."""
+    begun, original_begin, original_score = [threading.Event() for _ in range(3)], Worker.begin, Sparseness.score
+    jobs, scored = jobs_of(array_plan, 3), []
+
+    def begin(worker, job, advance):
+        begun[jobs.index(job)].set()
+        return original_begin(worker, job, advance)
+
+    def score(metric, *given):
+        assert begun[min(len(scored) + 1, 2)].wait(timeout=60)
+        scored.append(threading.current_thread() is threading.main_thread())
+        return original_score(metric, *given)
+
+    monkeypatch.setattr(Worker, "begin", begin)
+    monkeypatch.setattr(Sparseness, "score", score)
+    outcomes = list(LocalExecutor(array_plan.work).outcomes(jobs, lambda *_: None))
+    assert [outcome.image_id for outcome in outcomes] == [job.entry.id for job in jobs]
+    assert scored == [False] * 3
+
+
+def test_an_outcome_that_is_not_wanted_leaves_no_thread(array_plan):
+    outcomes = LocalExecutor(array_plan.work).outcomes(jobs_of(array_plan, 4), lambda *_: None)
+    next(outcomes)
+    outcomes.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("scores")]

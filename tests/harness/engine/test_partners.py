@@ -222,13 +222,13 @@ def counted(monkeypatch):
     """The images that workers were given jobs for."""
     from evalkit.harness.engine.worker import Worker
 
-    done, do = [], Worker.do
+    done, begin = [], Worker.begin
 
     def counting(self, job, *arguments):
         done.append(job.entry.id)
-        return do(self, job, *arguments)
+        return begin(self, job, *arguments)
 
-    monkeypatch.setattr(Worker, "do", counting)
+    monkeypatch.setattr(Worker, "begin", counting)
     return done
 
 
