@@ -12,6 +12,7 @@ Reference: Nakandala et al., "Incremental and Approximate Inference for Faster O
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -61,8 +62,8 @@ class WindowedPass:
         self._keep = tf.function(self._trace_keep, autograph=False).get_concrete_function(image, image)
         self._windows: dict[int, Callable[..., Tensor]] = {}
         self._rest = rest
-        patches = [route.patches.rows.pixels.astype(np.int32), route.patches.columns.pixels.astype(np.int32)]
-        self._arrays = ([patches], self._all_sources(), self._all_insides())
+        self._sources, self._insides = self._all_sources(), self._all_insides()
+        self._chunks: dict[tuple[int, int], list[list[Tensor]]] = {}
 
     def logits(self, image: NDArray[np.float32], filled: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the logits of the clean image, and of the image with each patch in turn.
@@ -77,11 +78,8 @@ class WindowedPass:
         kept, other, end = self._keep(tf.constant(image[None]), tf.constant(filled[None]))
         count, start, parts = len(self.route.patches.rows.starts), 0, [self._scores(end, 1)]
         while start < count:
-            # The last chunk is padded, so that all have one shape.
-            chosen = np.minimum(np.arange(start, start + self.chunk), count - 1)
-            arrays = [[[tf.constant(array[chosen]) for array in group] for group in groups] for groups in self._arrays]
             try:
-                features = self._compiled(kept, other, *arrays)
+                features = self._compiled(kept, other, *self._indices(start, count))
                 parts.append(self._scores(features, min(self.chunk, count - start)))
             except OUT_OF_MEMORY:
                 if self.chunk == 1:
@@ -98,21 +96,36 @@ class WindowedPass:
             self._windows[self.chunk] = tf.function(self._trace_windows, autograph=False).get_concrete_function(*given)
         return self._windows[self.chunk](*given)
 
+    def _indices(self, start: int, count: int) -> list[list[Tensor]]:
+        """Return where one chunk's pixels are read, as ``_trace_windows`` takes it; made once, for all images."""
+        if (self.chunk, start) not in self._chunks:
+            # The last chunk is padded, so that all have one shape.
+            chosen = np.minimum(np.arange(start, start + self.chunk), count - 1)
+            patches = self.route.patches
+            width = self._layers[0].columns.size_in
+            arrays: list[list[NDArray[Any]]] = [
+                [_grid(patches.rows.pixels[chosen] * width, patches.columns.pixels[chosen]).astype(np.int32)],
+                [source.index(chosen) for source in self._sources],
+                [_both(rows[chosen], columns[chosen])[..., None] for rows, columns in self._insides],
+            ]
+            self._chunks[self.chunk, start] = [[tf.constant(array) for array in group] for group in arrays]
+        return self._chunks[self.chunk, start]
+
     def _scores(self, features: Tensor, count: int) -> NDArray[np.float64]:
         outputs = np.asarray(self._rest(features).numpy()[:count], dtype=np.float64)
         return self._runner.head.class_logits(outputs)
 
-    def _all_sources(self) -> list[list[NDArray[np.int32]]]:
+    def _all_sources(self) -> list[_Source]:
         """Return the sources of each gather's pixels; the last gather is the whole last windowed layer."""
         sources, own = [], self.route.patches
         for segment in self.route.segments:
             layer = self._layers[segment.first]
-            sources.append(_sources(segment.read, own, (layer.rows.size_in, layer.columns.size_in)))
+            sources.append(_Source(segment.read, own, (layer.rows.size_in, layer.columns.size_in)))
             own = segment.wanted[-1]
         last = self._layers[self.route.n_windowed - 1]
         origin = np.zeros_like(own.rows.starts)
         whole = Pair(Windows(origin, last.rows.size_out), Windows(origin, last.columns.size_out))
-        sources.append(_sources(whole, own, (last.rows.size_out, last.columns.size_out)))
+        sources.append(_Source(whole, own, (last.rows.size_out, last.columns.size_out)))
         return sources
 
     def _all_insides(self) -> list[list[NDArray[np.bool_]]]:
@@ -146,65 +159,71 @@ class WindowedPass:
         self,
         kept: list[Tensor],
         filled: Tensor,
-        patches: list[list[Tensor]],
-        sources: list[list[Tensor]],
-        insides: list[list[Tensor]],
+        patches: list[Tensor],
+        sources: list[Tensor],
+        insides: list[Tensor],
     ) -> Tensor:
-        ((rows, columns),) = patches
-        width = self._layers[0].columns.size_in
-        own = tf.gather(filled, rows[:, :, None] * width + columns[:, None, :])  # the patches themselves
+        own = tf.gather(filled, patches[0])  # the patches themselves
         remaining = iter(insides)
         for segment, table, source in zip(self.route.segments, kept, sources, strict=False):
-            tensor = _gathered(table, own, source, self._layers[segment.first].columns.size_in)
+            tensor = _gathered(table, own, source)
             layers = self._layers[segment.first : segment.first + len(segment.wanted)]
             for layer, behind in pairwise(layers):
-                rows, columns = next(remaining)
-                inside = (rows[:, :, None] & columns[:, None, :])[..., None]
                 tensor = layer.valid(tensor)
-                tensor = tf.where(inside, tensor, tf.cast(behind.pad_value, tensor.dtype))
+                tensor = tf.where(next(remaining), tensor, tf.cast(behind.pad_value, tensor.dtype))
             own = layers[-1].valid(tensor)
-        tensor = _gathered(kept[-1], own, sources[-1], self._layers[self.route.n_windowed - 1].columns.size_out)
+        tensor = _gathered(kept[-1], own, sources[-1])
         for layer in self._layers[self.route.n_windowed :]:
             tensor = layer.full(tensor)
         return tensor
 
 
-def _sources(wanted: Pair, own: Pair, size: tuple[int, int]) -> list[NDArray[np.int32]]:
-    """Return, for rows and then columns, each pixel's index in the own window and in the kept layer; -1 = outside.
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Where the pixels of windows are: own pixels where they exist, else kept ones, else the padding.
 
-    Args:
+    Attributes:
         wanted: the windows to gather.
         own: the windows just computed.
-        size: (height, width) of the layer.
-
-    Returns:
-        Four int32 arrays (N, length).
+        size: (height, width) of the kept layer.
     """
-    sources = []
-    for windows, mine, side in ((wanted.rows, own.rows, size[0]), (wanted.columns, own.columns, size[1])):
-        pixels = windows.pixels
-        inside = pixels - mine.starts[:, None]
-        sources.append(np.where((inside >= 0) & (inside < mine.length), inside, -1).astype(np.int32))
-        sources.append(np.where((pixels >= 0) & (pixels < side), pixels, -1).astype(np.int32))
-    return sources
+
+    wanted: Pair
+    own: Pair
+    size: tuple[int, int]
+
+    def index(self, chosen: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return each pixel's row in the table of ``_gathered``, int32 (N, rows, columns), of the chosen positions."""
+        height, width = self.size
+        kept_rows, kept_columns = self.wanted.rows.pixels[chosen], self.wanted.columns.pixels[chosen]
+        own_rows = kept_rows - self.own.rows.starts[chosen, None]
+        own_columns = kept_columns - self.own.columns.starts[chosen, None]
+        inside = _both(_within(kept_rows, height), _within(kept_columns, width))
+        mine = _both(_within(own_rows, self.own.rows.length), _within(own_columns, self.own.columns.length))
+        first = height * width + 1 + np.arange(len(chosen))[:, None] * self.own.area
+        kept = np.where(inside, _grid(kept_rows * width, kept_columns), height * width)
+        return np.where(mine, _grid(first + own_rows * self.own.columns.length, own_columns), kept).astype(np.int32)
 
 
-def _gathered(kept: Tensor, own: Tensor, source: list[Tensor], width: int) -> Tensor:
-    """Return windows (N, rows, columns, channels): own pixels where they exist, else kept ones, else the padding.
+def _grid(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.asarray(rows[:, :, None] + columns[:, None, :])
+
+
+def _both(rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(rows[:, :, None] & columns[:, None, :])
+
+
+def _within(pixels: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+    return np.asarray((pixels >= 0) & (pixels < length))
+
+
+def _gathered(kept: Tensor, own: Tensor, index: Tensor) -> Tensor:
+    """Return windows (N, rows, columns, channels).
 
     Args:
         kept: the kept activation, (pixels + 1, channels), the padding last.
         own: the windows just computed, (N, h, w, channels).
-        source: the indices, from ``_sources``.
-        width: the width of the kept layer.
+        index: each pixel's row in the two, one after the other, int32 (N, rows, columns).
     """
-    own_rows, kept_rows, own_columns, kept_columns = source
-    count, height, across, channels = own.shape
-    n_kept = kept.shape[0]
-    beyond = (kept_rows < 0)[:, :, None] | (kept_columns < 0)[:, None, :]
-    index = tf.where(beyond, n_kept - 1, kept_rows[:, :, None] * width + kept_columns[:, None, :])
-    mine = (own_rows >= 0)[:, :, None] & (own_columns >= 0)[:, None, :]
-    start = n_kept + tf.range(count, dtype=tf.int32)[:, None, None] * (height * across)
-    index = tf.where(mine, start + own_rows[:, :, None] * across + own_columns[:, None, :], index)
-    table = tf.concat([kept, tf.reshape(own, (-1, channels))], axis=0)
+    table = tf.concat([kept, tf.reshape(own, (-1, own.shape[-1]))], axis=0)
     return tf.gather(table, index)
