@@ -11,7 +11,7 @@ import pytest
 from evalkit.analysis.results import Cost
 from evalkit.report import render
 from evalkit.report.html.parameter_plot import parameter_plot
-from evalkit.report.html.plots import to_svg
+from evalkit.report.html.plot_style import to_svg
 from evalkit.report.tables.answers import answers
 from evalkit.report.tables.cost import cost_notes, cost_table
 from evalkit.report.tables.parameter_sweep import parameter_lines, parameter_table, shown_sweeps
