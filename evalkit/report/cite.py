@@ -19,7 +19,7 @@ from evalkit.store.manifest import ExplainerFacts, Manifest, MetricFacts
 
 __all__ = ["bibtex", "methods", "render_citation"]
 
-_TARGETS = {"label": "the class of the label", "predicted": "the class that the model predicts"}
+_TARGETS = {"label": "that of the label", "predicted": "the one that the model predicts"}
 
 
 def render_citation(manifest: Manifest, results: Results, form: OutputFormat, *, width: int) -> str:
@@ -40,7 +40,8 @@ def render_citation(manifest: Manifest, results: Results, form: OutputFormat, *,
     if form == "json":
         return json.dumps({"methods": paragraph, "bibtex": entry}, indent=2, ensure_ascii=False) + "\n"
     if form == "latex":
-        return f"{escape(paragraph)}\n\n{entry}\n"
+        text = escape(paragraph).replace("|", r"\textbar{}")  # a dash in TeX's own font encoding
+        return f"{text}\n\n{entry}\n"
     return "\n".join([*wrapped(paragraph, width), "", entry, ""])
 
 
@@ -79,9 +80,11 @@ def _software(manifest: Manifest) -> str:
     names = {"tensorflow": "TensorFlow", "keras": "Keras"}
     shown = [f"{names.get(name, name)} {number}" for name, number in versions.items() if name != "evalkit"]
     libraries = f" ({', '.join(shown)})" if shown else ""
+    files = all(origin_of(one) == "precomputed" for one in manifest.explainers)
     return (
-        f"Saliency maps were computed and scored with evalkit {versions.get('evalkit', '(version unknown)')}"
-        f"{libraries}, whose documentation defines every explainer and metric."
+        f"Saliency maps were {'scored' if files else 'computed and scored'} with evalkit "
+        f"{versions.get('evalkit', '(version unknown)')}{libraries}, whose documentation defines every explainer and "
+        "metric."
     )
 
 
@@ -122,12 +125,12 @@ def _data(manifest: Manifest, results: Results) -> list[str]:
         clean = ""
         if model.median_clean_score is not None and model.saturated_share is not None:
             clean = (
-                f"; its score of the target had a median of {model.median_clean_score:.3f} and exceeded 0.999 on "
-                f"{100 * model.saturated_share:.0f} % of them"
+                f"; over all images, its score of the target had a median of {model.median_clean_score:.3f} and "
+                f"exceeded 0.999 on {100 * model.saturated_share:.0f} %"
             )
         right = f"{_counted(model.n_right or 0, 'image')} ({100 * model.accuracy:.1f} %)"
         sentences.append(f"The model was right on {right}{clean}.")
-    return [*sentences, f"Explained and scored was {_TARGETS[without_digest(settings.target)]}."]
+    return [*sentences, f"The class explained was {_TARGETS[without_digest(settings.target)]}."]
 
 
 def _explainers(manifest: Manifest) -> list[str]:
@@ -165,7 +168,9 @@ def _definition(line: str, parameters: Mapping[str, Literals], more: str = "") -
 
 
 def _statistics(manifest: Manifest, results: Results) -> list[str]:
-    facts = [one for one in metric_facts_of(manifest) if one.text in {cell.metric for cell in results.leaderboard}]
+    shown = {cell.metric for cell in (*results.leaderboard, *results.shortcuts)}
+    shown |= {check.metric for check in results.sanity}
+    facts = [one for one in metric_facts_of(manifest) if one.text in shown]
     bounded = any(not one.set_level and None not in one.bounds for one in facts)
     unbounded = any(not one.set_level and None in one.bounds for one in facts)
     sets = any(one.set_level for one in facts)
@@ -200,12 +205,17 @@ def _choice(results: Results) -> list[str]:
     if not choices:
         return []
     rule = f"the cheapest variant whose loss to the best is shown to be below {choices[0].margin:g}"
+    if not all(choice.decided for choice in choices):
+        rule += "; where none is shown to be, the one with the best mean, called undecided"
     return [f"Parameters were chosen by {choices[0].criterion}: {rule} (multiple comparisons with the best)."]
 
 
 def _unscored(results: Results) -> list[str]:
     lines = unscored_lines(results)
-    return [f"Not scored: {'; '.join(lines)}."] if lines else ["Every image was scored by every metric."]
+    if lines:
+        return [f"Not scored: {'; '.join(lines)}."]
+    which = " that applies to it" if results.shortcuts else ""  # some cues are in a part of the images only
+    return [f"Every image was scored by every metric{which}."]
 
 
 def _counted(count: int, noun: str) -> str:

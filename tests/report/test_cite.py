@@ -28,8 +28,8 @@ softmax; preprocessing: vgg16; precision: float32; layer of CAM methods: block5_
 ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff). The data: 8 images of labels.csv (6 with a region; 2
 not usable; selection: limit=8, region_area=0.02..0.5; class order: by name; fitted to the input by squash; sha256 over
 all images dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd). Masks were cut at half. The model was
-right on 6 images (75.0 %); its score of the target had a median of 0.900 and exceeded 0.999 on 20 % of them. Explained
-and scored was the class of the label. Explainers: gradcam (version 1, layer=block5_conv3); maps(drawn) (maps from
+right on 6 images (75.0 %); over all images, its score of the target had a median of 0.900 and exceeded 0.999 on 20 %.
+The class explained was that of the label. Explainers: gradcam (version 1, layer=block5_conv3); maps(drawn) (maps from
 files). Controls, which do not depend on the model: random (version 1, seed=7). Metrics: deletion (version 1, steps=28,
 ties=levels, score=softmax, substrate=mean; lower is better); pointing_game (version 1, tolerance_px=15.0; higher is
 better); max_sensitivity (version 1, samples=10, radius=5.1). Random seed: 7. Intervals are of 95 %, over images: those
@@ -94,6 +94,7 @@ def test_citation_as_latex_is_escaped(small):
     text = render_citation(*small, "latex", width=80)
     assert r"pointing\_game" in text
     assert r"75.0 \%" in text
+    assert r"run\textbar{}target" in text
     assert "\nauthor" not in text
     assert "  author = {{The evalkit authors}}," in text
 
@@ -116,6 +117,30 @@ def test_citation_of_a_sweep_names_the_rule(manifest, results):
     assert "those of scores of the whole set by resampling the images" in text
 
 
+def test_citation_of_an_undecided_choice_says_so(manifest, results):
+    choice = results.best_patch_size
+    rule = "; where none is shown to be, the one with the best mean, called undecided (multiple"
+    for decided in (True, False):
+        changed = msgspec.structs.replace(choice, decided=decided)
+        text = render_citation(manifest, msgspec.structs.replace(results, best_patch_size=changed), "json", width=80)
+        assert (rule in text) != decided
+
+
+def test_citation_names_the_intervals_of_sanity_checks():
+    metrics = [METRICS.build("emprt")]
+    manifest = build_manifest(EXPLAINERS, ["emprt"])
+    table = score_table(np.random.default_rng(3).random((8, 3, 1)), [one.text for one in EXPLAINERS], ["emprt"])
+    results = analyse(table, metrics, EXPLAINERS, seed=0, n_resamples=300)
+    text = render_citation(manifest, results, "json", width=80)
+    assert "Intervals are of 95 %, over images: those of means of unbounded scores by the BCa bootstrap" in text
+
+
+def test_citation_of_maps_from_files_does_not_say_computed(small):
+    manifest, results = small
+    manifest = msgspec.structs.replace(manifest, explainers=EXPLAINERS[1:2])
+    assert "Saliency maps were scored with evalkit" in render_citation(manifest, results, "json", width=80)
+
+
 def test_citation_counts_one_image_and_several_of_a_photo():
     one = build_manifest(EXPLAINERS, SPECS, data={"n_images": 1}, model={"accuracy": 1.0, "n_right": 1})
     results = analysed(one)
@@ -131,7 +156,7 @@ def test_show_and_run_cite_alike(evalkit, tricky_run):
     done = evalkit("show", tricky_run.path, "--cite")
     assert done.code == 0, done.err
     assert done.out == tricky_run.cite(width=120)
-    assert "Explained and scored was the class that the model predicts." in " ".join(done.out.split())
+    assert "The class explained was the one that the model predicts." in " ".join(done.out.split())
 
 
 def test_show_cites_or_lists_images(evalkit, tricky_run):
