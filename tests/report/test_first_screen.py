@@ -88,7 +88,7 @@ def test_the_row_has_the_best_the_worst_and_a_control(written, tricky_run):
     shown = [entrants[0], entrants[-1], control]
     row = part(written, '<div class="row">', "</section>")
     assert row.count("<img") == 4
-    roles = ["best mean gain", "worst mean gain", "best control"]
+    roles = ["best explainer", "worst explainer", "best control"]
     name = re.search(r"Image <bdi>(.*?)</bdi>", row)[1]
     scores = values[[f" {place} " in f" {name.split()[-1]} " for place in range(10)]][0]
     for caption, role, explainer in zip(captions(written)[1:], roles, shown, strict=True):
@@ -133,6 +133,7 @@ def test_of_misclassified_images_one_is_shown_and_said(run):
     row = part(page, '<section class="pictures"', "</section>")
     assert row.count("<img") == 3
     assert "The model misclassifies it." in row
+    assert "explained: " in captions(page)[0]  # the maps are of another class than the label
 
 
 @pytest.mark.parametrize(
@@ -140,8 +141,8 @@ def test_of_misclassified_images_one_is_shown_and_said(run):
     [
         (["gradcam"], ["map gradcam gain"]),
         (["gradcam", "random"], ["map gradcam gain", "control random gain"]),
-        (["random", "uniform"], ["best mean gain", "worst mean gain"]),
-        (["gradcam", "occlusion(patch_size=8)"], ["best mean gain", "worst mean gain"]),
+        (["random", "uniform"], ["best control", "worst control"]),
+        (["gradcam", "occlusion(patch_size=8)"], ["best explainer", "worst explainer"]),
     ],
 )
 def test_the_row_has_what_the_run_has(run, explainers, roles):
@@ -164,6 +165,13 @@ def test_a_run_without_scores_says_so_and_why(run):
     assert "No image was scored; " in Page(page.read_text(encoding="utf-8")).text
     assert '<a href="#not-scored">why</a>' in page.read_text(encoding="utf-8")
     assert 'class="pictures"' not in page.read_text(encoding="utf-8")
+
+
+def test_without_a_ranked_metric_no_image_is_called_unscored(run):
+    _, page = run(["gradcam", "random"], metrics="sparseness")
+    answers_part = part(page, '<section class="answers"', "</section>")
+    assert "No explainer has a rank: every metric here either only describes maps" in answers_part
+    assert "No image was scored" not in answers_part
 
 
 def test_a_score_of_the_whole_set_has_no_row_of_pictures(run):

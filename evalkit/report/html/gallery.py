@@ -17,7 +17,7 @@ from evalkit.store.maps import load_map
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
 
-__all__ = ["Gallery", "ShownGroup", "ShownImage", "ShownMap", "gallery", "label_of"]
+__all__ = ["Gallery", "ShownGroup", "ShownImage", "ShownMap", "explained_text", "gallery", "label_of"]
 
 _MOST_IMAGES = 170  # in all: about 25 KB each, five megabytes
 _GROUP_SIZE = 3
@@ -127,16 +127,21 @@ def label_of(row: ImageRow, names: Mapping[int, str]) -> str:
 
 
 def _facts(row: ImageRow, pick: Pick, names: Mapping[int, str]) -> str:
-    # The explained class is the label, or, with --target predicted, the model's first choice.
-    other = row.target is not None and row.target != row.class_index
+    other = explained_text(row, names)
     known = label_of(row, names)
     parts: Sequence[str] = [
-        *([f"explained: {_class(row.target, names)}"] if other else [] if known else [f"class {row.class_index}"]),
+        *([other] if other else [] if known else [f"class {row.class_index}"]),
         *([] if row.clean_score is None else [f"{'its' if other else 'class'} score {number(row.clean_score)}"]),
         *(["misclassified"] if row.correct == 0 else []),
         f"mean {number(pick.mean)}, difference {number(pick.spread)}",
     ]
     return " \N{MIDDLE DOT} ".join(parts)
+
+
+def explained_text(row: ImageRow, names: Mapping[int, str]) -> str:
+    """Return which class is explained if it is not the label, as with ``--target predicted``; else empty."""
+    other = row.target is not None and row.target != row.class_index
+    return f"explained: {_class(row.target, names)}" if other else ""
 
 
 def _class(index: int | None, names: Mapping[int, str]) -> str:

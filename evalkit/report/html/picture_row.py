@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from evalkit.analysis.gallery import gallery_metric
 from evalkit.analysis.results import Results
-from evalkit.report.html.gallery import label_of
+from evalkit.report.html.gallery import explained_text, label_of
 from evalkit.report.html.photos import Photos, embedded_map, embedded_photo
 from evalkit.report.tables.answers import short_of
 from evalkit.report.tables.leaderboard import number
@@ -51,7 +51,7 @@ class PictureRow(NamedTuple):
 
     Attributes:
         name: id of the image.
-        label: its class; empty if unknown.
+        label: its class, and the class that is explained if it is another; empty if unknown.
         photo: the photo.
         maps: the maps of the best and the worst explainer, and of a control, as far as the run has them.
         why: why this image is shown; or, if no photo and no map is, why not.
@@ -96,7 +96,7 @@ def picture_row(
     if photos.problem:
         return _without(f"The photos cannot be shown: {photos.problem}.")
     short = short_of(manifest, metric)
-    chosen = _chosen(rows, short_of(manifest, answering))
+    chosen = _chosen(rows)
     images = {row.image_id: row for row in folder.database.planned_images()}
     ids = _closest(table, metric, results, [one.explainer for one in chosen], images)
     n_unread = 0
@@ -110,7 +110,9 @@ def picture_row(
                 for one, saliency_map in zip(chosen, maps, strict=True)
                 for column in [table.explainers.index(one.explainer)]
             ]
-            label = label_of(images[image_id], manifest.model.class_names)
+            names = manifest.model.class_names
+            parts = (label_of(images[image_id], names), explained_text(images[image_id], names))
+            label = "; ".join(part for part in parts if part)
             why = _why(images[image_id], short, len(ids), len(chosen))
             return PictureRow(image_id, label, embedded_photo(photo), tuple(drawn), why)
         n_unread += bool(maps)
@@ -134,15 +136,16 @@ def _without(why: str) -> PictureRow:
     return PictureRow("", "", "", (), why)
 
 
-def _chosen(rows: Sequence[ScreenRow], short: str) -> list[_Chosen]:
+def _chosen(rows: Sequence[ScreenRow]) -> list[_Chosen]:
     """Return the best and the worst explainer by rank, without controls unless there are only these, and a control."""
     entrants = [row for row in rows if not row.control]
     controls = [row for row in rows if row.control]
     compared = entrants or controls
     ranked = [row for row in compared if row.cells[0].rank is not None]
     if len(ranked) > 1:
+        kind = "explainer" if entrants else "control"
         chosen = [
-            _Chosen(f"{which} mean {short}", row.explainer, row.control)
+            _Chosen(f"{which} {kind}", row.explainer, row.control)
             for which, row in (("best", ranked[0]), ("worst", ranked[-1]))
         ]
     else:
