@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Iterable
 
 __all__ = ["named", "wrapped"]
@@ -19,14 +19,26 @@ def wrapped(text: str, width: int, indent: str = "", hanging: str | None = None)
         indent: what the lines begin with.
         hanging: what the lines after the first begin with; None = ``indent``.
     """
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent if hanging is None else hanging,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    lines: list[str] = []
+    gap = ""
+    for position, chunk in enumerate(re.split(r"([ \t\n]+)", text.strip())):
+        if position % 2:
+            gap = chunk.replace("\n", " ").expandtabs()
+        elif chunk and lines and _columns(lines[-1] + gap + chunk) <= width:
+            lines[-1] += gap + chunk
+        elif chunk:
+            start = indent if not lines or hanging is None else hanging
+            lines.append(start + chunk)
+    return lines
+
+
+def _columns(text: str) -> int:
+    """Return the width of a text on a terminal, where some characters take two columns."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def named(rows: Iterable[tuple[str, str]], width: int, indent: str = _GAP) -> list[str]:
