@@ -6,10 +6,17 @@ import functools
 import re
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from evalkit.analysis.leaderboard import analyse
+from evalkit.analysis.results import RegionDrops
+from evalkit.metrics.catalog import METRICS
 from evalkit.report import render
+from tests.builders import explainer_facts, score_table
+from tests.builders import manifest as manifest_of
 
 from .screens import CASES, CONTROLS, DEFAULT, LONG, run
 
@@ -100,3 +107,86 @@ def test_color_only_adds_styles():
     colored = render(*made("default"), "table", width=80, wide=False, color=True, more=MORE)
     plain = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", colored).splitlines()]
     assert plain == screen("default", 80).splitlines()
+
+
+def made_up(values, explainers, metrics=("insertion",)):
+    """Return manifest and results of scores (n, E, M); NaN = not scored."""
+    known = [explainer_facts(text, control=text in CONTROLS) for text in explainers]
+    built = [METRICS.build(text) for text in metrics]
+    described = manifest_of(known, metrics, settings={"criterion": metrics[0]}, data={"n_images": len(values)})
+    table = score_table(values, explainers, metrics)
+    return described, analyse(table, built, known, seed=0, n_resamples=200, n_test_resamples=200)
+
+
+def scores(*means, n_images=24):
+    return np.array(means)[:, None] + np.random.default_rng(0).normal(0, 0.02, (n_images, len(means), 1))
+
+
+def shown(values, explainers, metrics=("insertion",), width=80):
+    run_of_it = made_up(values, explainers, metrics)
+    return " ".join(render(*run_of_it, "table", width=width, wide=False, color=False, more=()).split())
+
+
+def test_an_explainer_without_scores_is_not_beaten():
+    values = scores(0.8, 0.5, 0.2)
+    values[:, 1] = np.nan
+    text = shown(values, ["gradcam", "cam", "uniform"])
+    assert "significantly better than every other that was scored" in text
+    assert "1 of 1 explainer beats every control by insertion; not scored: cam" in text
+
+
+def test_a_control_without_scores_need_not_be_beaten():
+    values = scores(0.8, 0.5, 0.2, 0.1)
+    values[:, 3] = np.nan  # as a constant map in metrics of correlation
+    text = shown(values, ["gradcam", "cam", "random", "uniform"])
+    assert "2 of 2 explainers beat every control by insertion; not scored: uniform" in text
+    assert "†" not in text
+    values[:, 2] = np.nan
+    assert "controls not known: insertion scored no control" in shown(values, ["gradcam", "cam", "random", "uniform"])
+
+
+def test_too_few_images_for_a_test_are_no_tie():
+    text = shown(scores(0.8, 0.5, 0.2, n_images=5), ["gradcam", "cam", "uniform"])
+    assert "on 5 images; not tested on fewer than 6 images" in text
+    assert "controls not tested on fewer than 6 images" in text
+    assert not set("=†") & set(text)
+
+
+def test_ranks_by_fewer_images_than_the_means_are_said():
+    values = scores(0.6, 0.58, 0.1)
+    values[:3, 0] = np.nan
+    values[:3, 1] = 1
+    text = shown(values, ["gradcam", "cam", "uniform"])
+    assert "> gradcam 0.597" in text
+    assert "= cam 0.6" in text
+    assert "ranked by the 21 images that all ranked explainers share" in text
+
+
+def test_a_control_that_shares_the_first_rank_is_called_one():
+    values = scores(0.8, 0.5, 0.2)
+    values[:, 2] = values[:, 0]
+    assert "explainer gradcam and uniform (control): insertion" in shown(values, ["gradcam", "cam", "uniform"])
+
+
+def test_with_controls_only_the_best_is_named():
+    assert "explainer uniform (control): insertion" in shown(scores(0.8, 0.2), ["uniform", "random"])
+
+
+def test_a_criterion_that_scored_no_image_is_said():
+    values = np.concatenate([np.full((24, 2, 1), np.nan), scores(0.8, 0.2)], axis=2)
+    text = shown(values, ["gradcam", "uniform"], ("saco", "insertion"))
+    assert "The criterion, saco, scored no image: the first column is insertion." in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_lines_of_wide_characters_are_not_too_long(width):
+    run_of_it = made_up(scores(0.8, 0.7, 0.6), ["漢字" * 10, "データ" * 7, "uniform"])
+    text = render(*run_of_it, "table", width=width, wide=False, color=False, more=())
+    assert max(map(cell_len, text.splitlines())) <= width
+
+
+def test_a_warning_on_regions_says_of_which_images(manifest, results):
+    drops = RegionDrops(40, 0.1, 0.05, 0.2, 0.6, 0.5, 0.7, 0.25)
+    results = msgspec.structs.replace(results, region_drops=drops)
+    text = " ".join(render(manifest, results, "table", width=80, wide=False, color=False, more=()).split())
+    assert "Warning: on 75 % of 40 images (with a region, and the model right) hiding the region" in text

@@ -12,7 +12,7 @@ from evalkit.report.tables.parameter_sweep import shown_sweeps
 from evalkit.report.tables.patch_size import swept_name, swept_settings, variant_columns
 from evalkit.store.manifest import Manifest
 
-__all__ = ["Answer", "answering", "answers", "short_of", "tied_with_best"]
+__all__ = ["Answer", "answering", "answers", "short_of", "tied_with_best", "too_few"]
 
 _NAMED = 2  # explainers that a brief answer names; more are counted
 
@@ -73,33 +73,44 @@ def tied_with_best(cells: Sequence[LeaderboardCell]) -> list[str]:
     ]
 
 
+def too_few(results: Results, metric: str) -> int:
+    """Return how many images a test needs if no pair of explainers was tested by a metric for lack of them, else 0."""
+    family = next((family for family in results.families if family.metric == metric), None)
+    return family.fewest_images if family and family.n_untested and not family.n_images else 0
+
+
 def _best_explainer(manifest: Manifest, results: Results, column: Column) -> Answer | None:
     cells = [cell for cell in results.leaderboard if cell.metric == column.metric]
     best = [cell for cell in cells if is_best(cell)]
     if not best:
         return None
-    losers = {text for cell in best for text in cell.better_than}
     leaders = {cell.explainer for cell in best}
-    others = [cell for cell in cells if cell.mean is not None and cell.explainer not in leaders]
-    tied = tied_with_best(cells)
+    others = [cell for cell in cells if cell.explainer not in leaders]
+    scored = [cell for cell in others if cell.mean is not None]
+    needed = too_few(results, column.metric)
+    tied = [] if needed else tied_with_best(cells)
     n_scored, n_ranked = best[0].n_scored, best[0].rank_images
     by = "" if n_ranked in (None, n_scored) else f" over the {n_ranked} images that all ranked share"
     score = f"Best mean {column.metric}{by}, {number(best[0].mean)}{f' over its {n_scored}' if by else ''}."
-    tied_text = f" Not significantly different on {n_scored} images: {', '.join(tied)}." if tied else ""
-    beats_all = bool(others) and all(cell.explainer in losers for cell in others)
-    beats = " Significantly better than every other." if beats_all else ""
-    names = " and ".join(cell.explainer for cell in best)
+    tied_text = f" Not significantly different on {_images(n_scored)}: {', '.join(tied)}." if tied else ""
+    tied_text += f" Nothing is tested on fewer than {needed} images." if needed else ""
+    beats_all = bool(scored) and all(cell.explainer in leader.better_than for cell in scored for leader in best)
+    every = "every other" if len(scored) == len(others) else "every other that was scored"
+    beats = f" Significantly better than {every}." if beats_all else ""
     explainers, controls = _by_kind(manifest)
-    if not set(explainers) & leaders:
-        names = f"None: no mean is better than that of {names} (control)"
+    names = " and ".join(cell.explainer + (" (control)" if cell.explainer in controls else "") for cell in best)
+    if explainers and not set(explainers) & leaders:
+        names = f"None: no mean is better than that of {names}"
     brief = f"{names}: {column.short} {interval(best[0])} on {_images(n_scored)}"
-    if tied:
+    if needed:
+        brief += f"; not tested on fewer than {needed} images"
+    elif tied:
         which = ", ".join(tied) if len(tied) <= _NAMED else f"{len(tied)} others"
         strongest = [text for text in tied if text in controls]
         among = f", {strongest[0]} (control) among them" if len(tied) > _NAMED and strongest else ""
         brief += f"; not significantly different: {which}{among}"
     elif beats_all:
-        brief += "; significantly better than every other"
+        brief += f"; significantly better than {every}"
     return Answer("explainer", "Which explainer?", names, brief, score + tied_text + beats)
 
 
@@ -161,21 +172,37 @@ def _by_kind(manifest: Manifest) -> tuple[list[str], list[str]]:
 
 
 def _compared_with_controls(manifest: Manifest, results: Results, column: Column) -> Answer | None:
-    explainers, controls = _by_kind(manifest)
-    if not explainers or not controls:
+    known = _by_kind(manifest)
+    if not all(known):
         return None
     metric = column.metric
     cells = {cell.explainer: cell for cell in results.leaderboard if cell.metric == metric}
+    explainers, controls = ([text for text in texts if cells[text].mean is not None] for texts in known)
+    unscored = [text for texts in known for text in texts if cells[text].mean is None]
+    question = "Do they beat the controls?"
+    if not explainers or not controls:
+        kind = "control" if explainers else "explainer"
+        text = f"not known: {column.short} scored no {kind}"
+        return Answer("controls", question, "not known", text, f"{metric} scored no {kind}.")
+    if needed := too_few(results, metric):
+        text = f"not tested on fewer than {needed} images"
+        return Answer("controls", question, "not tested", text, f"Nothing is tested on fewer than {needed} images.")
     beating = [text for text in explainers if set(controls) <= set(cells[text].better_than)]
     others = [text for text in explainers if text not in beating]
     which = "Significantly better" if beating else "None is significantly better"
     detail = f"{which} than all of {', '.join(sorted(controls))}, by {metric}."
     detail += f" Not significantly better: {', '.join(others)}." if others and beating else ""
+    detail += f" Not scored: {', '.join(unscored)}." if unscored else ""
     weak = {text: len(losers) for text, losers in results.not_beating_controls.items() if losers and text != metric}
     if weak:
         counts = ", ".join(f"{text} ({count})" for text, count in weak.items())
         detail += f" Number of explainers whose mean is not better than every control's: {counts}."
-    brief = f"{len(beating)} of {len(explainers)} explainers beat every control by {column.short}"
+    noun = "explainer" if len(explainers) == 1 else "explainers"
+    brief = f"{len(beating)} of {len(explainers)} {noun} beat{'s' if len(beating) == 1 else ''} every control"
+    brief += f" by {column.short}"
     if beating and 0 < len(others) <= _NAMED:
         brief += f"; not: {', '.join(others)}"
-    return Answer("controls", "Do they beat the controls?", f"{len(beating)} of {len(explainers)} do", brief, detail)
+    if unscored:
+        brief += f"; not scored: {', '.join(unscored) if len(unscored) <= _NAMED else f'{len(unscored)} others'}"
+    verb = "does" if len(beating) == 1 else "do"
+    return Answer("controls", question, f"{len(beating)} of {len(explainers)} {verb}", brief, detail)

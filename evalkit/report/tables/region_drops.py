@@ -14,24 +14,32 @@ def region_lines(results: Results) -> tuple[str, ...]:
     drops = results.region_drops
     if drops is None:
         return ()
-    images = "1 image" if drops.n_images == 1 else f"{drops.n_images} images"
     share = f"{100 * drops.share_inside_more:.0f} %"
     line = (
         f"Does the model look at the object? Its score drops by {_drop(drops, 'inside')} when the region is hidden by "
         f"the mean color, by {_drop(drops, 'outside')} when everything else is; the region counts more on {share} of "
-        f"{images} (with a region, and the model right)."
+        f"{_images(drops)}."
     )
-    return (line, *region_warnings(results))
+    return (line, *_warnings(drops, "these images"))
 
 
 def region_warnings(results: Results) -> tuple[str, ...]:
     """Return a warning where the model does not look at the object on most images; else nothing."""
     drops = results.region_drops
-    if drops is None or drops.share_inside_more >= _MOST:
+    return () if drops is None else _warnings(drops, _images(drops))
+
+
+def _images(drops: RegionDrops) -> str:
+    counted = "1 image" if drops.n_images == 1 else f"{drops.n_images} images"
+    return f"{counted} (with a region, and the model right)"
+
+
+def _warnings(drops: RegionDrops, images: str) -> tuple[str, ...]:
+    if drops.share_inside_more >= _MOST:
         return ()
     others = f"{100 * (1 - drops.share_inside_more):.0f} %"
     warning = (
-        f"Warning: on {others} of these images hiding the region costs the model no more than hiding everything else: "
+        f"Warning: on {others} of {images} hiding the region costs the model no more than hiding everything else: "
         "localization then says where the object is, not what the model uses."
     )
     return (warning,)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.analysis.results import LeaderboardCell, Results
-from evalkit.report.tables.answers import Answer, answering, answers, tied_with_best
+from evalkit.report.tables.answers import Answer, answering, answers, tied_with_best, too_few
 from evalkit.report.tables.leaderboard import NOT_RANKED, Column, columns_of, is_best, unscored_lines
 from evalkit.store.manifest import Manifest
 
@@ -73,7 +73,7 @@ def screen_of(manifest: Manifest, results: Results) -> Screen:
         answers=tuple(answers(manifest, results)),
         columns=columns,
         rows=rows,
-        legend=tuple(_legend(columns, rows)),
+        legend=tuple(_legend(results, columns, rows)),
         notes=tuple(_notes(manifest, results, columns)),
     )
 
@@ -116,38 +116,52 @@ def _rows(manifest: Manifest, results: Results, columns: Sequence[Column]) -> tu
     cells = {(cell.explainer, cell.metric): cell for cell in results.leaderboard}
     first = [cells[explainer.text, columns[0].metric] for explainer in manifest.explainers]
     ranked = not columns[0].facts.descriptive
-    tied = set(tied_with_best(first))
-    seconds = {cost.explainer: cost.seconds_per_image for cost in results.cost}
+    tied = set() if too_few(results, columns[0].metric) else set(tied_with_best(first))
     controls = {explainer.text for explainer in manifest.explainers if explainer.control}
+    to_beat = [_to_beat(results, column.metric, controls) for column in columns]
+    seconds = {cost.explainer: cost.seconds_per_image for cost in results.cost}
     rows = []
     for cell in sorted(first, key=lambda cell: float("inf") if cell.rank is None else cell.rank):
         shown = tuple(cells[cell.explainer, column.metric] for column in columns)
         mark = BEST if is_best(cell) else TIED if cell.explainer in tied else ""
-        marks = tuple(_mark(one, controls) for one in shown)
+        is_control = cell.explainer in controls
+        marks = tuple(_mark(one, set() if is_control else wanted) for one, wanted in zip(shown, to_beat, strict=True))
         if not ranked:  # a descriptive metric has no better end
             mark, marks = "", ("",) * len(shown)
-        rows.append(
-            ScreenRow(cell.explainer, cell.explainer in controls, mark, shown, marks, seconds.get(cell.explainer))
-        )
+        rows.append(ScreenRow(cell.explainer, is_control, mark, shown, marks, seconds.get(cell.explainer)))
     return tuple(rows)
 
 
-def _mark(cell: LeaderboardCell, controls: set[str]) -> str:
+def _to_beat(results: Results, metric: str, controls: set[str]) -> set[str]:
+    """Return the controls that an explainer can beat by a metric: those it scored, if anything was tested."""
+    if too_few(results, metric):
+        return set()
+    return {
+        cell.explainer for cell in results.leaderboard if cell.metric == metric and cell.mean is not None
+    } & controls
+
+
+def _mark(cell: LeaderboardCell, to_beat: set[str]) -> str:
     if cell.rank_reason is not None:
         return NOT_RANKED
-    beats = not controls or cell.explainer in controls or controls <= set(cell.better_than)
-    return "" if beats or cell.mean is None else NOT_BEATING_ALL
+    return "" if cell.mean is None or to_beat <= set(cell.better_than) else NOT_BEATING_ALL
 
 
-def _legend(columns: Sequence[Column], rows: Sequence[ScreenRow]) -> list[str]:
+def _legend(results: Results, columns: Sequence[Column], rows: Sequence[ScreenRow]) -> list[str]:
     if not columns:
         return []
+    first = [row.cells[0] for row in rows]
+    shared = {cell.rank_images for cell in first if cell.rank_images is not None and cell.rank_images < cell.n_scored}
     marks = {row.mark for row in rows}
     cell_marks = {mark for row in rows for mark in row.cell_marks}
     parts = [f"{BEST} best {columns[0].short}"] if BEST in marks else []
     parts += [f"{TIED} not significantly different"] if TIED in marks else []
     parts += [f"{NOT_BEATING_ALL} does not beat every control"] if NOT_BEATING_ALL in cell_marks else []
     parts += [f"{NOT_RANKED} no rank, too few images"] if NOT_RANKED in cell_marks else []
+    if not columns[0].facts.descriptive:
+        needed = too_few(results, columns[0].metric)
+        parts += [f"not tested: fewer than {needed} images"] if needed else []
+        parts += [f"ranked by the {_counted(count, 'image')} that all ranked explainers share" for count in shared]
     named = [f"{column.short}: {column.metric}" for column in columns if column.metric != column.short]
     return [line for line in ("; ".join(parts), "; ".join([*named, "[95 % interval]"])) if line]
 
@@ -155,7 +169,11 @@ def _legend(columns: Sequence[Column], rows: Sequence[ScreenRow]) -> list[str]:
 def _notes(manifest: Manifest, results: Results, columns: Sequence[Column]) -> list[str]:
     """Return why images were not scored by the metrics of the screen, also by those that scored none."""
     declared = [column for column in columns_of(manifest, results) if column.facts.screen_column]
+    criterion = manifest.settings.criterion
+    instead = ""
+    if criterion in manifest.metrics and columns and columns[0].metric != criterion:
+        instead = f"The criterion, {criterion}, scored no image: the first column is {columns[0].metric}."
     lines = unscored_lines(results, {column.metric: column.short for column in (*columns, *declared)})
     more = len(lines) - _SHOWN_REASONS
-    lines = [f"Not scored: {line}" for line in lines[:_SHOWN_REASONS]]
+    lines = [*([instead] if instead else []), *(f"Not scored: {line}" for line in lines[:_SHOWN_REASONS])]
     return [*lines, f"Not scored for {_counted(more, 'other reason')}."] if more > 0 else lines
