@@ -152,7 +152,7 @@ class MaxBoxAccV1(_BoxAccuracy):
         bounds=(0.0, 1.0),
         family="localization",
         summary="share of images whose largest box overlaps the object by half, at the set's best threshold",
-        brief="share of images with a right largest box",
+        brief="share of images whose largest box is right",
         reference="Choe et al., CVPR 2020 (MaxBoxAcc); wsolevaluation",
         column="box_v1",
     )

@@ -102,7 +102,7 @@ class GridPointingGame(Metric):
         bounds=(0.0, 1.0),
         family="localization",
         summary="share of the map's positive part inside the image's cell of a mosaic of four classes; chance is 0.25",
-        brief="share in the own cell of a 2 x 2 mosaic",
+        brief="share in its own cell of a 2 x 2 mosaic",
         reference="Rao et al., CVPR 2022 (GridPG); Boehle et al., CVPR 2021",
         nan_reason="the map of the mosaic is positive nowhere, or not finite",
         chance=1 / CELLS,

@@ -160,7 +160,7 @@ class Mprt(Metric):
 
 @dataclass(frozen=True)
 class Emprt(Metric):
-    """Efficient MPRT: by how much of itself the entropy of the map rises when all layers are re-initialized.
+    """Efficient MPRT: relative rise of the entropy of the map when all layers are re-initialized.
 
     The changed models are those of the last stage of ``mprt``.
 

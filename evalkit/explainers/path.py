@@ -168,7 +168,7 @@ class ExpectedGradients(InputExplainer):
     uses_references: ClassVar[bool] = True
     method: ClassVar[str] = "passes along paths"
     cost: ClassVar[str] = "50 F + 50 B"
-    summary: ClassVar[str] = "the same, from other images of the set"
+    summary: ClassVar[str] = "mean gradient on the way from other images"
     reference: ClassVar[str] = "Erion et al., Nature Machine Intelligence 2021 (arXiv 1906.10670)"
     reduce: Reduce = "sum"
     samples: int = 50

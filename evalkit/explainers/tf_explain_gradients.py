@@ -149,7 +149,7 @@ class TfExplainGradientsInputs(TfExplainVanillaGradients):
     """
 
     name: ClassVar[str] = "tf_explain.gradients_inputs"
-    summary: ClassVar[str] = "that gradient times the input"
+    summary: ClassVar[str] = "softmax gradient times input"
 
     def _values(self, prepared: NDArray[np.float32], image: NDArray[Any], model: Any, class_index: Any) -> Any:  # noqa: ANN401 - as above
         from tf_explain.core.gradients_inputs import GradientsInputs
