@@ -58,6 +58,9 @@ def gate_command(tmp_path, **inputs):
     [
         ({}, "run explanations.toml"),
         ({"arguments": "--limit 50 --fail-on-inconclusive"}, "run explanations.toml --limit 50 --fail-on-inconclusive"),
+        ({"arguments": "--limit 50\n  --seed 3\n"}, "run explanations.toml --limit 50 --seed 3"),
+        ({"config": "my gate.toml", "arguments": "--data *"}, "run 'my gate.toml' --data '*'"),
+        ({"config": "", "arguments": "--data photos"}, "run --data photos"),
         ({"run-folder": "runs/one; two", "config": "unused"}, "check 'runs/one; two'"),
     ],
 )
