@@ -168,6 +168,18 @@ def test_a_control_that_shares_the_first_rank_is_called_one():
     assert "explainer gradcam and uniform (control): insertion" in shown(values, ["gradcam", "cam", "uniform"])
 
 
+def test_many_at_the_first_rank_are_counted():
+    names = [f"e{index}" for index in range(5)]
+    text = shown(np.ones((24, 5, 1)), names, ("pointing_game",))
+    assert "explainer e0, e1 and 3 others: pointing 1.000" in text
+    assert "explainer e0, e1 and e2: pointing 1.000" in shown(np.ones((24, 3, 1)), names[:3], ("pointing_game",))
+
+
+def test_a_control_that_ties_with_the_best_is_called_one():
+    values = scores(0.605, 0.6, 0.2)
+    assert "not significantly different: random (control)" in shown(values, ["gradcam", "random", "uniform"])
+
+
 def test_with_controls_only_the_best_is_named():
     assert "explainer uniform (control): insertion" in shown(scores(0.8, 0.2), ["uniform", "random"])
 

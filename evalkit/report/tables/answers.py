@@ -9,7 +9,7 @@ from evalkit.analysis.choice.candidates import NAME, variant_text
 from evalkit.analysis.results import LeaderboardCell, ParameterChoice, PatchSizeChoice, Results
 from evalkit.report.tables.leaderboard import Column, columns_of, interval, is_best, number
 from evalkit.report.tables.parameter_sweep import shown_sweeps
-from evalkit.report.tables.patch_size import swept_name, swept_settings, variant_columns
+from evalkit.report.tables.patch_size import listed, swept_name, swept_settings, variant_columns
 from evalkit.store.manifest import Manifest
 
 __all__ = ["Answer", "answering", "answers", "short_of", "tied_with_best", "too_few"]
@@ -98,16 +98,24 @@ def _best_explainer(manifest: Manifest, results: Results, column: Column) -> Ans
     every = "every other" if len(scored) == len(others) else "every other that was scored"
     beats = f" Significantly better than {every}." if beats_all else ""
     explainers, controls = _by_kind(manifest)
-    names = " and ".join(cell.explainer + (" (control)" if cell.explainer in controls else "") for cell in best)
+
+    def named(text: str) -> str:
+        return text + (" (control)" if text in controls else "")
+
+    every_name = [named(cell.explainer) for cell in best]
+    more = len(best) - _NAMED
+    names = listed(every_name)
+    short_names = names if more <= 1 else listed([*every_name[:_NAMED], f"{more} others"])
     if explainers and not set(explainers) & leaders:
-        names = f"None: no mean is better than that of {names}"
-    brief = f"{names}: {column.short} {interval(best[0])} on {_images(n_scored)}"
+        none = "None: no mean is better than that of "
+        names, short_names = none + names, none + short_names
+    brief = f"{short_names}: {column.short} {interval(best[0])} on {_images(n_scored)}"
     if needed:
         brief += f"; not tested on fewer than {needed} images"
     elif tied:
-        which = ", ".join(tied) if len(tied) <= _NAMED else f"{len(tied)} others"
+        which = ", ".join(map(named, tied)) if len(tied) <= _NAMED else f"{len(tied)} others"
         strongest = [text for text in tied if text in controls]
-        among = f", {strongest[0]} (control) among them" if len(tied) > _NAMED and strongest else ""
+        among = f", {named(strongest[0])} among them" if len(tied) > _NAMED and strongest else ""
         brief += f"; not significantly different: {which}{among}"
     elif beats_all:
         brief += f"; significantly better than {every}"
@@ -198,11 +206,11 @@ def _compared_with_controls(manifest: Manifest, results: Results, column: Column
         counts = ", ".join(f"{text} ({count})" for text, count in weak.items())
         detail += f" Number of explainers whose mean is not better than every control's: {counts}."
     noun = "explainer" if len(explainers) == 1 else "explainers"
-    brief = f"{len(beating)} of {len(explainers)} {noun} beat{'s' if len(beating) == 1 else ''} every control"
-    brief += f" by {column.short}"
+    singular = 1 in (len(beating), len(explainers))
+    brief = f"{len(beating)} of {len(explainers)} {noun} beat{'s' if singular else ''} every control by {column.short}"
     if beating and 0 < len(others) <= _NAMED:
         brief += f"; not: {', '.join(others)}"
     if unscored:
         brief += f"; not scored: {', '.join(unscored) if len(unscored) <= _NAMED else f'{len(unscored)} others'}"
-    verb = "does" if len(beating) == 1 else "do"
+    verb = "does" if singular else "do"
     return Answer("controls", question, f"{len(beating)} of {len(explainers)} {verb}", brief, detail)
