@@ -80,7 +80,8 @@ def _software(manifest: Manifest) -> str:
     names = {"tensorflow": "TensorFlow", "keras": "Keras"}
     shown = [f"{names.get(name, name)} {number}" for name, number in versions.items() if name != "evalkit"]
     libraries = f" ({', '.join(shown)})" if shown else ""
-    files = all(origin_of(one) == "precomputed" for one in manifest.explainers)
+    own = [one for one in manifest.explainers if not one.control]
+    files = bool(own) and all(origin_of(one) == "precomputed" for one in own)
     return (
         f"Saliency maps were {'scored' if files else 'computed and scored'} with evalkit "
         f"{versions.get('evalkit', '(version unknown)')}{libraries}, whose documentation defines every explainer and "
