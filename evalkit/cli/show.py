@@ -61,7 +61,7 @@ def show(
                 width=terminal_width(),
                 wide=wide,
                 color=color_wanted(),
-                more=None if all or wide else more_commands(run_folder),
+                more=None if all or wide else more_commands(run_folder, options),
             )
     finally:
         folder.close()

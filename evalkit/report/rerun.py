@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -16,10 +18,18 @@ from evalkit.store.manifest import Manifest
 __all__ = ["more_commands", "rerun_command", "rerun_values"]
 
 
-def more_commands(folder: Path) -> tuple[str, ...]:
-    """Return lines with the commands that show more of a run than its first screen."""
+def more_commands(folder: Path, given: Mapping[str, object] = MappingProxyType({})) -> tuple[str, ...]:
+    """Return lines with the commands that show more of a run than its first screen.
+
+    Args:
+        folder: the run folder.
+        given: the options of ``show`` that were given, by name.
+    """
     path = shlex.quote(str(folder))
-    return f"More:  python -m evalkit show {path} --all", f"       python -m evalkit report {path}"
+    options = shlex.join([part for name, value in given.items() for part in OPTIONS[name].rendered(value)])
+    return f"More:  python -m evalkit show {path} {options + ' ' if options else ''}--all", (
+        f"       python -m evalkit report {path}"
+    )
 
 
 def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:

@@ -15,6 +15,7 @@ from evalkit.analysis.leaderboard import analyse
 from evalkit.analysis.results import RegionDrops
 from evalkit.metrics.catalog import METRICS
 from evalkit.report import render
+from evalkit.report.rerun import more_commands
 from tests.builders import explainer_facts, score_table
 from tests.builders import manifest as manifest_of
 
@@ -202,3 +203,9 @@ def test_a_warning_on_regions_says_of_which_images(manifest, results):
     results = msgspec.structs.replace(results, region_drops=drops)
     text = " ".join(render(manifest, results, "table", width=80, wide=False, color=False, more=()).split())
     assert "Warning: on 75 % of 40 images (with a region, and the model right) hiding the region" in text
+
+
+def test_the_commands_that_show_more_repeat_the_options_of_show():
+    more, report = more_commands(Path("my runs"), {"criterion": "deletion(steps=14)", "margin": 0.1})
+    assert more == "More:  python -m evalkit show 'my runs' --criterion 'deletion(steps=14)' --margin 0.1 --all"
+    assert report == "       python -m evalkit report 'my runs'"
