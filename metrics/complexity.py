@@ -29,12 +29,12 @@ def gini_index(saliency_map: NDArray[np.floating]) -> float:
 
     Reference: Hurley & Rickard, IEEE Trans. Information Theory 2009; Chalasani et al., ICML 2020.
     """
-    values = np.asarray(saliency_map, dtype=np.float64).ravel()
+    values = np.ravel(saliency_map)
     if not np.isfinite(values).all():
         return np.nan
     if is_constant(values):
         return 0.0
-    magnitudes = np.sort(np.abs(values))
+    magnitudes = np.sort(np.abs(values)).astype(np.float64)  # float32 is sorted in half the time
     count = magnitudes.size
     weights = (count - np.arange(1, count + 1) + 0.5) / count
     return float(1.0 - 2.0 * (magnitudes / magnitudes.sum()) @ weights)
