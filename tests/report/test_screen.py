@@ -153,6 +153,13 @@ def test_too_few_images_for_a_test_are_no_tie():
     assert not set("=†") & set(text)
 
 
+def test_a_column_without_marks_for_lack_of_images_is_named():
+    values = np.concatenate([scores(0.8, 0.2), scores(0.8, 0.2)], axis=2)
+    values[5:, :, 1] = np.nan
+    text = shown(values, ["gradcam", "uniform"], ("insertion", "pointing_game"))
+    assert "> best insertion; not tested, fewer than 6 images: pointing" in text
+
+
 def test_ranks_by_fewer_images_than_the_means_are_said():
     values = scores(0.6, 0.58, 0.1)
     values[:3, 0] = np.nan

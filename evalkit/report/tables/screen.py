@@ -159,8 +159,9 @@ def _legend(results: Results, columns: Sequence[Column], rows: Sequence[ScreenRo
     parts += [f"{NOT_BEATING_ALL} does not beat every control"] if NOT_BEATING_ALL in cell_marks else []
     parts += [f"{NOT_RANKED} no rank, too few images"] if NOT_RANKED in cell_marks else []
     if not columns[0].facts.descriptive:
-        needed = too_few(results, columns[0].metric)
-        parts += [f"not tested: fewer than {needed} images"] if needed else []
+        untested = [column.short for column in columns if too_few(results, column.metric)]
+        needed = max(too_few(results, column.metric) for column in columns)
+        parts += [f"not tested, fewer than {needed} images: {', '.join(untested)}"] if untested else []
         parts += [f"ranked by the {_counted(count, 'image')} that all ranked explainers share" for count in shared]
     named = [f"{column.short}: {column.metric}" for column in columns if column.metric != column.short]
     return [line for line in ("; ".join(parts), "; ".join([*named, "[95 % interval]"])) if line]
