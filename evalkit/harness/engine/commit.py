@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 
 from evalkit.explainers.base import MapFacts
 from evalkit.harness.engine.jobs import MadeMap, Outcome
@@ -18,6 +20,8 @@ from evalkit.store.rank_hash import rank_hash
 from evalkit.store.run_folder import RunFolder, writing
 
 __all__ = ["commit"]
+
+_SAVED_AT_ONCE = 4  # maps; most of the time is spent waiting for the disk
 
 
 def commit(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> None:
@@ -55,11 +59,20 @@ def _commit_problem(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageR
 
 
 def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> None:
-    maps = []
-    for made in outcome.maps:
-        saved = save_map(folder.path, map_path(made.explainer, row.image_id), made.saliency_map)
-        key = plan.map_keys[made.explainer]
-        maps.append(MapRow(row.image_id, made.explainer, key, *saved, made.seconds, rank_hash(made.saliency_map)))
+    paths = [map_path(made.explainer, row.image_id) for made in outcome.maps]
+    with ThreadPoolExecutor(_SAVED_AT_ONCE) as threads:
+        saved = threads.map(save_map, repeat(folder.path), paths, [made.saliency_map for made in outcome.maps])
+    maps = [
+        MapRow(
+            row.image_id,
+            made.explainer,
+            plan.map_keys[made.explainer],
+            *file,
+            made.seconds,
+            rank_hash(made.saliency_map),
+        )
+        for made, file in zip(outcome.maps, saved, strict=True)
+    ]
     keys = plan.score_keys_of(row.image_id)
     cells = [
         ScoreRow(
