@@ -28,7 +28,7 @@ E = TypeVar("E")
 
 
 def asked_for(registry: Registry[C], words: Sequence[str], given: str) -> Spec:
-    """Return the spec of one component that ``list`` is asked for.
+    """Return the spec of the one component that ``list`` is given.
 
     Args:
         registry: the components of this kind.

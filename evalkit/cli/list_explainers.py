@@ -55,7 +55,7 @@ def _entry(spec: Spec) -> ExplainerEntry:
 
 
 def _passes(explainer: Explainer) -> PassesEntry | None:
-    """Return the passes of one map; None if only a model tells them."""
+    """Return the passes of one map; None if they depend on a model."""
     if type(explainer).passes is not Explainer.passes:
         return None
     try:

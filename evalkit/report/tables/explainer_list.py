@@ -56,7 +56,7 @@ class ExplainerEntry:
     """What is known of an explainer without a model.
 
     Attributes:
-        name: its name in specs, with the parameters that are asked for.
+        name: its name in specs, with the parameters given.
         family: its family, the word of its set.
         cost: the passes of one map at its defaults, in words; empty if its class does not say.
         summary: what it is, in one sentence.

@@ -85,7 +85,7 @@ class MetricEntry:
     """What is known of a metric without a model.
 
     Attributes:
-        name: its name in specs, with the parameters that are asked for.
+        name: its name in specs, with the parameters given.
         family: the leaderboard that shows it.
         direction: which way is better; of a descriptive metric, which way tables are sorted.
         descriptive: True if it has no better end: it describes a map, and never decides a choice.
