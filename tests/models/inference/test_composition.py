@@ -56,3 +56,14 @@ def test_images_composed_outside_tensorflow_have_the_same_logits_bit_for_bit(tin
     rows = np.array([(0, 1, 0, cut) for cut in range(0, 1024, 100)], dtype=np.int32)
     own, device = (ComposedPass(classifier, classifier.graph, on_device=flag) for flag in (False, True))
     np.testing.assert_array_equal(own.logits(canvases, ranks, rows), device.logits(canvases, ranks, rows))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_logits_do_not_depend_on_how_far_a_pass_is_filled(tiny_model, rng, precision):
+    classifier = Classifier(tiny_model, batch_size=32, precision=precision)
+    canvases = rng.uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    ranks = rng.permutation(32 * 32).reshape(1, 32, 32).astype(np.int32)
+    rows = np.array([(0, 1, 0, cut) for cut in range(0, 1024, 32)], dtype=np.int32)
+    together = classifier.composed.logits(canvases, ranks, rows)
+    for count in (1, 8, 9, 17, 25):
+        np.testing.assert_array_equal(classifier.composed.logits(canvases, ranks, rows[:count]), together[:count])
