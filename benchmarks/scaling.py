@@ -41,14 +41,14 @@ from evalkit.core.settings import merge
 from evalkit.harness.engine.worker import Worker
 from evalkit.harness.planning.prepare import prepare
 seen = {"imported": time.perf_counter() - start, "memory": []}
-original, process, begun = Worker.do, psutil.Process(), []
+original, process, begun = Worker.begin, psutil.Process(), []
 def watched(*arguments):
     seen.setdefault("first_photo", time.perf_counter() - start - seen["imported"])
     if len(begun) % 1000 == 0:
         seen["memory"].append(process.memory_info().rss / 1e6)
     begun.append(1)
     return original(*arguments)
-Worker.do = watched
+Worker.begin = watched
 options = dict(
     data="labels.csv", model="tiny.keras", explainers="uniform,random,center,edges", output="out",
     metrics="sparseness,pointing_game,energy_pointing_game,relevance_rank_accuracy", precision="float32",
