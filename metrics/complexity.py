@@ -37,7 +37,8 @@ def gini_index(saliency_map: NDArray[np.floating]) -> float:
     magnitudes = np.sort(np.abs(values)).astype(np.float64)  # float32 is sorted in half the time
     count = magnitudes.size
     weights = (count - np.arange(1, count + 1) + 0.5) / count
-    return float(1.0 - 2.0 * (magnitudes / magnitudes.sum()) @ weights)
+    # A sum, not a product of vectors, whose last digits depend on the threads of the linear algebra library.
+    return float(1.0 - 2.0 * (magnitudes / magnitudes.sum() * weights).sum())
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from evalkit.analysis.service import results_of
 from evalkit.api.model_keywords import ModelKeywords
 from evalkit.api.photos import image_set_of
 from evalkit.api.run import Run
+from evalkit.core.engine_options import EngineOptions
 from evalkit.core.errors import nearest
 from evalkit.core.options import described
 from evalkit.core.settings import OPTIONS, merge
@@ -61,6 +62,12 @@ class EvaluateOptions(ModelKeywords, total=False):
     output: str | PathLike[str] | None
     fresh: bool | None
     fail_on_error: bool | None
+    engine: Literal["local", "ray"] | None
+    ray_address: str | None
+    workers: int | str | None
+    threads_per_worker: int | None
+    gpus_per_worker: float | None
+    read_on: Literal["driver", "workers"] | None
 
 
 @described(OPTIONS, *(name for name, option in OPTIONS.items() if not option.not_in_python))
@@ -119,7 +126,7 @@ def evaluate(
         temporary = Path(tempfile.mkdtemp(prefix="evalkit-")) if settings.output is None else None
         path = temporary / "run" if temporary else Path(str(settings.output))
         try:
-            run_plan(plan, path, fresh=settings.fresh, console=console)
+            run_plan(plan, path, fresh=settings.fresh, console=console, engine=settings)
             return Run(path, temporary=temporary)
         except BaseException:
             if temporary:
@@ -141,7 +148,9 @@ def _with_options(signature: inspect.Signature) -> inspect.Signature:
 evaluate.__signature__ = _with_options(inspect.signature(evaluate))  # type: ignore[attr-defined]
 
 
-def run_plan(plan: Plan, path: Path, *, fresh: bool, console: Console) -> tuple[Manifest, Results]:
+def run_plan(
+    plan: Plan, path: Path, *, fresh: bool, console: Console, engine: EngineOptions | None = None
+) -> tuple[Manifest, Results]:
     """Compute what a run folder lacks of a plan, and analyse it.
 
     Args:
@@ -149,18 +158,21 @@ def run_plan(plan: Plan, path: Path, *, fresh: bool, console: Console) -> tuple[
         path: the run folder.
         fresh: delete the results in the folder first.
         console: shows progress.
+        engine: where it is computed; None = in this process.
 
     Raises:
+        ConfigError: the workers cannot be started, or were lost.
         StoreError: the folder cannot be written.
         DataError: no photo can be read.
     """
     from evalkit.harness.engine.driver import compute, require_readable
+    from evalkit.harness.engine.executors import executor_of
 
     RunFolder.check_writable(path)
     require_readable(plan)
     folder = RunFolder.write(path, fresh=fresh)
     try:
-        compute(plan, folder, console)
+        compute(plan, folder, console, lambda planned, say: executor_of(planned, engine or EngineOptions(), say))
         return results_of(folder)
     finally:
         folder.close()

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
 
@@ -47,8 +48,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM arrived; handled like Ctrl-C."""
+_terminated = threading.Event()  # Ray's native code turns every exception of a handler into KeyboardInterrupt
 
 
 def build_app() -> cyclopts.App:
@@ -74,13 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _exit_code(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = _with_negative_values([argument for argument in arguments if argument != "--debug"])
+    _terminated.clear()
     signal.signal(signal.SIGTERM, _terminate)
     _replace_unencodable()
     try:
         build_app()(arguments, exit_on_error=False, print_error=False)
-    except _Terminated:
-        return _print_error("terminated; repeat the command to resume", _TERMINATED)
     except KeyboardInterrupt:
+        if _terminated.is_set():
+            return _print_error("terminated; repeat the command to resume", _TERMINATED)
         return _print_error("interrupted; repeat the command to resume", _INTERRUPTED)
     except BrokenPipeError:
         # The reader of stdout has closed the pipe; the rest of the output must not be flushed into it.
@@ -140,4 +141,6 @@ def _print_error(message: str, code: int) -> int:
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+    """Handle SIGTERM like Ctrl-C."""
+    _terminated.set()
+    raise KeyboardInterrupt

@@ -12,14 +12,14 @@ from cyclopts import Parameter
 from evalkit.core.options import Option
 from evalkit.core.settings import OPTIONS
 
-__all__ = ["DATA", "GATE", "MODEL", "RUN", "Flag", "takes"]
+__all__ = ["DATA", "ENGINE", "GATE", "MODEL", "RUN", "Flag", "takes"]
 
 Command = TypeVar("Command", bound=Callable[..., None])
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
-DATA, MODEL, RUN, GATE = (
+DATA, MODEL, RUN, ENGINE, GATE = (
     tuple(name for name, option in OPTIONS.items() if option.group == group)
-    for group in ("data", "model", "run", "gate")
+    for group in ("data", "model", "run", "engine", "gate")
 )
 
 

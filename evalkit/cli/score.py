@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evalkit.cli.options import DATA, GATE, MODEL, RUN, Flag, takes
+from evalkit.cli.options import DATA, ENGINE, GATE, MODEL, RUN, Flag, takes
 from evalkit.cli.shared import compute_and_print
 from evalkit.core.errors import ConfigError
 from evalkit.report.formats import OutputFormat
@@ -12,7 +12,7 @@ from evalkit.report.formats import OutputFormat
 __all__ = ["score"]
 
 
-@takes(*DATA, *MODEL, *RUN, *GATE)
+@takes(*DATA, *MODEL, *RUN, *ENGINE, *GATE)
 def score(
     *maps_dirs: Path,
     format: OutputFormat = "table",  # noqa: A002 - the option's name

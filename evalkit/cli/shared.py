@@ -52,7 +52,7 @@ def compute_and_print(
     if gating:
         gating.require_comparable(plan.target_text, plan.geometry)
     plan, path = (plan, Path(options.output)) if options.output else default_run(plan, options)
-    manifest, results = run_plan(plan, path, fresh=options.fresh, console=console)
+    manifest, results = run_plan(plan, path, fresh=options.fresh, console=console, engine=options)
     gate = gating.gate_of(path) if gating else None
     shown = render(
         manifest,

@@ -28,6 +28,7 @@ __all__ = [
     "described",
     "options_of",
     "read_area_range",
+    "read_count_or_auto",
     "read_input_size",
     "read_names",
     "read_patch_sizes",
@@ -39,7 +40,7 @@ __all__ = [
 
 _DOC_WIDTH = 100
 
-Group = Literal["data", "model", "run", "gate"]
+Group = Literal["data", "model", "run", "engine", "gate"]
 Reader = Callable[[str, object], object]
 Described = TypeVar("Described", bound=Callable[..., object])
 
@@ -254,6 +255,24 @@ def read_strides(flag: str, written: object) -> tuple[int | str, ...]:
     if not strides:
         raise ConfigError(f"{flag} is empty; write for example patch,half or 16")
     return tuple(dict.fromkeys(strides))
+
+
+def read_count_or_auto(flag: str, written: object) -> int | str:
+    """Return a number of at least 1, or ``auto``.
+
+    Raises:
+        ConfigError: something else.
+    """
+    text = written if isinstance(written, str) else ""
+    if text == "auto":
+        return text
+    try:
+        count = int(text) if text.isdecimal() and len(text) < 10 else _index(written)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ConfigError(f"{flag} '{written}' is not allowed; write auto or a whole number of at least 1")
+    return count
 
 
 def read_area_range(flag: str, written: object) -> AreaRange:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from evalkit.core.engine_options import EngineOptions
 from evalkit.core.errors import ConfigError, nearest
 from evalkit.core.options import (
     AreaRange,
@@ -61,7 +62,7 @@ _with_baseline = partial(_gate, needs="baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
+class RunOptions(EngineOptions):
     """The options of a run, read and checked; ``merge`` makes one.
 
     The annotations are described in ``evalkit.core.options.Option``. None: not given; the default depends on the run.

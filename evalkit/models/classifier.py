@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from evalkit.core.errors import ModelError
 from evalkit.core.names import model_facts
@@ -188,6 +188,12 @@ class Classifier(Runner):
             return ""
         return doubt(self.source.preprocessing, self.source.model, self.name, (*self.input_size, self.channels))
 
+    @property
+    def probe_logits(self) -> NDArray[np.float64]:
+        """The logits of the probe images, float64 (N, C); the passes are not counted."""
+        images = probe_images(self.input_size, self.channels)
+        return self.head.class_logits(self.source.outputs(images).astype(np.float64))
+
     @cached_property
     def _difference_of_passes(self) -> float:
         """The largest difference between the scores of two passes of the same probe images."""
@@ -232,8 +238,7 @@ class Classifier(Runner):
 
     def _copy_to_change(self) -> tuple[ChangedWeights, Classifier]:
         weights = ChangedWeights(self.graph.model)
-        bfloat16 = self.graph.computed is not self.graph.model
-        changed = self._copy(weights.copy, "bfloat16" if bfloat16 else "float32", self.count)
+        changed = self._copy(weights.copy, "bfloat16" if self._is_copy_in_bfloat16 else "float32", self.count)
         # Where tokens are in the photo was seen with the model's own weights; random ones do not show it.
         changed.__dict__.pop("_layers", None)
         changed.__dict__.update(grids=self.grids, default_layer=self.default_layer)
@@ -303,8 +308,34 @@ class Classifier(Runner):
         changed.references = references
         return changed
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how a pickled classifier is built: from its model, because what it derives from it holds graphs."""
+        precision = "bfloat16" if self._is_copy_in_bfloat16 else "float32"
+        return _rebuilt, (
+            {
+                "model": self.model,
+                "name": self.name,
+                "preprocess": self.preprocess,
+                "head": self.head,
+                "class_names": self.class_names,
+                "class_ids": self.class_ids,
+                "target_layer": self.target_layer,
+                "batch_size": self.batch_size,
+                "precision": precision,
+                "mean_color": self.mean_color,
+                "input_size": self.input_size,
+            },
+            self.fingerprint,
+            self.references,
+        )
+
+    @property
+    def _is_copy_in_bfloat16(self) -> bool:
+        return isinstance(self.source, KerasSource) and self.source.computed is not self.source.model
+
     def _changed(self) -> Classifier:
-        changed = copy.copy(self)
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__)
         changed._changed_copy, changed.memo = None, PassMemo()
         for compiled in _OF_THIS_CLASSIFIER:
             changed.__dict__.pop(compiled, None)
@@ -408,6 +439,13 @@ class Classifier(Runner):
     def given(self) -> GivenModel:
         """The model as libraries are given it."""
         return GivenModel(self.source, self.head)
+
+
+def _rebuilt(keywords: dict[str, Any], fingerprint: str, references: Pixels | None) -> Classifier:
+    """Return the classifier that was pickled; saving a model can change what its fingerprint is made of."""
+    classifier = Classifier(**keywords)
+    classifier.fingerprint, classifier.references = fingerprint, references
+    return classifier
 
 
 def _checked_names(names: Sequence[str] | None, n_classes: int, model: str) -> tuple[str, ...] | None:

@@ -114,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         criterion: spec of the metric that decides the patch size.
         margin: largest accepted loss of the criterion, relative to the best size.
         chosen: values of the options, besides the limit, that select images or their classes.
+        threads: threads of one operation of the model; 0 = not stored.
     """
 
     target: str
@@ -125,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     criterion: str = DEFAULT_CRITERION
     margin: float = DEFAULT_MARGIN
     chosen: dict[str, str] = {}
+    threads: int = 0
 
 
 class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

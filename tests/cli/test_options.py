@@ -55,6 +55,12 @@ WRITTEN = {
     "output": ("out", '"out"', "out"),
     "fresh": (None, "true", True),
     "fail_on_error": (None, "true", True),
+    "engine": ("ray", '"ray"', "ray"),
+    "ray_address": ("auto", '"auto"', "auto"),
+    "workers": ("2", "2", 2),
+    "threads_per_worker": ("1", "1", 1),
+    "gpus_per_worker": ("0.5", "0.5", 0.5),
+    "read_on": ("workers", '"workers"', "workers"),
     "baseline": ("b.json", '"b.json"', "b.json"),
     "tolerance": ("0.5", "0.5", "0.5"),
     "alpha": ("0.1", "0.1", 0.1),
@@ -115,7 +121,7 @@ def test_an_option_is_a_keyword_of_evaluate(name):
     assert type(None) in typing.get_args(hint)
     accepted = hint.__args__[:-1]
     assert (parameters[name].annotation, parameters[name].default) == (hint, option.value)
-    if option.choices or option.kind in (bool, int, float):
+    if (option.choices or option.kind in (bool, int, float)) and option.read is None:
         assert accepted == (option.kind,)
     else:
         assert str in accepted or name == "class_names"

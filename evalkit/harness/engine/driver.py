@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -25,6 +26,7 @@ from evalkit.harness.planning.data_notes import notes_after
 from evalkit.harness.planning.manifest import manifest_of
 from evalkit.harness.planning.missing import REPEATED_IMAGES, Missing, accepted, image_rows, missing_cells, new_row
 from evalkit.harness.planning.plan import Plan
+from evalkit.harness.planning.threads import other_threads
 from evalkit.metrics.spec import Metric
 from evalkit.store.database import Database, ImageRow
 from evalkit.store.manifest import Manifest
@@ -56,14 +58,21 @@ def require_readable(plan: Plan) -> None:
     )
 
 
-def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor | None = None) -> Manifest:
+MakeExecutor = Callable[[Plan, Say], Executor]
+
+
+def _in_this_process(plan: Plan, _say: Say) -> Executor:
+    return LocalExecutor(plan.work)
+
+
+def compute(plan: Plan, folder: RunFolder, console: Console, executor_of: MakeExecutor = _in_this_process) -> Manifest:
     """Compute every missing cell of the plan and return the finished manifest.
 
     Args:
         plan: the run; a run that the folder holds sets its batch size.
         folder: the run folder, open for writing; each image's cells are committed in one transaction.
         console: the console on stderr, for progress and the names of photos that cannot be used.
-        executor: the executor of the jobs; None = in this process, one photo after another.
+        executor_of: the function that makes the executor of the jobs, called if there are any.
 
     Raises:
         StoreError: the folder can no longer be written; committed results are kept.
@@ -96,8 +105,7 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor: Executor 
         say(f"{n_kept} of {len(plan.images)} images are already in the run folder; --fresh computes them again")
     failures, spent = Failures(fatal=plan.fail_on_error), Spent(batch_size=plan.model.batch_size)
     if missing:
-        executor = executor or LocalExecutor(plan.work)
-        _compute_missing(plan, folder, missing, known, executor, (failures, spent), console, say)
+        _compute_missing(plan, folder, missing, known, executor_of(plan, say), (failures, spent), console, say)
     finished = earlier.finished if earlier and not missing else None
     manifest = manifest_of(
         plan,
@@ -173,15 +181,20 @@ def _compute_missing(
 
         def jobs() -> Iterator[Job]:
             for image in missing:
-                progress.begin_photo(works[image.entry.id])
+                if executor.in_turn:
+                    progress.begin_photo(works[image.entry.id])
                 yield _job_of(plan, folder, image, known[image.entry.id], say)
 
         for outcome in executor.outcomes(jobs(), progress.advance):
             commit(plan, folder, outcome, known[outcome.image_id])
             spent.add(outcome)
+            if not executor.in_turn:
+                progress.end_photo(works[outcome.image_id], executor.status())
             if outcome.problem:
                 failures.add_photo(outcome.image_id, outcome.problem)
             failures.add_cells(outcome.image_id, outcome.cells)
+    for note in executor.notes():
+        say(note)
 
 
 def _job_of(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, say: Say) -> Job:
@@ -224,6 +237,12 @@ def _resumed(plan: Plan, earlier: Manifest, folder: RunFolder, say: Say) -> Plan
     """Return the plan with the batch size of the run that the folder holds; report other settings."""
     if plan.batch_size is None and earlier.model.fingerprint == plan.model.fingerprint:
         plan = plan.with_batch_size(earlier.settings.batch_size)
+    kept = earlier.settings.threads
+    if kept and kept != plan.threads and not plan.threads_given:
+        if plan.threads_are_set:
+            say(other_threads(kept, plan.threads))
+        else:
+            plan = replace(plan, threads=kept)
     if earlier.finished and not folder.database.images():
         say(f"'{folder.database.path}' is empty although the run was finished; everything is computed again")
     other = _other_settings(earlier.signature.run, plan.signatures().run)

@@ -12,7 +12,14 @@ __all__ = ["Executor"]
 
 
 class Executor(Protocol):
-    """Does jobs; the driver commits the outcomes."""
+    """Does jobs; the driver commits the outcomes.
+
+    Attributes:
+        in_turn: whether jobs are done one after another, so that ``advance`` says how far the present one is; otherwise
+            progress is counted by outcomes.
+    """
+
+    in_turn: bool
 
     def outcomes(self, jobs: Iterable[Job], advance: Advance) -> Iterator[Outcome]:
         """Yield an outcome for every job, in any order.
@@ -27,3 +34,9 @@ class Executor(Protocol):
 
     def passes(self) -> int:
         """Return the number of forward passes so far, for the progress bar."""
+
+    def status(self) -> str:
+        """Return who computes at present, e.g. ``2 workers``, for the progress bar; empty = this process."""
+
+    def notes(self) -> list[str]:
+        """Return sentences about the finished work: its workers, and what differed between them."""

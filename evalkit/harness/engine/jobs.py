@@ -9,13 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.datasets.entry import Entry
-from evalkit.datasets.image import UNLABELLED
+from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.explainers.base import MapFacts
 from evalkit.harness.planning.partners import Draw
 
-__all__ = ["Cell", "Job", "MadeMap", "Outcome", "Spent"]
+__all__ = ["Cell", "Job", "MadeMap", "Outcome", "ReadPhoto", "Spent"]
 
 Cells = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadPhoto:
+    """A photo that was read.
+
+    Attributes:
+        fitted: the photo, fitted to the model's input.
+        place: the digest of its region at its own size.
+    """
+
+    fitted: LabelledImage
+    place: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +47,8 @@ class Job:
         partners: the images of other classes that metrics show beside it.
         region: True if the drops of the model's score are measured when the image's region, or everything else, is
             hidden; also done if photo or region changed.
+        read: the photos that were read ahead, by the entry's id, or why one cannot be used; others are read when the
+            job is done.
     """
 
     entry: Entry
@@ -45,6 +60,7 @@ class Job:
     repeated: bool = False
     partners: Draw = field(default_factory=Draw)
     region: bool = False
+    read: Mapping[str, ReadPhoto | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +126,7 @@ class Outcome:
         lost: the explainers of the job that have no map, neither stored nor computed.
         forward_passes: the number of forward passes of this job, in images.
         backward_passes: the number of its backward passes, in images.
-        batch_size: the largest number of images in one pass, after the job.
+        batch_size: the largest number of images in one pass, after the job; None = no pass was made.
     """
 
     image_id: str
@@ -131,7 +147,7 @@ class Outcome:
     lost: tuple[str, ...] = ()
     forward_passes: int = 0
     backward_passes: int = 0
-    batch_size: int = 1
+    batch_size: int | None = None
 
 
 @dataclass
@@ -150,6 +166,6 @@ class Spent:
 
     def add(self, outcome: Outcome) -> None:
         """Add one outcome."""
-        self.batch_size = min(self.batch_size, outcome.batch_size)
+        self.batch_size = min(self.batch_size, outcome.batch_size or self.batch_size)
         self.forward_passes += outcome.forward_passes
         self.backward_passes += outcome.backward_passes

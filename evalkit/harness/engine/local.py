@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from evalkit.harness.engine.algebra import one_algebra_thread
 from evalkit.harness.engine.jobs import Job, Outcome
 from evalkit.harness.engine.worker import Advance, Worker
 from evalkit.harness.planning.recipe import WorkRecipe
@@ -19,9 +20,14 @@ class LocalExecutor:
     The model runs in the calling thread. Metrics, which need no model, score its answers in one other thread meanwhile;
     the results are the same as one after another, because each photo has its own data.
 
+    Attributes:
+        in_turn: True: a job begins when the one before needs no more passes.
+
     Args:
         recipe: the model, images, explainers and metrics of the jobs.
     """
+
+    in_turn = True
 
     def __init__(self, recipe: WorkRecipe) -> None:
         """See the class."""
@@ -33,7 +39,7 @@ class LocalExecutor:
         If a job ends with an error or Ctrl-C, the outcomes of those before it are yielded first.
         """
         scored: deque[Future[Outcome]] = deque()
-        with ThreadPoolExecutor(1, thread_name_prefix="scores") as thread:
+        with one_algebra_thread(), ThreadPoolExecutor(1, thread_name_prefix="scores") as thread:
             try:
                 for job in jobs:
                     scored.append(thread.submit(self._worker.begin(job, advance)))
@@ -51,3 +57,11 @@ class LocalExecutor:
     def passes(self) -> int:
         """Return the number of forward passes so far."""
         return self._worker.classifier.count.forward
+
+    def status(self) -> str:
+        """Return nothing: progress is shown step by step."""
+        return ""
+
+    def notes(self) -> list[str]:
+        """Return nothing: this process is all there is."""
+        return []

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from evalkit.core.errors import ImageError
 from evalkit.core.names import escaped
-from evalkit.datasets.geometry import fit
+from evalkit.datasets.entry import Entry
+from evalkit.datasets.image import LabelledImage
 from evalkit.harness.engine.answers import Answers
 from evalkit.harness.planning.partners import Draw
-from evalkit.harness.planning.recipe import WorkRecipe
 from evalkit.metrics.case import Case, Partner
 from evalkit.metrics.requests import Shown
 from evalkit.metrics.spec import Metric
@@ -21,7 +21,12 @@ __all__ = ["case_for", "with_partners"]
 
 
 def with_partners(
-    case: Case, draw: Draw, count: int, recipe: WorkRecipe, classifier: Classifier, answers: Answers
+    case: Case,
+    draw: Draw,
+    count: int,
+    read: Callable[[Entry], LabelledImage],
+    classifier: Classifier,
+    answers: Answers,
 ) -> Case:
     """Return the case with the partners of its image.
 
@@ -29,17 +34,16 @@ def with_partners(
         case: the case without partners.
         draw: the partners that were drawn.
         count: the largest number of partners that a metric of the job needs.
-        recipe: the reader of images, and how they are fitted.
+        read: the function that returns the image of an entry, fitted to the model's input.
         classifier: the model.
         answers: the engine, which scores each partner once.
     """
     fitted, reason, failed = [], draw.reason, False
     for entry in draw.entries[:count]:
         try:
-            image = recipe.images.read(entry)
-            fitted.append(fit(image, classifier.input_size, recipe.geometry, classifier.channels))
+            fitted.append(read(entry))
         except ImageError as error:
-            reason, failed = escaped(f"the partner image '{entry.id}' cannot be used: {error}"), True
+            reason, failed = f"the partner image '{escaped(entry.id)}' cannot be used: {error}", True
             break
     scores = answers.scores([Shown(image.pixels) for image in fitted])
     partners = tuple(

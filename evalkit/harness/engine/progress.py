@@ -85,13 +85,30 @@ class RunProgress:
             work: the number of model passes.
         """
         self._done = min(self._done + work, self._until)
-        self._bar.update(self._task, description=what[:32], completed=self._done, rate=self._rate())
+        self._show(what, self._rate())
+
+    def end_photo(self, work: float, who: str) -> None:
+        """Count a photo that was computed elsewhere.
+
+        Args:
+            work: the expected work of this photo, in model passes.
+            who: who computes, e.g. ``2 workers``.
+        """
+        self._photos += 1
+        self._done = self._until = self._until + work
+        self._bar.update(self._task, photo=self._photos)
+        elapsed = perf_counter() - self._start
+        self._show(who, f"{self._photos / elapsed:.2f} photos/s" if elapsed > 0 else "")
+
+    def _show(self, what: str, rate: str) -> None:
+        self._bar.update(self._task, description=what[:32], completed=self._done, rate=rate)
         now = perf_counter()
         if not self._console.is_terminal and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
             left = (now - self._start) * (self._work / self._done - 1) if self._done else float("nan")
+            by = f" by {what}" if rate.endswith("photos/s") else ""
             self._console.print(
-                f"photo {self._photos}/{self._n_photos}, {self._rate()}, about {left / 60:.0f} min left",
+                f"photo {self._photos}/{self._n_photos}, {rate}{by}, about {left / 60:.0f} min left",
                 highlight=False,
             )
 

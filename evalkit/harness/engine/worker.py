@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.core.errors import EvalkitError, ImageError, NotScored
-from evalkit.core.names import escaped
-from evalkit.datasets.geometry import fit
+from evalkit.datasets.entry import Entry
 from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.explainers.base import Explainer
 from evalkit.harness.engine.answers import Answers, Refusal
 from evalkit.harness.engine.failures import why_failed
-from evalkit.harness.engine.jobs import Cell, Job, MadeMap, Outcome
+from evalkit.harness.engine.jobs import Cell, Job, MadeMap, Outcome, ReadPhoto
 from evalkit.harness.engine.partners import case_for, with_partners
+from evalkit.harness.engine.reading import read_photo
 from evalkit.harness.engine.region_drops import region_drops
 from evalkit.harness.planning.fitting import shared_layers
 from evalkit.harness.planning.partners import Draw
@@ -88,20 +88,27 @@ class Worker:
 
     def _begin(self, job: Job, advance: Advance) -> Callable[[], Outcome]:
         try:
-            image = self._recipe.images.read(job.entry)
-            fitted = fit(image, self.classifier.input_size, self._recipe.geometry, self.classifier.channels)
+            photo_read = self._read(job.entry, job.read)
         except ImageError as error:
-            unusable = Outcome(job.entry.id, problem=escaped(str(error)))
+            unusable = Outcome(job.entry.id, problem=str(error))
             return lambda: unusable
-        changed = job.sha256 not in ("", image.sha256) or job.region_digest not in (None, image.place)
+        image, place = photo_read.fitted, photo_read.place
+        changed = job.sha256 not in ("", image.sha256) or job.region_digest not in (None, place)
         work = self._all_work() if changed else self._work_of(job)
         stored = {} if changed else job.stored
-        photo = _Photo(self._recipe, self.classifier, fitted, advance, job.partners)
+        photo = _Photo(
+            self._recipe,
+            self.classifier,
+            image,
+            advance,
+            job.partners,
+            lambda entry: self._read(entry, job.read).fitted,
+        )
         region = job.region or (changed and self._localizes)
         repeats = [
             self._explainers[text] for text in sorted(self._repeatable() if changed and job.repeated else job.repeats)
         ]
-        known = Outcome(job.entry.id, changed=changed, sha256=image.sha256, region_digest=image.place)
+        known = Outcome(job.entry.id, changed=changed, sha256=image.sha256, region_digest=place)
 
         def failed(error: BaseException) -> Outcome:
             # If the model fails on one image, only that image's cells are lost.
@@ -119,7 +126,7 @@ class Worker:
         computed = {made.explainer for made in photo.maps}
         answered = replace(
             known,
-            object_share=fitted.object_share,
+            object_share=image.object_share,
             is_scored=True,
             predicted=photo.predicted,
             targets=photo.targets,
@@ -140,6 +147,10 @@ class Worker:
                 return failed(error)
 
         return finish
+
+    def _read(self, entry: Entry, read: Mapping[str, ReadPhoto | str]) -> ReadPhoto:
+        recipe = self._recipe
+        return read_photo(entry, recipe.images, self.classifier, recipe.geometry, read)
 
     def _work_of(self, job: Job) -> Work:
         return [(self._explainers[text], [self._metrics[metric] for metric in metrics]) for text, metrics in job.cells]
@@ -206,6 +217,7 @@ class _Photo:
     image: LabelledImage
     advance: Advance
     partners: Draw
+    read: Callable[[Entry], LabelledImage]
     predicted: int = UNLABELLED
     targets: tuple[int, ...] = (UNLABELLED,)
     clean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
@@ -256,7 +268,7 @@ class _Photo:
         """Return the case of each metric, by its text."""
         count = max((metric.n_partners for _, metrics in work for metric in metrics), default=0)
         if count:
-            case = with_partners(case, self.partners, count, self.recipe, self.classifier, answers)
+            case = with_partners(case, self.partners, count, self.read, self.classifier, answers)
         drawing = replace(case, seed=self.recipe.seed)
         return {
             metric.text: case_for(metric, drawing if metric.draws else case, self.targets, self.image.targets)

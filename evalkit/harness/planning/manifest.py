@@ -63,6 +63,7 @@ def manifest_of(
             criterion=plan.criterion,
             margin=plan.margin,
             chosen=dict(plan.chosen),
+            threads=plan.threads,
         ),
         explainers=_explainers_facts(plan, folder),
         metrics=tuple(metric.text for metric in plan.metrics),

@@ -55,6 +55,9 @@ class Plan:
         source: where the images can be read again, ``scenes`` or an absolute path; empty if they cannot.
         mean: the mean color of the whole set, which perturbations use; None = ImageNet's.
         partners: the images of other classes that metrics show beside each image; None = no metric needs any.
+        threads: the threads of one operation of the model; 0 = not known.
+        threads_given: True if the options set them, so that those of the run folder are not kept.
+        threads_are_set: True if this process computes the run, so that they can no longer change.
     """
 
     images: ImageSet
@@ -78,6 +81,9 @@ class Plan:
     joined: Sequence[tuple[str, tuple[int, ...]]] | None = None
     mean: SetMean | None = None
     partners: Partners | None = None
+    threads: int = 0
+    threads_given: bool = False
+    threads_are_set: bool = True
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property

@@ -44,6 +44,7 @@ from evalkit.harness.planning.preprocess_check import Look, is_known, loaded, lo
 from evalkit.harness.planning.recipe import LiveModel, ModelRecipe, ModelSource, NamedModel
 from evalkit.harness.planning.references import with_references
 from evalkit.harness.planning.select_images import chosen_by, select
+from evalkit.harness.planning.threads import planned_threads
 from evalkit.metrics.catalog import build_metrics, find_criterion
 from evalkit.models.applications import APPLICATIONS
 from evalkit.models.classifier import Classifier
@@ -76,6 +77,8 @@ def prepare(
     Raises:
         EvalkitError: an option, the data or the model is not valid, or they do not fit each other.
     """
+    options.require_engine()
+    threads = planned_threads(options, say)
     if model is None and images is None:
         options = completed(options)
     _require_data_and_model(options, model, images)
@@ -154,6 +157,9 @@ def prepare(
         model_given=_model_given(options),
         mean=mean,
         partners=partners_of(matched, images.entries, metrics, options.seed),
+        threads=threads,
+        threads_given=options.threads_per_worker is not None,
+        threads_are_set=options.engine == "local",
     )
     if not _is_finished(plan, options):
         look = look_at(classifier, matched, options.geometry, compare=compare, orders=match.others)

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from evalkit.core.errors import ModelError
 from evalkit.core.imports import first_line
 from evalkit.datasets.geometry import Geometry
@@ -19,6 +22,8 @@ from evalkit.models.heads import Head
 from evalkit.models.runner import Pixels
 
 __all__ = ["LiveModel", "ModelRecipe", "ModelSource", "NamedModel", "Target", "WorkRecipe"]
+
+_SAME_LOGITS = (1e-3, 5e-2)  # largest difference, of the largest logit: in float32 and others, in bfloat16
 
 Target = str  # "label" or "predicted"
 
@@ -135,6 +140,8 @@ class ModelRecipe:
         mean_color: the mean of each channel, which perturbations turn pixels into: ImageNet's, or that of the image
             set; None = not known.
         references: images drawn from the whole set, uint8 or float32 (R, H, W, C); None = no explainer needs them.
+        probes: the logits of the probe images, float64 (N, C), by which the model is recognized on another machine;
+            None = it is recognized by its fingerprint, which saving a model can change.
     """
 
     source: ModelSource
@@ -143,6 +150,7 @@ class ModelRecipe:
     batch_size: int
     mean_color: tuple[float, ...] | None = None
     references: Pixels | None = None
+    probes: NDArray[np.float64] | None = None
     _built: Classifier | None = field(default=None, repr=False)
 
     @classmethod
@@ -155,7 +163,7 @@ class ModelRecipe:
             classifier.batch_size,
             classifier.mean_color,
             classifier.references,
-            classifier,
+            _built=classifier,
         )
 
     @classmethod
@@ -183,11 +191,8 @@ class ModelRecipe:
             classifier = self.source.load(self.batch_size)
             if self.precision == "bfloat16" and classifier.precision != "bfloat16":
                 classifier = classifier.in_precision("bfloat16")
-            if classifier.fingerprint != self.fingerprint:
-                raise ModelError(
-                    f"model '{classifier.name}' is not the one that the run was planned with: its fingerprint is "
-                    f"{classifier.fingerprint[:16]}, planned was {self.fingerprint[:16]}; start the run again"
-                )
+            self._require_same(classifier)
+            classifier.fingerprint = self.fingerprint
             if self.mean_color is not None:
                 classifier = classifier.with_mean_color(self.mean_color)
             if self.references is not None:
@@ -195,6 +200,25 @@ class ModelRecipe:
             object.__setattr__(self, "_built", classifier)
         assert self._built is not None  # noqa: S101 - for the type checker
         return self._built
+
+    def _require_same(self, classifier: Classifier) -> None:
+        """Raise ModelError unless the classifier is the one that the run was planned with."""
+        if self.probes is None:
+            if classifier.fingerprint != self.fingerprint:
+                raise ModelError(
+                    f"model '{classifier.name}' is not the one that the run was planned with: its fingerprint is "
+                    f"{classifier.fingerprint[:16]}, planned was {self.fingerprint[:16]}; start the run again"
+                )
+            return
+        found = classifier.probe_logits
+        largest = _SAME_LOGITS[self.precision == "bfloat16"] * max(np.nanmax(np.abs(self.probes), initial=0.0), 1.0)
+        same_shape = found.shape == self.probes.shape
+        if not same_shape or not np.allclose(found, self.probes, rtol=0.0, atol=largest, equal_nan=True):
+            off = f"by up to {np.nanmax(np.abs(found - self.probes)):.2g}" if same_shape else "in their number"
+            raise ModelError(
+                f"model '{classifier.name}' is another one after it was sent: its logits on probe images differ {off} "
+                "from those that the run was planned with; use --engine local, or give the model as a .keras file"
+            )
 
 
 @dataclass(frozen=True, eq=False)

@@ -43,6 +43,8 @@ METRIC_NAMES = ("deletion", "average_drop", "pxap", "sparseness", "max_sensitivi
 class ProcessExecutor:
     """Does all jobs in one other process, and returns their outcomes last first."""
 
+    in_turn = False
+
     def __init__(self, recipe):
         self.sent = pickle.dumps(recipe)
 
@@ -55,11 +57,18 @@ class ProcessExecutor:
     def passes(self):
         return 0
 
+    def status(self):
+        return "1 process"
+
+    def notes(self):
+        return []
+
 
 def computed(plan, path, executor=None):
     """Compute a run, and return its scores, maps and manifest."""
     folder = RunFolder.write(path)
-    manifest = compute(plan, folder, Console(file=io.StringIO()), executor)
+    console = Console(file=io.StringIO())
+    manifest = compute(plan, folder, console, *([] if executor is None else [lambda _plan, _say: executor]))
     rows = {
         table: list(folder.database._connection.rows(f"SELECT {columns} FROM {table} ORDER BY 1, 2, 3"))  # noqa: S608
         for table, columns in {
