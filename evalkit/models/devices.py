@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
-__all__ = ["prepare_devices"]
+import contextlib
+from functools import cache
+
+__all__ = ["gpu_bytes", "gpu_names", "prepare_devices"]
 
 
 def prepare_devices() -> None:
-    """Let the memory of GPUs grow as it is needed, and compute float32 in float32; does nothing without a GPU."""
+    """Let the memory of GPUs grow as it is needed, and compute float32 without TF32, which has ten bits of fraction.
+
+    Call it before a model is loaded: a GPU in use already keeps its memory. Without a GPU it does nothing.
+    """
     import tensorflow as tf
 
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        with contextlib.suppress(RuntimeError):  # in use already
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if gpus:
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def gpu_names() -> list[str]:
+    """Return the names of the GPUs that TensorFlow can use."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return [str(tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)) for gpu in gpus]
+
+
+@cache
+def gpu_bytes() -> int:
+    """Return the memory of the first GPU that TensorFlow may use, in bytes; 0 without a GPU."""
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        return 0
+    from tensorflow.python.client import device_lib
+
+    limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
+    return int(limits[0]) if limits else 0

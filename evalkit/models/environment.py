@@ -15,6 +15,7 @@ from pathlib import Path
 from evalkit.core.errors import ConfigError
 from evalkit.core.imports import first_line
 from evalkit.core.names import shown
+from evalkit.models.devices import prepare_devices
 
 __all__ = ["require_keras", "standard_settings"]
 
@@ -22,7 +23,7 @@ _BACKEND = "KERAS_BACKEND"
 
 
 def require_keras() -> None:
-    """Import Keras if it runs on TensorFlow.
+    """Import Keras if it runs on TensorFlow, and prepare the GPUs.
 
     Raises:
         ConfigError: another backend is chosen, or Keras refuses its configuration file.
@@ -38,6 +39,7 @@ def require_keras() -> None:
             f"configuration file, '{_configuration()}'"
         ) from error
     _require_tensorflow(keras.config.backend(), "it is imported already")
+    prepare_devices()
 
 
 def _require_tensorflow(backend: object, origin: str) -> None:

@@ -76,11 +76,9 @@ class RemoteWorker:
             from evalkit.models.environment import require_keras
 
             require_keras()
-        from evalkit.models.devices import prepare_devices
         from evalkit.models.threads import use_threads
 
         use_threads(self._threads)
-        prepare_devices()
         from evalkit.harness.engine.algebra import one_algebra_thread
         from evalkit.harness.engine.worker import Worker
 

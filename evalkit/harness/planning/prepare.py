@@ -48,6 +48,7 @@ from evalkit.harness.planning.threads import planned_threads
 from evalkit.metrics.catalog import build_metrics, find_criterion
 from evalkit.models.applications import APPLICATIONS
 from evalkit.models.classifier import Classifier
+from evalkit.models.devices import gpu_names
 from evalkit.store.run_folder import RunFolder
 
 __all__ = ["prepare"]
@@ -79,6 +80,8 @@ def prepare(
     """
     options.require_engine()
     threads = planned_threads(options, say)
+    if gpu_names():
+        say(f"GPU: {', '.join(gpu_names())}; float32 is computed without TF32")
     if model is None and images is None:
         options = completed(options)
     _require_data_and_model(options, model, images)
