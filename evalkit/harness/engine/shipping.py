@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -208,8 +209,9 @@ def _own_classes(model: keras.Model) -> dict[str, Any]:
 def _own_modules(pickler: Pickler) -> Iterator[None]:
     """Take along the code of modules that are not installed, while the block pickles."""
     with ExitStack() as stack:
-        for module in [*sys.modules.values()]:
-            if _is_own(module):
+        installed = packages_distributions().keys()
+        for name, module in [*sys.modules.items()]:
+            if getattr(module, "__name__", "") == name and name.partition(".")[0] not in installed and _is_own(module):
                 pickler.take_along(module)
                 stack.callback(pickler.forget, module)
         yield

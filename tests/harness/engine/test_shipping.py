@@ -169,6 +169,26 @@ def test_modules_of_packages_are_not_taken_along():
     assert shipping._is_own(sys.modules[__name__])
 
 
+def test_a_package_beside_the_environment_is_not_taken_along(tmp_path, monkeypatch, tiny):
+    """Packages may be installed in any folder of the path, and a module may stand under a second name."""
+    (tmp_path / "beside").mkdir()
+    (tmp_path / "beside" / "__init__.py").write_text("")
+    info = tmp_path / "beside-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: beside\nVersion: 1.0\n")
+    (info / "top_level.txt").write_text("beside\n")
+    (tmp_path / "own_module.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    import beside
+    import own_module
+
+    monkeypatch.setitem(sys.modules, "another_name", own_module)
+    taken = []
+    packed(recipe_of(tiny), replace(PICKLER, take_along=taken.append, forget=lambda _: None), read_here=True)
+    assert taken.count(own_module) == 1
+    assert beside not in taken
+
+
 def test_other_versions_are_refused():
     here = WorkerFacts("here", {"python": "3.11.7", "evalkit": "0.2.0", "tensorflow": "2.21.0"})
     require_same_versions(here, replace(here, host="there", versions={**here.versions, "python": "3.11.9"}))
