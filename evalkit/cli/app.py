@@ -48,6 +48,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
+_ends_at_once = threading.Event()
 _terminated = threading.Event()  # Ray's native code turns every exception of a handler into KeyboardInterrupt
 
 
@@ -68,7 +69,12 @@ def build_app() -> cyclopts.App:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 fine, 2 bad usage or input, 3 not comparable, 4 a defect, 130/143 interrupted."""
-    sys.exit(_exit_code(list(sys.argv[1:] if arguments is None else arguments)))
+    code = _exit_code(list(sys.argv[1:] if arguments is None else arguments))
+    if _ends_at_once.is_set():
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str]) -> int:
@@ -110,6 +116,8 @@ def _with_negative_values(arguments: Sequence[str]) -> list[str]:
 def _message_and_code(error: BaseException, arguments: Sequence[str]) -> tuple[str, int]:
     """Return the message for an error, and the exit code."""
     if isinstance(error, EvalkitError):
+        if error.ends_process:
+            _ends_at_once.set()
         return str(error), error.exit_code
     if isinstance(error, cyclopts.CycloptsError):
         return f"{' '.join(str(error).split())} See: python -m evalkit {_command_name(arguments)}--help", _BAD_INPUT

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from evalkit.core.errors import StoreError
+from evalkit.core.native import quiet_native_code
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -99,16 +100,8 @@ def quiet_native_stderr() -> Iterator[None]:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").addFilter(_not_on_retracing)
-    sys.stderr.flush()
-    kept = os.dup(2)
-    silent = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silent, 2)
+    with quiet_native_code():
         yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(silent)
-        os.close(kept)
 
 
 def _not_on_retracing(record: logging.LogRecord) -> bool:

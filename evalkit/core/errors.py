@@ -27,9 +27,15 @@ _CLOSE = 0.7  # share of letters in common; no hint is better than a wrong one
 
 
 class EvalkitError(Exception):
-    """Base of every error that evalkit raises on purpose."""
+    """Base of every error that evalkit raises on purpose.
+
+    Attributes:
+        exit_code: the exit code of the command line.
+        ends_process: whether the command line ends without waiting for other threads and what they hold.
+    """
 
     exit_code = 2
+    ends_process = False
 
 
 class ConfigError(EvalkitError, ValueError):

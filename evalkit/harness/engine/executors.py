@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from evalkit.core.engine_options import EngineOptions
 from evalkit.harness.engine.executor import Executor
@@ -21,6 +22,7 @@ _RAY_SETTINGS = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_TOKEN_FILE = "~/.ray/auth_token"  # noqa: S105 - where `ray get-auth-token --generate` writes it, and `ray start` finds it
 
 
 def executor_of(plan: Plan, options: EngineOptions, say: Callable[[str], None]) -> Executor:
@@ -35,6 +37,14 @@ def executor_of(plan: Plan, options: EngineOptions, say: Callable[[str], None]) 
         return LocalExecutor(plan.work)
     for name, value in _RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
+    if options.ray_address and _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     from evalkit.harness.engine.ray_executor import RayExecutor
 
     return RayExecutor(plan.work, options, plan.threads, say)
+
+
+def _has_token() -> bool:
+    """Return whether there is a token of a cluster, which `ray start` then demands and a program must offer."""
+    names = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+    return any(os.environ.get(name) for name in names) or Path(_TOKEN_FILE).expanduser().is_file()

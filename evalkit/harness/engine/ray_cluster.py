@@ -17,6 +17,7 @@ import ray.exceptions
 
 from evalkit.core.errors import EvalkitError, ModelError
 from evalkit.core.imports import first_line
+from evalkit.core.native import quiet_native_code
 from evalkit.harness.engine.jobs import Job
 from evalkit.harness.engine.pool import Answer, ClusterError, Death
 from evalkit.harness.engine.ray_worker import RemoteWorker
@@ -175,9 +176,11 @@ class _Head:
         if not self.is_lost:
             return
         what = "the Ray of this machine was lost" if not self._here_is_alive else "the head of the Ray cluster is lost"
-        raise ClusterError(
+        error = ClusterError(
             f"--engine ray: {what}; computed results are kept: start it again, and repeat the command to resume"
         )
+        error.ends_process = True  # threads of Ray wait for the head for ever
+        raise error
 
     def close(self) -> None:
         self._is_over.set()
@@ -220,7 +223,7 @@ def _resources() -> tuple[dict[str, float], dict[str, float]]:
 def _connect(address: str | None, cpus: int) -> None:
     """Start or join Ray; it must not replace the handlers of signals."""
     started = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES} if address is None else {"address": address}
-    with _same_handlers():
+    with _same_handlers(), quiet_native_code():
         try:
             ray.init(
                 **started,
@@ -232,7 +235,8 @@ def _connect(address: str | None, cpus: int) -> None:
         except Exception as error:
             what = "cannot be started on this machine" if address is None else f"at '{address}' cannot be reached"
             raise ClusterError(
-                f"--engine ray: Ray {what} ({type(error).__name__}: {first_line(error)}); see docs/cluster.md"
+                f"--engine ray: Ray {what} ({type(error).__name__}: {first_line(error)}); "
+                "docs/cluster.md says how machines and their token are set up"
             ) from error
 
 

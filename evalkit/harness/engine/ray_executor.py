@@ -105,9 +105,11 @@ class RayExecutor:
         return max(len(os.sched_getaffinity(0)), workers * self._threads)
 
     def _count(self, cluster: RayCluster) -> int:
-        if isinstance(self._options.workers, int):
-            return self._options.workers
         room = cluster.room()
+        if isinstance(self._options.workers, int):
+            if room < 1:  # a machine may join
+                self._say(f"no machine has room for a worker{cluster.why_waiting()}; waiting for one")
+            return self._options.workers
         if room < 1:
             raise ClusterError(
                 f"--engine ray: no machine has room for a worker{cluster.why_waiting()}; lower --threads-per-worker or "

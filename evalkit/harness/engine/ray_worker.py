@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalkit.core.errors import EvalkitError
+from evalkit.core.native import quiet_native_code
 from evalkit.harness.engine.worker_facts import WorkerFacts, facts_here, require_same_versions
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class RemoteWorker:
 
     def _loaded(self) -> Worker:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with _quiet_import():
+        with quiet_native_code():
             from evalkit.models.environment import require_keras
 
             require_keras()
@@ -88,16 +87,3 @@ class RemoteWorker:
         self._difference = float(np.nanmax(np.abs(worker.classifier.probe_logits - recipe.model.probes), initial=0.0))
         self._packed = b""
         return worker
-
-
-@contextlib.contextmanager
-def _quiet_import() -> Iterator[None]:
-    """Discard what TensorFlow's native code writes to stderr while it is imported."""
-    kept, silent = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silent, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(silent)
-        os.close(kept)
