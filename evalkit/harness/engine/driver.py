@@ -24,8 +24,9 @@ from evalkit.harness.engine.progress import RunProgress
 from evalkit.harness.engine.signals import uninterrupted
 from evalkit.harness.planning.data_notes import notes_after
 from evalkit.harness.planning.manifest import manifest_of
-from evalkit.harness.planning.missing import REPEATED_IMAGES, Missing, accepted, image_rows, missing_cells, new_row
+from evalkit.harness.planning.missing import Missing, accepted, image_rows, missing_cells, new_row
 from evalkit.harness.planning.plan import Plan
+from evalkit.harness.planning.stored_facts import REPEATED_IMAGES
 from evalkit.harness.planning.threads import other_threads
 from evalkit.metrics.spec import Metric
 from evalkit.store.database import Database, ImageRow

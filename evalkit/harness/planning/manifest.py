@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from hashlib import sha256
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
 
 from evalkit.core.provenance import is_built_in, target_of
 from evalkit.explainers.base import Explainer
 from evalkit.harness.planning.cache_keys import versions
-from evalkit.harness.planning.missing import REPEATED_IMAGES
 from evalkit.harness.planning.plan import Plan
+from evalkit.harness.planning.stored_facts import n_at_limit, with_results
 from evalkit.metrics.facts import facts_of_metric
-from evalkit.store.database import ImageRow
 from evalkit.store.manifest import SCHEMA_VERSION, DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings
-from evalkit.store.map_facts import REPEATABILITY, MapFactsRow
 from evalkit.store.run_folder import RunFolder
 
 __all__ = ["manifest_of"]
 
 _NOTES, _LONGEST_NOTE = 5, 400  # the last notes are those about regions
-_NAMED = 100
 
 
 def manifest_of(
@@ -48,11 +42,11 @@ def manifest_of(
         seconds: the wall time of this process.
     """
     rows = folder.database.planned_images()
-    return Manifest(
+    planned = Manifest(
         schema_version=SCHEMA_VERSION,
         signature=plan.signatures(),
-        model=_model_facts(plan, rows),
-        data=_data_facts(plan, rows),
+        model=_model_facts(plan),
+        data=_data_facts(plan),
         settings=Settings(
             target=plan.target_text,
             geometry=plan.geometry,
@@ -65,7 +59,7 @@ def manifest_of(
             chosen=dict(plan.chosen),
             threads=plan.threads,
         ),
-        explainers=_explainers_facts(plan, folder),
+        explainers=tuple(_explainer_facts(plan, explainer) for explainer in plan.explainers),
         metrics=tuple(metric.text for metric in plan.metrics),
         metric_facts=tuple(facts_of_metric(metric) for metric in plan.metrics),
         versions=versions([*plan.explainers, *plan.metrics]),
@@ -76,14 +70,18 @@ def manifest_of(
         created=created,
         finished=finished,
     )
+    return with_results(
+        planned,
+        folder.database,
+        rows,
+        class_names=dict(enumerate(plan.classifier.class_names or ())),
+        at_limit=0 if plan.classifier.head.from_logits else n_at_limit(rows),
+        notes=_notes_of(plan.explainers),
+    )
 
 
-def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
+def _model_facts(plan: Plan) -> ModelFacts:
     model = plan.classifier
-    scored = [row for row in rows if row.predicted is not None]
-    labelled = [row.correct for row in scored if row.correct is not None]
-    right = sum(labelled)
-    clean = np.array([row.clean_score for row in scored if row.clean_score is not None])
     return ModelFacts(
         name=model.name,
         fingerprint=model.fingerprint,
@@ -95,34 +93,14 @@ def _model_facts(plan: Plan, rows: Sequence[ImageRow]) -> ModelFacts:
         head=model.head.text,
         channels=model.channels,
         given=dict(plan.model_given),
-        n_at_limit=0 if model.head.from_logits else int(np.isin(clean, (0.0, 1.0)).sum()),
-        accuracy=right / len(labelled) if labelled else None,
-        n_right=right if labelled else None,
-        median_clean_score=float(np.median(clean)) if clean.size else None,
-        saturated_share=float((clean > 0.999).mean()) if clean.size else None,
-        class_names=_class_names(plan, rows),
     )
 
 
-def _class_names(plan: Plan, rows: Sequence[ImageRow]) -> dict[int, str]:
-    names = plan.classifier.class_names or ()
-    used = {index for row in rows for index in (row.class_index, row.target) if index is not None}
-    return {index: names[index] for index in sorted(used) if 0 <= index < len(names)}
-
-
-def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
-    problems = [(row.image_id, row.problem) for row in rows if row.problem is not None]
-    # Contents, not paths: the same images have the same fingerprint on every machine.
-    contents = [repr((row.image_id, row.sha256, row.label, row.class_index, row.place)) for row in rows if row.sha256]
-    complete = len(contents) + len(problems) == len(rows)
+def _data_facts(plan: Plan) -> DataFacts:
     return DataFacts(
         name=plan.images.name,
         kind=plan.images.kind,
-        n_images=len(rows),
-        n_unreadable=len(problems),
-        n_regions=sum(row.object_share is not None for row in rows),
-        fingerprint=sha256("\n".join(contents).encode()).hexdigest() if complete and contents else None,
-        unreadable=tuple(problems[:_NAMED]),
+        n_images=0,
         source=plan.source,
         class_order=plan.class_order,
         notes=tuple(note[:_LONGEST_NOTE] for note in plan.images.notes[-_NOTES:]),
@@ -131,23 +109,8 @@ def _data_facts(plan: Plan, rows: Sequence[ImageRow]) -> DataFacts:
     )
 
 
-def _explainers_facts(plan: Plan, folder: RunFolder) -> tuple[ExplainerFacts, ...]:
-    costs, facts = folder.database.map_costs(), folder.database.map_facts.of_run()
-    return tuple(
-        _explainer_facts(plan, explainer, costs.get(explainer.text, (0, 0.0)), facts.get(explainer.text, []))
-        for explainer in plan.explainers
-    )
-
-
-def _explainer_facts(
-    plan: Plan, explainer: Explainer, cost: tuple[int, float], facts: Sequence[MapFactsRow]
-) -> ExplainerFacts:
-    n_maps, seconds = cost
+def _explainer_facts(plan: Plan, explainer: Explainer) -> ExplainerFacts:
     forward, backward = plan.passes_of(explainer.text)
-    # An earlier run of the folder may have measured it on other images.
-    first = {entry.id for entry in plan.images.entries[:REPEATED_IMAGES]}
-    measured = [row.values.get(REPEATABILITY) for row in facts if row.image_id in first]
-    repeated = [value for value in measured if value is not None]
     return ExplainerFacts(
         text=explainer.text,
         name=explainer.spec_name(),
@@ -158,28 +121,13 @@ def _explainer_facts(
         positions=explainer.positions(plan.classifier.input_size),
         forward_passes=forward,
         backward_passes=backward,
-        mean_passes=_mean_passes(facts),
         method=explainer.method_on(plan.classifier),
-        seconds=seconds,
-        n_maps=n_maps,
         substrate=explainer.substrate,
         family=explainer.family,
-        notes=tuple(explainer.sentences([_defined(row) for row in facts])) if facts else (),
-        repeatability=float(np.mean(repeated)) if repeated else None,
-        n_repeated=len(repeated),
     )
 
 
-def _mean_passes(facts: Sequence[MapFactsRow]) -> tuple[float, float] | None:
-    counted = [(row.forward_passes, row.backward_passes or 0.0) for row in facts if row.forward_passes is not None]
-    if not counted:
-        return None
-    forward, backward = np.mean(counted, axis=0).tolist()
-    return forward, backward
-
-
-def _defined(row: MapFactsRow) -> dict[str, float]:
-    """Return the facts of a map, without those of the harness; what is not defined is NaN."""
-    return {
-        name: float("nan") if value is None else value for name, value in row.values.items() if name != REPEATABILITY
-    }
+def _notes_of(explainers: Sequence[Explainer]) -> Callable[[str, Sequence[Mapping[str, float]]], Sequence[str]]:
+    """Return the function from an explainer's text and the facts of its maps to sentences about them."""
+    by_text = {explainer.text: explainer for explainer in explainers}
+    return lambda text, facts: by_text[text].sentences(facts)

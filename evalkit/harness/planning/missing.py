@@ -12,10 +12,7 @@ from evalkit.metrics.spec import Metric
 from evalkit.store.database import Database, ImageRow
 from evalkit.store.map_facts import REPEATABILITY
 
-__all__ = ["REPEATED_IMAGES", "Missing", "accepted", "forgotten", "image_rows", "missing_cells", "new_row"]
-
-REPEATED_IMAGES = 20
-"""The number of images of a run, the first ones, on which the repeatability of explainers is measured."""
+__all__ = ["Missing", "accepted", "forgotten", "image_rows", "missing_cells", "new_row"]
 
 
 def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], list[Entry]]:
