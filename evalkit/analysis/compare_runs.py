@@ -155,6 +155,7 @@ def _described(run: RunScores, letter: str) -> ComparedRun:
         accuracy=model.accuracy,
         median_clean_score=model.median_clean_score,
         n_images=n_photos(run),
+        shard=run.manifest.shard_in_words,
     )
 
 

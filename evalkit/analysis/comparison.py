@@ -20,6 +20,7 @@ class ComparedRun(msgspec.Struct, frozen=True):
         accuracy: share of the labelled images that the model classifies correctly.
         median_clean_score: median softmax score of the target on unchanged images.
         n_images: number of images of the run; entries of one photo count once, here and below.
+        shard: the shard in words; empty of a run that has all images.
     """
 
     letter: str
@@ -31,6 +32,7 @@ class ComparedRun(msgspec.Struct, frozen=True):
     accuracy: float | None
     median_clean_score: float | None
     n_images: int
+    shard: str = ""
 
 
 class ComparedCell(msgspec.Struct, frozen=True):

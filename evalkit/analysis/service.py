@@ -12,6 +12,7 @@ import msgspec
 from evalkit.analysis.facts import metric_facts_of
 from evalkit.analysis.load import finished_manifest, metrics_of, read_run, table_of
 from evalkit.analysis.results import ANALYSIS_VERSION, Results
+from evalkit.analysis.shards import require_whole
 from evalkit.core.errors import ConfigError, StoreError
 from evalkit.core.registry import parse_spec, split_specs
 from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_MAX_LOST, DEFAULT_TOLERANCE
@@ -99,7 +100,7 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
 
     Raises:
         StoreError: the run is not finished, or damaged.
-        ConfigError: the run lacks the metric, or the metric scores the image set as a whole.
+        ConfigError: the run lacks the metric, or the metric scores the image set as a whole; or it is a shard.
     """
     import numpy as np
 
@@ -108,6 +109,7 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
     from evalkit.store.scores import first_rows
 
     run = read_run(path)
+    require_whole(run.manifest, "a baseline")
     manifest, table, keys = run.manifest, run.table, image_keys(run.images)
     known = metrics_of(manifest)
     wanted = split_specs(metrics) if metrics else [facts.text for facts in metric_facts_of(manifest) if facts.gated]

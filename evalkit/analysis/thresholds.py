@@ -8,6 +8,7 @@ import numpy as np
 
 from evalkit.analysis.load import metrics_of, read_run
 from evalkit.analysis.scores import numbers_of
+from evalkit.analysis.shards import require_whole
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.spec import SetMetric
 from evalkit.metrics.thresholds import THRESHOLDS_VERSION, ThresholdFile
@@ -23,9 +24,10 @@ def thresholds_of(path: Path) -> ThresholdFile:
 
     Raises:
         StoreError: the run is not finished, or damaged.
-        ConfigError: the run has no metric that chooses a threshold, or none that scored an image.
+        ConfigError: the run has no metric that chooses a threshold, or none that scored an image; or it is a shard.
     """
     run = read_run(path)
+    require_whole(run.manifest, "a choice of thresholds")
     table = run.table.by_photo()
     thresholds: dict[str, dict[str, tuple[float, ...]]] = {}
     for metric in metrics_of(run.manifest):

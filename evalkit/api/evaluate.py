@@ -52,6 +52,7 @@ class EvaluateOptions(ModelKeywords, total=False):
     margin: float | None
     steps: int | None
     limit: int | None
+    shard: str | tuple[int, int] | None
     region_area: str | tuple[float, float] | None
     only_correct: bool | None
     target: Literal["label", "predicted"] | None

@@ -12,6 +12,7 @@ from rich.console import Console
 from evalkit.analysis.audit.probed import explainers_to_probe
 from evalkit.analysis.audit.results import PROBES
 from evalkit.analysis.load import finished_manifest, metrics_of, read_run
+from evalkit.analysis.shards import require_whole
 from evalkit.core.errors import ConfigError
 from evalkit.metrics.spec import Metric
 from evalkit.report.rerun import rerun_values
@@ -53,6 +54,7 @@ def probe_run(
     folder = RunFolder.read(path)
     try:
         manifest = finished_manifest(folder)
+        require_whole(manifest, "--probe")
         _require_sources(path, "model" in manifest.files, bool(manifest.data.source))
         run = read_run(path)
         chosen = explainers_to_probe(run, _ordering(manifest), explainers)

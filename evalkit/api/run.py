@@ -179,7 +179,7 @@ class Run:
             width: width of plain text in characters.
 
         Raises:
-            ConfigError: the format is csv, which cannot hold text.
+            ConfigError: the format is csv, which cannot hold text; or the run is a shard.
         """
         return render_citation(self.manifest, self.results, form, width=width)
 

@@ -155,9 +155,14 @@ def gating_of(given: Mapping[str, object]) -> Gating | None:
 
     Raises:
         StoreError: the baseline cannot be used.
-        ConfigError: an option is not allowed, or has no effect without ``--baseline``.
+        ConfigError: an option is not allowed, has no effect without ``--baseline``, or ``--shard`` is given.
     """
     if given.get("baseline") is not None:
+        if given.get("shard") is not None:
+            raise ConfigError(
+                "--baseline compares the whole set, and --shard computes a part of it; leave out --baseline, and "
+                "`check` the merged run"
+            )
         return Gating.of(merge(given))
     for name, option in OPTIONS.items():
         if option.needs == "baseline" and given.get(name) is not None:

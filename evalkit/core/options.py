@@ -25,6 +25,7 @@ __all__ = [
     "AreaRange",
     "InputSize",
     "Option",
+    "Shard",
     "described",
     "options_of",
     "read_area_range",
@@ -32,6 +33,7 @@ __all__ = [
     "read_input_size",
     "read_names",
     "read_patch_sizes",
+    "read_shard",
     "read_share",
     "read_specs",
     "read_strides",
@@ -65,6 +67,31 @@ class InputSize(NamedTuple):
     def __str__(self) -> str:
         """Return the size as it is written on a command line."""
         return f"{self.height}x{self.width}"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of several parts of an image set that are computed as runs of their own.
+
+    Attributes:
+        number: its number, from 1.
+        count: the number of shards.
+    """
+
+    number: int
+    count: int
+
+    def positions(self, n_images: int) -> range:
+        """Return the positions of its images in the whole set.
+
+        >>> list(Shard(2, 3).positions(8))
+        [1, 4, 7]
+        """
+        return range(self.number - 1, n_images, self.count)
+
+    def __str__(self) -> str:
+        """Return the shard as it is written on a command line."""
+        return f"{self.number}/{self.count}"
 
 
 @dataclass(frozen=True)
@@ -321,6 +348,27 @@ def read_input_size(flag: str, written: object) -> InputSize:
     return size
 
 
+def read_shard(flag: str, written: object) -> Shard:
+    """Return the shard of ``2/8`` or of two numbers.
+
+    Raises:
+        ConfigError: not a number from 1 and the number of shards.
+    """
+    if isinstance(written, Shard):
+        return written
+    parts: Any = [part.strip() for part in written.split("/")] if isinstance(written, str) else written
+    try:
+        number, count = (_decimal(part) if isinstance(part, str) else _index(part) for part in parts)
+        shard = Shard(number, count)
+    except (ValueError, TypeError):
+        shard = Shard(0, 0)
+    if not 1 <= shard.number <= shard.count:
+        raise ConfigError(
+            f"{flag} '{written}' is not allowed; write the shard's number, from 1, and how many there are: 1/8 to 8/8"
+        )
+    return shard
+
+
 def read_share(flag: str, written: object) -> float:
     """Return the share of ``0.2``, ``"0.2"`` or ``"20%"``.
 
@@ -357,6 +405,12 @@ def _index(value: object) -> int:
     if isinstance(value, bool):
         raise TypeError("a truth value is not a number")
     return operator.index(value)  # type: ignore[arg-type]
+
+
+def _decimal(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(text)
+    return int(text)
 
 
 def _truth(flag: str, written: object) -> bool:

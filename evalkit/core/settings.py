@@ -19,11 +19,13 @@ from evalkit.core.options import (
     AreaRange,
     InputSize,
     Option,
+    Shard,
     options_of,
     read_area_range,
     read_input_size,
     read_names,
     read_patch_sizes,
+    read_shard,
     read_share,
     read_specs,
     read_strides,
@@ -237,6 +239,16 @@ class RunOptions(EngineOptions):
             "Largest number of images, taken evenly over the classes, from photos that are there.",
             default=f"all; of scenes {_SCENES_LIMIT}",
             at_least=1,
+        ),
+    ] = None
+    shard: Annotated[
+        Shard | None,
+        Option(
+            "run",
+            "Compute only this part of the images, I/N: 2/8 is every eighth image from the second on. `merge` puts the "
+            "N run folders together.",
+            default="all images",
+            read=read_shard,
         ),
     ] = None
     region_area: Annotated[

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from evalkit.analysis.facts import metric_facts_of, origin_of
 from evalkit.analysis.results import Results
+from evalkit.analysis.shards import require_whole
 from evalkit.core.errors import ConfigError
 from evalkit.core.signature import without_digest
 from evalkit.core.specs import Literals
@@ -32,8 +33,9 @@ def render_citation(manifest: Manifest, results: Results, form: OutputFormat, *,
         width: width of plain text in columns.
 
     Raises:
-        ConfigError: the format is csv.
+        ConfigError: the format is csv, or the run is a shard.
     """
+    require_whole(manifest, "a citation")
     paragraph, entry = methods(manifest, results), bibtex(manifest)
     if form == "csv":
         raise ConfigError("--cite is text, which --format csv cannot hold; allowed: table, markdown, latex, json")

@@ -56,6 +56,7 @@ def rerun_values(manifest: Manifest) -> dict[str, object]:
     return {
         **msgspec.structs.asdict(settings),  # its fields are called like the options
         **settings.chosen,
+        "shard": settings.shard or None,
         "only_correct": "only_correct" in settings.chosen,
         "data": data.source or data.name,
         "data_format": data.kind if data.kind in reader_names() else None,

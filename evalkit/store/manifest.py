@@ -15,6 +15,7 @@ __all__ = [
     "ModelFacts",
     "Settings",
     "Signatures",
+    "WholeSet",
 ]
 
 SCHEMA_VERSION = 1
@@ -75,6 +76,18 @@ class ModelFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     class_names: dict[int, str] = {}
 
 
+class WholeSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The image set of which a shard has a part.
+
+    Attributes:
+        n_images: number of its images, after ``--limit``.
+        digest: sha256 over the ids and classes of its images, in order.
+    """
+
+    n_images: int
+    digest: str
+
+
 class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The labelled image set.
 
@@ -91,6 +104,7 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         notes: a few sentences about how annotations were read, e.g. masks thresholded at half.
         mean_color: mean of each channel over the whole set, which perturbations used; empty = ImageNet's.
         mean_stamp: digest of the photos that it was computed of, from what is known without reading them.
+        whole: image set of which the images are a shard; None = they are all.
     """
 
     name: str
@@ -105,6 +119,7 @@ class DataFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     class_order: str = ""
     mean_color: tuple[float, ...] = ()
     mean_stamp: str = ""
+    whole: WholeSet | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +130,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         margin: largest accepted loss of the criterion, relative to the best size.
         chosen: values of the options, besides the limit, that select images or their classes.
         threads: threads of one operation of the model; 0 = not stored.
+        shard: number of the shard and of all shards, ``2/8``; empty = the run has all images.
     """
 
     target: str
@@ -127,6 +143,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     margin: float = DEFAULT_MARGIN
     chosen: dict[str, str] = {}
     threads: int = 0
+    shard: str = ""
 
 
 class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -259,3 +276,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backward_passes: int = 0
     seconds: float = 0.0
     metric_facts: tuple[MetricFacts, ...] = ()
+
+    @property
+    def shard_in_words(self) -> str:
+        """The shard and its number of images; empty of a run that has all images."""
+        if not self.settings.shard or self.data.whole is None:
+            return ""
+        number, _, count = self.settings.shard.partition("/")
+        return f"shard {number} of {count} ({self.data.n_images:,} of {self.data.whole.n_images:,} images)"

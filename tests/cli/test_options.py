@@ -16,7 +16,7 @@ from rich.console import Console
 import evalkit
 from evalkit.api.evaluate import EvaluateOptions
 from evalkit.cli.app import build_app
-from evalkit.core.options import AreaRange, InputSize
+from evalkit.core.options import AreaRange, InputSize, Shard
 from evalkit.core.settings import OPTIONS, RunOptions, merge, parsed, read_config
 from evalkit.report.rerun import rerun_command
 from evalkit.store.run_folder import RunFolder
@@ -45,6 +45,7 @@ WRITTEN = {
     "margin": ("0.5", "0.5", 0.5),
     "steps": ("7", "7", 7),
     "limit": ("3", "3", 3),
+    "shard": ("2/8", '"2/8"', Shard(2, 8)),
     "region_area": ("0.02..0.5", "[0.02, 0.5]", AreaRange(0.02, 0.5)),
     "only_correct": (None, "true", True),
     "target": ("predicted", '"predicted"', "predicted"),
@@ -169,7 +170,7 @@ def test_repeated_command_has_every_scoring_option(evalkit, workplace):
         "--metrics": "deletion,sparseness", "--criterion": "deletion", "--margin": "0.05", "--steps": "3",
         "--limit": "2", "--region-area": "0.01..0.9", "--target": "predicted", "--geometry": "center-crop",
         "--precision": "float32", "--seed": "4", "--head": "softmax", "--output-name": "0",
-        "--input-size": "32x40",
+        "--input-size": "32x40", "--shard": "1/2",
         "--import": "keras,json",
     }  # fmt: skip
     fixed = keras.models.load_model("tiny.keras")

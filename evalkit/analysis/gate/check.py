@@ -17,6 +17,7 @@ from evalkit.analysis.gate.results import Gate, GateCell, MapDrift
 from evalkit.analysis.gate.tolerance import Tolerance
 from evalkit.analysis.gate.verdict import Floats, Paired, paired_scores, verdicts
 from evalkit.analysis.load import RunScores
+from evalkit.analysis.shards import require_whole
 from evalkit.core.errors import NotComparableError
 from evalkit.core.settings import DEFAULT_ALPHA, DEFAULT_MAX_LOST
 from evalkit.core.signature import without_digest
@@ -76,9 +77,10 @@ def check_against(
         n_draws: number of bootstrap resamples, at least.
 
     Raises:
-        NotComparableError: another target or geometry, or no image in common.
+        NotComparableError: another target or geometry, no image in common, or the run is a shard.
     """
     manifest = run.manifest
+    require_whole(manifest, "a comparison with a baseline", NotComparableError)
     require_comparable(baseline, manifest.settings.target, manifest.settings.geometry)
     baseline = _with_photos(baseline, run)
     shared = _Shared.of(baseline, run)

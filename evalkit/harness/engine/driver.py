@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,20 +44,19 @@ Say = Callable[[str], None]
 
 
 def require_readable(plan: Plan) -> None:
-    """Raise DataError if not one photo of the plan can be read."""
+    """Raise DataError if not one photo of the plan can be read; a shard may have none if another shard has one."""
     reasons: dict[str, int] = {}
     first = ""
-    for entry in plan.images.entries:
+    images = plan.all_images
+    for entry in chain(plan.images.entries, () if plan.shard is None else images.entries):
         try:
-            plan.images.read(entry)
+            images.read(entry)
         except ImageError as error:
             first = first or f"{entry.id}: {error}"
             reasons[str(error)] = reasons.get(str(error), 0) + 1
         else:
             return
-    raise DataError(
-        f"--data '{plan.images.name}': none of its {len(plan.images)} photos can be read (the first: {first})"
-    )
+    raise DataError(f"--data '{images.name}': none of its {len(images)} photos can be read (the first: {first})")
 
 
 MakeExecutor = Callable[[Plan, Say], Executor]
@@ -153,7 +153,7 @@ def _missing(plan: Plan, database: Database, known: Mapping[str, ImageRow]) -> l
             repeated=position < REPEATED_IMAGES,
             region=plan.localizes and regions.get(entry.id) != plan.region_key,
         )
-        for position, entry in enumerate(plan.images.entries)
+        for position, entry in zip(plan.positions, plan.images.entries, strict=True)
     )
     # A run of another model in the same folder has stored that model's facts of an image.
     return [image for image in planned if image or known[image.entry.id].facts_key != plan.facts_key]

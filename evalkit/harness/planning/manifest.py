@@ -8,6 +8,7 @@ from evalkit.core.provenance import is_built_in, target_of
 from evalkit.explainers.base import Explainer
 from evalkit.harness.planning.cache_keys import versions
 from evalkit.harness.planning.plan import Plan
+from evalkit.harness.planning.shards import whole_set
 from evalkit.harness.planning.stored_facts import n_at_limit, with_results
 from evalkit.metrics.facts import facts_of_metric
 from evalkit.store.manifest import SCHEMA_VERSION, DataFacts, ExplainerFacts, Manifest, ModelFacts, Settings
@@ -58,6 +59,7 @@ def manifest_of(
             margin=plan.margin,
             chosen=dict(plan.chosen),
             threads=plan.threads,
+            shard="" if plan.shard is None else str(plan.shard),
         ),
         explainers=tuple(_explainer_facts(plan, explainer) for explainer in plan.explainers),
         metrics=tuple(metric.text for metric in plan.metrics),
@@ -106,6 +108,7 @@ def _data_facts(plan: Plan) -> DataFacts:
         notes=tuple(note[:_LONGEST_NOTE] for note in plan.images.notes[-_NOTES:]),
         mean_color=() if plan.mean is None else plan.mean.color,
         mean_stamp="" if plan.mean is None else plan.mean.stamp,
+        whole=None if plan.whole is None else whole_set(plan.whole),
     )
 
 

@@ -22,7 +22,7 @@ def image_rows(plan: Plan, known: dict[str, ImageRow]) -> tuple[list[ImageRow], 
         The rows in the set's order, and the images whose file or label changed since their cells were computed.
     """
     rows, changed = [], []
-    for position, entry in enumerate(plan.images.entries):
+    for position, entry in zip(plan.positions, plan.images.entries, strict=True):
         fresh, row = new_row(entry, position), known.get(entry.id)
         if row is None:
             rows.append(fresh)

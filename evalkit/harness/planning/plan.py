@@ -9,6 +9,7 @@ from functools import cached_property
 
 from evalkit.core import signature
 from evalkit.core.component import Component
+from evalkit.core.options import Shard
 from evalkit.core.settings import DEFAULT_CRITERION, DEFAULT_MARGIN
 from evalkit.datasets.geometry import Geometry
 from evalkit.datasets.image_set import ImageSet
@@ -31,7 +32,7 @@ class Plan:
     """One run: everything that its numbers depend on. It can be pickled: the model is a recipe.
 
     Attributes:
-        images: the labelled images, limited and with their class indices.
+        images: the labelled images, limited and with their class indices; of a shard its own.
         model: the recipe of the classifier.
         explainers: the explainers, in the order of the options.
         metrics: the metrics, in the order of the options.
@@ -58,6 +59,8 @@ class Plan:
         threads: the threads of one operation of the model; 0 = not known.
         threads_given: True if the options set them, so that those of the run folder are not kept.
         threads_are_set: True if this process computes the run, so that they can no longer change.
+        shard: the part of the images that is computed; None = all. It is in no signature and no key.
+        whole: the images of all shards; None = ``images``.
     """
 
     images: ImageSet
@@ -84,12 +87,24 @@ class Plan:
     threads: int = 0
     threads_given: bool = False
     threads_are_set: bool = True
+    shard: Shard | None = None
+    whole: ImageSet | None = None
     token: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def classifier(self) -> Classifier:
         """The classifier, built by its recipe when it is first needed."""
         return self.model.build()
+
+    @property
+    def all_images(self) -> ImageSet:
+        """The images of all shards."""
+        return self.images if self.whole is None else self.whole
+
+    @property
+    def positions(self) -> range:
+        """The position of each image among those of all shards."""
+        return range(len(self.images)) if self.shard is None else self.shard.positions(len(self.all_images))
 
     def with_batch_size(self, batch_size: int) -> Plan:
         """Return the same run with another batch size, which changes no number."""
@@ -127,7 +142,7 @@ class Plan:
         return cache_keys.protocol(
             {
                 "data": self.images.name,
-                "images": len(self.images),
+                "images": len(self.all_images),
                 "limit": self.limit,
                 **self.chosen,
                 "geometry": self.geometry,

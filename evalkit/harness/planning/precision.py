@@ -163,8 +163,9 @@ def _in_other_precision(plan: Plan) -> Plan | None:
 
 
 def default_folder(plan: Plan) -> Path:
-    """Return ``runs/<data>-<model>-<signature>``."""
+    """Return ``runs/<data>-<model>-<signature>``; of a shard with ``-shard-2-of-8`` behind it."""
     # A built-in set with parameters is no file name: parentheses and commas would need quotes, a dot cuts it.
     built_in = re.sub(r"[^\w.]+", "-", plan.images.name).strip("-") if plan.images.kind == "scenes" else ""
     data, model = built_in or Path(plan.images.name).stem, Path(plan.classifier.name.replace(":", "-")).stem
-    return Path("runs") / f"{data}-{model}-{plan.digest()}"
+    part = "" if plan.shard is None else f"-shard-{plan.shard.number}-of-{plan.shard.count}"
+    return Path("runs") / f"{data}-{model}-{plan.digest()}{part}"

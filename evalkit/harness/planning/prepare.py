@@ -44,6 +44,7 @@ from evalkit.harness.planning.preprocess_check import Look, is_known, loaded, lo
 from evalkit.harness.planning.recipe import LiveModel, ModelRecipe, ModelSource, NamedModel
 from evalkit.harness.planning.references import with_references
 from evalkit.harness.planning.select_images import chosen_by, select
+from evalkit.harness.planning.shards import require_same_shard, shard_of
 from evalkit.harness.planning.threads import planned_threads
 from evalkit.metrics.catalog import build_metrics, find_criterion
 from evalkit.models.applications import APPLICATIONS
@@ -85,6 +86,7 @@ def prepare(
     if model is None and images is None:
         options = completed(options)
     _require_data_and_model(options, model, images)
+    require_same_shard(options)
     # Checks that need no model come first, so that a typo is reported before a model is loaded.
     metrics = build_metrics(options.metrics, steps=options.steps)
     listed = _listed(options, say)
@@ -132,7 +134,8 @@ def prepare(
     region_notes = regions_of_some(images)
     for note in region_notes:
         say(note)
-    images = images.with_notes(region_notes)
+    whole = images.with_notes(region_notes)
+    images = shard_of(whole, options.shard, say)
     sized = options.patch_sizes is not None
     explainers = fitting(listed, classifier, names_in(options.explainers), sized=sized, say=say)
     metrics = fitting_metrics(metrics, classifier, options.metrics, say)
@@ -163,6 +166,8 @@ def prepare(
         threads=threads,
         threads_given=options.threads_per_worker is not None,
         threads_are_set=options.engine == "local",
+        shard=options.shard,
+        whole=None if options.shard is None else whole,
     )
     if not _is_finished(plan, options):
         look = look_at(classifier, matched, options.geometry, compare=compare, orders=match.others)

@@ -11,6 +11,7 @@ import msgspec
 
 from evalkit.analysis.audit.results import Audit, ControlBias, Effect, MetricAudit, Probes, Reliability
 from evalkit.analysis.results import Results
+from evalkit.analysis.shards import shard_lines
 from evalkit.report.formats import OutputFormat
 from evalkit.report.tables.csv import to_csv
 from evalkit.report.tables.leaderboard import ARROWS, number, row_letters
@@ -40,6 +41,8 @@ def render_audit(
     """
     if form == "json":
         subject = {"signature": manifest.signature.run, "model": manifest.model.name, "data": manifest.data.name}
+        if manifest.settings.shard:
+            subject["shard"] = manifest.settings.shard
         shown = {"schema_version": SCHEMA_VERSION, **subject, **msgspec.to_builtins(audit)}
         shown["shortcut_sentences"] = None if results is None else shortcut_document(manifest, results)
         return json.dumps(shown, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
@@ -243,7 +246,17 @@ def _notes(manifest: Manifest, audit: Audit) -> list[str]:
     )
     probes = _probe_lines(audit)
     right = "A reliable metric is repeatable, which does not make it right: docs/metrics-on-trial.md."
-    return [facts, audit.advice, *verdict_lines(audit), *_agreement_lines(audit), *probes, verdicts, columns, right]
+    return [
+        *shard_lines(manifest),
+        facts,
+        audit.advice,
+        *verdict_lines(audit),
+        *_agreement_lines(audit),
+        *probes,
+        verdicts,
+        columns,
+        right,
+    ]
 
 
 def _number_of(count: int, what: str) -> str:

@@ -82,7 +82,10 @@ def _notes(comparison: Comparison) -> list[str]:
     for run in comparison.runs:
         right = "" if run.accuracy is None else f", right on {100 * run.accuracy:.1f} %"
         clean = "" if run.median_clean_score is None else f", median clean score {run.median_clean_score:.3f}"
-        lines.append(f"{run.letter}: {run.name} ({run.model}, {run.precision}, {run.n_images} images{right}{clean})")
+        shard = f", {run.shard}" if run.shard else ""
+        lines.append(
+            f"{run.letter}: {run.name} ({run.model}, {run.precision}, {run.n_images} images{right}{clean}{shard})"
+        )
     lines += [f"Differs: {difference}." for difference in comparison.differs]
     for run in comparison.runs[1:]:
         verdicts = [cell.verdict for cell in comparison.cells if cell.run == run.letter]

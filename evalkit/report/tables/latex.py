@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evalkit.analysis.results import LeaderboardCell, Results
+from evalkit.analysis.shards import shard_lines
 from evalkit.report.tables.leaderboard import (
     NOT_RANKED,
     beaten,
@@ -54,6 +55,7 @@ def render_latex(manifest: Manifest, results: Results) -> str:
             f"% {line}"
             for line in [
                 "needs booktabs",
+                *shard_lines(manifest),
                 manifest.signature.run,
                 *manifest.signature.metrics.values(),
                 *ranking_lines(results),

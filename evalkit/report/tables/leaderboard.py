@@ -9,6 +9,7 @@ from itertools import pairwise
 from evalkit.analysis.facts import metric_facts_of, same_substrate
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.analysis.sanity import CHANGED_BELOW, SAME_FROM
+from evalkit.analysis.shards import shard_lines
 from evalkit.core.names import model_facts
 from evalkit.core.settings import DEFAULT_CRITERION
 from evalkit.report.formats import ARROWS
@@ -348,6 +349,7 @@ def facts(manifest: Manifest, results: Results) -> list[str]:
         f"{model.name}, {model.precision}, {model.n_classes} classes{right}{clean}."
     )
     return [
+        *shard_lines(manifest),
         about,
         model_line(manifest),
         *(f"{note.rstrip('.')}." for note in data.notes),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evalkit.analysis.results import LeaderboardCell, Results
+from evalkit.analysis.shards import shard_lines
 from evalkit.report.tables.answers import Answer, answering, answers, tied_with_best, too_few
 from evalkit.report.tables.leaderboard import NOT_RANKED, Column, columns_of, is_best, unscored_lines
 from evalkit.store.manifest import Manifest
@@ -74,7 +75,7 @@ def screen_of(manifest: Manifest, results: Results) -> Screen:
         columns=columns,
         rows=rows,
         legend=tuple(_legend(results, columns, rows)),
-        notes=tuple(_notes(manifest, results, columns)),
+        notes=(*shard_lines(manifest), *_notes(manifest, results, columns)),
     )
 
 
@@ -85,8 +86,9 @@ def _about(manifest: Manifest, results: Results) -> str:
         counted = f"{_counted(data.n_images, 'entry')} of {_counted(results.n_images, 'photo')}"
     lost = f" ({data.n_unreadable} not usable)" if data.n_unreadable else ""
     right = "" if model.accuracy is None else f", right on {model.n_right} ({100 * model.accuracy:.1f} %)"
+    shard = f"{manifest.shard_in_words}: " if manifest.shard_in_words else ""
     seconds = f"; {manifest.seconds:.0f} s" if manifest.seconds else ""
-    return f"{counted} of {data.name}{lost}; {model.name}, {model.precision}{right}{seconds}"
+    return f"{shard}{counted} of {data.name}{lost}; {model.name}, {model.precision}{right}{seconds}"
 
 
 def _counted(count: int, noun: str) -> str:
