@@ -16,11 +16,12 @@ from evalkit.core.provenance import DISTRIBUTION as _DISTRIBUTION
 if TYPE_CHECKING:
     from evalkit.api.evaluate import evaluate
     from evalkit.api.explain import explain, save
+    from evalkit.api.merge import merge_runs
     from evalkit.api.run import Run, open_run
     from evalkit.datasets.image_set import ImageSet
     from evalkit.models.blackbox import BlackBox
 
-__all__ = ["BlackBox", "ImageSet", "Run", "__version__", "evaluate", "explain", "open_run", "save"]
+__all__ = ["BlackBox", "ImageSet", "Run", "__version__", "evaluate", "explain", "merge_runs", "open_run", "save"]
 
 __version__ = _version(_DISTRIBUTION)
 
@@ -30,6 +31,7 @@ _MODULES = {
     "Run": "evalkit.api.run",
     "evaluate": "evalkit.api.evaluate",
     "explain": "evalkit.api.explain",
+    "merge_runs": "evalkit.api.merge",
     "open_run": "evalkit.api.run",
     "save": "evalkit.api.explain",
 }

@@ -19,6 +19,7 @@ from evalkit.cli.compare import compare
 from evalkit.cli.explain import explain
 from evalkit.cli.gate import baseline, check
 from evalkit.cli.listing import list_
+from evalkit.cli.merge import merge
 from evalkit.cli.report import report
 from evalkit.cli.run import run
 from evalkit.cli.score import score
@@ -36,6 +37,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "explain": explain,
     "score": score,
+    "merge": merge,
     "show": show,
     "compare": compare,
     "audit": audit,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.core.errors import StoreError
 from evalkit.store.connection import Connection, is_results_database
+from evalkit.store.copying import copy_planned
 from evalkit.store.image_facts import ImageFactsTable
 from evalkit.store.map_facts import MapFactsTable
 from evalkit.store.rows import SCHEMA, SCHEMA_VERSION, ImageRow, MapRow, ScoreRow
@@ -126,7 +127,7 @@ class Database:
 
     def plan_images(self, rows: Sequence[ImageRow]) -> None:
         """Set the images of the current run, in this order; rows of other images stay."""
-        self._connection.do("UPDATE images SET position = NULL")
+        self.clear_plan()
         self.put_images(rows)
 
     def put_images(self, rows: Iterable[ImageRow]) -> None:
@@ -137,6 +138,14 @@ class Database:
             f"VALUES ({', '.join('?' * len(columns))})",
             [tuple(getattr(row, column) for column in columns) for row in rows],
         )
+
+    def clear_plan(self) -> None:
+        """Make the current run empty; the rows of its images stay."""
+        self._connection.do("UPDATE images SET position = NULL")
+
+    def take_images(self, other: Database) -> None:
+        """Copy the images of another database's current run, with all that is stored of them, into this one."""
+        copy_planned(other._connection, self._connection)
 
     def drop_cells(self, image_id: str) -> None:
         """Delete all maps, scores and facts of one image, because its photo or region has changed."""

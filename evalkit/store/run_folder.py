@@ -112,6 +112,22 @@ class RunFolder:
         if self._lock is not None:
             self._lock.close()
 
+    def move_to(self, path: Path) -> None:
+        """Close the run and rename its folder, at once and as a whole.
+
+        Args:
+            path: the new path; nothing is there, or an empty folder.
+
+        Raises:
+            OSError: the folder cannot be renamed.
+        """
+        self.database.close()
+        with contextlib.suppress(OSError):  # it does not exist
+            (self.path / PARTIAL).rmdir()
+        self.path.rename(path)
+        self.path = path
+        self.close()
+
     def read_manifest(self) -> Manifest:
         """Return the manifest.
 

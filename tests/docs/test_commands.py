@@ -14,6 +14,7 @@ from evalkit.core.settings import OPTIONS, parsed
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = "python -m evalkit"
+VARIABLES = {"${SLURM_ARRAY_TASK_ID}": "2", "${SLURM_ARRAY_TASK_COUNT}": "8"}  # of the shell
 
 
 def commands():
@@ -38,6 +39,8 @@ CHEAP = {
 
 @pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
 def test_command_of_a_page_is_understood(page, command):
+    for variable, value in VARIABLES.items():
+        command = command.replace(variable, value)
     words = [word for word in shlex.split(command, comments=True)[3:] if word != "..."]  # ... = your data and model
     _, bound, _ = build_app().parse_args(words, exit_on_error=False, print_error=False)
     options = {**bound.arguments, **bound.arguments.get("options", {})}
