@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -174,17 +175,15 @@ def test_gradcam_agrees_with_maps_of_fresh_models(score_photos, tiny, tiny_model
     metric, explainer = Mprt(draws_per_map=2), EXPLAINERS.build("gradient")
     seeds, layers = metric.variant_seeds(layered(tiny.n_layers, seed=6)), stage_layers(tiny.n_layers, 8)
     found = score_photos("gradient, edges", "mprt(draws_per_map=2), emprt(draws_per_map=2)", seed=6, labels=[1] * 4)
+    changed = {}  # (seed, layers): maps of both photos
+    for seed, count in itertools.product(seeds, layers):
+        copy = keras.models.clone_model(tiny_model)
+        copy.set_weights(tiny.variant(Variant("first", seed, count)).model.get_weights())
+        fresh = Classifier(copy, head=tiny.head)
+        changed[seed, count] = explainer.explain(fresh, photos[:2], [1, 1]).astype(np.float32)
     for number, cells in enumerate(found[:2]):
         own = explainer.explain(tiny, photos[number : number + 1], [1])[0].astype(np.float32)
-        by_seed = []
-        for seed in seeds:
-            maps = []
-            for count in layers:
-                copy = keras.models.clone_model(tiny_model)
-                copy.set_weights(tiny.variant(Variant("first", seed, count)).model.get_weights())
-                fresh = Classifier(copy, head=tiny.head)
-                maps.append(explainer.explain(fresh, photos[number : number + 1], [1])[0].astype(np.float32))
-            by_seed.append(maps)
+        by_seed = [[changed[seed, count][number] for count in layers] for seed in seeds]
         expected = np.mean(cascade_of(own, by_seed)[0])
         assert cells["gradient", "mprt(draws_per_map=2)"] == pytest.approx(expected, abs=1e-5)
         assert cells["edges", "mprt(draws_per_map=2)"] == pytest.approx(1.0, abs=1e-12)

@@ -24,16 +24,7 @@ from .table import documented_section, explainers_of, section, write_section
 
 SCORE_TOLERANCE = 1e-5
 MAP_TOLERANCE = 1e-4  # of the largest value of the map
-QUICK = {
-    "chain",
-    "full pass",
-    "one sigmoid",
-    "multilabel",
-    "average of softmaxes",
-    "nested transfer",
-    "callable",
-    "class token",
-}
+QUICK = {"chain", "one sigmoid", "multilabel", "nested transfer", "callable"}
 EVERY_KIND = pytest.mark.parametrize("name", KINDS)
 
 
