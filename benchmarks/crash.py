@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from evalkit.core.randomness import generator
+from evalkit.harness.engine.jobs import Job
 
 LONGEST_S = 0.3  # after a process has begun to compute
 IN_PROGRESS = 2  # photos: one in the model, and the one before, which is being scored
@@ -36,18 +39,9 @@ keras.Sequential([
     layers.Dense(3, activation="softmax"),
 ]).save("tiny.keras")
 """
-CHILD = """
-import os, sys
-from evalkit.harness.engine.worker import Worker
-original = Worker.begin
-def counted(worker, job, *others):
-    with open(os.environ["STARTS"], "a") as log:
-        log.write(f"{os.getpid()} {job.entry.id}\\n")
-    return original(worker, job, *others)
-Worker.begin = counted
-from evalkit.cli.app import main
-main(sys.argv[1:])
-"""
+# Every run is a process of its own, forked from one that has imported all this and computed nothing.
+SERVER = multiprocessing.get_context("forkserver")
+PRELOADED = ["evalkit.cli.app", "evalkit.cli.run", "evalkit.harness.engine.driver", "evalkit.models.zoo.load"]
 ARGUMENTS = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "8", "--explainers",
     "gradcam,occlusion(patch_size=8,stride=half),random", "--metrics",
@@ -67,15 +61,29 @@ def make_photos(folder: Path, count: int) -> None:
     subprocess.run([sys.executable, "-c", MODEL], cwd=folder, check=True, capture_output=True)
 
 
-def begin(folder: Path, output: str) -> subprocess.Popen[bytes]:
-    """Start or resume the run in one folder."""
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, *ARGUMENTS, "--output", output],
-        cwd=folder,
-        env={**os.environ, "STARTS": str(folder / f"{output}.log"), "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def begin(folder: Path, output: str) -> ForkServerProcess:
+    """Start or resume the run in one folder, in a process of its own."""
+    process = SERVER.Process(target=run_counted, args=(folder, output))
+    process.start()
+    return process
+
+
+def run_counted(folder: Path, output: str) -> None:
+    """Run in this process, which ends with the exit code; each photo begun is written to a log."""
+    from evalkit.cli.app import main as evalkit
+    from evalkit.harness.engine.worker import Worker
+
+    original, log = Worker.begin, folder / f"{output}.log"
+
+    def counted(worker: Worker, job: Job, *others: object) -> object:
+        with log.open("a") as lines:
+            lines.write(f"{os.getpid()} {job.entry.id}\n")
+        return original(worker, job, *others)  # type: ignore[arg-type]
+
+    Worker.begin = counted  # type: ignore[method-assign,assignment]
+    os.chdir(folder)
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):  # noqa: PTH123
+        evalkit([*ARGUMENTS, "--output", output])
 
 
 def starts(folder: Path, output: str) -> list[tuple[str, str]]:
@@ -88,14 +96,21 @@ def starts(folder: Path, output: str) -> list[tuple[str, str]]:
 def kill_once(folder: Path, output: str, delay_s: float) -> bool:
     """Resume a run and kill it ``delay_s`` after its first photo; False if it finished before."""
     before, child = len(starts(folder, output)), begin(folder, output)
-    while child.poll() is None and len(starts(folder, output)) == before:
+    while child.is_alive() and len(starts(folder, output)) == before:
         time.sleep(0.01)
     time.sleep(delay_s)
-    if child.poll() is not None:
+    if not child.is_alive():
         return False
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    child.kill()
+    child.join()
     return True
+
+
+def finish(folder: Path, output: str) -> bool:
+    """Run to the end; False if the run failed."""
+    child = begin(folder, output)
+    child.join()
+    return child.exitcode == 0
 
 
 def contents(run: Path) -> dict[str, object]:
@@ -125,6 +140,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=1200)
     parser.add_argument("--seed", type=int, default=0, help="random seed of the moments")
     given = parser.parse_args()
+    SERVER.set_forkserver_preload(PRELOADED)
     moments = generator(given.seed, "kills").uniform(0, LONGEST_S, given.kills)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -134,7 +150,7 @@ def main() -> None:
             if not kill_once(folder, "killed", float(moment)):
                 break
             kills += 1
-        if begin(folder, "killed").wait() or begin(folder, "untouched").wait():
+        if not (finish(folder, "killed") and finish(folder, "untouched")):
             sys.exit("a run failed")
         same = contents(folder / "killed") == contents(folder / "untouched")
         n_scores = len(contents(folder / "untouched")["scores"])  # type: ignore[arg-type]
