@@ -13,7 +13,7 @@ _FEW = {
     "expected_gradients": "samples=3",
     "rise": "masks=60",
     "lime": "samples=60, segments=8",
-    "kernel_shap": "samples=300, segments=24",
+    "kernel_shap": "samples=100, segments=14",
     "tf_explain.smoothgrad": "num_samples=2",
     "tf_explain.integrated_gradients": "n_steps=3",
 }
