@@ -85,9 +85,17 @@ def steady_precision(monkeypatch):
     monkeypatch.setattr("evalkit.harness.planning.precision.times_as_fast", lambda *_: 2.0)
 
 
+@pytest.fixture(scope="session")
+def _kept_models():
+    from tests.kept_models import KeptModels
+
+    return KeptModels()
+
+
 @pytest.fixture
-def evalkit(capsys, monkeypatch, steady_precision):
-    """Call ``python -m evalkit`` with these arguments; returns code, out and err."""
+def evalkit(capsys, monkeypatch, steady_precision, _kept_models):
+    """Call ``python -m evalkit`` with these arguments; returns code, out and err. Models stay loaded between calls."""
+    monkeypatch.setattr("evalkit.models.zoo.load.load_classifier", _kept_models.load_classifier)
     from evalkit.cli.app import main
 
     def call(*arguments):
@@ -101,11 +109,19 @@ def evalkit(capsys, monkeypatch, steady_precision):
 
 
 @pytest.fixture(scope="session")
-def fill_workplace(tiny_model):
+def tiny_file(tiny_model, tmp_path_factory):
+    """The tiny network as a file, whose bytes are the same wherever it is copied."""
+    path = tmp_path_factory.mktemp("model") / "tiny.keras"
+    tiny_model.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def fill_workplace(tiny_file):
     """Write ``tiny.keras`` and ``labels.csv`` of six photos, two a class, one box each, into a folder."""
 
     def fill(folder, rng):
-        tiny_model.save(folder / "tiny.keras")
+        shutil.copyfile(tiny_file, folder / "tiny.keras")
         lines = ["image,class_index,label,x0,y0,x1,y1"]
         for number in range(6):
             pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)

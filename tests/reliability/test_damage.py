@@ -78,7 +78,7 @@ def test_a_map_gone_or_cut_short_is_made_again(evalkit, kept, how):
 def test_a_database_cut_short_is_refused(evalkit, kept, rng):
     path = kept / "out" / "results.sqlite"
     whole = path.read_bytes()
-    for place in rng.integers(1, len(whole), 20):
+    for place in rng.integers(1, len(whole), 8):
         path.write_bytes(whole[: int(place)])
         for arguments in (("show", "out"), RUN + FIRST, ("baseline", "out", "--output", "b.json")):
             done = evalkit(*arguments)
