@@ -1,4 +1,4 @@
-"""Kill workers, machines and the driver of runs by Ray, and check the numbers: ``python benchmarks/ray_faults.py``.
+"""Kill workers, machines and the driver of runs by Ray: ``python benchmarks/ray_faults.py``.
 
 A run over small photos is computed in this process with one thread; by one to three workers; while workers are killed at
 random moments; while one machine of a cluster of three (``ray.cluster_utils``) is killed; and by a driver that is killed
