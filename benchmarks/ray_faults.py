@@ -1,9 +1,9 @@
 """Kill workers, machines and the driver of runs by Ray: ``python benchmarks/ray_faults.py``.
 
-A run over small photos is computed in this process with one thread; by one to three workers; while workers are killed at
-random moments; while one machine of a cluster of three (``ray.cluster_utils``) is killed; and by a driver that is killed
-and repeated. Each must have the scores and maps of the first bit for bit, and have committed each photo once. Prints a
-line for each, and exits with 1 if one differs.
+A run over small photos is computed in this process with one thread; by one to three workers; while workers are killed
+at random moments; while one machine of a cluster of three (``ray.cluster_utils``) is killed; and by a driver that is
+killed and repeated. Each must have the scores and maps of the first bit for bit, and have committed each photo once.
+Prints a line for each, and exits with 1 if one differs.
 """
 
 from __future__ import annotations

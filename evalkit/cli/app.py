@@ -83,6 +83,7 @@ def _exit_code(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = _with_negative_values([argument for argument in arguments if argument != "--debug"])
     _terminated.clear()
+    _ends_at_once.clear()
     signal.signal(signal.SIGTERM, _terminate)
     _replace_unencodable()
     try:
