@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from evalkit.store.statistics import unpack
+
 # Older texts of explainers, metrics and reasons, and their present ones.
 RENAMES: dict[str, str] = {}
 _SHOWN = 20
@@ -27,6 +29,8 @@ def cells_of(folder: Path, table: str, columns: str, renames: dict[str, str]) ->
     n_keys = 2 if table == "maps" else 3
     with sqlite3.connect(f"file:{folder / 'results.sqlite'}?mode=ro", uri=True) as database:
         rows = database.execute(f"SELECT {columns} FROM {table}").fetchall()  # noqa: S608 - constants of this file
+    if table == "scores" and "statistics" in columns:  # older runs hold the same numbers as plain float64
+        rows = [(*row[:-1], None if row[-1] is None else unpack(row[-1]).astype(np.float64).tobytes()) for row in rows]
     renamed = [tuple(renames.get(value, value) if isinstance(value, str) else value for value in row) for row in rows]
     return {row[:n_keys]: row[n_keys:] for row in renamed}
 

@@ -74,7 +74,7 @@ def ranking_of(scores: Scores, sign: float) -> Ranking:
     known, ranked, shared, counts, n_usual = shared_images(scores.scored)
     goodness = np.full(len(known), np.nan)
     if shared.any():
-        means = np.mean(scores.numbers, axis=0, where=shared[:, None, None])  # without a copy of the numbers
+        means = scores.mean_numbers(shared)
         goodness[ranked] = sign * scores.aggregate(means[ranked])
     none_shared = "no image was scored by all explainers that would be ranked"
     reasons = [

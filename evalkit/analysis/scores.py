@@ -16,6 +16,7 @@ from evalkit.analysis.statistics.set_intervals import RESAMPLES, SetBootstrap, s
 from evalkit.analysis.statistics.set_tests import compare_sets
 from evalkit.metrics.spec import Metric
 from evalkit.store.scores import ScoreTable
+from evalkit.store.statistics import Statistics
 
 __all__ = ["Scores", "numbers_of", "scores_of"]
 
@@ -27,15 +28,19 @@ class Scores(ABC):
     """The scores of one metric.
 
     Attributes:
-        numbers: float64 (n, E, K), what each image adds in each column; K is 1 for a score an image; NaN = not scored.
+        numbers: (n, E, K), what each image adds in each column; K is 1 for a score an image; NaN = not scored.
     """
 
-    numbers: Floats
+    numbers: Floats | Statistics
 
-    @cached_property
+    @property
+    @abstractmethod
     def scored(self) -> NDArray[np.bool_]:
         """Which images are scored in which column, bool (n, E)."""
-        return np.asarray(np.isfinite(self.numbers).all(axis=2))
+
+    @abstractmethod
+    def mean_numbers(self, rows: NDArray[np.bool_]) -> Floats:
+        """Return the mean numbers of some images (n,), float64 (E, K), undefined in columns that lack one of them."""
 
     def counts(self) -> NDArray[np.int64]:
         """Return the number of scored images of every column, (E,)."""
@@ -75,7 +80,15 @@ class _ImageScores(Scores):
         bounds: the smallest and largest number that can occur.
     """
 
+    numbers: Floats
     bounds: tuple[float, float]
+
+    @cached_property
+    def scored(self) -> NDArray[np.bool_]:
+        return np.asarray(np.isfinite(self.numbers).all(axis=2))
+
+    def mean_numbers(self, rows: NDArray[np.bool_]) -> Floats:
+        return np.asarray(np.mean(self.numbers, axis=0, where=rows[:, None, None]))
 
     def aggregate(self, means: Floats) -> Floats:
         return np.asarray(means[..., 0])
@@ -118,8 +131,16 @@ class _SetScores(Scores):
         known: resampled scores by column and images: intervals and tests resample the same ones.
     """
 
+    numbers: Statistics
     metric: Metric
     known: dict[tuple[int, bytes], SetBootstrap] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        return self.numbers.scored
+
+    def mean_numbers(self, rows: NDArray[np.bool_]) -> Floats:
+        return self.numbers.mean(rows)
 
     def aggregate(self, means: Floats) -> Floats:
         return self.metric.aggregate(means)
@@ -163,18 +184,18 @@ class _SetScores(Scores):
         return np.asarray(self.numbers[self.scored[:, index], index])
 
 
-def numbers_of(metric: Metric, table: ScoreTable) -> Floats:
-    """Return what each image adds to a metric for each explainer, float64 (n, E, K); see ``Scores.numbers``."""
+def numbers_of(metric: Metric, table: ScoreTable) -> Floats | Statistics:
+    """Return what each image adds to a metric for each explainer, (n, E, K); see ``Scores.numbers``."""
     if not metric.set_level:
         return table.values[:, :, table.metrics.index(metric.text)][..., None]
     statistics = table.statistics.get(metric.text)
     if statistics is not None:
-        return np.asarray(statistics)
+        return statistics
     return np.full((len(table.image_ids), len(table.explainers), 1), np.nan)
 
 
-def scores_of(metric: Metric, numbers: Floats) -> Scores:
+def scores_of(metric: Metric, numbers: Floats | Statistics) -> Scores:
     """Return the scores of a metric from numbers (n, E, K); see ``numbers_of``."""
     if metric.set_level:
-        return _SetScores(numbers, metric)
-    return _ImageScores(numbers, metric.spec.bounds)
+        return _SetScores(Statistics.of(numbers), metric)
+    return _ImageScores(np.asarray(numbers), metric.spec.bounds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import astuple
 from pathlib import Path
@@ -18,8 +18,9 @@ from evalkit.store.connection import Connection, is_results_database
 from evalkit.store.copying import copy_planned
 from evalkit.store.image_facts import ImageFactsTable
 from evalkit.store.map_facts import MapFactsTable
-from evalkit.store.rows import SCHEMA, SCHEMA_VERSION, ImageRow, MapRow, ScoreRow
+from evalkit.store.rows import READ_VERSIONS, SCHEMA, SCHEMA_VERSION, ImageRow, MapRow, ScoreRow
 from evalkit.store.scores import ScoreTable, unscored_photos
+from evalkit.store.statistics import Statistics, pack, unpack
 
 __all__ = ["SCHEMA_VERSION", "Database", "ImageRow", "MapRow", "ScoreRow", "is_results_database"]
 
@@ -69,14 +70,16 @@ class Database:
             raise StoreError(f"'{self.path}' is not an evalkit results database; start over with --fresh")
         row = self._connection.row("SELECT value FROM meta WHERE key = 'schema_version'")
         version = None if row is None else row[0]
-        if version != str(SCHEMA_VERSION):
+        readable = [str(number) for number in READ_VERSIONS]
+        if version not in readable:
             raise StoreError(
-                f"'{self.path}' has schema version {version}, this evalkit reads {SCHEMA_VERSION}; "
+                f"'{self.path}' has schema version {version}, this evalkit reads {' and '.join(readable)}; "
                 "use the evalkit that wrote it, or start over with --fresh"
             )
         if create:
             self._require_undamaged()
             with self:
+                self._connection.do("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
                 self.map_facts.create()
                 self.image_facts.create()
 
@@ -209,7 +212,7 @@ class Database:
                     row.metric,
                     row.value,
                     row.reason,
-                    None if row.statistics is None else row.statistics.astype("<f8").tobytes(),
+                    None if row.statistics is None else pack(row.statistics),
                     row.key,
                 )
                 for row in rows
@@ -274,7 +277,7 @@ class Database:
         explainer_at = {text: index for index, text in enumerate(explainers)}
         metric_at = {text: index for index, text in enumerate(metrics)}
         values = np.full((len(ids), len(explainers), len(metrics)), np.nan)
-        statistics: dict[str, NDArray[np.float64]] = {}
+        statistics: dict[str, Statistics] = {}
         photos = tuple(row.sha256 or f"id:{row.image_id}" for row in images)
         codes = np.zeros(values.shape, dtype=np.int32)
         code_of: dict[str | None, int] = {None: -1}  # -1 = scored, then the reasons from 1
@@ -286,12 +289,13 @@ class Database:
             if value is not None:
                 values[cell] = value
             if blob is not None:
-                numbers = self._numbers(blob, f"a statistic of {metric}")
-                if metric not in statistics:
-                    statistics[metric] = np.full((len(ids), len(explainers), len(numbers)), np.nan)
-                if statistics[metric].shape[2] != len(numbers):
-                    raise self._damaged(f"a statistic of {metric}")
-                statistics[metric][cell[:2]] = numbers
+                try:
+                    numbers = unpack(blob)
+                    if metric not in statistics:
+                        statistics[metric] = Statistics.empty(len(ids), len(explainers), numbers.size)
+                    statistics[metric].put(*cell[:2], numbers)
+                except ValueError as error:
+                    raise self._damaged(f"a statistic of {metric}") from error
             codes[cell] = code_of.setdefault(reason, len(code_of))
         counts = unscored_photos(codes, photos, len(code_of) - 1)
         reasons = {
@@ -308,14 +312,8 @@ class Database:
             explainers=tuple(explainers),
             metrics=tuple(metrics),
             values=values,
-            statistics=_frozen(statistics),
+            statistics=statistics,
             reasons=reasons,
             object_shares=np.array([row.object_share for row in images], dtype=np.float64),
             photos=photos,
         )
-
-
-def _frozen(statistics: Mapping[str, NDArray[np.float64]]) -> Mapping[str, NDArray[np.float64]]:
-    for array in statistics.values():
-        array.flags.writeable = False
-    return statistics

@@ -1,7 +1,7 @@
 """The tables of ``results.sqlite`` and their rows.
 
 ``scores`` is a public table: ``image_id, explainer, metric, value, reason``. ``value`` NULL with a reason means not
-scored. Cells of dataset-level metrics have neither; ``statistics`` has the image's float64 contribution to the set.
+scored. Cells of dataset-level metrics have neither; ``statistics`` has what the image adds, see ``store/statistics``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCHEMA", "SCHEMA_VERSION", "ImageRow", "MapRow", "ScoreRow"]
+__all__ = ["READ_VERSIONS", "SCHEMA", "SCHEMA_VERSION", "ImageRow", "MapRow", "ScoreRow"]
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
+READ_VERSIONS = (5, 6)
+"""Version 5 has statistics as plain float64. It is read, and becomes version 6 when it is opened for writing."""
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from evalkit.store.statistics import Statistics
+
 __all__ = ["ScoreTable", "first_rows", "mean_of_units", "unscored_photos"]
 
 
@@ -20,7 +22,7 @@ class ScoreTable:
         explainers: E specs, in the order of the options.
         metrics: M specs, in the order of the options.
         values: float64 (N, E, M), NaN = not scored; all NaN for dataset-level metrics.
-        statistics: float64 (N, E, K) of each dataset-level metric, a row of NaN = not scored.
+        statistics: (N, E, K) of each dataset-level metric; indexed, they are float64 with rows of NaN = not scored.
         reasons: by (explainer, metric), the number of photos not scored for each reason; a photo is scored if one of
             its entries is.
         object_shares: float64 (N,), fraction of the image that the object's largest box covers, NaN = no region; None
@@ -32,7 +34,7 @@ class ScoreTable:
     explainers: tuple[str, ...]
     metrics: tuple[str, ...]
     values: NDArray[np.float64]
-    statistics: Mapping[str, NDArray[np.float64]]
+    statistics: Mapping[str, Statistics]
     reasons: Mapping[tuple[str, str], Mapping[str, int]]
     object_shares: NDArray[np.float64] | None = None
     photos: tuple[str, ...] | None = None
@@ -55,7 +57,7 @@ class ScoreTable:
             self,
             image_ids=tuple(self.image_ids[row] for row in first),
             values=mean_of_units(self.values, unit),
-            statistics={text: mean_of_units(array, unit) for text, array in self.statistics.items()},
+            statistics={text: _by_unit(of_metric, unit) for text, of_metric in self.statistics.items()},
             object_shares=shares,
             photos=None,
         )
@@ -85,6 +87,14 @@ def first_rows(photos: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int
     _, first, unit = np.unique(np.array(photos, dtype=str), return_index=True, return_inverse=True)
     order = np.argsort(first)
     return first[order], np.argsort(order)[unit]
+
+
+def _by_unit(statistics: Statistics, unit: NDArray[np.int64]) -> Statistics:
+    """Return ``mean_of_units`` of statistics, one explainer after another: as float64 all may need gigabytes."""
+    n_explainers = statistics.shape[1]
+    return Statistics.of(
+        np.stack([mean_of_units(statistics[:, column], unit) for column in range(n_explainers)], axis=1)
+    )
 
 
 def mean_of_units(values: NDArray[np.float64], unit: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -96,7 +96,7 @@ def test_a_database_of_another_kind_or_schema_is_refused(tmp_path):
     with sqlite3.connect(path) as plain:
         plain.execute("UPDATE meta SET value = '7' WHERE key = 'schema_version'")
     plain.close()
-    with pytest.raises(StoreError, match="has schema version 7, this evalkit reads 5"):
+    with pytest.raises(StoreError, match="has schema version 7, this evalkit reads 5 and 6"):
         Database(path)
 
 

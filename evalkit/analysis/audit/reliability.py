@@ -15,6 +15,7 @@ from evalkit.analysis.audit.separation import Halves, influences, scores_of_sets
 from evalkit.analysis.ranking import Shared, shared_images
 from evalkit.analysis.scores import Scores
 from evalkit.analysis.statistics.resampling import MOST_GROUPS, Resampling
+from evalkit.store.statistics import Statistics
 
 __all__ = ["HalvesByNumber", "images_wanted", "lengthened", "reliability_of"]
 
@@ -123,7 +124,7 @@ def _share(ratio: float) -> float:
     return ratio / (1 + ratio) if isfinite(ratio) else 1.0
 
 
-def _grouped(numbers: Floats, shared: Shared, seed: int) -> Floats:
+def _grouped(numbers: Floats | Statistics, shared: Shared, seed: int) -> Floats:
     """Return the numbers (n, E, K) of shared images, or the means of 1,000 random groups of more than 1,000.
 
     One explainer at a time: the statistics of a set may need gigabytes, of which no copy is made.

@@ -32,6 +32,7 @@ from evalkit.metrics.spec import Metric
 from evalkit.store.manifest import ExplainerFacts, Manifest
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
+from evalkit.store.statistics import Statistics
 
 __all__ = ["audit_of", "audit_scores"]
 
@@ -155,8 +156,7 @@ def _of_metric(
 ) -> MetricAudit:
     scores = scores_of(metric, numbers_of(metric, table))
     columns = [at for at, one in enumerate(explainers) if not one.control]
-    numbers = _of_columns(scores.numbers, columns)
-    own = scores_of(metric, numbers if metric.set_level else _of_one_size(numbers))
+    own = scores_of(metric, _of_columns(scores.numbers, columns))
     texts = [explainers[at].text for at in columns]
     nothing = _nothing_scored(table, metric, scores)
     equal_share, n_compared = _equal_share(own)
@@ -205,11 +205,13 @@ def _of_one_size(numbers: Floats) -> Floats:
 _DESCRIPTIVE = "it describes maps and has no better end: it gets no verdict"
 
 
-def _of_columns(numbers: Floats, columns: Sequence[int]) -> Floats:
-    """Return some columns of numbers (n, E, K), without a copy if they are adjacent, as those without controls are."""
-    if columns and columns == list(range(columns[0], columns[-1] + 1)):
-        return numbers[:, columns[0] : columns[-1] + 1]
-    return numbers[:, list(columns)]
+def _of_columns(numbers: Floats | Statistics, columns: Sequence[int]) -> Floats | Statistics:
+    """Return some columns of numbers (n, E, K); scores of single images are also brought to one size."""
+    if isinstance(numbers, Statistics):
+        return numbers.columns(columns)
+    if columns and columns == list(range(columns[0], columns[-1] + 1)):  # as those without controls are
+        return _of_one_size(numbers[:, columns[0] : columns[-1] + 1])
+    return _of_one_size(numbers[:, list(columns)])
 
 
 def _not_compared(metric: Metric) -> str | None:
