@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evalkit.store.statistics import unpack
 
@@ -55,9 +56,19 @@ def differences(before: Path, after: Path, renames: dict[str, str]) -> Iterator[
         if cell not in old or cell not in new:
             yield f"maps: {cell} is only in {'AFTER' if cell in new else 'BEFORE'}"
             continue
-        first, second = np.load(before / str(old[cell][0])), np.load(after / str(new[cell][0]))
+        first, second = (_map_of(run, str(cells[cell][0]), cell) for run, cells in ((before, old), (after, new)))
+        if first is None or second is None:
+            yield f"maps: {cell}: not kept in {'BEFORE' if first is None else 'AFTER'}"
+            continue
         if first.dtype != second.dtype or first.shape != second.shape or first.tobytes() != second.tobytes():
             yield f"maps: {cell}: the arrays differ"
+
+
+def _map_of(run: Path, file: str, cell: Cell) -> NDArray[np.generic] | None:
+    if not file:
+        return None
+    stored = np.load(run / file)
+    return stored if file.endswith(".npy") else np.asarray(stored[cell[1]])
 
 
 def _shown(values: tuple[object, ...]) -> str:

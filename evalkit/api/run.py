@@ -118,6 +118,19 @@ class Run:
         finally:
             folder.close()
 
+    def save_maps(self, folder: str | PathLike[str]) -> list[Path]:
+        """Write every kept map as a ``.npy`` file, as ``python -m evalkit report --maps`` does, and return their paths.
+
+        The files are ``<explainer>/<image>.npy``, float32 (height, width), which ``python -m evalkit score`` reads.
+        """
+        from evalkit.store.export import export_maps
+
+        opened = RunFolder.read(self.path)
+        try:
+            return export_maps(opened, Path(folder))
+        finally:
+            opened.close()
+
     def audit(self) -> Audit:
         """Return which metrics can be trusted on this model and these images, as ``python -m evalkit audit`` does."""
         from evalkit.analysis.audit.service import audit_of

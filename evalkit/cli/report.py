@@ -17,6 +17,7 @@ def report(
     data: str | None = None,
     output: Path | None = None,
     figures: Path | None = None,
+    maps: Path | None = None,
 ) -> None:
     """Write a run as one HTML page that needs no network: leaderboards, patch size, curves, a gallery, the signature.
 
@@ -28,16 +29,19 @@ def report(
         data: Where the photos are now, if they have moved. [default: where the run read them]
         output: HTML file to write. [default: report.html in the run folder]
         figures: Folder for the plots as PNG files: curves, patch sizes, object sizes.
+        maps: Folder for the run's maps as .npy files, one folder an explainer, for other programs and for `score`.
     """
     from evalkit.report.html.export import write_figures, write_report
+    from evalkit.store.export import export_maps
     from evalkit.store.run_folder import RunFolder, require_outside_runs
 
     if output is not None and output.is_dir():
         raise ConfigError(f"--output '{output}' is a folder; name a file, for example {output / 'report.html'}")
     if output is not None:
         require_outside_runs(output)
-    if figures is not None and figures.exists() and not figures.is_dir():
-        raise ConfigError(f"--figures '{figures}' is a file; name a folder")
+    for option, into in (("--figures", figures), ("--maps", maps)):
+        if into is not None and into.exists() and not into.is_dir():
+            raise ConfigError(f"{option} '{into}' is a file; name a folder")
     images = None
     if data is not None:
         from evalkit.datasets.open import open_image_set
@@ -49,6 +53,8 @@ def report(
     try:
         written = [write_report(folder, output, images)]
         written += write_figures(folder, figures) if figures is not None else []
+        n_maps = len(export_maps(folder, maps)) if maps is not None else 0
     finally:
         folder.close()
-    print_result("\n".join(map(str, written)))
+    lines = [*map(str, written), *([f"{maps}: {n_maps} maps"] if maps is not None else [])]
+    print_result("\n".join(lines))

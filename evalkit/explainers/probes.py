@@ -162,7 +162,7 @@ class DegradedMap(_Probe):
             NotScored: the run has no map of the photo, it is damaged, or the photo is another one now.
         """
         saved = self.files.get(image.id)
-        stored = None if saved is None else load_map(self.folder, saved.file, saved.sha256)
+        stored = None if saved is None else load_map(self.folder, saved.file, saved.sha256, self.of, exact=True)
         if stored is None:
             raise NotScored(f"the run has no map of {self.of}")
         if self.photos.get(image.id) != image.sha256 or stored.shape != classifier.input_size:

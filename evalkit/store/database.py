@@ -163,12 +163,21 @@ class Database:
         rows = self._connection.rows(f"SELECT {columns} FROM maps WHERE image_id = ?", (image_id,))  # noqa: S608
         return {row[1]: MapRow(*row) for row in rows}
 
-    def map_files(self) -> Iterator[tuple[str, str, str, int]]:
-        """Yield image id, explainer, file and size in bytes of every map of the current run."""
+    def map_files(self) -> Iterator[tuple[str, int]]:
+        """Yield path and size in bytes of every file of maps of the current run."""
         yield from self._connection.rows(
-            "SELECT image_id, explainer, file, maps.size_bytes FROM maps JOIN images USING (image_id) "
-            "WHERE position IS NOT NULL"
+            "SELECT DISTINCT file, maps.size_bytes FROM maps JOIN images USING (image_id) "
+            "WHERE position IS NOT NULL AND file != ''"
         )
+
+    def maps_in(self, files: Iterable[str]) -> list[tuple[str, str]]:
+        """Return image id and explainer of every map of the current run that is in one of these files."""
+        wanted = frozenset(files)
+        rows = self._connection.rows(
+            "SELECT image_id, explainer, file FROM maps JOIN images USING (image_id) WHERE position IS NOT NULL "
+            "ORDER BY position, explainer"
+        )
+        return [(image_id, explainer) for image_id, explainer, file in rows if file in wanted]
 
     def drop_map(self, image_id: str, explainer: str) -> None:
         """Delete one map and its scores."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,8 +52,15 @@ def differing_bits(first: str, second: str) -> int:
 
 
 def _cell_means(saliency_map: NDArray[np.floating]) -> NDArray[np.float64]:
-    edges = [np.rint(np.linspace(0, side, _SIDE + 1)).astype(np.int64) for side in saliency_map.shape]
-    scale = float(np.abs(saliency_map).max()) or 1.0  # sums of the largest floats must not overflow
-    sums = np.add.reduceat(saliency_map.astype(np.float64) / scale, edges[0][:-1], axis=0)
-    sums = np.add.reduceat(sums, edges[1][:-1], axis=1)
-    return np.asarray((sums / np.outer(np.diff(edges[0]), np.diff(edges[1]))).ravel())
+    rows, columns = (_edges(side) for side in saliency_map.shape)
+    # Sums of the largest floats must not overflow.
+    scale = max(float(saliency_map.max()), -float(saliency_map.min())) or 1.0
+    scaled = saliency_map.astype(np.float64)
+    scaled /= scale
+    sums = np.add.reduceat(np.add.reduceat(scaled, rows[:-1], axis=0), columns[:-1], axis=1)
+    return np.asarray((sums / np.outer(np.diff(rows), np.diff(columns))).ravel())
+
+
+@lru_cache(maxsize=8)  # every map of a run has the same size
+def _edges(side: int) -> NDArray[np.int64]:
+    return np.rint(np.linspace(0, side, _SIDE + 1)).astype(np.int64)

@@ -16,7 +16,7 @@ from evalkit.core.errors import StoreError
 from evalkit.store.database import Database, is_results_database
 from evalkit.store.files import is_full, write_bytes
 from evalkit.store.manifest import SCHEMA_VERSION, Manifest
-from evalkit.store.maps import PARTIAL, is_map_name
+from evalkit.store.maps import PARTIAL, remove_file
 
 __all__ = ["REPORT", "RunFolder", "require_outside_runs", "writing"]
 
@@ -244,10 +244,9 @@ def _is_run(path: Path) -> bool:
 
 def _clear(path: Path) -> None:
     """Remove the files that evalkit wrote, and no others."""
-    for saliency_map in (path / _MAPS).glob("*/*.npy"):
-        within = saliency_map.resolve().parent.parent == (path / _MAPS).resolve()  # never through a link
-        if within and is_map_name(saliency_map.name):
-            saliency_map.unlink(missing_ok=True)
+    for pattern in ("*.npz", "*/*.npy"):  # older runs have the second
+        for file in (path / _MAPS).glob(pattern):
+            remove_file(path, file.relative_to(path).as_posix())
     for folder in sorted((path / _MAPS).glob("**/"), reverse=True):
         with contextlib.suppress(OSError):  # it holds other files
             folder.rmdir()

@@ -30,8 +30,10 @@ def test_the_map_is_the_one_that_a_run_makes(tiny_model, photos, tmp_path):
         tiny_model, images, explainers="occlusion(patch_size=8)", metrics="sparseness", precision="float32",
         output=tmp_path / "run", progress=False,
     )  # fmt: skip
-    (kept,) = (run.path / "maps").rglob("*.npy")
-    np.testing.assert_array_equal(np.load(kept), made.saliency_map)
+    (kept,) = (run.path / "maps").iterdir()
+    np.testing.assert_array_equal(np.load(kept)["occlusion(patch_size=8)"], made.saliency_map)
+    (written,) = run.save_maps(tmp_path / "written")
+    np.testing.assert_array_equal(np.load(written), made.saliency_map)
 
 
 def test_several_photos_of_any_size_give_one_explanation_each(tiny_model, photos):

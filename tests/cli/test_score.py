@@ -48,7 +48,8 @@ def maps(workplace, rng):
 def test_maps_of_a_run_score_exactly_the_same(evalkit, workplace, explainer):
     done = evalkit("run", *COMMON, "--explainers", f"{explainer},uniform", "--output", "ours")
     assert done.code == 0, done.err
-    done = evalkit("score", f"ours/maps/{explainer}", *COMMON, "--explainers", "uniform", "--output", "theirs")
+    assert evalkit("report", "ours", "--maps", "written").out.endswith("written: 12 maps\n")
+    done = evalkit("score", f"written/{explainer}", *COMMON, "--explainers", "uniform", "--output", "theirs")
     assert done.code == 0, done.err
     first, again = cells(workplace / "ours", explainer), cells(workplace / "theirs", f"maps({explainer})")
     assert len(first) == 6 * len(DEFAULT_METRICS)
@@ -99,8 +100,8 @@ def test_any_resolution_is_brought_to_the_models_bilinearly(evalkit, workplace, 
     assert done.code == 0, done.err
     own, large = means(done.out, "maps(mine)"), means(done.out, "maps(large)")
     assert large == pytest.approx(own, abs=0.02)
-    kept = sorted((workplace / "out" / "maps" / "maps(large)").glob("*.npy"))
-    assert np.load(kept[0]).shape == (32, 32)
+    kept = sorted((workplace / "out" / "maps").glob("*.npz"))
+    assert np.load(kept[0])["maps(large)"].shape == (32, 32)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -160,7 +161,7 @@ def test_images_of_one_name_in_two_folders_need_the_folder(evalkit, workplace, t
     options = ["--data", "photos", "--model", "tiny.keras", "--explainers", "uniform", "--metrics", "sparseness"]
     done = evalkit("score", "maps", *options, "--output", "out")
     assert done.code == 0, done.err
-    kept = {np.load(path).flat[0] for path in (workplace / "out" / "maps" / "maps(maps)").glob("*.npy")}
+    kept = {np.load(path)["maps(maps)"].flat[0] for path in (workplace / "out" / "maps").glob("*.npz")}
     assert kept == {97.0, 98.0, 99.0}
     shutil.move(workplace / "maps" / "a" / "1.npy", workplace / "maps" / "1.npy")
     assert "1 not scored, no map was given: a/1.png" in evalkit("score", "maps", *options, "--output", "out").err
@@ -194,7 +195,8 @@ def test_score_takes_the_options_of_run_and_can_be_repeated(evalkit, workplace):
     options = ("--data", "labels.csv", "--data-format", "csv", "--model", "tiny.keras", "--target", "predicted")
     few = ("--explainers", "center", "--metrics", "sparseness", "--region-area", "0.01..0.9")
     assert evalkit("run", *options, *few, "--output", "out").code == 0
-    assert evalkit("score", "out/maps/center", *options, *few, "--output", "scored", "--fail-on-error").code == 0
+    assert evalkit("report", "out", "--maps", "written").code == 0
+    assert evalkit("score", "written/center", *options, *few, "--output", "scored", "--fail-on-error").code == 0
     assert evalkit("baseline", "scored", "--output", "b.json", "--metrics", "sparseness").code == 0
     folder = RunFolder.read(workplace / "scored")
     command, _ = rerun_command(folder.read_manifest())

@@ -52,11 +52,11 @@ def test_settings_that_differ_in_fill_are_all_named(evalkit, workplace):
 def test_criterion_and_margin_can_change_without_computing_anew(evalkit, workplace):
     first = evalkit(*SWEEP, "--patch-sizes", "8,16", "--format", "json")
     assert json.loads(first.out)["best_patch_size"]["criterion"] == "symmetric_relevance_gain"
-    made = {path: path.stat().st_mtime_ns for path in (workplace / "run" / "maps").rglob("*.npy")}
+    made = {path: path.stat().st_mtime_ns for path in (workplace / "run" / "maps").rglob("*.npz")}
     again = evalkit(*SWEEP, "--patch-sizes", "8,16", "--criterion", "deletion", "--margin", "0.4", "--format", "json")
     found = json.loads(again.out)["best_patch_size"]
     assert (found["criterion"], found["margin"]) == ("deletion", 0.4)
-    assert made == {path: path.stat().st_mtime_ns for path in (workplace / "run" / "maps").rglob("*.npy")}
+    assert made == {path: path.stat().st_mtime_ns for path in (workplace / "run" / "maps").rglob("*.npz")}
     # The run keeps what it was last asked; show may ask otherwise, and changes nothing.
     kept = (workplace / "run" / "analysis.json").read_bytes()
     shown = evalkit("show", "run", "--criterion", "symmetric_relevance_gain", "--format", "json")

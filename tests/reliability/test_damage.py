@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sqlite3
+import zipfile
 
 import numpy as np
 import pytest
@@ -45,34 +46,60 @@ def kept(evalkit, prepared):
     return prepared("damage", make)
 
 
+def place_of(path, explainer):
+    """Return where the values of one map are in a file of maps."""
+    with zipfile.ZipFile(path) as archive:
+        entry = archive.getinfo(f"{explainer}.npy")
+        assert entry.compress_size > 1000
+        return entry.header_offset + 200, entry.header_offset + entry.compress_size
+
+
 @pytest.mark.parametrize("explainer", ["gradcam", "random"])
 def test_a_map_with_a_flipped_byte_is_made_again(evalkit, kept, rng, explainer):
-    whole = {path: path.read_bytes() for path in (kept / "out" / "maps" / explainer).glob("*.npy")}
+    whole = {path: path.read_bytes() for path in (kept / "out" / "maps").glob("*.npz")}
     assert len(whole) == 6
     for path, data in whole.items():
         damaged = bytearray(data)
-        damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+        damaged[rng.integers(*place_of(path, explainer))] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
     done = evalkit(*RUN, *MORE)
     assert done.code == 0
     for path, data in whole.items():
-        assert f"{path.name}' is damaged; the map is computed again" in done.err
-        assert path.read_bytes() == data
+        assert f"{path.name}' is damaged; the map of {explainer} is computed again" in done.err
+        path.write_bytes(data)
+        again = np.load(path.with_name(f"{path.stem}-2.npz"))
+        assert list(again) == [explainer]
+        np.testing.assert_array_equal(again[explainer], np.load(path)[explainer])
     assert scores(kept / "out") == scores(kept / "both")
 
 
 @pytest.mark.parametrize("how", ["gone", "cut", "empty"])
-def test_a_map_gone_or_cut_short_is_made_again(evalkit, kept, how):
-    path = sorted((kept / "out").glob("maps/gradcam/*.npy"))[2]
+def test_maps_gone_or_cut_short_are_made_again(evalkit, kept, how):
+    path = sorted((kept / "out").glob("maps/*.npz"))[2]
     whole = path.read_bytes()
     path.write_bytes(whole[:1000] if how == "cut" else b"")
     if how == "gone":
         path.unlink()
     done = evalkit(*RUN, *FIRST)
     assert done.code == 0
-    assert "1 maps are missing or truncated (first: gradcam of photo2.png); they are computed again" in done.err
+    assert "2 maps are missing or truncated (first: gradcam of photo2.png); they are computed again" in done.err
     assert path.read_bytes() == whole
     assert scores(kept / "out") == scores(kept / "whole")
+
+
+def test_files_of_replaced_maps_are_removed(evalkit, kept):
+    before = sorted((kept / "out").glob("maps/*.npz"))
+    other = [text.replace("gradcam,random", "gradcam,random,uniform") for text in RUN]
+    assert evalkit(*other, *FIRST).code == 0  # the others stay where they are
+    assert sorted((kept / "out").glob("maps/*.npz")) == sorted(
+        [*before, *(path.with_name(f"{path.stem}-2.npz") for path in before)]
+    )
+    assert evalkit(*other, *FIRST, "--seed", "5").code == 0  # Grad-CAM draws nothing
+    assert [set(np.load(path)) for path in before] == [{"gradcam", "random"}] * 6
+    other[other.index("predicted")] = "label"
+    assert evalkit(*other, *FIRST).code == 0
+    files = sorted((kept / "out").glob("maps/*.npz"))
+    assert [set(np.load(path)) for path in files] == [{"gradcam", "random", "uniform"}] * 6
 
 
 def test_a_database_cut_short_is_refused(evalkit, kept, rng):
@@ -209,7 +236,7 @@ class KilledError(BaseException):
 @pytest.mark.parametrize("method", ["plan_images", "drop_cells", "drop_map", "put_images"])
 def test_a_run_killed_while_dropping_cells_is_unfinished(evalkit, kept, monkeypatch, method):
     if method == "drop_map":
-        sorted((kept / "out").glob("maps/gradcam/*.npy"))[2].unlink()
+        sorted((kept / "out").glob("maps/*.npz"))[2].unlink()
     else:
         for number in range(6):
             Image.fromarray(np.full((40, 48, 3), 40 * number, np.uint8)).save(f"photo{number}.png")
@@ -341,7 +368,8 @@ def test_names_that_are_no_text_are_escaped(evalkit, kept, where):
         (kept / "tiny.keras").rename(f"{name}.keras")
         run[run.index("tiny.keras")] = f"{name}.keras"
     else:
-        shutil.copytree("out/maps/gradcam", name)
+        assert evalkit("report", "out", "--maps", "written").code == 0
+        shutil.copytree("written/gradcam", name)
         run[:1] = ["score", name]
     done = evalkit(*run, *FIRST)
     assert done.code == 0, done.err
@@ -366,8 +394,10 @@ def test_a_home_folder_that_there_is_not_is_named(evalkit, workplace, command):
 
 def test_scores_of_a_map_that_is_lost_for_good_have_its_reason(evalkit, kept, monkeypatch):
     """A metric is added, one map is damaged, and cannot be made again."""
-    path = sorted((kept / "out").glob("maps/gradcam/*.npy"))[2]
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    path = sorted((kept / "out").glob("maps/*.npz"))[2]
+    start, end = place_of(path, "gradcam")
+    data = path.read_bytes()
+    path.write_bytes(data[:start] + bytes(end - start) + data[end:])
 
     def failing(*_):
         raise ValueError("no luck")

@@ -82,7 +82,7 @@ def go(place, output, **options):
 def wait_for_maps(process, run):
     """Wait until a run has begun to compute."""
     until = time.monotonic() + 60
-    while len(list(run.glob("maps/random/*.npy"))) < 3:
+    while len(list(run.glob("maps/*.npz"))) < 3:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.01)

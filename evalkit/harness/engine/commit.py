@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import repeat
+
+import numpy as np
 
 from evalkit.explainers.base import MapFacts
 from evalkit.harness.engine.jobs import MadeMap, Outcome
@@ -13,15 +14,14 @@ from evalkit.harness.engine.signals import uninterrupted
 from evalkit.harness.planning.missing import forgotten
 from evalkit.harness.planning.plan import Plan
 from evalkit.store.database import ImageRow, MapRow, ScoreRow
+from evalkit.store.files import sha256_of
 from evalkit.store.image_facts import ImageFactsRow
 from evalkit.store.map_facts import REPEATABILITY, MapFactsRow
-from evalkit.store.maps import map_path, save_map
+from evalkit.store.maps import image_file, npy_bytes, remove_file, save_maps
 from evalkit.store.rank_hash import rank_hash
 from evalkit.store.run_folder import RunFolder, writing
 
 __all__ = ["commit"]
-
-_SAVED_AT_ONCE = 4  # maps; most of the time is spent waiting for the disk
 
 
 def commit(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> None:
@@ -59,40 +59,18 @@ def _commit_problem(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageR
 
 
 def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRow) -> None:
-    paths = [map_path(made.explainer, row.image_id) for made in outcome.maps]
-    with ThreadPoolExecutor(_SAVED_AT_ONCE) as threads:
-        saved = threads.map(save_map, repeat(folder.path), paths, [made.saliency_map for made in outcome.maps])
-    maps = [
-        MapRow(
-            row.image_id,
-            made.explainer,
-            plan.map_keys[made.explainer],
-            *file,
-            made.seconds,
-            rank_hash(made.saliency_map),
-        )
-        for made, file in zip(outcome.maps, saved, strict=True)
-    ]
-    keys = plan.score_keys_of(row.image_id)
-    cells = [
-        ScoreRow(
-            row.image_id,
-            cell.explainer,
-            cell.metric,
-            cell.value,
-            cell.reason,
-            cell.statistics,
-            # An empty key matches no plan, so the next run tries a failed cell again.
-            "" if cell.failed else keys[cell.explainer, cell.metric],
-            cell.curve,
-        )
-        for cell in outcome.cells
-    ]
-    cells += _of_lost_maps(plan, outcome, row.image_id)
+    before = folder.database.maps_of(row.image_id)
+    with ThreadPoolExecutor(1) as thread:
+        # Compressing and the disk take as long as everything else that precedes the transaction.
+        contents = {made.explainer: npy_bytes(made.saliency_map.astype(np.float32)) for made in outcome.maps}
+        file = image_file(row.image_id, {map_row.file for map_row in before.values()}) if contents else ""
+        size = thread.submit(save_maps, folder.path, file, contents) if file else None
+        maps = [_map_row(plan, row.image_id, made, file, contents[made.explainer]) for made in outcome.maps]
+        cells = _score_rows(plan, outcome, row.image_id)
+        maps = [replace(map_row, size_bytes=size.result()) for map_row in maps] if size else maps
     with folder.database as database:
         if outcome.changed:
             database.drop_cells(row.image_id)
-        before = database.maps_of(row.image_id)
         for explainer in outcome.lost:
             database.drop_map(row.image_id, explainer)
         for map_row in maps:
@@ -105,6 +83,39 @@ def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRo
         database.put_scores(cells)
         database.put_images([_row_of(plan, outcome, row)])
         database.touch()
+    _remove_replaced(folder, row.image_id, before.values())
+
+
+def _map_row(plan: Plan, image_id: str, made: MadeMap, file: str, contents: bytes) -> MapRow:
+    """Return the row of a map, before the size of its file is known."""
+    hashes = sha256_of(contents), 0, made.seconds, rank_hash(made.saliency_map)
+    return MapRow(image_id, made.explainer, plan.map_keys[made.explainer], file, *hashes)
+
+
+def _remove_replaced(folder: RunFolder, image_id: str, before: Iterable[MapRow]) -> None:
+    """Remove the files that only held maps which this commit replaced."""
+    unused = {row.file for row in before} - {row.file for row in folder.database.maps_of(image_id).values()} - {""}
+    for file in unused:
+        remove_file(folder.path, file)
+
+
+def _score_rows(plan: Plan, outcome: Outcome, image_id: str) -> list[ScoreRow]:
+    keys = plan.score_keys_of(image_id)
+    cells = [
+        ScoreRow(
+            image_id,
+            cell.explainer,
+            cell.metric,
+            cell.value,
+            cell.reason,
+            cell.statistics,
+            # An empty key matches no plan, so the next run tries a failed cell again.
+            "" if cell.failed else keys[cell.explainer, cell.metric],
+            cell.curve,
+        )
+        for cell in outcome.cells
+    ]
+    return cells + _of_lost_maps(plan, outcome, image_id)
 
 
 def _facts_of(outcome: Outcome, image_id: str, known: Mapping[str, MapFactsRow]) -> list[MapFactsRow]:

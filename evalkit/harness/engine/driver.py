@@ -222,9 +222,9 @@ def _stored_maps(plan: Plan, folder: RunFolder, missing: Missing, say: Say) -> d
         row = rows.get(text)
         if row is None or row.key != plan.map_keys[text]:
             continue
-        saliency_map = load_map(folder.path, row.file, row.sha256)
+        saliency_map = load_map(folder.path, row.file, row.sha256, text, exact=True)
         if saliency_map is None:
-            say(f"'{folder.path / row.file}' is damaged; the map is computed again")
+            say(f"'{folder.path / row.file}' is damaged; the map of {text} is computed again")
         else:
             maps[text] = saliency_map
     return maps
@@ -280,12 +280,10 @@ def _recheck(plan: Plan, folder: RunFolder, entry: Entry, row: ImageRow) -> Imag
 
 def _delete_lost_maps(folder: RunFolder, say: Say) -> None:
     """Delete the rows of maps whose files are missing or truncated, so that they are computed and scored again."""
-    lost = [
-        (image_id, explainer)
-        for image_id, explainer, file, size_bytes in folder.database.map_files()
-        if not map_is_there(folder.path, file, size_bytes)
-    ]
-    if lost:
+    files = folder.database.map_files()
+    lost_files = [file for file, size_bytes in files if not map_is_there(folder.path, file, size_bytes)]
+    if lost_files:
+        lost = folder.database.maps_in(lost_files)
         with folder.database as database:
             for image_id, explainer in lost:
                 database.drop_map(image_id, explainer)

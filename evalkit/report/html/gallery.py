@@ -105,7 +105,9 @@ class _Drawing(NamedTuple):
         shown = []
         for column, explainer in enumerate(self.manifest.explainers):
             stored = maps.get(explainer.text)
-            saliency_map = None if stored is None else load_map(self.folder.path, stored.file, stored.sha256)
+            saliency_map = (
+                None if stored is None else load_map(self.folder.path, stored.file, stored.sha256, explainer.text)
+            )
             score = self.table.values[
                 self.table.image_ids.index(row.image_id), column, self.table.metrics.index(self.metric)
             ]

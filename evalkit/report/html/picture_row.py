@@ -127,7 +127,7 @@ def _maps(folder: RunFolder, image_id: str, chosen: Sequence[_Chosen]) -> list[N
     """Return the stored maps of one image; empty if any of them is missing."""
     stored = folder.database.maps_of(image_id)
     found = [stored[one.explainer] for one in chosen if one.explainer in stored]
-    maps = [load_map(folder.path, row.file, row.sha256) for row in found]
+    maps = [load_map(folder.path, row.file, row.sha256, row.explainer) for row in found]
     present = [saliency_map for saliency_map in maps if saliency_map is not None]
     return present if len(present) == len(chosen) else []
 
