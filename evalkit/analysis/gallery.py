@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,13 +47,14 @@ def gallery_metric(table: ScoreTable, manifest: Manifest) -> str | None:
     return manifest.settings.criterion if manifest.settings.criterion in scored else next(iter(scored), None)
 
 
-def picks(table: ScoreTable, manifest: Manifest, count: int) -> list[Group]:
+def picks(table: ScoreTable, manifest: Manifest, count: int, among: Collection[str] | None = None) -> list[Group]:
     """Select images by the scores of the explainers, without controls unless there are only controls.
 
     Args:
         table: the scores of the run.
         manifest: the manifest of the run.
         count: largest number of images in a group.
+        among: ids of the images to select from; None = all.
     """
     metric = gallery_metric(table, manifest)
     if metric is None:
@@ -62,7 +63,8 @@ def picks(table: ScoreTable, manifest: Manifest, count: int) -> list[Group]:
     no_controls = [index for index, explainer in enumerate(manifest.explainers) if not explainer.control]
     columns = no_controls or list(range(len(manifest.explainers)))
     values = table.values[:, columns, table.metrics.index(metric)]
-    rows = np.flatnonzero(np.isfinite(values).any(axis=1))
+    allowed = np.array([among is None or image_id in among for image_id in table.image_ids], dtype=np.bool_)
+    rows = np.flatnonzero(np.isfinite(values).any(axis=1) & allowed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # rows without any score are not used
         means = np.nanmean(values, axis=1)

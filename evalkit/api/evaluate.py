@@ -62,6 +62,7 @@ class EvaluateOptions(ModelKeywords, total=False):
     seed: int | None
     output: str | PathLike[str] | None
     fresh: bool | None
+    keep_maps: str | int | None
     fail_on_error: bool | None
     engine: Literal["local", "ray"] | None
     ray_address: str | None

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from evalkit.core.engine_options import EngineOptions
 from evalkit.core.errors import ConfigError, nearest
+from evalkit.core.kept_maps import KeptMaps, read_kept_maps
 from evalkit.core.options import (
     AreaRange,
     InputSize,
@@ -302,6 +303,16 @@ class RunOptions(EngineOptions):
         bool,
         Option("run", "Delete the results in the run folder first.", not_repeated=_NO_NUMBER),
     ] = False
+    keep_maps: Annotated[
+        KeptMaps | None,
+        Option(
+            "run",
+            "Images whose maps are kept in the run folder: all, none, or the first N. all,float16 or N,float16 keeps "
+            "them in half the space, for pictures only.",
+            default="as the run that is continued; else all",
+            read=read_kept_maps,
+        ),
+    ] = None
     fail_on_error: Annotated[
         bool,
         Option(

@@ -153,7 +153,7 @@ def _take(folder: RunFolder, part: Part) -> None:
 
 
 def _copy_maps(folder: RunFolder, source: RunFolder) -> None:
-    sizes = {file: size_bytes for _, _, file, size_bytes in source.database.map_files()}
+    sizes = dict(source.database.map_files())
     for file, size_bytes in sizes.items():
         if not map_is_there(source.path, file, size_bytes):
             raise StoreError(f"'{source.path / file}' is missing or truncated; repeat the command of this shard")

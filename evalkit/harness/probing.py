@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from evalkit.core.errors import ConfigError
+from evalkit.core.kept_maps import read_kept_maps
 from evalkit.core.settings import OPTIONS, merge
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.base import Explainer
@@ -22,7 +23,7 @@ from evalkit.store.run_folder import RunFolder
 
 __all__ = ["probe_plan", "probed_metrics", "truth_is_known"]
 
-_OWN = ("explainers", "metrics", "criterion", "patch_sizes", "strides", "limit", "output")
+_OWN = ("explainers", "metrics", "criterion", "patch_sizes", "strides", "limit", "output", "keep_maps")
 
 
 def probe_plan(
@@ -53,9 +54,17 @@ def probe_plan(
             f"--probe: none of the metrics of '{folder.path}' can score a changed map; add one, for example "
             "symmetric_relevance_gain, to the run"
         )
+    kept = read_kept_maps("keep_maps", manifest.settings.keep_maps)
+    if kept.half or kept.most == 0:
+        raise ConfigError(
+            f"--probe: '{folder.path}' has no exact maps to change (keep_maps is {kept}); repeat the run with "
+            "--keep-maps all --fresh"
+        )
+    if kept.most is not None:
+        say(f"only the first {kept.most} images have maps (keep_maps is {kept}); probes of others are not scored")
     limit = n_images if manifest.settings.limit is None else min(n_images, manifest.settings.limit)
-    kept = {name: value for name, value in values.items() if name in OPTIONS and name not in _OWN}
-    options = merge(kept, {"explainers": "uniform", "metrics": [metric.text for metric in metrics], "limit": limit})
+    own = {name: value for name, value in values.items() if name in OPTIONS and name not in _OWN}
+    options = merge(own, {"explainers": "uniform", "metrics": [metric.text for metric in metrics], "limit": limit})
     plan = prepare(options, say)
     if plan.classifier.fingerprint != manifest.model.fingerprint:
         raise ConfigError(

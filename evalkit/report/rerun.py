@@ -68,5 +68,6 @@ def rerun_values(manifest: Manifest) -> dict[str, object]:
         "metrics": manifest.metrics,
         "criterion": settings.criterion if settings.criterion in manifest.metrics else None,
         "target": without_digest(settings.target),
+        "keep_maps": None if settings.keep_maps == "all" else settings.keep_maps,
         "precision": model.precision if model.precision in OPTIONS["precision"].choices else None,
     }

@@ -170,6 +170,10 @@ class Database:
             "WHERE position IS NOT NULL AND file != ''"
         )
 
+    def images_with_maps(self) -> set[str]:
+        """Return the ids of images of which a map is kept."""
+        return {row[0] for row in self._connection.rows("SELECT DISTINCT image_id FROM maps WHERE file != ''")}
+
     def maps_in(self, files: Iterable[str]) -> list[tuple[str, str]]:
         """Return image id and explainer of every map of the current run that is in one of these files."""
         wanted = frozenset(files)

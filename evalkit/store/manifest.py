@@ -131,6 +131,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         chosen: values of the options, besides the limit, that select images or their classes.
         threads: threads of one operation of the model; 0 = not stored.
         shard: number of the shard and of all shards, ``2/8``; empty = the run has all images.
+        keep_maps: which maps are kept; it changes no number.
     """
 
     target: str
@@ -144,6 +145,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chosen: dict[str, str] = {}
     threads: int = 0
     shard: str = ""
+    keep_maps: str = "all"
 
 
 class ExplainerFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

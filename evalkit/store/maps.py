@@ -25,6 +25,7 @@ from evalkit.store.files import sha256_of, write_bytes
 __all__ = [
     "PARTIAL",
     "SavedMap",
+    "as_float16",
     "as_float32",
     "image_file",
     "is_map_name",
@@ -64,6 +65,12 @@ def as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
         if largest and not _SMALL <= largest <= _LARGE:
             values = wide / largest
     return values.astype(np.float32)
+
+
+def as_float16(saliency_map: NDArray[np.float32]) -> NDArray[np.float16]:
+    """Return a map as float16, divided by a power of two so that the largest value is 0.5 to 1: enough for pictures."""
+    largest = float(np.abs(saliency_map[np.isfinite(saliency_map)]).max(initial=0))
+    return np.ldexp(saliency_map, -int(np.frexp(largest)[1])).astype(np.float16)
 
 
 def image_file(image_id: str, used: Collection[str] = ()) -> str:

@@ -16,6 +16,7 @@ from rich.console import Console
 import evalkit
 from evalkit.api.evaluate import EvaluateOptions
 from evalkit.cli.app import build_app
+from evalkit.core.kept_maps import KeptMaps
 from evalkit.core.options import AreaRange, InputSize, Shard
 from evalkit.core.settings import OPTIONS, RunOptions, merge, parsed, read_config
 from evalkit.report.rerun import rerun_command
@@ -55,6 +56,7 @@ WRITTEN = {
     "seed": ("5", "5", 5),
     "output": ("out", '"out"', "out"),
     "fresh": (None, "true", True),
+    "keep_maps": ("9,float16", '"9,float16"', KeptMaps(9, half=True)),
     "fail_on_error": (None, "true", True),
     "engine": ("ray", '"ray"', "ray"),
     "ray_address": ("auto", '"auto"', "auto"),
@@ -171,6 +173,7 @@ def test_repeated_command_has_every_scoring_option(evalkit, workplace):
         "--limit": "2", "--region-area": "0.01..0.9", "--target": "predicted", "--geometry": "center-crop",
         "--precision": "float32", "--seed": "4", "--head": "softmax", "--output-name": "0",
         "--input-size": "32x40", "--shard": "1/2",
+        "--input-size": "32x40", "--keep-maps": "2,float16",
         "--import": "keras,json",
     }  # fmt: skip
     fixed = keras.models.load_model("tiny.keras")

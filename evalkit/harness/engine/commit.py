@@ -17,7 +17,7 @@ from evalkit.store.database import ImageRow, MapRow, ScoreRow
 from evalkit.store.files import sha256_of
 from evalkit.store.image_facts import ImageFactsRow
 from evalkit.store.map_facts import REPEATABILITY, MapFactsRow
-from evalkit.store.maps import image_file, npy_bytes, remove_file, save_maps
+from evalkit.store.maps import as_float16, image_file, npy_bytes, remove_file, save_maps
 from evalkit.store.rank_hash import rank_hash
 from evalkit.store.run_folder import RunFolder, writing
 
@@ -62,12 +62,14 @@ def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRo
     before = folder.database.maps_of(row.image_id)
     with ThreadPoolExecutor(1) as thread:
         # Compressing and the disk take as long as everything else that precedes the transaction.
-        contents = {made.explainer: npy_bytes(made.saliency_map.astype(np.float32)) for made in outcome.maps}
-        file = image_file(row.image_id, {map_row.file for map_row in before.values()}) if contents else ""
-        size = thread.submit(save_maps, folder.path, file, contents) if file else None
-        maps = [_map_row(plan, row.image_id, made, file, contents[made.explainer]) for made in outcome.maps]
+        file = ""
+        if outcome.maps and plan.kept_maps.keeps(row.position or 0):
+            file = image_file(row.image_id, {map_row.file for map_row in before.values()})
+        size = thread.submit(save_maps, folder.path, file, _contents(plan, outcome)) if file else None
+        maps = [_map_row(plan, row.image_id, made, before.get(made.explainer)) for made in outcome.maps]
         cells = _score_rows(plan, outcome, row.image_id)
-        maps = [replace(map_row, size_bytes=size.result()) for map_row in maps] if size else maps
+        if size is not None:
+            maps = [replace(map_row, file=file, size_bytes=size.result()) for map_row in maps]
     with folder.database as database:
         if outcome.changed:
             database.drop_cells(row.image_id)
@@ -86,10 +88,21 @@ def _commit_scores(plan: Plan, folder: RunFolder, outcome: Outcome, row: ImageRo
     _remove_replaced(folder, row.image_id, before.values())
 
 
-def _map_row(plan: Plan, image_id: str, made: MadeMap, file: str, contents: bytes) -> MapRow:
-    """Return the row of a map, before the size of its file is known."""
-    hashes = sha256_of(contents), 0, made.seconds, rank_hash(made.saliency_map)
-    return MapRow(image_id, made.explainer, plan.map_keys[made.explainer], file, *hashes)
+def _contents(plan: Plan, outcome: Outcome) -> dict[str, bytes]:
+    """Return the maps as they are kept, by explainer."""
+    half = plan.kept_maps.half
+    return {
+        made.explainer: npy_bytes(as_float16(made.saliency_map) if half else made.saliency_map.astype(np.float32))
+        for made in outcome.maps
+    }
+
+
+def _map_row(plan: Plan, image_id: str, made: MadeMap, before: MapRow | None) -> MapRow:
+    """Return the row of a map that is not kept, or is kept already."""
+    key, hashed = plan.map_keys[made.explainer], rank_hash(made.saliency_map)
+    file, size_bytes = (before.file, before.size_bytes) if before and before.key == key else ("", 0)
+    digest = sha256_of(npy_bytes(made.saliency_map.astype(np.float32)))
+    return MapRow(image_id, made.explainer, key, file, digest, size_bytes, made.seconds, hashed)
 
 
 def _remove_replaced(folder: RunFolder, image_id: str, before: Iterable[MapRow]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from evalkit.core.errors import DataError, ImageError
+from evalkit.core.kept_maps import read_kept_maps
 from evalkit.datasets.image_set import Entry
 from evalkit.explainers.base import Explainer
 from evalkit.harness.engine.commit import commit
@@ -120,7 +121,8 @@ def compute(plan: Plan, folder: RunFolder, console: Console, executor_of: MakeEx
     )
     for image_id, reason in manifest.data.unreadable:
         say(f"not scored: {image_id}: {reason}")
-    for line in (*failures.lines(), *notes_after(database.planned_images())):
+    about_maps = plan.kept_maps.notes if missing else ()
+    for line in (*failures.lines(), *notes_after(database.planned_images()), *about_maps):
         say(line)
     with uninterrupted():
         database.require_there()
@@ -220,9 +222,11 @@ def _stored_maps(plan: Plan, folder: RunFolder, missing: Missing, say: Say) -> d
     maps: dict[str, NDArray[np.float32]] = {}
     for text in sorted({*(explainer.text for explainer, _ in missing.cells), *missing.repeats}):
         row = rows.get(text)
-        if row is None or row.key != plan.map_keys[text]:
+        if row is None or row.key != plan.map_keys[text] or not row.file:
             continue
         saliency_map = load_map(folder.path, row.file, row.sha256, text, exact=True)
+        if saliency_map is None and load_map(folder.path, row.file, row.sha256, text) is not None:
+            continue  # kept for pictures only
         if saliency_map is None:
             say(f"'{folder.path / row.file}' is damaged; the map of {text} is computed again")
         else:
@@ -235,7 +239,9 @@ def _now() -> str:
 
 
 def _resumed(plan: Plan, earlier: Manifest, folder: RunFolder, say: Say) -> Plan:
-    """Return the plan with the batch size of the run that the folder holds; report other settings."""
+    """Return the plan with the batch size and the kept maps of the run in the folder; report other settings."""
+    if plan.keep_maps is None:
+        plan = replace(plan, keep_maps=read_kept_maps("keep_maps", earlier.settings.keep_maps))
     if plan.batch_size is None and earlier.model.fingerprint == plan.model.fingerprint:
         plan = plan.with_batch_size(earlier.settings.batch_size)
     kept = earlier.settings.threads

@@ -60,6 +60,7 @@ def manifest_of(
             chosen=dict(plan.chosen),
             threads=plan.threads,
             shard="" if plan.shard is None else str(plan.shard),
+            keep_maps=str(plan.kept_maps),
         ),
         explainers=tuple(_explainer_facts(plan, explainer) for explainer in plan.explainers),
         metrics=tuple(metric.text for metric in plan.metrics),

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from evalkit.core import signature
 from evalkit.core.component import Component
+from evalkit.core.kept_maps import KeptMaps
 from evalkit.core.options import Shard
 from evalkit.core.settings import DEFAULT_CRITERION, DEFAULT_MARGIN
 from evalkit.datasets.geometry import Geometry
@@ -45,6 +46,8 @@ class Plan:
         margin: the largest accepted loss of the criterion.
         batch_size: the largest number of images in one pass, from the options; None = that of a run in the run folder,
             if any.
+        keep_maps: which maps are kept in the run folder; it changes no score, so it is in no key; None = as in a run in
+            the run folder, or all.
         fail_on_error: stop at the first photo, explainer or metric that fails.
         chosen: the options besides the limit that select images or their classes, and their values.
         joined: the classes with several outputs, of all images before the selection; None = those of ``images``.
@@ -75,6 +78,7 @@ class Plan:
     criterion: str = DEFAULT_CRITERION
     margin: float = DEFAULT_MARGIN
     batch_size: int | None = None
+    keep_maps: KeptMaps | None = None
     fail_on_error: bool = False
     chosen: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
@@ -109,6 +113,11 @@ class Plan:
     def with_batch_size(self, batch_size: int) -> Plan:
         """Return the same run with another batch size, which changes no number."""
         return replace(self, model=self.model.with_batch_size(batch_size))
+
+    @property
+    def kept_maps(self) -> KeptMaps:
+        """Which maps are kept."""
+        return self.keep_maps or KeptMaps()
 
     @property
     def work(self) -> WorkRecipe:

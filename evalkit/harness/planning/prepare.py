@@ -155,6 +155,7 @@ def prepare(
         margin=options.margin,
         batch_size=options.batch_size,
         fail_on_error=options.fail_on_error,
+        keep_maps=options.keep_maps,
         chosen=chosen_by(options),
         class_order=match.order,
         source=data_source,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evalkit.analysis.gallery import Group, Pick, gallery_metric, picks
+from evalkit.core.kept_maps import read_kept_maps
 from evalkit.report.html.photos import Photos, embedded_map, embedded_photo
 from evalkit.report.tables.leaderboard import number
 from evalkit.store.database import ImageRow
@@ -17,8 +18,9 @@ from evalkit.store.maps import load_map
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
 
-__all__ = ["Gallery", "ShownGroup", "ShownImage", "ShownMap", "explained_text", "gallery", "label_of"]
+__all__ = ["NO_MAPS", "Gallery", "ShownGroup", "ShownImage", "ShownMap", "explained_text", "gallery", "label_of"]
 
+NO_MAPS = "The run kept no maps (--keep-maps none), so none can be shown."
 _MOST_IMAGES = 170  # in all: about 25 KB each, five megabytes
 _GROUP_SIZE = 3
 _WORDNET_ID = re.compile(r"n[0-9]{8}")
@@ -74,9 +76,14 @@ def gallery(folder: RunFolder, manifest: Manifest, table: ScoreTable, photos: Ph
     count = max(1, min(_GROUP_SIZE, _MOST_IMAGES // (3 * (len(manifest.explainers) + 1))))
     rows = {row.image_id: row for row in folder.database.planned_images()}
     draw = _Drawing(folder, manifest, table, metric, photos)
-    groups = [_shown(group, rows, draw) for group in picks(table, manifest, count)]
+    kept = read_kept_maps("keep_maps", manifest.settings.keep_maps)
+    among = None if kept.most is None else folder.database.images_with_maps()
+    if among is not None and not among:
+        return Gallery(metric, (), NO_MAPS)
+    groups = [_shown(group, rows, draw) for group in picks(table, manifest, count, among)]
     lost = {image.name for group in groups for image in group.images if not image.photo}
-    return Gallery(metric, tuple(groups), _note(photos, len(lost)))
+    notes = [] if kept.most is None else [f"Only the {len(among or ()):,} images whose maps were kept are considered."]
+    return Gallery(metric, tuple(groups), " ".join([*notes, *filter(None, [_note(photos, len(lost))])]))
 
 
 def _note(photos: Photos, n_lost: int) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from evalkit.analysis.gallery import gallery_metric
 from evalkit.analysis.results import Results
-from evalkit.report.html.gallery import explained_text, label_of
+from evalkit.report.html.gallery import NO_MAPS, explained_text, label_of
 from evalkit.report.html.photos import Photos, embedded_map, embedded_photo
 from evalkit.report.tables.answers import short_of
 from evalkit.report.tables.leaderboard import number
@@ -100,6 +100,11 @@ def picture_row(
     images = {row.image_id: row for row in folder.database.planned_images()}
     ids = _closest(table, metric, results, [one.explainer for one in chosen], images)
     n_unread = 0
+    if manifest.settings.keep_maps != "all":
+        kept = folder.database.images_with_maps()
+        ids = [image_id for image_id in ids if image_id in kept]
+        if not kept:
+            return _without(NO_MAPS)
     for image_id in ids:
         maps = _maps(folder, image_id, chosen)
         photo = photos.read(images[image_id]) if maps else None
