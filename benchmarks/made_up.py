@@ -6,28 +6,37 @@ misclassified, so that its faithfulness is not scored.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
+from evalkit.core.kept_maps import KeptMaps
 from evalkit.core.randomness import generator
 from evalkit.core.settings import merge
 from evalkit.explainers.base import Explainer
 from evalkit.harness.engine.jobs import Cell, MadeMap, Outcome
+from evalkit.harness.planning.manifest import manifest_of
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.prepare import prepare
 from evalkit.metrics.case import Region
 from evalkit.metrics.spec import Metric, RegionMetric
 from evalkit.store.database import ImageRow
+from evalkit.store.run_folder import RunFolder
+from evalkit.store.statistics import pack
 
 __all__ = ["MadeUp", "plan_of_twelve"]
 
 SIDE = 224
 _PHOTOS = 8  # that maps and statistics are of
 _CURVES = ("deletion", "insertion")
+_AT_ONCE = 500  # photos in one transaction
 _WRONG_EVERY = 12  # one photo of so many is misclassified
 Floats = NDArray[np.float64]
 
@@ -119,6 +128,75 @@ class MadeUp:
             forward_passes=2500,
         )
 
+    def fill(self, path: Path, count: int) -> None:
+        """Make a finished run folder of so many photos, without maps, as fast as SQLite takes rows."""
+        folder = RunFolder.write(path, fresh=True)
+        rows = self.rows(count)
+        with folder.database as database:
+            database.plan_images(rows)
+            database.touch()
+        folder.close()
+        packed = {cell: [pack(each) for each in pool] for cell, pool in self._pool.statistics.items()}
+        with contextlib.closing(sqlite3.connect(path / "results.sqlite")) as database:
+            for start in range(0, count, _AT_ONCE):
+                self._fill_some(database, rows[start : start + _AT_ONCE], packed)
+                database.commit()
+        folder = RunFolder.write(path)
+        now = "2026-11-27T00:00:00+00:00"
+        folder.write_manifest(manifest_of(replace(self.plan, keep_maps=KeptMaps(0)), folder, now, finished=now))
+        folder.close()
+
+    def _fill_some(
+        self, database: sqlite3.Connection, rows: list[ImageRow], packed: dict[tuple[str, str], list[bytes]]
+    ) -> None:
+        rng = generator(0, "fill", rows[0].image_id)
+        explainers, metrics = self.plan.explainers, self.plan.metrics
+        means = np.array([[self._means[one.text, metric.text] for metric in metrics] for one in explainers])
+        noise = rng.normal(0, 0.15, (len(rows), *means.shape)) + rng.normal(0, 0.15, (len(rows), 1, 1))
+        values = np.clip(means + noise, 0, 1)
+        drawn, points = rng.integers(_PHOTOS, size=values.shape), rng.random((len(rows), len(explainers), 2, 58))
+        scores, curves = [], []
+        for index, row in enumerate(rows):
+            wrong = (row.position or 0) % _WRONG_EVERY == 0
+            for column, explainer in enumerate(explainers):
+                for place, metric in enumerate(metrics):
+                    key = row.image_id, explainer.text, metric.text
+                    score = value_of(metric, float(values[index, column, place]))
+                    cell: tuple[object, ...] = (score, None, None)
+                    if metric.set_level:
+                        cell = (None, None, packed[key[1:]][drawn[index, column, place]])
+                    elif wrong and metric.spec.family == "faithfulness":
+                        cell = (None, "misclassified", None)
+                    elif metric.spec.name in _CURVES:
+                        curve = points[index, column, _CURVES.index(metric.spec.name)]
+                        curves.append((*key, curve.tobytes()))
+                    scores.append((*key, *cell, self.plan.score_keys[key[1:]]))
+        database.executemany("INSERT INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)", scores)
+        database.executemany("INSERT INTO curves VALUES (?, ?, ?, ?)", curves)
+        database.executemany(
+            "INSERT INTO maps VALUES (?, ?, ?, '', ?, 0, 0.1, ?)",
+            [
+                (row.image_id, one.text, self.plan.map_keys[one.text], "0" * 64, "0123456789abcdef")
+                for row in rows
+                for one in explainers
+            ],
+        )
+        database.executemany(
+            "UPDATE images SET sha256 = ?, predicted = class_index, target = class_index, clean_score = ?, "
+            "correct = ?, place = 'fedcba9876543210', object_share = ?, facts_key = ? WHERE image_id = ?",
+            [
+                (
+                    sha256(row.image_id.encode()).hexdigest(),
+                    float(rng.beta(8, 2)),
+                    int((row.position or 0) % _WRONG_EVERY > 0),
+                    float(rng.uniform(0.02, 0.6)),
+                    self.plan.facts_key,
+                    row.image_id,
+                )
+                for row in rows
+            ],
+        )
+
     def _cell(
         self,
         explainer: Explainer,
@@ -132,12 +210,16 @@ class MadeUp:
             return Cell(explainer.text, metric.text, statistics=statistics)
         if wrong and metric.spec.family == "faithfulness":
             return Cell(explainer.text, metric.text, reason="misclassified")
-        low, high = metric.spec.bounds
-        value = self._means[explainer.text, metric.text] + common + rng.normal(0, 0.15)
-        value = float(low + (high - low) * min(max(value, 0.0), 1.0))
-        value = float(value > (low + high) / 2) if metric.spec.binary else value
+        share = self._means[explainer.text, metric.text] + common + rng.normal(0, 0.15)
+        value = value_of(metric, float(np.clip(share, 0, 1)))
         curve = np.stack([np.linspace(0, 1, 29), rng.random(29)])
         return Cell(explainer.text, metric.text, value, curve=curve if metric.spec.name in _CURVES else None)
+
+
+def value_of(metric: Metric, share: float) -> float:
+    """Return the score at a share, 0..1, of the metric's range; 0 or 1 for a metric that has only these."""
+    low, high = metric.spec.bounds
+    return float(share > 0.5) if metric.spec.binary else low + (high - low) * share
 
 
 def _map_of(explainer: Explainer, number: int) -> NDArray[np.float32]:

@@ -31,7 +31,9 @@ def cells_of(folder: Path, table: str, columns: str, renames: dict[str, str]) ->
     with sqlite3.connect(f"file:{folder / 'results.sqlite'}?mode=ro", uri=True) as database:
         rows = database.execute(f"SELECT {columns} FROM {table}").fetchall()  # noqa: S608 - constants of this file
     if table == "scores" and "statistics" in columns:  # older runs hold the same numbers as plain float64
-        rows = [(*row[:-1], None if row[-1] is None else unpack(row[-1]).astype(np.float64).tobytes()) for row in rows]
+        rows = [
+            (*row[:-1], None if row[-1] is None else unpack([row[-1]])[0].astype(np.float64).tobytes()) for row in rows
+        ]
     renamed = [tuple(renames.get(value, value) if isinstance(value, str) else value for value in row) for row in rows]
     return {row[:n_keys]: row[n_keys:] for row in renamed}
 

@@ -1,8 +1,12 @@
-"""Plan, run and resume over very many photos: ``python benchmarks/scaling.py``.
+"""The harness over very many photos: ``python benchmarks/scaling.py --parts run,writer,analysis``.
 
-Tiny photos and controls only, so that the harness is measured: seconds to the first computed photo, memory during the
-run, and seconds to repeat a finished run. Each command is a separate process; importing TensorFlow is measured
-separately.
+* ``run``: tiny photos and controls only, so that the harness is measured: seconds to the first computed photo, memory
+  during the run, and seconds to repeat a finished run. Importing TensorFlow is measured separately.
+* ``writer``: photos a second that are committed, of twelve explainers and thirteen metrics, with and without maps.
+* ``analysis``: seconds and memory of the first analysis of so many photos, of the next one, and of the report; the size
+  of the database. Scores, maps and statistics are made up (``made_up.py``).
+
+Each command is a process of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +17,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,6 +28,7 @@ from rich.table import Table
 
 from evalkit.core.randomness import generator
 
+OURS = Path(__file__).resolve().parent
 MODEL = """
 import keras
 layers = keras.layers
@@ -61,6 +68,58 @@ print(json.dumps(seen))
 """
 
 
+WRITER = """
+import json, os, sys, tempfile, time
+from dataclasses import replace
+from pathlib import Path
+from made_up import MadeUp, plan_of_twelve
+from evalkit.core.kept_maps import read_kept_maps
+from evalkit.harness.engine.commit import commit
+from evalkit.store.run_folder import RunFolder
+count, keep = int(sys.argv[1]), sys.argv[2]
+plan = replace(plan_of_twelve(), keep_maps=read_kept_maps("keep", keep))
+made = MadeUp(plan)
+folder = RunFolder.write(Path("writer"), fresh=True)
+rows = made.rows(count)
+with folder.database as database:
+    database.plan_images(rows)
+    database.touch()
+outcomes = [made.outcome(row) for row in rows]
+wall, cpu = time.perf_counter(), time.process_time()
+for row, outcome in zip(rows, outcomes):
+    commit(plan, folder, outcome, row)
+wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+folder.close()
+files = sum(file.stat().st_size for file in Path("writer/maps").rglob("*.npz"))
+database = Path("writer/results.sqlite").stat().st_size
+print(json.dumps({"photos_s": count / wall, "cpu_ms": 1000 * cpu / count, "maps_kb": files / count / 1000,
+                  "database_kb": database / count / 1000}))
+"""
+FILL = """
+import sys
+from pathlib import Path
+from made_up import MadeUp, plan_of_twelve
+MadeUp(plan_of_twelve()).fill(Path("analysed"), int(sys.argv[1]))
+"""
+ANALYSE = """
+import json, resource, sys, time
+from pathlib import Path
+from evalkit.analysis.service import results_of
+from evalkit.store.run_folder import RunFolder
+wall, cpu = time.perf_counter(), time.process_time()
+folder = RunFolder.read(Path("analysed"))
+if sys.argv[1] == "report":
+    from evalkit.report.html.export import write_report
+    size = write_report(folder).stat().st_size
+else:
+    results_of(folder)
+    size = Path("analysed/results.sqlite").stat().st_size
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+print(json.dumps({"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "peak_mb": peak,
+                  "mb": size / 1e6}))
+"""
+
+
 def make_photos(folder: Path, count: int) -> None:
     """Write a model and labelled photos of noise, each with a box."""
     lines = ["image,class_index,label,x0,y0,x1,y1"]
@@ -74,34 +133,71 @@ def make_photos(folder: Path, count: int) -> None:
     subprocess.run([sys.executable, "-c", MODEL], cwd=folder, check=True, capture_output=True)
 
 
-def go(folder: Path) -> dict[str, object]:
-    """Run the command once, in a separate process."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD], cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    )
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+def go(folder: Path, code: str = CHILD, *arguments: object) -> dict[str, Any]:
+    """Run the code once, in a separate process, and return what it prints."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join([str(OURS), *sys.path])}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout.splitlines()[-1])) if done.stdout else {}
 
 
-def main() -> None:
-    """Run, repeat, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=20_000)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        make_photos(Path(name), given.photos)
-        first, again = go(Path(name)), go(Path(name))
-    memory: list[float] = first["memory"]  # type: ignore[assignment]
-    table = Table(title=f"{given.photos:,} photos, 4 controls, 4 metrics", box=None)
-    for header in ("what", "measured"):
-        table.add_column(header)
+def measure_run(folder: Path, count: int) -> Table:
+    """Run, and repeat the finished run."""
+    make_photos(folder, count)
+    first, again = go(folder), go(folder)
+    memory = first["memory"]
+    table = Table("what", "measured", title=f"{count:,} photos, 4 controls, 4 metrics", box=None)
     table.add_row("importing TensorFlow", f"{first['imported']:.1f} s")
     table.add_row("from import to the first photo computed", f"{first['first_photo']:.1f} s")
     table.add_row("whole run and its analysis", f"{first['whole']:.0f} s")
-    table.add_row("memory at the first photo, halfway, at the end", " / ".join(
-        f"{size:.0f}" for size in (memory[0], memory[len(memory) // 2], memory[-1])) + " MB")  # fmt: skip
+    sizes = " / ".join(f"{size:.0f}" for size in (memory[0], memory[len(memory) // 2], memory[-1]))
+    table.add_row("memory at the first photo, halfway, at the end", f"{sizes} MB")
     table.add_row("repeating the finished run", f"{again['whole']:.1f} s, {again['photos']} photos computed")
-    Console(width=100).print(table)
+    return table
+
+
+def measure_writer(folder: Path, count: int) -> Table:
+    """Commit made-up outcomes, with all maps, in float16, and without."""
+    title = f"Writer: {count} photos, 12 explainers, 13 metrics"
+    table = Table("--keep-maps", "photos/s", "CPU ms", "maps, kB", "database, kB", title=title, box=None)
+    for keep in ("all", "all,float16", "none"):
+        found = go(folder, WRITER, count, keep)
+        sizes = (f"{found[name]:.0f}" for name in ("maps_kb", "database_kb"))
+        table.add_row(keep, f"{found['photos_s']:.0f}", f"{found['cpu_ms']:.1f}", *sizes)
+    return table
+
+
+def measure_analysis(folder: Path, counts: Sequence[int]) -> Table:
+    """Analyse made-up runs of these numbers of photos, again, and write their reports."""
+    table = Table("photos", "analysis", "wall s", "CPU s", "peak MB", "file, MB", box=None)
+    for count in counts:
+        go(folder, FILL, count)
+        for what in ("first", "next", "report"):
+            found = go(folder, ANALYSE, what)
+            numbers = (f"{found['wall']:.1f}", f"{found['cpu']:.1f}", f"{found['peak_mb']:.0f}", f"{found['mb']:.1f}")
+            table.add_row(f"{count:,}", what, *numbers)
+    return table
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", default="run", help="of run, writer and analysis, separated by commas")
+    parser.add_argument("--photos", type=int, default=20_000, help="photos of the run")
+    parser.add_argument("--written", type=int, default=400, help="photos that the writer commits")
+    parser.add_argument("--analysed", default="10000,20000,50000", help="numbers of photos of the analysis")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        for part in given.parts.split(","):
+            folder = Path(name) / part
+            folder.mkdir()
+            if part == "run":
+                table = measure_run(folder, given.photos)
+            elif part == "writer":
+                table = measure_writer(folder, given.written)
+            else:
+                table = measure_analysis(folder, [int(count) for count in given.analysed.split(",")])
+            Console(width=100).print(table)
 
 
 if __name__ == "__main__":

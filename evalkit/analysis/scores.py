@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.statistics.intervals import Interval, mean_intervals
-from evalkit.analysis.statistics.paired_tests import Family, Pairs, compare_means
+from evalkit.analysis.statistics.paired_tests import Family, Pairs, compare_means, distinct_columns
 from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.analysis.statistics.set_intervals import RESAMPLES, SetBootstrap, set_interval
 from evalkit.analysis.statistics.set_tests import compare_sets
@@ -103,9 +104,9 @@ class _ImageScores(Scores):
         values = self.numbers[..., 0]
         intervals: list[Interval] = [Interval(None, None, None)] * values.shape[1]
         # Columns with the same scored images share one product.
-        patterns, group = np.unique(self.scored, axis=1, return_inverse=True)
+        patterns, group = distinct_columns(self.scored)
         for index in range(patterns.shape[1]):
-            columns = np.flatnonzero(group.reshape(-1) == index)
+            columns = np.flatnonzero(group == index)
             rows = values[patterns[:, index]][:, columns]
             of_columns = mean_intervals(rows, self.bounds, resampling)
             for column, interval in zip(columns, of_columns, strict=True):
@@ -177,11 +178,11 @@ class _SetScores(Scores):
     def _bootstrap(self, column: int, rows: NDArray[np.bool_], resampling: Resampling) -> SetBootstrap:
         key = (column, rows.tobytes())
         if key not in self.known:
-            self.known[key] = SetBootstrap.of(self.numbers[rows, column], self.aggregate, resampling)
+            self.known[key] = SetBootstrap.of(self.numbers.rows_of(column, rows), self.aggregate, resampling)
         return self.known[key]
 
-    def _column(self, index: int) -> Floats:
-        return np.asarray(self.numbers[self.scored[:, index], index])
+    def _column(self, index: int) -> NDArray[Any]:
+        return self.numbers.rows_of(index, self.scored[:, index])
 
 
 def numbers_of(metric: Metric, table: ScoreTable) -> Floats | Statistics:

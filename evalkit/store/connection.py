@@ -15,7 +15,7 @@ __all__ = ["Connection", "is_results_database"]
 
 _CANNOT_WRITE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_ROWS_AT_ONCE = 1000
+_ROWS_AT_ONCE, _BLOCK_ROWS = 1000, 10_000
 
 
 def _to_read(path: Path) -> sqlite3.Connection:
@@ -93,14 +93,25 @@ class Connection:
         Raises:
             StoreError: the file is damaged, or cannot be read.
         """
+        for block in self.blocks(query, values, _ROWS_AT_ONCE):
+            yield from block
+
+    def blocks(
+        self, query: str, values: Sequence[Any] = (), size: int = _BLOCK_ROWS
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of a query's result in blocks.
+
+        Raises:
+            StoreError: the file is damaged, or cannot be read.
+        """
         with self._errors():
             cursor = self._connection.execute(query, values)
-        while rows := self._next_of(cursor):
-            yield from rows
+        while block := self._next_of(cursor, size):
+            yield block
 
-    def _next_of(self, cursor: sqlite3.Cursor) -> list[tuple[Any, ...]]:
+    def _next_of(self, cursor: sqlite3.Cursor, size: int) -> list[tuple[Any, ...]]:
         with self._errors():
-            return cursor.fetchmany(_ROWS_AT_ONCE)
+            return cursor.fetchmany(size)
 
     def row(self, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Return the first row of a query's result, or None."""

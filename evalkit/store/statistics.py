@@ -1,8 +1,8 @@
 """What images add to set-level metrics: packed in the database, in the smallest type in memory.
 
-A packed array is one byte for its type, four for its length (little-endian), and its numbers, compressed by zlib if
-that is shorter; a zero byte is added where the length would be a multiple of eight. Older runs hold plain float64,
-whose length always is one.
+A packed array is one byte for its type, four for its length (little-endian), and its numbers: flags as bits, others
+compressed by zlib if that is shorter. A zero byte is added where the length would be a multiple of eight. Older runs
+hold plain float64, whose length always is one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 __all__ = ["Statistics", "pack", "unpack"]
 
 Floats = NDArray[np.float64]
+Indices = Sequence[int] | NDArray[np.int64]
 _TYPES = tuple(np.dtype(text) for text in ("<u1", "<u2", "<u4", "<f8"))  # the position is in the packed byte
 _FLOAT = _TYPES[-1]
+_BITS = len(_TYPES)  # the position of flags, which are uint8 in memory
 _COMPRESSED = 16  # added to the position
 _HEADER = struct.Struct("<BI")
 _LEVEL = 1  # of zlib: higher ones save a tenth and take three times as long
@@ -32,11 +34,16 @@ def pack(numbers: Floats) -> bytes:
         numbers: float64 (K,); NaN, infinity and -0.0 are kept.
     """
     kind = _smallest(numbers)
+    if kind == 0 and numbers.max() <= 1:
+        return _padded(_HEADER.pack(_BITS, numbers.size) + np.packbits(numbers.astype(np.bool_)).tobytes())
     plain = numbers.astype(_TYPES[kind]).tobytes()
     packed = zlib.compress(plain, _LEVEL)
     if len(packed) < len(plain):
         kind, plain = kind + _COMPRESSED, packed
-    blob = _HEADER.pack(kind, numbers.size) + plain
+    return _padded(_HEADER.pack(kind, numbers.size) + plain)
+
+
+def _padded(blob: bytes) -> bytes:
     return blob if len(blob) % 8 else blob + b"\0"
 
 
@@ -48,22 +55,53 @@ def _smallest(numbers: Floats) -> int:
     return len(_TYPES) - 1
 
 
-def unpack(blob: bytes) -> NDArray[Any]:
-    """Return the numbers of ``pack``, or plain float64 of older runs, as uint8, uint16, uint32 or float64 (K,).
+def unpack(blobs: Sequence[bytes]) -> NDArray[Any]:
+    """Return the numbers of packed arrays of one length, (n, K), in the smallest type that all of them have.
 
     Raises:
-        ValueError: the bytes are damaged.
+        ValueError: bytes are damaged, or arrays have other lengths than the first.
     """
+    if not all(len(blob) % 8 and blob[0] == _BITS for blob in blobs):
+        return _of_types(blobs)
+    counts = {_HEADER.unpack_from(blob)[1] for blob in set(blobs)} if min(map(len, blobs)) > _HEADER.size else set()
+    rows = np.frombuffer(b"".join(blobs), dtype=np.uint8)
+    size = len(blobs[0])
+    if len(counts) != 1 or len(rows) != size * len(blobs) or (size - _HEADER.size) * 8 < max(counts):
+        raise ValueError("flags of several lengths")
+    return np.unpackbits(rows.reshape(-1, size)[:, _HEADER.size :], axis=1, count=counts.pop())
+
+
+def _of_types(blobs: Sequence[bytes]) -> NDArray[Any]:
+    """Return ``unpack`` of arrays that are not all flags."""
+    kinds, parts = zip(*map(_opened, blobs), strict=True)
+    widest = _TYPES[max(kinds)]
+    sizes = {*zip(kinds, map(len, parts), strict=True)}
+    if len({size // _TYPES[kind].itemsize for kind, size in sizes}) > 1:
+        raise ValueError("arrays of several lengths")
+    if len(set(kinds)) == 1:
+        numbers = np.frombuffer(b"".join(parts), dtype=widest)
+    else:
+        arrays = [np.frombuffer(part, dtype=_TYPES[kind]) for kind, part in zip(kinds, parts, strict=True)]
+        numbers = np.concatenate([array.astype(widest, copy=False) for array in arrays])
+    return numbers.reshape(len(blobs), -1)
+
+
+def _opened(blob: bytes) -> tuple[int, bytes]:
+    """Return the position of a packed array's type, uint8 for flags, and its plain bytes."""
     if not len(blob) % 8:
-        return np.frombuffer(blob, dtype=_FLOAT)
+        return len(_TYPES) - 1, blob
     try:
         kind, count = _HEADER.unpack_from(blob)
-        plain = blob[_HEADER.size :]
-        if kind >= _COMPRESSED:
-            plain = zlib.decompressobj().decompress(plain)
-        return np.frombuffer(plain, dtype=_TYPES[kind % _COMPRESSED], count=count)
+        body = memoryview(blob)[_HEADER.size :]
+        if kind == _BITS:
+            return 0, np.unpackbits(np.frombuffer(body, dtype=np.uint8))[:count].tobytes()
+        size = count * _TYPES[kind % _COMPRESSED].itemsize
+        plain = zlib.decompress(body, bufsize=size) if kind >= _COMPRESSED else bytes(body[:size])
     except (struct.error, zlib.error, IndexError) as error:
         raise ValueError(str(error)) from error
+    if len(plain) != size:
+        raise ValueError(f"{len(plain)} bytes instead of {size}")
+    return kind % _COMPRESSED, plain
 
 
 class Statistics:
@@ -103,18 +141,22 @@ class Statistics:
         """Return the number of images."""
         return len(self.numbers)
 
-    def put(self, image: int, explainer: int, numbers: NDArray[Any]) -> None:
-        """Set the numbers (K,) of one cell; the array takes a larger type if it must.
+    def put(self, images: Indices, explainers: Indices, numbers: NDArray[Any]) -> None:
+        """Set the numbers (n, K) of some cells; the array takes a larger type if it must.
 
         Raises:
             ValueError: another length.
         """
-        if numbers.size != self.numbers.shape[2]:
-            raise ValueError(f"{numbers.size} numbers instead of {self.numbers.shape[2]}")
+        if numbers.shape[1] != self.numbers.shape[2]:
+            raise ValueError(f"{numbers.shape[1]} numbers instead of {self.numbers.shape[2]}")
         if numbers.dtype.itemsize > self.numbers.itemsize:
             self.numbers = self.numbers.astype(numbers.dtype)
-        self.numbers[image, explainer] = numbers
-        self.scored[image, explainer] = bool(np.isfinite(numbers).all())
+        self.numbers[images, explainers] = numbers
+        self.scored[images, explainers] = True if numbers.dtype != _FLOAT else np.isfinite(numbers).all(axis=1)
+
+    def rows_of(self, explainer: int, rows: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the numbers of one explainer on some images, all of them scored, (n, K) as they are in memory."""
+        return np.asarray(self.numbers[rows, explainer])
 
     def __getitem__(self, index: Any) -> Floats:  # noqa: ANN401 - any index of NumPy
         """Return numbers as float64, NaN where nothing was scored."""

@@ -172,8 +172,7 @@ def test_repeated_command_has_every_scoring_option(evalkit, workplace):
         "--metrics": "deletion,sparseness", "--criterion": "deletion", "--margin": "0.05", "--steps": "3",
         "--limit": "2", "--region-area": "0.01..0.9", "--target": "predicted", "--geometry": "center-crop",
         "--precision": "float32", "--seed": "4", "--head": "softmax", "--output-name": "0",
-        "--input-size": "32x40", "--shard": "1/2",
-        "--input-size": "32x40", "--keep-maps": "2,float16",
+        "--input-size": "32x40", "--shard": "1/2", "--keep-maps": "2,float16",
         "--import": "keras,json",
     }  # fmt: skip
     fixed = keras.models.load_model("tiny.keras")

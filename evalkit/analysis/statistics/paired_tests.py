@@ -28,6 +28,7 @@ __all__ = [
     "all_pairs",
     "compare_means",
     "critical_of",
+    "distinct_columns",
     "p_values_of",
     "sharing",
     "smallest_p",
@@ -198,10 +199,20 @@ def _variance(
     return np.asarray(remaining / total**2 * groups / np.maximum(groups - 1, 1))
 
 
+def distinct_columns(scored: Flags) -> tuple[Flags, NDArray[np.int64]]:
+    """Return the distinct columns of (n, E), (n, C), and the index of each column among them, (E,).
+
+    As ``np.unique``, which takes seconds for thousands of rows.
+    """
+    columns = [column.tobytes() for column in np.ascontiguousarray(scored.T)]
+    place = {column: index for index, column in enumerate(sorted(set(columns)))}
+    patterns = np.array([np.frombuffer(column, dtype=np.bool_) for column in place]).reshape(len(place), len(scored))
+    return patterns.T, np.array([place[column] for column in columns], dtype=np.int64)
+
+
 def sharing(scored: Flags, pairs: Pairs) -> Iterator[tuple[Flags, NDArray[np.int64]]]:
     """Group the pairs by the images that both scored: which images (n,), which pairs."""
-    patterns, group = np.unique(scored, axis=1, return_inverse=True)
-    group = group.reshape(-1)
+    patterns, group = distinct_columns(scored)
     sides = np.sort(group[pairs], axis=1)
     for first, second in np.unique(sides, axis=0):
         where = np.flatnonzero((sides == (first, second)).all(axis=1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,20 +105,21 @@ class Resampling:
             block = slice(start, start + size)
             yield block, counts[block].astype(np.float64)
 
-    def grouped(self, numbers: Floats, rows: NDArray[np.bool_] | None = None) -> Groups:
+    def grouped(self, numbers: NDArray[Any], rows: NDArray[np.bool_] | None = None) -> Groups:
         """Return the sums of numbers over groups of images.
 
         Args:
-            numbers: float64 (n, ...), finite.
+            numbers: (n, ...), finite; whole numbers of any type are added exactly.
             rows: (n,), the images that count; None = all.
         """
         counted = np.ones(len(numbers)) if rows is None else rows.astype(np.float64)
         kept = numbers if rows is None else np.where(rows.reshape(-1, *[1] * (numbers.ndim - 1)), numbers, 0.0)
         if len(numbers) <= MOST_GROUPS:
-            return Groups(kept, counted)
+            return Groups(kept.astype(np.float64, copy=False), counted)
         order = generator(self._seed, "groups", len(numbers)).permutation(len(numbers))
         starts = np.linspace(0, len(numbers), MOST_GROUPS, endpoint=False).astype(np.int64)
-        return Groups(np.add.reduceat(kept[order], starts, axis=0), np.add.reduceat(counted[order], starts))
+        sums = np.add.reduceat(kept[order], starts, axis=0, dtype=np.float64)
+        return Groups(sums, np.add.reduceat(counted[order], starts))
 
     def means(self, numbers: Floats) -> Floats:
         """Return the mean of numbers (n, ...) in each resample, float64 (R, ...)."""

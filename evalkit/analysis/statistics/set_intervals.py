@@ -8,7 +8,7 @@ is clearly best. The interval therefore reaches from the end for twice the estim
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _ROUNDING = 1e-12
 
 
 def set_interval(
-    statistics: Floats,
+    statistics: NDArray[Any],
     aggregate: Aggregate,
     bounds: tuple[float, float],
     resampling: Resampling,
@@ -45,7 +45,7 @@ def set_interval(
     in benchmarks/set_scores.py says how well it holds.
 
     Args:
-        statistics: float64 (n, K), finite.
+        statistics: (n, K), finite, of any type.
         aggregate: mean statistics (..., K) to scores (...).
         bounds: the smallest and largest score that can occur; infinite = none.
         resampling: resampling of the images.
@@ -86,8 +86,8 @@ class SetBootstrap(NamedTuple):
     influences: Floats
 
     @classmethod
-    def of(cls, statistics: Floats, aggregate: Aggregate, resampling: Resampling) -> SetBootstrap:
-        """Score float64 (n, K), n at least 2, by the first ``RESAMPLES`` resamples."""
+    def of(cls, statistics: NDArray[Any], aggregate: Aggregate, resampling: Resampling) -> SetBootstrap:
+        """Score statistics (n, K), n at least 2, by the first ``RESAMPLES`` resamples."""
         sums, sizes = resampling.grouped(statistics)
         total, n_images = sums.sum(axis=0), len(statistics)
         resampled = _replicates(sums, sizes, aggregate, resampling.first(RESAMPLES).counts(n_images))
