@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from time import monotonic, sleep
 from typing import Any
 
@@ -32,6 +33,7 @@ PICKLER = Pickler(
 _HEAD_S = 2.0  # between two looks at the cluster
 _LOST_S = 20.0  # without an answer of the head
 _END_S = 8.0
+_FETCH_S = 60.0  # to bring a result from another machine
 _STORE_BYTES = 512 * 1024**2
 _LOST = (
     ray.exceptions.RayActorError,
@@ -68,6 +70,9 @@ class RayCluster:
             _connect(address, cpus)
         self._node = ray.get_runtime_context().get_node_id()
         self._workers: dict[int, Any] = {}
+        self._starting: dict[int, Future[Any]] = {}
+        # Starting and ending a worker needs the head, and such a call never returns when it is lost.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray calls")
         self._calls: dict[Any, int] = {}  # by reference, the worker
         self._next = 0
         self._packed: Any = None
@@ -84,12 +89,13 @@ class RayCluster:
     def start(self) -> int:
         """Begin to start a worker, and greet it; return its number."""
         self._next += 1
-        kind = ray.remote(RemoteWorker)
-        self._workers[self._next] = kind.options(
-            num_cpus=self._threads, num_gpus=self._gpus, max_restarts=0, max_task_retries=0
-        ).remote(self._driver, self._packed, self._threads)
-        self.greet(self._next)
+        self._starting[self._next] = self._thread.submit(self._started)
         return self._next
+
+    def _started(self) -> Any:  # noqa: ANN401 - an actor of Ray
+        options = {"num_cpus": self._threads, "num_gpus": self._gpus, "max_restarts": 0, "max_task_retries": 0}
+        kind = ray.remote(RemoteWorker).options(**options)
+        return kind.remote(self._driver, self._packed, self._threads)
 
     def greet(self, worker: int) -> None:
         """Let a worker answer with its facts."""
@@ -102,10 +108,11 @@ class RayCluster:
     def stop(self, worker: int) -> None:
         """End a worker; nothing of it arrives any more."""
         self._calls = {call: number for call, number in self._calls.items() if number != worker}
-        actor = self._workers.pop(worker, None)
+        starting, actor = self._starting.pop(worker, None), self._workers.pop(worker, None)
         if actor is not None:
-            with contextlib.suppress(Exception):  # it is dead already
-                ray.kill(actor)
+            self._thread.submit(_kill, actor)
+        elif starting is not None and not starting.cancel():
+            starting.add_done_callback(lambda done: None if done.exception() else _kill(done.result()))
 
     def wait(self, seconds: float) -> list[Answer | Death]:
         """Return what arrived, as soon as something did.
@@ -114,6 +121,9 @@ class RayCluster:
             ClusterError: the cluster is lost.
         """
         self._head.require_there()
+        for worker in [number for number, starting in self._starting.items() if starting.done()]:
+            self._workers[worker] = self._starting.pop(worker).result()
+            self.greet(worker)
         if not self._calls:
             sleep(seconds)
             return []
@@ -135,20 +145,25 @@ class RayCluster:
         """End all workers and the connection, even if the cluster does not answer."""
         self._head.close()
         if self._head.is_lost:
+            self._thread.shutdown(wait=False, cancel_futures=True)
             _forget_ray()
             return
-        for worker in [*self._workers]:
+        for worker in [*self._starting, *self._workers]:
             self.stop(worker)
+        ending = threading.Thread(target=self._end, daemon=True)
+        ending.start()
+        ending.join(_END_S)
+
+    def _end(self) -> None:
+        self._thread.shutdown(wait=True)
         if self._is_ours:
-            ending = threading.Thread(target=ray.shutdown, daemon=True)
-            ending.start()
-            ending.join(_END_S)
+            ray.shutdown()
 
     def _event(self, call: Any) -> Answer | Death:  # noqa: ANN401 - a reference of Ray
         worker = self._calls.pop(call)
         try:
-            return Answer(worker, ray.get(call))
-        except _LOST as error:
+            return Answer(worker, ray.get(call, timeout=_FETCH_S))
+        except (*_LOST, ray.exceptions.GetTimeoutError) as error:
             return Death(worker, _reason(error))
         except ray.exceptions.RayTaskError as error:
             cause = getattr(error, "cause", None)
@@ -208,6 +223,11 @@ def room_for(resources: dict[str, float], threads: int, gpus: float) -> int:
     # A fraction shares one GPU: 0.4 fits twice into each.
     by_gpus = int(available // gpus) if gpus >= 1 else int(available) * int(1 / gpus + 1e-9)
     return min(by_cpus, by_gpus)
+
+
+def _kill(actor: Any) -> None:  # noqa: ANN401 - an actor of Ray
+    with contextlib.suppress(Exception):  # it is dead already
+        ray.kill(actor)
 
 
 def _nodes() -> list[dict[str, Any]]:
@@ -271,7 +291,6 @@ def _reason(error: BaseException) -> str:
         return "it used too much memory"
     if isinstance(error, ray.exceptions.ActorUnavailableError):
         return "it did not answer"
-    text = str(error)
-    if "node" in text.lower() and "died" in text.lower():
+    if isinstance(error, ray.exceptions.NodeDiedError) or "node has died" in str(error).lower():
         return "its machine was lost"
     return "its process ended"
