@@ -22,6 +22,7 @@ from evalkit.core.randomness import generator
 from evalkit.core.settings import merge
 from evalkit.explainers.base import Explainer
 from evalkit.harness.engine.jobs import Cell, MadeMap, Outcome
+from evalkit.harness.engine.worker import hashed
 from evalkit.harness.planning.manifest import manifest_of
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.prepare import prepare
@@ -50,7 +51,7 @@ def plan_of_twelve() -> Plan:
 class _Pool(NamedTuple):
     """What is repeated: by explainer maps, by explainer and set-level metric statistics."""
 
-    maps: dict[str, list[NDArray[np.float32]]]
+    maps: dict[str, list[MadeMap]]
     statistics: dict[tuple[str, str], list[Floats]]
 
 
@@ -78,7 +79,11 @@ class MadeUp:
             for metric in plan.metrics
             if metric.set_level and isinstance(metric, RegionMetric)
         }
-        self._pool = _Pool(maps, statistics)
+        made = {
+            text: [hashed(MadeMap(text, saliency_map, 0.1), keeps=True) for saliency_map in of_explainer]
+            for text, of_explainer in maps.items()
+        }
+        self._pool = _Pool(made, statistics)
 
     def rows(self, count: int) -> list[ImageRow]:
         """Return the rows of so many photos that have not been read."""
@@ -118,10 +123,7 @@ class MadeUp:
                 for explainer in self.plan.explainers
                 for metric in self.plan.metrics
             ),
-            maps=tuple(
-                MadeMap(explainer.text, self._pool.maps[explainer.text][number % _PHOTOS], 0.1)
-                for explainer in self.plan.explainers
-            )
+            maps=tuple(self._pool.maps[explainer.text][number % _PHOTOS] for explainer in self.plan.explainers)
             if maps
             else (),
             region_drops={"drop_inside": float(rng.beta(4, 2)), "drop_outside": float(rng.beta(2, 4))},

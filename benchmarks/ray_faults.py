@@ -40,7 +40,7 @@ OPTIONS = {
     "explainers": "gradcam,occlusion(patch_size=8,stride=half),lime(samples=64),random",
     "metrics": "deletion,insertion,sparseness,pxap,max_sensitivity",
 }  # fmt: skip
-LONGEST_S = 4.0  # between two deaths
+LONGEST_S = 6.0  # between two deaths
 Rows = dict[str, list[tuple[object, ...]]]
 
 
@@ -73,11 +73,11 @@ def counted() -> Iterator[Counter[str]]:
 
 
 def workers_here() -> list[psutil.Process]:
-    """Return the worker processes that descend from this one."""
+    """Return the worker processes that descend from this one and do jobs or wait for one; not those that start."""
     return [
         process
         for process in psutil.Process().children(recursive=True)
-        if "RemoteWorker" in " ".join(process.cmdline() if process.is_running() else [])
+        if " ".join(process.cmdline() if process.is_running() else []) in ("ray::RemoteWorker", "ray::RemoteWorker.do")
     ]
 
 

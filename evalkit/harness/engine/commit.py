@@ -14,11 +14,9 @@ from evalkit.harness.engine.signals import uninterrupted
 from evalkit.harness.planning.missing import forgotten
 from evalkit.harness.planning.plan import Plan
 from evalkit.store.database import ImageRow, MapRow, ScoreRow
-from evalkit.store.files import sha256_of
 from evalkit.store.image_facts import ImageFactsRow
 from evalkit.store.map_facts import REPEATABILITY, MapFactsRow
 from evalkit.store.maps import as_float16, image_file, npy_bytes, remove_file, save_maps
-from evalkit.store.rank_hash import rank_hash
 from evalkit.store.run_folder import RunFolder, writing
 
 __all__ = ["commit"]
@@ -99,10 +97,9 @@ def _contents(plan: Plan, outcome: Outcome) -> dict[str, bytes]:
 
 def _map_row(plan: Plan, image_id: str, made: MadeMap, before: MapRow | None) -> MapRow:
     """Return the row of a map that is not kept, or is kept already."""
-    key, hashed = plan.map_keys[made.explainer], rank_hash(made.saliency_map)
+    key = plan.map_keys[made.explainer]
     file, size_bytes = (before.file, before.size_bytes) if before and before.key == key else ("", 0)
-    digest = sha256_of(npy_bytes(made.saliency_map.astype(np.float32)))
-    return MapRow(image_id, made.explainer, key, file, digest, size_bytes, made.seconds, hashed)
+    return MapRow(image_id, made.explainer, key, file, made.sha256, size_bytes, made.seconds, made.rank_hash)
 
 
 def _remove_replaced(folder: RunFolder, image_id: str, before: Iterable[MapRow]) -> None:

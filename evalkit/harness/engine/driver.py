@@ -214,6 +214,7 @@ def _job_of(plan: Plan, folder: RunFolder, missing: Missing, row: ImageRow, say:
         missing.repeated,
         partners,
         missing.region,
+        plan.kept_maps.keeps(row.position or 0),
     )
 
 

@@ -47,6 +47,7 @@ class Job:
         partners: the images of other classes that metrics show beside it.
         region: True if the drops of the model's score are measured when the image's region, or everything else, is
             hidden; also done if photo or region changed.
+        keeps_maps: True if the values of maps come back.
         read: the photos that were read ahead, by the entry's id, or why one cannot be used; others are read when the
             job is done.
     """
@@ -60,6 +61,7 @@ class Job:
     repeated: bool = False
     partners: Draw = field(default_factory=Draw)
     region: bool = False
+    keeps_maps: bool = True
     read: Mapping[str, ReadPhoto | str] = field(default_factory=dict)
 
 
@@ -95,12 +97,16 @@ class MadeMap:
         saliency_map: the map, float32 (H, W).
         seconds: its time, as if its explainer ran alone.
         facts: what is known of it besides its values.
+        sha256: the digest of its values as a .npy file.
+        rank_hash: the hash of the order of its pixels; None = not finite.
     """
 
     explainer: str
     saliency_map: NDArray[np.float32]
     seconds: float
     facts: MapFacts = field(default_factory=MapFacts)
+    sha256: str = ""
+    rank_hash: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +126,7 @@ class Outcome:
         clean_score: the score of the targets on the clean image.
         is_correct: True if the predicted class is the label; None without a label.
         cells: the cells of the job, one for each explainer and metric.
-        maps: the maps that this job computed.
+        maps: the maps that this job computed; without their values if the job does not keep them.
         repeatability: by explainer, the rank correlation of its map with one of another seed; NaN if it is undefined.
         region_drops: these drops by name, empty where they are not defined; None = not measured.
         lost: the explainers of the job that have no map, neither stored nor computed.

@@ -31,12 +31,15 @@ from evalkit.metrics.requests import Request, draws
 from evalkit.metrics.spec import Metric
 from evalkit.models.classifier import Classifier
 from evalkit.models.probabilities import score_of
-from evalkit.store.maps import as_float32
+from evalkit.store.files import sha256_of
+from evalkit.store.maps import as_float32, npy_bytes
+from evalkit.store.rank_hash import rank_hash
 
-__all__ = ["Advance", "Worker"]
+__all__ = ["Advance", "Worker", "hashed"]
 
 _NOT_NUMBERS = "the map has NaN or infinite values"
 _NOTHING_OF_CUE = "nothing of the cue is left at the model's input size, or nothing but it"
+_NO_VALUES = np.zeros((0, 0), dtype=np.float32)
 _OTHER_SEED = 1_000_003  # added to an explainer's own
 _TOGETHER = 16  # maps whose requests are answered together, so that batches fill
 
@@ -132,7 +135,6 @@ class Worker:
             targets=photo.targets,
             clean_score=photo.clean_score,
             is_correct=None if image.class_index == UNLABELLED else photo.is_right(image.targets),
-            maps=tuple(photo.maps),
             repeatability=repeatability,
             region_drops=photo.region_drops,
             lost=tuple(explainer.text for explainer, _ in work if explainer.text not in {*stored, *computed}),
@@ -140,7 +142,8 @@ class Worker:
 
         def finish() -> Outcome:
             try:
-                return replace(answered, cells=tuple(photo.cells()))
+                maps = tuple(hashed(made, keeps=job.keeps_maps) for made in photo.maps)
+                return replace(answered, cells=tuple(photo.cells()), maps=maps)
             except (EvalkitError, KeyboardInterrupt):
                 raise
             except BaseException as error:
@@ -160,6 +163,13 @@ class Worker:
 
     def _all_work(self) -> Work:
         return [(explainer, self._recipe.metrics) for explainer in self._recipe.explainers]
+
+
+def hashed(made: MadeMap, *, keeps: bool) -> MadeMap:
+    """Return a map with its hashes, and without its values if they are not kept."""
+    values = made.saliency_map
+    with_hashes = replace(made, sha256=sha256_of(npy_bytes(values)), rank_hash=rank_hash(values))
+    return with_hashes if keeps else replace(with_hashes, saliency_map=_NO_VALUES)
 
 
 def _of_another_seed(explainer: Explainer) -> Explainer:
