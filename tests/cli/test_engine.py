@@ -149,6 +149,7 @@ def test_a_photo_that_kills_its_worker_is_not_scored(workplace):
     done = go(workplace, "--engine", "ray", "--workers", "1", "--output", "out", command=command)
     assert done.returncode == 0, done.stderr
     assert "the worker died 3 times on this photo: its process ended" in done.stderr
+    assert "raylet" not in done.stdout + done.stderr  # what Ray prints of a dead worker
     with sqlite3.connect(workplace / "out" / "results.sqlite") as database:
         lost = database.execute("SELECT DISTINCT image_id FROM scores WHERE key = ''").fetchall()
         scored = database.execute("SELECT count(DISTINCT image_id) FROM scores WHERE key != ''").fetchone()

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from time import monotonic, sleep
 from typing import Any
 
@@ -21,6 +22,7 @@ from evalkit.core.imports import first_line
 from evalkit.core.native import quiet_native_code
 from evalkit.harness.engine.jobs import Job
 from evalkit.harness.engine.pool import Answer, ClusterError, Death
+from evalkit.harness.engine.quiet_threads import quiet_threads
 from evalkit.harness.engine.ray_worker import RemoteWorker
 from evalkit.harness.engine.shipping import Pickler
 from evalkit.harness.engine.worker_facts import WorkerFacts
@@ -66,8 +68,14 @@ class RayCluster:
         """See the class."""
         self._address, self._threads, self._gpus, self._driver = address, threads, gpus_per_worker, driver
         self._is_ours = not ray.is_initialized()
+        self._streams = ExitStack()
+        self._streams.enter_context(quiet_threads("ray_"))  # whatever ray.init is told, they print on stdout
         if self._is_ours:
-            _connect(address, cpus)
+            try:
+                _connect(address, cpus)
+            except BaseException:
+                self._streams.close()
+                raise
         self._node = ray.get_runtime_context().get_node_id()
         self._workers: dict[int, Any] = {}
         self._starting: dict[int, Future[Any]] = {}
@@ -143,6 +151,7 @@ class RayCluster:
 
     def close(self) -> None:
         """End all workers and the connection, even if the cluster does not answer."""
+        self._streams.close()
         self._head.close()
         if self._head.is_lost:
             self._thread.shutdown(wait=False, cancel_futures=True)
