@@ -77,7 +77,8 @@ def workers_here() -> list[psutil.Process]:
     return [
         process
         for process in psutil.Process().children(recursive=True)
-        if " ".join(process.cmdline() if process.is_running() else []) in ("ray::RemoteWorker", "ray::RemoteWorker.do")
+        if " ".join(process.cmdline() if process.is_running() else []).strip()
+        in ("ray::RemoteWorker", "ray::RemoteWorker.do")
     ]
 
 

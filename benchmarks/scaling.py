@@ -1,8 +1,10 @@
-"""The harness over very many photos: ``python benchmarks/scaling.py --parts run,writer,analysis``.
+"""The harness over very many photos: ``python benchmarks/scaling.py --parts run,writer,workers,analysis``.
 
 * ``run``: tiny photos and controls only, so that the harness is measured: seconds to the first computed photo, memory
   during the run, and seconds to repeat a finished run. Importing TensorFlow is measured separately.
 * ``writer``: photos a second that are committed, of twelve explainers and thirteen metrics, with and without maps.
+* ``workers``: the share of their time in which 4, 8 and 16 workers of Ray sleep, which is all that they do, half a
+  second a photo without maps and a second with twelve maps.
 * ``analysis``: seconds and memory of the first analysis of so many photos, of the next one, and of the report; the size
   of the database. Scores, maps and statistics are made up (``made_up.py``).
 
@@ -167,6 +169,17 @@ def measure_writer(folder: Path, count: int) -> Table:
     return table
 
 
+def measure_workers(folder: Path, count: int) -> Table:
+    """Let workers sleep."""
+    table = Table("workers", "s a photo", "--keep-maps", "efficiency", "photos/s", title="Sleeping workers", box=None)
+    code = (OURS / "sleeping.py").read_text()
+    for keep, seconds in (("none", 0.5), ("all", 1.0)):
+        for workers in (4, 8, 16):
+            found = go(folder, code, workers, seconds, count, keep)
+            table.add_row(str(workers), f"{seconds}", keep, f"{found['efficiency']:.0%}", f"{found['photos_s']:.1f}")
+    return table
+
+
 def measure_analysis(folder: Path, counts: Sequence[int]) -> Table:
     """Analyse made-up runs of these numbers of photos, again, and write their reports."""
     table = Table("photos", "analysis", "wall s", "CPU s", "peak MB", "file, MB", box=None)
@@ -182,7 +195,7 @@ def measure_analysis(folder: Path, counts: Sequence[int]) -> Table:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="run", help="of run, writer and analysis, separated by commas")
+    parser.add_argument("--parts", default="run", help="of run, writer, workers and analysis, separated by commas")
     parser.add_argument("--photos", type=int, default=20_000, help="photos of the run")
     parser.add_argument("--written", type=int, default=400, help="photos that the writer commits")
     parser.add_argument("--analysed", default="10000,20000,50000", help="numbers of photos of the analysis")
@@ -195,6 +208,8 @@ def main() -> None:
                 table = measure_run(folder, given.photos)
             elif part == "writer":
                 table = measure_writer(folder, given.written)
+            elif part == "workers":
+                table = measure_workers(folder, given.written)
             else:
                 table = measure_analysis(folder, [int(count) for count in given.analysed.split(",")])
             Console(width=100).print(table)

@@ -11,7 +11,7 @@ from evalkit.harness.engine.executor import Executor
 from evalkit.harness.engine.local import LocalExecutor
 from evalkit.harness.planning.plan import Plan
 
-__all__ = ["executor_of"]
+__all__ = ["executor_of", "prepare_ray"]
 
 # Read by Ray when it is imported or started: no usage statistics over the network, workers as fast as this process,
 # no advice on stdout, and a lost head is an error here instead of the end of this process.
@@ -35,13 +35,18 @@ def executor_of(plan: Plan, options: EngineOptions, say: Callable[[str], None]) 
     """
     if options.engine == "local":
         return LocalExecutor(plan.work)
+    prepare_ray(options)
+    from evalkit.harness.engine.ray_executor import RayExecutor
+
+    return RayExecutor(plan.work, options, plan.threads, say)
+
+
+def prepare_ray(options: EngineOptions) -> None:
+    """Set what Ray reads from the environment when it is imported, where the user has not set it."""
     for name, value in _RAY_SETTINGS.items():
         os.environ.setdefault(name, value)
     if options.ray_address and _has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-    from evalkit.harness.engine.ray_executor import RayExecutor
-
-    return RayExecutor(plan.work, options, plan.threads, say)
 
 
 def _has_token() -> bool:

@@ -57,13 +57,20 @@ class RayCluster:
         threads: the processors that a worker takes.
         gpus_per_worker: the GPUs that a worker takes.
         driver: the facts of this process.
+        worker: the class of workers; another one only to measure Ray itself.
 
     Raises:
         ClusterError: the cluster cannot be reached.
     """
 
     def __init__(
-        self, address: str | None, cpus: int, threads: int, gpus_per_worker: float, driver: WorkerFacts
+        self,
+        address: str | None,
+        cpus: int,
+        threads: int,
+        gpus_per_worker: float,
+        driver: WorkerFacts,
+        worker: type = RemoteWorker,
     ) -> None:
         """See the class."""
         self._address, self._threads, self._gpus, self._driver = address, threads, gpus_per_worker, driver
@@ -77,6 +84,7 @@ class RayCluster:
                 self._streams.close()
                 raise
         self._node = ray.get_runtime_context().get_node_id()
+        self._worker = worker
         self._workers: dict[int, Any] = {}
         self._starting: dict[int, Future[Any]] = {}
         # Starting and ending a worker needs the head, and such a call never returns when it is lost.
@@ -102,7 +110,7 @@ class RayCluster:
 
     def _started(self) -> Any:  # noqa: ANN401 - an actor of Ray
         options = {"num_cpus": self._threads, "num_gpus": self._gpus, "max_restarts": 0, "max_task_retries": 0}
-        kind = ray.remote(RemoteWorker).options(**options)
+        kind: Any = ray.remote(self._worker).options(**options)
         return kind.remote(self._driver, self._packed, self._threads)
 
     def greet(self, worker: int) -> None:
