@@ -9,6 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault(
+    "TF_ENABLE_ONEDNN_OPTS", "1"
+)  # off on processors without AVX-512, where channels_first then fails
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: more threads would only wait for each other
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -192,6 +192,8 @@ def _contents(path: Path, explainer: str) -> bytes | None:
             return path.read_bytes()
         with zipfile.ZipFile(path) as archive:
             return archive.read(_entry(explainer))
+    except UnicodeEncodeError:  # the system's encoding lacks a letter of the name: not damaged, and said
+        raise
     except (OSError, KeyError, ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None  # a flipped bit of an archive can raise any of these
 

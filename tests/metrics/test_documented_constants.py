@@ -11,7 +11,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from evalkit.core.settings import RunOptions
-from evalkit.harness.planning import manifest
+from evalkit.harness.planning import stored_facts
 from evalkit.metrics import boxes, contours, levels, randomization
 from evalkit.metrics.case import Case, Region
 from evalkit.metrics.catalog import DEFAULT_METRICS, METRICS
@@ -121,7 +121,7 @@ def test_the_window_and_constants_of_similarity():
 
 def test_the_saturated_score():
     (score,) = numbers(r"the share of scores above (\d\.\d+)\.")
-    assert f"clean > {score:g}" in inspect.getsource(manifest)
+    assert f"clean > {score:g}" in inspect.getsource(stored_facts)
 
 
 def test_the_chance_levels_are_named_alike():

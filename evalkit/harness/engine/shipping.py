@@ -7,10 +7,10 @@ import sys
 import sysconfig
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import packages_distributions
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -209,27 +209,33 @@ def _own_classes(model: keras.Model) -> dict[str, Any]:
 def _own_modules(pickler: Pickler) -> Iterator[None]:
     """Take along the code of modules that are not installed, while the block pickles."""
     with ExitStack() as stack:
-        installed = packages_distributions().keys()
+        installed = _installed()
         for name, module in [*sys.modules.items()]:
-            if getattr(module, "__name__", "") == name and name.partition(".")[0] not in installed and _is_own(module):
+            if getattr(module, "__name__", "") == name and _is_own(module, installed):
                 pickler.take_along(module)
                 stack.callback(pickler.forget, module)
         yield
 
 
-def _is_own(module: ModuleType | None) -> bool:
+def _is_own(module: ModuleType | None, installed: Mapping[str, Sequence[Path]]) -> bool:
+    """Return whether a module is the user's own: neither Python's nor where its package is installed."""
     file = getattr(module, "__file__", None)
     name = getattr(module, "__name__", "")
     if not file or name == "__main__" or name.partition(".")[0] == "evalkit":  # the main module always comes along
         return False
-    path = Path(file).resolve()
-    return not any(path.is_relative_to(folder) for folder in _installed())
+    path, package = Path(file).resolve(), name.partition(".")[0]
+    return not any(path.is_relative_to(folder) for folder in (*installed[""], *installed.get(package, ())))
 
 
-def _installed() -> list[Path]:
+def _installed() -> dict[str, list[Path]]:
+    """Return the folders that packages are installed in, by package; those of Python itself by the empty text."""
     names = ("stdlib", "platstdlib", "purelib", "platlib")
     roots = {*(sysconfig.get_path(name) for name in names), sys.prefix, sys.base_prefix}
-    return [Path(root).resolve() for root in roots]
+    of_package = {
+        package: [Path(str(distribution(name).locate_file(""))).resolve() for name in distributions]
+        for package, distributions in packages_distributions().items()
+    }
+    return {**of_package, "": [Path(root).resolve() for root in roots]}
 
 
 def _archived(path: Path) -> bytes:

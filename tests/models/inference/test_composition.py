@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from evalkit.harness.engine.worker_facts import facts_here
 from evalkit.models.classifier import Classifier
 from evalkit.models.inference.composition import ComposedPass, compose
 
@@ -65,5 +66,8 @@ def test_logits_do_not_depend_on_how_far_a_pass_is_filled(tiny_model, rng, preci
     ranks = rng.permutation(32 * 32).reshape(1, 32, 32).astype(np.int32)
     rows = np.array([(0, 1, 0, cut) for cut in range(0, 1024, 32)], dtype=np.int32)
     together = classifier.composed.logits(canvases, ranks, rows)
+    # The same bits on processors with AVX-512; elsewhere kernels of another shape round otherwise.
+    largest = 0.0 if "avx512f" in facts_here().processor else {"float32": 1e-6, "bfloat16": 2e-2}[precision]
     for count in (1, 8, 9, 17, 25):
-        np.testing.assert_array_equal(classifier.composed.logits(canvases, ranks, rows[:count]), together[:count])
+        some = classifier.composed.logits(canvases, ranks, rows[:count])
+        np.testing.assert_allclose(some, together[:count], rtol=0, atol=largest)
