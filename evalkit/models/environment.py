@@ -31,6 +31,7 @@ def require_keras() -> None:
     if "keras" not in sys.modules:
         backend, origin = _chosen_backend()
         _require_tensorflow(backend, origin)
+    _turn_on_onednn()
     try:
         import keras
     except (ValueError, TypeError, AttributeError, OSError) as error:
@@ -40,6 +41,16 @@ def require_keras() -> None:
         ) from error
     _require_tensorflow(keras.config.backend(), "it is imported already")
     prepare_devices()
+
+
+def _turn_on_onednn() -> None:
+    """Let TensorFlow use oneDNN, unless it is imported already or the user turned it off.
+
+    It does so by itself on processors with AVX-512. On others passes are twice as fast with it, and there is no
+    convolution over channels_first without it.
+    """
+    if "tensorflow" not in sys.modules:
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 def _require_tensorflow(backend: object, origin: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from evalkit.core.errors import ConfigError
+from evalkit.models import environment
 from evalkit.models.environment import require_keras
 
 
@@ -126,3 +127,19 @@ def test_channels_first_and_float16_move_no_number(configured, tmp_path, monkeyp
     assert len(standard) == 3
     for name in standard:
         np.testing.assert_array_equal(standard[name], other[name])
+
+
+def test_onednn_is_on_unless_the_user_turned_it_off(monkeypatch):
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    for given, expected in ((None, "1"), ("0", "0")):
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+        if given:
+            monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given)
+        environment._turn_on_onednn()
+        assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == expected
+
+
+def test_an_imported_tensorflow_stays_as_it_is(monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    environment._turn_on_onednn()
+    assert "TF_ENABLE_ONEDNN_OPTS" not in os.environ

@@ -159,7 +159,10 @@ class RayCluster:
 
     def close(self) -> None:
         """End all workers and the connection, even if the cluster does not answer."""
-        self._streams.close()
+        with self._streams:
+            self._close()
+
+    def _close(self) -> None:
         self._head.close()
         if self._head.is_lost:
             self._thread.shutdown(wait=False, cancel_futures=True)
