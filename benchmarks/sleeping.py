@@ -78,7 +78,7 @@ def measure(workers: int, seconds: float, count: int, keep: str) -> dict[str, fl
         database.plan_images([*rows.values()])
         database.touch()
     template: Outcome = made.outcome(next(iter(rows.values())), maps=keep != "none")
-    cluster = RayCluster(None, workers, 1, 0.0, facts_here(), Sleeper)
+    cluster = RayCluster(None, workers, 1, 0.0, facts_here(), worker=Sleeper)
     cluster.ship(pickle.dumps((seconds, template)))
     pool, start, done = WorkerPool(cluster, workers, print), 0.0, 0
     for outcome in pool.outcomes(Jobs([*rows])):

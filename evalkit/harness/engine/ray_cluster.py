@@ -36,7 +36,7 @@ _HEAD_S = 2.0  # between two looks at the cluster
 _LOST_S = 20.0  # without an answer of the head
 _END_S = 8.0
 _FETCH_S = 60.0  # to bring a result from another machine
-_STORE_BYTES = 512 * 1024**2
+_STORE_BYTES = 512 * 1024**2  # for photos and results
 _LOST = (
     ray.exceptions.RayActorError,
     ray.exceptions.WorkerCrashedError,
@@ -53,10 +53,10 @@ class RayCluster:
     Args:
         address: ``auto`` or HOST:PORT; None = workers on this machine alone.
         cpus: the processors that a Ray of this machine alone offers.
-        gpus: the GPUs that it offers; None = those it finds.
         threads: the processors that a worker takes.
         gpus_per_worker: the GPUs that a worker takes.
         driver: the facts of this process.
+        run_bytes: the size of the run that is sent, which a Ray of this machine alone must have room for.
         worker: the class of workers; another one only to measure Ray itself.
 
     Raises:
@@ -70,6 +70,7 @@ class RayCluster:
         threads: int,
         gpus_per_worker: float,
         driver: WorkerFacts,
+        run_bytes: int = 0,
         worker: type = RemoteWorker,
     ) -> None:
         """See the class."""
@@ -79,7 +80,7 @@ class RayCluster:
         self._streams.enter_context(quiet_threads("ray_"))  # whatever ray.init is told, they print on stdout
         if self._is_ours:
             try:
-                _connect(address, cpus)
+                _connect(address, cpus, _STORE_BYTES + 2 * run_bytes)
             except BaseException:
                 self._streams.close()
                 raise
@@ -260,9 +261,9 @@ def _resources() -> tuple[dict[str, float], dict[str, float]]:
     return ray.available_resources(), ray.cluster_resources()  # type: ignore[no-untyped-call]
 
 
-def _connect(address: str | None, cpus: int) -> None:
+def _connect(address: str | None, cpus: int, store_bytes: int) -> None:
     """Start or join Ray; it must not replace the handlers of signals."""
-    started = {"num_cpus": cpus, "object_store_memory": _STORE_BYTES} if address is None else {"address": address}
+    started = {"num_cpus": cpus, "object_store_memory": store_bytes} if address is None else {"address": address}
     with _same_handlers(), quiet_native_code():
         try:
             ray.init(

@@ -53,7 +53,7 @@ class RayExecutor:
         read_here = options.read_on != "workers"
         data = packed(recipe, PICKLER, read_here=read_here)
         cluster = RayCluster(
-            options.ray_address, self._cpus(), self._threads, options.gpus_per_worker or 0.0, self._driver
+            options.ray_address, self._cpus(), self._threads, options.gpus_per_worker or 0.0, self._driver, len(data)
         )
         reading = None
         try:
