@@ -138,7 +138,7 @@ def test_tokens_of_patches_are_ablated_and_the_class_token_kept():
     kernel, bias = (np.asarray(weight, dtype=np.float64) for weight in classifier.model.layers[-1].get_weights())
     means = features.mean(axis=(0, 1), dtype=np.float64)
     expected = [means @ kernel + bias] + [np.where(np.arange(8) == k, 0, means) @ kernel + bias for k in range(8)]
-    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
     AblationCam().check(classifier)
     assert np.isfinite(AblationCam().explain(classifier, image[None], [0])).all()
 

@@ -105,7 +105,7 @@ def test_integrated_gradients_add_up_on_vgg16_mini():
     change = ends[0] - ends[1]
     np.testing.assert_allclose(maps.sum(axis=(1, 2)), change, rtol=0.01)
     by_hand = np.abs(maps.sum(axis=(1, 2)) / change - 1)
-    np.testing.assert_allclose([one.values["residual"] for one in facts], by_hand, atol=1e-5)
+    np.testing.assert_allclose([one.values["residual"] for one in facts], by_hand, rtol=1e-5, atol=1e-5)
 
 
 def test_residual_is_of_all_channels_whatever_the_reduction(tiny, photos):

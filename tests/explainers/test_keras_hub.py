@@ -65,7 +65,7 @@ def test_scores_and_default_layer(name, layer, grid, first, classifiers):
     images = images_for(classifier)
     own = np.asarray(classifier.model(images.astype("float32"), training=False))
     scores = own if name == "deit" else keras.ops.softmax(own).numpy()
-    np.testing.assert_allclose(classifier.probabilities(images), scores, atol=1e-5)
+    np.testing.assert_allclose(classifier.probabilities(images), scores, rtol=1e-5, atol=1e-5)
     found = classifier.grids.grid(TensorAt(classifier.target_layer))
     assert classifier.target_layer.endswith(f"/{layer}")
     assert (found.height, found.width, found.tokens[0]) == (*grid, first)

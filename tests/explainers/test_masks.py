@@ -63,8 +63,8 @@ def test_masks_worked_by_hand():
     grid = np.array([[[True, False], [False, False]]] * 2)
     found = masks.make(grid, np.array([[0, 0], [1, 1]]))
     ramp = np.array([2, 3, 2, 1, 0, 1]) / 3  # beyond the outer centers the values are mirrored
-    np.testing.assert_allclose(found[0], np.outer(ramp[:4], ramp[:4]), atol=1e-6)
-    np.testing.assert_allclose(found[1], np.outer(ramp[1:5], ramp[1:5]), atol=1e-6)
+    np.testing.assert_allclose(found[0], np.outer(ramp[:4], ramp[:4]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[1], np.outer(ramp[1:5], ramp[1:5]), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("size", "grid"), [((8, 8), 2), ((10, 17), 3), ((24, 24), 7), ((5, 5), 5)])
@@ -77,7 +77,7 @@ def test_masks_are_those_of_rises_code(rng, size, grid):
     for mask, values, (down, across) in zip(masks.make(grids, shifts), grids, shifts, strict=True):
         large = resize(values.astype(float), [(grid + 1) * cell for cell in cells], order=1, mode="reflect",
                        anti_aliasing=False)  # fmt: skip
-        np.testing.assert_allclose(mask, large[down : down + size[0], across : across + size[1]], atol=1e-6)
+        np.testing.assert_allclose(mask, large[down : down + size[0], across : across + size[1]], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (6, 10)])
@@ -93,7 +93,7 @@ def test_rise_written_slowly(rng, size):
             seen = np.array(MEAN) + (photo - np.array(MEAN)) * mask[..., None]
             total += seen[2, 3].mean() / 255 * mask
             drawn += 1
-    np.testing.assert_allclose(found[0], total / (300 * 0.4), atol=1e-5)
+    np.testing.assert_allclose(found[0], total / (300 * 0.4), rtol=1e-5, atol=1e-5)
     assert facts.passes == Passes(300)
     assert facts.values["masks"] == 300
 
@@ -322,13 +322,13 @@ def test_kernel_shap_on_an_image_equals_shapley_values_by_hand():
     found, (facts,) = explainer.explain_with_facts(classifier, photo[None], [1])
     (a, b, c, d), (off, *_) = shown_and_hidden(photo, 127.5)
     expected = [(a - off) * (b + off) / 2, (b - off) * (a + off) / 2, (c - off) / 10, (d - off) / 10]
-    np.testing.assert_allclose(found[0, [0, 0, 31, 31], [0, 31, 0, 31]], expected, atol=1e-6)
+    np.testing.assert_allclose(found[0, [0, 0, 31, 31], [0, 31, 0, 31]], expected, rtol=1e-5, atol=1e-6)
     for rows, columns in product((slice(16), slice(16, None)), repeat=2):
         assert np.ptp(found[0, rows, columns]) == 0
     assert facts.passes == Passes(16)
     assert explainer.forward_passes((32, 32)) == 1002
     assert facts.values == {"segments": 4}
-    np.testing.assert_allclose(explainer.explain(classifier, photo[None], [0])[0], -found[0], atol=1e-6)
+    np.testing.assert_allclose(explainer.explain(classifier, photo[None], [0])[0], -found[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("fill", ["mean", "black", "gray", "blur"])
@@ -344,7 +344,7 @@ def test_a_linear_model_is_recovered_by_both(fill, rng):
     effects = np.bincount(of_pixel.ravel(), change.sum(axis=2).ravel())
     assert len(effects) > 8  # so that coalitions are drawn
     shap = KernelShap(samples=100, segments=16, fill=fill).explain(classifier, photo[None], [1])[0]
-    np.testing.assert_allclose(shap, effects[of_pixel], atol=1e-6)
+    np.testing.assert_allclose(shap, effects[of_pixel], rtol=1e-5, atol=1e-6)
     lime = Lime(samples=4000, segments=16, fill=fill).explain(classifier, photo[None], [1])[0]
     np.testing.assert_allclose(lime, effects[of_pixel], atol=0.02 * np.abs(effects).max())
 
@@ -362,7 +362,9 @@ def test_lime_on_an_image_written_slowly(rng):
     values = [photo[3, 4, 0] / 255 if row[of_pixel[3, 4]] else 0.0 for row in present]
     distances = [1 - row.sum() / math.sqrt(row.sum() * count) if row.any() else 1.0 for row in present]
     weights = [math.exp(-((distance / 0.25) ** 2)) for distance in distances]
-    np.testing.assert_allclose(found[0], ridge(present, np.array(weights), np.array(values))[of_pixel], atol=1e-6)
+    np.testing.assert_allclose(
+        found[0], ridge(present, np.array(weights), np.array(values))[of_pixel], rtol=1e-5, atol=1e-6
+    )
     assert found[0, 3, 4] == found.max()
     assert facts.passes == Passes(50)
 
@@ -438,7 +440,7 @@ def test_a_black_box_is_explained_in_any_batch_size(explainer, rng):
     )
     assert not np.array_equal(first[0], first[1])
     for other in others:
-        np.testing.assert_allclose(other, first, atol=1e-6)
+        np.testing.assert_allclose(other, first, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(explainer.explain(box(brightness, (16, 16)), photos[::-1], [1, 1])[::-1], first)
 
 
@@ -454,7 +456,7 @@ def test_a_keras_model_and_a_black_box_of_it_have_equal_maps(explainer, tiny, ti
 def test_the_score_of_several_outputs_is_their_sum(explainer, tiny, photos):
     both = explainer.explain(tiny, photos[:1], [(0, 2)])
     single = [explainer.explain(tiny, photos[:1], [output]) for output in (0, 2)]
-    np.testing.assert_allclose(both, single[0] + single[1], atol=1e-5)
+    np.testing.assert_allclose(both, single[0] + single[1], rtol=1e-5, atol=1e-5)
 
 
 @EACH

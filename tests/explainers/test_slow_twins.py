@@ -234,7 +234,7 @@ def test_integrated_gradients_are_the_trapezoidal_rule_on_the_path(
     image, recorder = photo(network), recorded(classifier, "input_gradients")
     found = explained(f"integrated_gradients(steps=12, baseline={baseline})", classifier, image, target)
     points = np.linspace(0, 1, 12)
-    np.testing.assert_allclose(alphas_of(recorder.images, image, color), points, atol=1e-5)
+    np.testing.assert_allclose(alphas_of(recorder.images, image, color), points, rtol=1e-5, atol=1e-5)
     trapezoid = np.array([0.5, *np.ones(10), 0.5]) / 11
     expected = twins.integrated_gradients(network, image, target, color, points, trapezoid)
     assert_equal_maps(found, expected.sum(axis=-1))

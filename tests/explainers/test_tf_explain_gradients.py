@@ -182,9 +182,11 @@ class TestTargets:
         classifier, image = Classifier(model), photos()
         assert classifier.head.unit == 1
         outputs = classifier.given.flat_for("")[0](image.astype(np.float32))
-        np.testing.assert_allclose(outputs, classifier.given.predict(image.astype(np.float32), 1), atol=1e-6)
+        np.testing.assert_allclose(outputs, classifier.given.predict(image.astype(np.float32), 1), rtol=1e-5, atol=1e-6)
         expected = TfExplainGradCam().explain(Classifier(unit), image, [target])
-        np.testing.assert_allclose(TfExplainGradCam().explain(classifier, image, [target]), expected, atol=1e-6)
+        np.testing.assert_allclose(
+            TfExplainGradCam().explain(classifier, image, [target]), expected, rtol=1e-5, atol=1e-6
+        )
 
     def test_several_outputs_of_one_class_are_summed(self):
         model, image = network(activation="softmax"), photos()
@@ -252,9 +254,9 @@ def test_integrated_gradients_are_not_multiplied_by_the_input():
     image = np.array([[[[10], [20]], [[30], [40]]]], dtype=np.uint8)
     classifier = Classifier(model, head="softmax")
     found = TfExplainIntegratedGradients().explain(classifier, image, [0])
-    np.testing.assert_allclose(found, [[[1.0, 2.0], [3.0, 0.5]]], atol=1e-6)
+    np.testing.assert_allclose(found, [[[1.0, 2.0], [3.0, 0.5]]], rtol=1e-5, atol=1e-6)
     found = TfExplainGradientsInputs().explain(classifier, image, [0])
-    np.testing.assert_allclose(found, [[[10.0, 40.0], [90.0, 20.0]]], atol=1e-5)
+    np.testing.assert_allclose(found, [[[10.0, 40.0], [90.0, 20.0]]], rtol=1e-5, atol=1e-5)
 
 
 class TestNoise:

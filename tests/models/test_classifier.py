@@ -55,7 +55,7 @@ def test_a_convolutional_head_loses_only_its_softmax(rng):
     model = keras.Model(inputs, keras.layers.Flatten()(hidden))
     images = rng.uniform(0, 2, (2, 8, 8, 3)).astype("float32")
     classifier = Classifier(model)
-    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), atol=1e-6)
+    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), rtol=1e-5, atol=1e-6)
     assert not np.allclose(classifier.logits(images).sum(axis=1), 1)
 
 
@@ -84,8 +84,10 @@ def test_gradient_is_of_the_logit_not_of_the_softmax(tiny, photos):
 
 def test_batch_size_does_not_move_the_logits(tiny_model, photos):
     one, many = Classifier(tiny_model, batch_size=1), Classifier(tiny_model, batch_size=3)
-    np.testing.assert_allclose(one.logits(photos), many.logits(photos), atol=1e-6)
-    np.testing.assert_allclose(one.logits(photos), many.logits_from(4, lambda number: photos[number]), atol=1e-6)
+    np.testing.assert_allclose(one.logits(photos), many.logits(photos), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        one.logits(photos), many.logits_from(4, lambda number: photos[number]), rtol=1e-5, atol=1e-6
+    )
     assert one.passes == 8
     assert one.logits_from(0, None).shape == (0, 3)
 
@@ -101,7 +103,7 @@ def test_out_of_memory_halves_the_batch(tiny_model, photos, monkeypatch):
         return original(batch)
 
     monkeypatch.setattr(classifier.source, "_outputs", lambda batch: narrow(batch, most=1))
-    np.testing.assert_allclose(classifier.logits(photos), reference, atol=1e-6)
+    np.testing.assert_allclose(classifier.logits(photos), reference, rtol=1e-5, atol=1e-6)
     assert sizes == [4, 2, 1, 1, 1, 1]
     assert classifier.batch_size == 1
     assert classifier.passes == 4
@@ -187,7 +189,7 @@ def test_a_layer_inside_a_nested_model_is_found_and_explained(rng):
     np.testing.assert_allclose(features[0], inner(images).numpy()[0], rtol=1e-4)
     kernel = np.asarray(model.layers[-1].kernel)[:, 1]
     np.testing.assert_allclose(gradients[0], np.broadcast_to(kernel / 14**2, (14, 14, 4)), rtol=1e-4)
-    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), atol=1e-6)
+    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), rtol=1e-5, atol=1e-6)
     assert classifier.pooled_end().features == graph.TensorAt(pooled._keras_history.operation.name, entering=True)
 
 
@@ -198,7 +200,9 @@ def test_dropout_and_batch_normalization_run_as_in_inference(rng):
     images = rng.uniform(0, 255, (3, 16, 16, 3)).astype("float32")
     classifier = Classifier(model)
     np.testing.assert_array_equal(classifier.logits(images), classifier.logits(images))
-    np.testing.assert_allclose(classifier.probabilities(images), model(images, training=False).numpy(), atol=1e-5)
+    np.testing.assert_allclose(
+        classifier.probabilities(images), model(images, training=False).numpy(), rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(

@@ -362,7 +362,7 @@ def test_a_black_box_is_seen_as_a_model_is(rng):
     ours, theirs = (
         spec.explain(classifier, images[:1].astype(np.uint8), [1]) for classifier in (Classifier(model), box)
     )
-    np.testing.assert_allclose(theirs, ours, atol=1e-6)
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-6)
     changed = network(dense(3, "softmax"), seed=9)
     other = Classifier(BlackBox(lambda batch: changed(batch).numpy(), (SIDE, SIDE)))
     assert other.fingerprint != box.fingerprint
@@ -400,7 +400,7 @@ def test_probe_images_without_finite_outputs_are_passed_over(end, text, rng):
     classifier = Classifier(model)
     assert classifier.head.text == text
     expected = documented(model(images).numpy(), "softmax" if "logits" in text else "")
-    np.testing.assert_allclose(classifier.probabilities(images), expected, atol=1e-6)
+    np.testing.assert_allclose(classifier.probabilities(images), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_probability_that_rounding_made_negative_is_none_of_logits(rng):
@@ -411,7 +411,7 @@ def test_a_probability_that_rounding_made_negative_is_none_of_logits(rng):
     assert (model(images).numpy() < 0).any()
     classifier = Classifier(model)
     assert classifier.head.kind == "probabilities"
-    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), atol=1e-5)
+    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_a_model_of_whole_numbers_keeps_its_logits(rng):
@@ -467,7 +467,7 @@ def test_a_layer_that_cannot_be_copied_is_judged_by_what_it_puts_out(rng):
     model, images = network(Scores()), images_of(rng)
     classifier = Classifier(model)
     assert classifier.head.text == "probabilities (seen), no logit"
-    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), atol=1e-6)
+    np.testing.assert_allclose(classifier.probabilities(images), model(images).numpy(), rtol=1e-5, atol=1e-6)
 
 
 class SquashedDense(LAYERS.Dense):
@@ -482,7 +482,9 @@ def test_a_dense_layer_of_ones_own_is_judged_by_what_it_puts_out(count, kind, rn
     model, images = network(SquashedDense(count)), images_of(rng)
     classifier = Classifier(model)
     assert classifier.head == Head(kind, count, from_logits=False)
-    np.testing.assert_allclose(classifier.probabilities(images), documented(model(images).numpy(), ""), atol=1e-6)
+    np.testing.assert_allclose(
+        classifier.probabilities(images), documented(model(images).numpy(), ""), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_logits_that_lie_in_0_to_1_by_chance_are_a_question(rng):

@@ -182,9 +182,11 @@ def test_functions_of_whole_images_are_applied_after_composition(functions, tiny
     rows = np.array([(0, 1, 0, 300), (1, 0, 0, 700)], dtype=np.int32)
     made = [np.where((ranks[0] < cut)[..., None], canvases[end], canvases[start]) for start, end, _, cut in rows]
     expected = classifier.logits(np.stack(made))
-    np.testing.assert_allclose(classifier.composed.logits(canvases, ranks, rows), expected, atol=1e-5)
+    np.testing.assert_allclose(classifier.composed.logits(canvases, ranks, rows), expected, rtol=1e-5, atol=1e-5)
     places = np.array([0, 16])
     patched = canvases[0].copy()
     patched[16:, 16:] = 0
     occluded = classifier.occluded.logits(canvases[0], np.zeros_like(canvases[0]), places, places, 16)
-    np.testing.assert_allclose(occluded[[0, 4]], classifier.logits(np.stack([canvases[0], patched])), atol=1e-5)
+    np.testing.assert_allclose(
+        occluded[[0, 4]], classifier.logits(np.stack([canvases[0], patched])), rtol=1e-5, atol=1e-5
+    )

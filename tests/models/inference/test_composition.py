@@ -21,7 +21,9 @@ def test_each_row_shows_end_where_its_rank_is_below_its_cut(tiny_model, rng, bat
         for start, end, rank, cut in rows.tolist()
     ]
     expected = Classifier(tiny_model).logits(np.stack(made))
-    np.testing.assert_allclose(classifier.composed.logits(canvases, ranks, rows, asked.append), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        classifier.composed.logits(canvases, ranks, rows, asked.append), expected, rtol=1e-5, atol=1e-5
+    )
     assert sum(asked) == classifier.passes == 5
     assert classifier.composed.logits(canvases, ranks, rows[:0]).shape == (0, 3)
 

@@ -169,7 +169,7 @@ def test_chunks_and_passes(vgg_like, monkeypatch):
     monkeypatch.setattr(route, "_CHUNK_NUMBERS", 200_000)
     _, in_chunks = by_windows(vgg_like, image, filled, *place, monkeypatch, 10.0)
     assert vgg_like.passes - before == 1 + 16
-    np.testing.assert_allclose(in_chunks, at_once, atol=1e-5)
+    np.testing.assert_allclose(in_chunks, at_once, rtol=1e-5, atol=1e-5)
 
 
 def test_out_of_memory_halves_chunks_then_disables_windows(vgg_like, monkeypatch):
@@ -188,11 +188,11 @@ def test_out_of_memory_halves_chunks_then_disables_windows(vgg_like, monkeypatch
     monkeypatch.setattr(windowed.WindowedPass, "_compiled", lambda *given: narrow(*given, most=4))
     _, halved = by_windows(vgg_like, image, filled, *place, monkeypatch, 10.0)
     assert sizes == [16, 8, 4, 4, 4, 4]
-    np.testing.assert_allclose(halved, at_once, atol=1e-5)
+    np.testing.assert_allclose(halved, at_once, rtol=1e-5, atol=1e-5)
     monkeypatch.setattr(windowed.WindowedPass, "_compiled", lambda *given: narrow(*given, most=0))
     _, in_full_passes = by_windows(vgg_like, image, filled, *place, monkeypatch, 10.0)
     assert not vgg_like.occluded.windowed
-    np.testing.assert_allclose(in_full_passes, at_once, atol=1e-5)
+    np.testing.assert_allclose(in_full_passes, at_once, rtol=1e-5, atol=1e-5)
 
 
 @keras.saving.register_keras_serializable("test_windowed")
@@ -272,5 +272,5 @@ def test_windows_that_are_not_right_are_given_up(vgg_like, monkeypatch, wrong):
 
     monkeypatch.setattr(windowed.WindowedPass, "logits", broken)
     _, found = by_windows(vgg_like, image, filled, *place, monkeypatch, 10.0)
-    np.testing.assert_allclose(found, in_full(vgg_like, image, filled, *place), atol=1e-5)
+    np.testing.assert_allclose(found, in_full(vgg_like, image, filled, *place), rtol=1e-5, atol=1e-5)
     assert vgg_like.occluded.method(*place) == FULL

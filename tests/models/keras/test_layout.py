@@ -71,10 +71,10 @@ def test_channels_first_model_gives_the_maps_of_its_twin(photos, channels, spec)
     last = small_model((HEIGHT, WIDTH, channels))
     first = same_weights(small_model((channels, HEIGHT, WIDTH), "channels_first"), last)
     images = photos(channels)
-    np.testing.assert_allclose(first(to_first(images)), last(images), atol=1e-6)
+    np.testing.assert_allclose(first(to_first(images)), last(images), rtol=1e-5, atol=1e-6)
     one, other = Classifier(last), Classifier(first)
     assert (other.input_size, other.channels) == ((HEIGHT, WIDTH), channels)
-    np.testing.assert_allclose(other.probabilities(images), last(images), atol=1e-6)
+    np.testing.assert_allclose(other.probabilities(images), last(images), rtol=1e-5, atol=1e-6)
     explainer = EXPLAINERS.build(spec)
     explainer.check(other)
     maps = explainer.explain(other, images, [0, 2])
@@ -111,7 +111,7 @@ def test_occlusion_of_gray_images_that_are_not_square(photos, fill):
             window, patched = np.s_[row : row + 4, column : column + 4], images.copy()
             patched[0][window] = np.broadcast_to(filled, images[0].shape)[window]
             expected[window] = clean - model(patched)[0, 2]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_blur_is_per_channel_and_padded_with_the_mean(rng):
@@ -123,7 +123,7 @@ def test_blur_is_per_channel_and_padded_with_the_mean(rng):
         alone = blurred(np.repeat(image[..., [channel]], 3, axis=2), [mean[channel]] * 3)
         np.testing.assert_array_equal(both[..., channel], alone[..., 0])
     flat = np.broadcast_to(mean, (9, 13, 6))
-    np.testing.assert_allclose(blurred(flat, mean), flat, atol=1e-5)
+    np.testing.assert_allclose(blurred(flat, mean), flat, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_models_that_turn_their_input(photos, turn, form, shape):
     last = small_model((HEIGHT, WIDTH, 3))
     turning = Classifier(same_weights(small_model(shape, form, [turn]), last))
     assert (turning.input_size, turning.channels) == ((HEIGHT, WIDTH), 3)
-    np.testing.assert_allclose(turning.probabilities(images), last(images), atol=1e-6)
+    np.testing.assert_allclose(turning.probabilities(images), last(images), rtol=1e-5, atol=1e-6)
     gradcam = EXPLAINERS.build("gradcam")
     np.testing.assert_allclose(
         gradcam.explain(turning, images, [0, 1]), gradcam.explain(Classifier(last), images, [0, 1]), atol=1e-7
@@ -158,7 +158,7 @@ def test_preprocessing_comes_before_channels_are_moved(photos, monkeypatch):
     finally:
         keras.config.set_image_data_format("channels_last")
     for scores in found:
-        np.testing.assert_allclose(scores, expected, atol=1e-6)
+        np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("given", "size"), [(None, (224, 224)), ((16, 24), (16, 24))])
@@ -249,7 +249,7 @@ def test_tf_explain_runs_on_other_numbers_of_channels(photos, channels):
     found = EXPLAINERS.build("tf_explain.occlusion(patch_size=4)").explain(classifier, images, [1])[0]
     patched = images.copy()
     patched[:, :4, :4] = 127.5
-    np.testing.assert_allclose(found[0, 0], 1 - model(patched)[0, 1], atol=1e-5)
+    np.testing.assert_allclose(found[0, 0], 1 - model(patched)[0, 1], rtol=1e-5, atol=1e-5)
     assert EXPLAINERS.build("tf_explain.gradcam").explain(classifier, images, [1]).shape == (1, HEIGHT, HEIGHT)
 
 

@@ -56,7 +56,7 @@ def test_other_inputs_may_be_fixed_in_a_graph(images, structure):
     given = {"image": images, "age": ages} if structure == "dictionary" else [images, ages]
     expected = model(given).numpy()
     classifier = as_classifier(of_the_image(model, structure), preprocess="none")
-    np.testing.assert_allclose(classifier.logits(images), expected, atol=1e-6)
+    np.testing.assert_allclose(classifier.logits(images), expected, rtol=1e-5, atol=1e-6)
     assert (classifier.head.text, classifier.target_layer) == ("softmax, of logits", "both/conv")
     conv = model.get_layer("conv").output
     age = next(tensor for tensor in model.inputs if tensor.shape[1:] == (1,))
@@ -66,13 +66,15 @@ def test_other_inputs_may_be_fixed_in_a_graph(images, structure):
         tape.watch(features)
         logit = behind([features, tf.constant(ages)])[:, 1]
     found, gradient = classifier.features.activations_and_gradients(images, [1] * 3, "both/conv")
-    np.testing.assert_allclose(found, features, atol=1e-6)
+    np.testing.assert_allclose(found, features, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(gradient, tape.gradient(logit, features), rtol=1e-4, atol=1e-6)
     box = evalkit.BlackBox(lambda batch: model([batch, ages[:1].repeat(len(batch), 0)]), SIDE)
     if structure == "list":
         photos, occlusion = (images * 255).astype(np.uint8), EXPLAINERS.build("occlusion(patch_size=8)")
         expected = occlusion.explain(classifier, photos, [0, 1, 2])
-        np.testing.assert_allclose(occlusion.explain(as_classifier(box), photos, [0, 1, 2]), expected, atol=1e-6)
+        np.testing.assert_allclose(
+            occlusion.explain(as_classifier(box), photos, [0, 1, 2]), expected, rtol=1e-5, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("kind", ["list", "dictionary"])
@@ -87,10 +89,12 @@ def test_a_nested_model_may_have_several_outputs(images, kind):
     both = inner(image)
     used = keras.Model(image, both[1] if kind == "list" else both["scores"])
     classifier = as_classifier(used, preprocess="none")
-    np.testing.assert_allclose(classifier.probabilities(images), used(images), atol=1e-6)
+    np.testing.assert_allclose(classifier.probabilities(images), used(images), rtol=1e-5, atol=1e-6)
     assert classifier.head.text == "softmax"  # of the second output, not of the first
     last = keras.Model(image, dense(None)(both[0] if kind == "list" else both["features"]))
-    np.testing.assert_allclose(as_classifier(last, preprocess="none").logits(images), last(images), atol=1e-6)
+    np.testing.assert_allclose(
+        as_classifier(last, preprocess="none").logits(images), last(images), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_model_used_twice_in_a_graph(images):
@@ -99,7 +103,7 @@ def test_a_model_used_twice_in_a_graph(images):
     image = keras.Input((SIDE, SIDE, 3))
     model = keras.Model(image, dense()(LAYERS.Concatenate()([shared(image), shared(image[:, ::-1] * 0.5)])))
     classifier = as_classifier(model, preprocess="none")
-    np.testing.assert_allclose(classifier.probabilities(images), model(images), atol=1e-6)
+    np.testing.assert_allclose(classifier.probabilities(images), model(images), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("wrap", [lambda image: [image], lambda image: {"photo": image}, lambda image: (image,)])
@@ -108,10 +112,12 @@ def test_one_input_may_stand_in_a_list_or_dictionary(images, wrap):
     model = keras.Model(wrap(image), [dense()(convolved(image))])
     expected = keras.tree.flatten(model(wrap(images)))[0]
     classifier = as_classifier(model, preprocess="none")
-    np.testing.assert_allclose(classifier.probabilities(images), expected, atol=1e-6)
+    np.testing.assert_allclose(classifier.probabilities(images), expected, rtol=1e-5, atol=1e-6)
     outer_image = keras.Input((SIDE, SIDE, 3))
     outer = keras.Model(outer_image, keras.tree.flatten(model(wrap(outer_image)))[0])
-    np.testing.assert_allclose(as_classifier(outer, preprocess="none").probabilities(images), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        as_classifier(outer, preprocess="none").probabilities(images), expected, rtol=1e-5, atol=1e-6
+    )
     maps = [
         EXPLAINERS.build("gradcam").explain(as_classifier(one, preprocess="none"), images, [0, 1, 2])
         for one in (model, outer)

@@ -53,10 +53,10 @@ def test_other_inputs_are_fixed_in_a_graph_and_in_a_function(example, tmp_path, 
     graph = load_classifier(f"{example('def build')}:build")
     function = load_classifier(f"{example('np.full')}:scores")
     photos = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    np.testing.assert_allclose(graph.logits(photos), function.logits(photos), atol=1e-5)
+    np.testing.assert_allclose(graph.logits(photos), function.logits(photos), rtol=1e-5, atol=1e-5)
     occlusion = EXPLAINERS.build("occlusion(patch_size=32)")
     maps = [occlusion.explain(classifier, photos, [0, 2]) for classifier in (graph, function)]
-    np.testing.assert_allclose(maps[0], maps[1], atol=1e-5)
+    np.testing.assert_allclose(maps[0], maps[1], rtol=1e-5, atol=1e-5)
     assert np.ptp(EXPLAINERS.build("gradcam").explain(graph, photos, [0, 2])) > 0
 
 
@@ -69,7 +69,9 @@ def test_a_saved_model_without_augmentation(example, tmp_path, rng):
     __import__(example("ExportArchive"))
     images = rng.uniform(0, 255, (3, 16, 16, 3)).astype(np.float32)
     classifier = load_classifier("cats_and_dogs", preprocess="none")
-    np.testing.assert_allclose(classifier.probabilities(images)[:, 1:], model(images, training=False), atol=1e-6)
+    np.testing.assert_allclose(
+        classifier.probabilities(images)[:, 1:], model(images, training=False), rtol=1e-5, atol=1e-6
+    )
 
 
 class Tensor(np.ndarray):

@@ -124,12 +124,14 @@ def test_saved_models_are_read_by_their_signature(tmp_path, images):
         load_classifier(f"{two}/saved_model.pb", preprocess="none", output_name="1"),
     ):
         assert (classifier.input_size, classifier.channels) == ((16, 16), 3)
-        np.testing.assert_allclose(classifier.probabilities(images), expected, atol=1e-6)
+        np.testing.assert_allclose(classifier.probabilities(images), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(PreprocessingMissingError, match="--model 'one' does not say how its input is preprocessed"):
         load_classifier(one)
     whole = np.rint(images).astype(np.uint8)
     classifier = load_classifier(bytes_in)
-    np.testing.assert_allclose(classifier.probabilities(whole), scores_of(model, whole / np.float32(255)), atol=1e-6)
+    np.testing.assert_allclose(
+        classifier.probabilities(whole), scores_of(model, whole / np.float32(255)), rtol=1e-5, atol=1e-6
+    )
     with pytest.raises(ModelError, match=r"--preprocess -1..1 does not fit model 'bytes', which takes whole numbers"):
         load_classifier(bytes_in, preprocess="-1..1")
     with pytest.raises(ModelError, match=r"has 2 outputs: a \(6, 14, 14, 4\), b \(6, 3\); name .* with --output-name"):
@@ -137,14 +139,16 @@ def test_saved_models_are_read_by_their_signature(tmp_path, images):
     with pytest.raises(ModelError, match="--output-name 'c': model 'two' has no such output"):
         load_classifier(two, preprocess="none", output_name="c")
     loaded = tf.saved_model.load(one)
-    np.testing.assert_allclose(as_classifier(loaded, preprocess="none").probabilities(images), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        as_classifier(loaded, preprocess="none").probabilities(images), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_preprocessing_applies_before_a_saved_model(tmp_path, images):
     model = small()
     model.export(tmp_path / "saved", verbose=False)
     classifier = load_classifier(str(tmp_path / "saved"), preprocess="0..1")
-    np.testing.assert_allclose(classifier.probabilities(images), scores_of(model, images / 255), atol=1e-6)
+    np.testing.assert_allclose(classifier.probabilities(images), scores_of(model, images / 255), rtol=1e-5, atol=1e-6)
     assert classifier.preprocess == "0..1"
     other = load_classifier(str(tmp_path / "saved"), preprocess="-1..1")
     assert other.fingerprint != classifier.fingerprint
@@ -193,12 +197,12 @@ def test_a_layer_of_a_saved_model_has_gradients_inside_a_graph(tmp_path, images)
     inputs = keras.Input((16, 16, 3))
     layer = LAYERS.TFSMLayer(str(tmp_path / "saved"), call_endpoint="serve")
     graph = as_classifier(keras.Model(inputs, LAYERS.Softmax()(layer(inputs))), preprocess="none")
-    np.testing.assert_allclose(graph.logits(images), scores_of(model, images), atol=1e-6)
+    np.testing.assert_allclose(graph.logits(images), scores_of(model, images), rtol=1e-5, atol=1e-6)
     assert "gradients" in graph.offers
     with pytest.raises(ModelError, match="has no convolution"):
         EXPLAINERS.build("gradcam").check(graph)
     alone = as_classifier(LAYERS.TFSMLayer(str(tmp_path / "saved"), call_endpoint="serving_default"), preprocess="none")
-    np.testing.assert_allclose(alone.logits(images), scores_of(model, images), atol=1e-6)
+    np.testing.assert_allclose(alone.logits(images), scores_of(model, images), rtol=1e-5, atol=1e-6)
     named = keras.Model(inputs, LAYERS.TFSMLayer(str(tmp_path / "saved"), call_endpoint="serving_default")(inputs))
     np.testing.assert_allclose(
         as_classifier(named, preprocess="none").logits(images), scores_of(model, images), atol=1e-6
@@ -227,8 +231,8 @@ def test_tflite_files(tmp_path, images, batch):
         load_classifier(path)
     classifier = load_classifier(path, preprocess="none")
     assert (classifier.name, classifier.head.kind) == ("model.tflite", "probabilities")
-    np.testing.assert_allclose(classifier.probabilities(images), scores_of(model, images), atol=1e-5)
-    np.testing.assert_allclose(classifier.probabilities(images[:2]), scores_of(model, images[:2]), atol=1e-5)
+    np.testing.assert_allclose(classifier.probabilities(images), scores_of(model, images), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(classifier.probabilities(images[:2]), scores_of(model, images[:2]), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("types", [(tf.uint8, tf.uint8), (tf.int8, tf.int8)])
@@ -260,15 +264,17 @@ def test_onnx_files(tmp_path, images):
         write_onnx(model, path, **options)
         classifier = load_classifier(str(path), preprocess="none")
         assert (classifier.input_size, classifier.channels) == ((16, 16), 3)
-        np.testing.assert_allclose(classifier.probabilities(images), scores_of(model, images), atol=1e-5)
+        np.testing.assert_allclose(classifier.probabilities(images), scores_of(model, images), rtol=1e-5, atol=1e-5)
     write_onnx(model, path, dtype=TensorProto.UINT8)
     whole = np.rint(images)
-    np.testing.assert_allclose(load_classifier(str(path)).probabilities(whole), scores_of(model, whole), atol=1e-5)
+    np.testing.assert_allclose(
+        load_classifier(str(path)).probabilities(whole), scores_of(model, whole), rtol=1e-5, atol=1e-5
+    )
     write_onnx(model, path, size=("h", "w"))
     with pytest.raises(ModelError, match=r"'model.onnx' does not say the size of its input; add --input-size"):
         load_classifier(str(path), preprocess="none")
     sized = load_classifier(str(path), preprocess="none", input_size=(16, 16))
-    np.testing.assert_allclose(sized.probabilities(images), scores_of(model, images), atol=1e-5)
+    np.testing.assert_allclose(sized.probabilities(images), scores_of(model, images), rtol=1e-5, atol=1e-5)
 
 
 def test_onnx_without_its_package_names_the_line_that_installs_it(tmp_path, monkeypatch):
