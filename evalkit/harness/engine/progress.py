@@ -105,13 +105,17 @@ class RunProgress:
         now = perf_counter()
         if not self._console.is_terminal and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now
-            left = (now - self._start) * (self._work / self._done - 1) if self._done else float("nan")
+            left = _in_words((now - self._start) * (self._work / self._done - 1)) if self._done else "time left unknown"
             by = f" by {what}" if rate.endswith("photos/s") else ""
             self._console.print(
-                f"photo {self._photos}/{self._n_photos}, {rate}{by}, about {left / 60:.0f} min left",
+                f"photo {self._photos}/{self._n_photos}, {rate}{by}, {left}",
                 highlight=False,
             )
 
     def _rate(self) -> str:
         elapsed = perf_counter() - self._start
         return f"{(self._passes() - self._first_pass) / elapsed:.1f} passes/s" if elapsed > 0 else ""
+
+
+def _in_words(seconds: float) -> str:
+    return f"about {seconds / 60:.0f} min left" if seconds >= 60 else "less than a minute left"
