@@ -24,7 +24,7 @@ from evalkit.report.formats import OutputFormat
 if TYPE_CHECKING:
     from evalkit.datasets.image import LabelledImage
     from evalkit.explainers.base import Explainer
-    from evalkit.harness.explain import Explanation
+    from evalkit.harness.explain import ExplainedPhoto
     from evalkit.report.tables.explanations import Explained
 
 __all__ = ["explain"]
@@ -35,7 +35,7 @@ def explain(
     *images: str,
     explainer: str = "gradcam",
     class_: Annotated[str | None, Parameter(name="--class")] = None,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
     output: Path = Path("explanations"),
     name: str | None = None,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
@@ -80,7 +80,7 @@ def explain(
     console, taken = stderr_console(), set[str]()
     for note in filter(None, (f"{classifier.name}: {classifier.facts}", classifier.size_note, classifier.doubt)):
         console.print(note, markup=False, highlight=False, soft_wrap=True)
-    if precision == "bfloat16":
+    if precision != "float32":
         classifier = classifier.in_precision(precision)
     explainers = build_explainers(
         explainer, classifier, settings.seed, lambda note: console.print(note, markup=False, soft_wrap=True)
@@ -108,8 +108,8 @@ def explain(
 def _explanations(
     pairs: Iterable[tuple[LabelledImage, Explainer]],
     failed: list[str],
-    explained: Callable[[Sequence[LabelledImage], Sequence[Explainer]], Iterator[Explanation]],
-) -> Iterator[Explanation]:
+    explained: Callable[[Sequence[LabelledImage], Sequence[Explainer]], Iterator[ExplainedPhoto]],
+) -> Iterator[ExplainedPhoto]:
     """Yield the explanation of each photo by each explainer; append the messages of failures to ``failed``."""
     for photo, explainer in pairs:
         try:
@@ -146,7 +146,7 @@ def _unused(file: str, taken: set[str]) -> str:
     return unused
 
 
-def _row(explanation: Explanation, saved: Sequence[Path]) -> Explained:
+def _row(explanation: ExplainedPhoto, saved: Sequence[Path]) -> Explained:
     from evalkit.report.images.colormap import peak_of, scale_of
     from evalkit.report.images.overlay import point_in_photo
     from evalkit.report.tables.explanations import Explained, TopClass

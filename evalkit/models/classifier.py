@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,6 +32,7 @@ from evalkit.models.keras.flat import GivenModel
 from evalkit.models.keras.input_gradients import InputGradients
 from evalkit.models.keras.named_layers import NamedLayers
 from evalkit.models.keras.own_preprocessing import doubt
+from evalkit.models.keras.precision import Precision, is_half
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.keras.tokens import Grids
 from evalkit.models.keras.variant import ChangedWeights, weighted_layers
@@ -71,7 +72,8 @@ class Classifier(Runner):
         class_ids: the WordNet ids of the classes, or None if unknown.
         target_layer: the default layer of CAM methods; None if there is none.
         preprocess: the preprocessing, as the value of ``--preprocess``; ``none`` of a black box.
-        precision: the dtype of the computation; ``bfloat16`` uses a copy of the model; ``own`` of a black box.
+        precision: the dtype of the computation; ``bfloat16`` and ``float16`` use a copy of the model; ``own`` of a
+            black box.
         batch_size: the largest number of images in one pass; halved when memory runs out.
         passes: the number of forward passes so far, in images.
         fingerprint: the sha256 of architecture, weights and preprocessing, the same in every precision; of a black box
@@ -89,7 +91,7 @@ class Classifier(Runner):
         class_ids: Sequence[str] | None = None,
         target_layer: str | None = None,
         batch_size: int | None = None,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         count: PassCount | None = None,
         mean_color: Sequence[float] | None = None,
         input_size: tuple[int, int] | None = None,
@@ -238,7 +240,7 @@ class Classifier(Runner):
 
     def _copy_to_change(self) -> tuple[ChangedWeights, Classifier]:
         weights = ChangedWeights(self.graph.model)
-        changed = self._copy(weights.copy, "bfloat16" if self._is_copy_in_bfloat16 else "float32", self.count)
+        changed = self._copy(weights.copy, self._asked_precision, self.count)
         # Where tokens are in the photo was seen with the model's own weights; random ones do not show it.
         changed.__dict__.pop("_layers", None)
         changed.__dict__.update(grids=self.grids, default_layer=self.default_layer)
@@ -255,24 +257,22 @@ class Classifier(Runner):
             self.occluded.reload()
         self.memo.clear()
 
-    def in_precision(self, precision: Literal["float32", "bfloat16"]) -> Classifier:
+    def in_precision(self, precision: Precision) -> Classifier:
         """Return a classifier of the same model that computes in another precision.
 
         Raises:
-            ModelError: the model cannot be computed in bfloat16.
+            ModelError: the model cannot be computed in 16 bits.
         """
         if not isinstance(self.source, KerasSource):
             raise ModelError(f"model '{self.name}' is a black box in a precision of its own; leave --precision out")
-        if precision == "bfloat16" and not self.head.from_logits:
+        if is_half(precision) and not self.head.from_logits:
             raise ModelError(
-                f"the logits of model '{self.name}' cannot be reached, and in bfloat16 its probabilities would have "
+                f"the logits of model '{self.name}' cannot be reached, and in {precision} its probabilities would have "
                 "three digits; use --precision float32"
             )
         return self._copy(self.graph.model, precision, None)
 
-    def _copy(
-        self, model: keras.Model, precision: Literal["float32", "bfloat16"], count: PassCount | None
-    ) -> Classifier:
+    def _copy(self, model: keras.Model, precision: Precision, count: PassCount | None) -> Classifier:
         copied = Classifier(
             model,
             name=self.name,
@@ -310,7 +310,6 @@ class Classifier(Runner):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how a pickled classifier is built: from its model, because what it derives from it holds graphs."""
-        precision = "bfloat16" if self._is_copy_in_bfloat16 else "float32"
         return _rebuilt, (
             {
                 "model": self.model,
@@ -321,7 +320,7 @@ class Classifier(Runner):
                 "class_ids": self.class_ids,
                 "target_layer": self.target_layer,
                 "batch_size": self.batch_size,
-                "precision": precision,
+                "precision": self._asked_precision,
                 "mean_color": self.mean_color,
                 "input_size": self.input_size,
             },
@@ -330,8 +329,10 @@ class Classifier(Runner):
         )
 
     @property
-    def _is_copy_in_bfloat16(self) -> bool:
-        return isinstance(self.source, KerasSource) and self.source.computed is not self.source.model
+    def _asked_precision(self) -> Precision:
+        """The precision that this classifier was built with; ``float32`` also of a model in a dtype of its own."""
+        copied = isinstance(self.source, KerasSource) and self.source.computed is not self.source.model
+        return self.precision if copied and is_half(self.precision) else "float32"
 
     def _changed(self) -> Classifier:
         changed = object.__new__(type(self))
@@ -374,7 +375,7 @@ class Classifier(Runner):
 
     @cached_property
     def input_gradients(self) -> InputGradients:
-        """Gradients of a target's logit with respect to the pixels; of a model in bfloat16 those in its own precision.
+        """Gradients of a target's logit with respect to the pixels, in the model's own precision.
 
         In bfloat16 the ranks of their maps differ, with correlations down to 0.88 on vgg16-mini.
         """

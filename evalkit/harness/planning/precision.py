@@ -21,8 +21,9 @@ from evalkit.datasets.image_set import ImageSet
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.models.classifier import Classifier
+from evalkit.models.devices import gpu_names
 from evalkit.models.keras.agreement import agreement
-from evalkit.models.keras.precision import has_bfloat16_units
+from evalkit.models.keras.precision import HALF, has_bfloat16_units, is_half
 from evalkit.models.runner import Runner
 from evalkit.store.run_folder import RunFolder
 
@@ -49,14 +50,20 @@ def in_chosen_precision(classifier: Classifier, options: RunOptions, images: Ima
         say: a function that prints why float32 is used where bfloat16 could be.
     """
     precision = _kept(options, classifier)
-    if classifier.precision == "own" and precision == "bfloat16":
-        return classifier.in_precision("bfloat16")  # which says why there is none
-    if classifier.precision != "float32" or precision == "float32":
-        return classifier  # a model that was built for another precision keeps it
-    if precision == "bfloat16":
-        if not has_bfloat16_units():
+    if classifier.precision == "own" and is_half(precision):
+        return classifier.in_precision(precision)  # which says why there is none
+    if classifier.precision != "float32":
+        if precision not in ("auto", classifier.precision):
+            say(f"model '{classifier.name}' was built for {classifier.precision} and keeps it, not {precision}")
+        return classifier
+    if precision == "float32":
+        return classifier
+    if is_half(precision):
+        if precision == "bfloat16" and not (has_bfloat16_units() or gpu_names()):
             say("this processor has no bfloat16 units: --precision bfloat16 will be slow; auto uses float32 here")
-        return classifier.in_precision("bfloat16")
+        if precision == "float16" and not gpu_names():
+            say("float16 is for GPUs: without one it will be slow; auto uses float32 or bfloat16 here")
+        return classifier.in_precision(precision)
     photos = _first_photos(images, classifier, options.geometry) if has_bfloat16_units() else []
     return _chosen(classifier, photos, say) if photos else classifier
 
@@ -115,7 +122,7 @@ def _kept(options: RunOptions, classifier: Classifier) -> str:
     earlier = RunFolder.manifest_at(Path(options.output))
     if earlier is None or earlier.model.fingerprint != classifier.fingerprint:
         return precision
-    return earlier.model.precision if earlier.model.precision in ("float32", "bfloat16") else precision
+    return earlier.model.precision if earlier.model.precision in ("float32", *HALF) else precision
 
 
 def _first_photos(images: ImageSet, classifier: Classifier, geometry: Geometry) -> list[Pixels]:

@@ -19,11 +19,12 @@ from evalkit.metrics.spec import Metric
 from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
 from evalkit.models.heads import Head
+from evalkit.models.keras.precision import is_half
 from evalkit.models.runner import Pixels
 
 __all__ = ["LiveModel", "ModelRecipe", "ModelSource", "NamedModel", "Target", "WorkRecipe"]
 
-_SAME_LOGITS = (1e-3, 5e-2)  # largest difference, of the largest logit: in float32 and others, in bfloat16
+_SAME_LOGITS = (1e-3, 5e-2)  # largest difference, of the largest logit: in float32 and others, in 16 bits
 
 Target = str  # "label" or "predicted"
 
@@ -189,8 +190,8 @@ class ModelRecipe:
         """
         if self._built is None:
             classifier = self.source.load(self.batch_size)
-            if self.precision == "bfloat16" and classifier.precision != "bfloat16":
-                classifier = classifier.in_precision("bfloat16")
+            if is_half(self.precision) and classifier.precision != self.precision:
+                classifier = classifier.in_precision(self.precision)
             self._require_same(classifier)
             classifier.fingerprint = self.fingerprint
             if self.mean_color is not None:
@@ -211,7 +212,7 @@ class ModelRecipe:
                 )
             return
         found = classifier.probe_logits
-        largest = _SAME_LOGITS[self.precision == "bfloat16"] * max(np.nanmax(np.abs(self.probes), initial=0.0), 1.0)
+        largest = _SAME_LOGITS[is_half(self.precision)] * max(np.nanmax(np.abs(self.probes), initial=0.0), 1.0)
         same_shape = found.shape == self.probes.shape
         if not same_shape or not np.allclose(found, self.probes, rtol=0.0, atol=largest, equal_nan=True):
             off = f"by up to {np.nanmax(np.abs(found - self.probes)):.2g}" if same_shape else "in their number"

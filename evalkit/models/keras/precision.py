@@ -1,18 +1,27 @@
-"""Copies of models in bfloat16, for processors that have units for it."""
+"""Copies of models in bfloat16 or float16, for processors that have units for them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeGuard
 
 import keras
 
 from evalkit.core.errors import ModelError
 from evalkit.models.keras.variant import assign_weights
 
-__all__ = ["has_bfloat16_units", "in_bfloat16"]
+__all__ = ["HALF", "Half", "Precision", "has_bfloat16_units", "in_half", "is_half"]
+
+Half = Literal["bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16"]
+HALF: tuple[Half, ...] = ("bfloat16", "float16")
+
+
+def is_half(precision: str) -> TypeGuard[Half]:
+    """Return whether a precision has 16 bits."""
+    return precision in HALF
 
 
 @cache
@@ -26,15 +35,16 @@ def has_bfloat16_units() -> bool:
     return not {"amx_bf16", "avx512_bf16"}.isdisjoint(flags.split())
 
 
-def in_bfloat16(model: keras.Model, kept: Sequence[Any]) -> keras.Model:
-    """Return a copy of a model that computes in bfloat16.
+def in_half(model: keras.Model, kept: Sequence[Any], precision: Half) -> keras.Model:
+    """Return a copy of a model that computes in 16 bits.
 
-    Weights are rounded once. The operations that compute the scores keep float32: bfloat16 has three digits, too few
-    for differences of logits. Layers of other dtypes are not changed.
+    Weights are rounded once. The operations that compute the scores keep float32: three digits, as bfloat16 has, are
+    too few for differences of logits. Layers of other dtypes are not changed.
 
     Args:
         model: the model, functional or Sequential.
         kept: the operations that compute the scores.
+        precision: the dtype of the copy.
 
     Raises:
         ModelError: a layer cannot be copied.
@@ -46,7 +56,7 @@ def in_bfloat16(model: keras.Model, kept: Sequence[Any]) -> keras.Model:
         config = layer.get_config()
         own = isinstance(layer, keras.layers.InputLayer) or any(layer is operation for operation in kept)
         if not own and layer.compute_dtype == "float32":
-            config["dtype"] = "bfloat16"
+            config["dtype"] = precision
         return type(layer).from_config(config)
 
     try:
@@ -54,6 +64,6 @@ def in_bfloat16(model: keras.Model, kept: Sequence[Any]) -> keras.Model:
         assign_weights(copy, model)
     except Exception as error:
         raise ModelError(
-            f"model '{model.name}' cannot be copied to bfloat16 ({type(error).__name__}); use --precision float32"
+            f"model '{model.name}' cannot be copied to {precision} ({type(error).__name__}); use --precision float32"
         ) from error
     return copy

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from evalkit.core.imports import first_line
 from evalkit.core.names import escaped
 from evalkit.models.keras import ends, graph
 from evalkit.models.keras.layout import layout_of
-from evalkit.models.keras.precision import in_bfloat16
+from evalkit.models.keras.precision import Precision, in_half, is_half
 from evalkit.models.keras.variant import assign_weights
 from evalkit.models.memory import fitting_batch
 from evalkit.models.preprocessing import Preprocessing
@@ -46,8 +46,8 @@ class KerasSource:
         input_size: (height, width) in pixels.
         channels: the number of channels of its input.
         n_outputs: the number of outputs.
-        precision: the dtype of the computation; ``bfloat16`` uses a copy of the model.
-        computed: the Keras model of the passes: ``model`` itself, or its copy in bfloat16.
+        precision: the dtype of the computation; ``bfloat16`` and ``float16`` use a copy of the model.
+        computed: the Keras model of the passes: ``model`` itself, or its copy in 16 bits.
         end: the end of ``computed``.
         shapes: the output shapes by layer path, the batch dimension first.
         work: the multiplications of one pass, from the shapes of kernels and outputs.
@@ -59,7 +59,7 @@ class KerasSource:
         *,
         name: str | None,
         preprocess: str,
-        precision: Literal["float32", "bfloat16"],
+        precision: Precision,
         input_size: tuple[int, int] | None = None,
     ) -> None:
         """See the class. With ``float32`` a model of another dtype keeps its own dtype.
@@ -75,8 +75,9 @@ class KerasSource:
         self.preprocessing = Preprocessing.parse(preprocess).fitted((*self.input_size, self.channels))
         self.preprocess = self.preprocessing.text
         self.n_outputs = _n_outputs(model)
-        self.computed = in_bfloat16(model, ends.operations_of_float32(model)) if precision == "bfloat16" else model
-        self.precision = precision if precision == "bfloat16" else str(model.compute_dtype)
+        self.computed, self.precision = model, str(model.compute_dtype)
+        if is_half(precision):
+            self.computed, self.precision = in_half(model, ends.operations_of_float32(model), precision), precision
         self.end = ends.end_of(self.computed)
         self._replaced: dict[int, Callable[[tf.Tensor], tf.Tensor]] = {}
         self._outputs = self._compiled_outputs()
@@ -169,8 +170,9 @@ class KerasSource:
     def input_dtype(self) -> tf.DType:
         """The dtype of preprocessed images that ``run_graph`` takes: the one that its first layer casts them to."""
         first = next(iter(graph.straight_operations(self.computed)), None)
-        casts = isinstance(first, keras.layers.Layer) and first.autocast and first.compute_dtype == "bfloat16"
-        return tf.bfloat16 if casts else tf.float32
+        if isinstance(first, keras.layers.Layer) and first.autocast and is_half(first.compute_dtype):
+            return tf.as_dtype(first.compute_dtype)
+        return tf.float32
 
     def _compiled_outputs(self) -> Callable[[tf.Tensor], tf.Tensor]:
         compiled: Callable[[tf.Tensor], tf.Tensor] = tf.function(

@@ -12,13 +12,14 @@ from rich.console import Console
 from evalkit.api.evaluate import run_plan
 from evalkit.core.errors import ModelError
 from evalkit.core.settings import merge
+from evalkit.explainers.occlusion import Occlusion
 from evalkit.harness.planning import precision as module
 from evalkit.harness.planning.precision import default_run
 from evalkit.harness.planning.prepare import prepare
 from evalkit.models.classifier import Classifier
 from evalkit.models.keras import precision
 from evalkit.models.keras.agreement import Agreement, agreement
-from evalkit.models.keras.precision import has_bfloat16_units, in_bfloat16
+from evalkit.models.keras.precision import has_bfloat16_units, in_half
 from evalkit.models.runner import PassCount
 
 
@@ -34,12 +35,13 @@ def test_units_are_found_by_the_processors_flags(flags, expected, tmp_path, monk
     assert has_bfloat16_units.__wrapped__() is False
 
 
-def test_the_copy_uses_bfloat16_for_all_but_the_scores(tiny_model, photos):
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_the_copy_uses_16_bits_for_all_but_the_scores(tiny_model, photos, half):
     before = [weight.copy() for weight in tiny_model.get_weights()]
-    exact, fast = Classifier(tiny_model), Classifier(tiny_model, precision="bfloat16")
-    assert (exact.precision, fast.precision) == ("float32", "bfloat16")
+    exact, fast = Classifier(tiny_model), Classifier(tiny_model, precision=half)
+    assert (exact.precision, fast.precision) == ("float32", half)
     dtypes = {layer.name: layer.compute_dtype for layer in fast.graph.computed.layers}
-    assert dtypes["conv_a"] == dtypes["conv_b"] == "bfloat16"
+    assert dtypes["conv_a"] == dtypes["conv_b"] == half
     assert dtypes["predictions"] == "float32"
     assert tiny_model.compute_dtype == "float32"
     for first, second in zip(before, tiny_model.get_weights(), strict=True):
@@ -50,6 +52,19 @@ def test_the_copy_uses_bfloat16_for_all_but_the_scores(tiny_model, photos):
     assert (logits[0] != logits[1]).any()
     assert exact.fingerprint == fast.fingerprint
     assert fast.target_layer == exact.target_layer
+    rebuilt = pickle.loads(pickle.dumps(fast))  # noqa: S301 - our own
+    assert rebuilt.precision == half
+    np.testing.assert_array_equal(rebuilt.logits(photos), logits[1])
+
+
+def test_compositions_and_occlusions_of_a_copy_in_float16_are_close(tiny_model, photos):
+    exact, fast = Classifier(tiny_model), Classifier(tiny_model, precision="float16")
+    ranks = np.broadcast_to(np.arange(32 * 32).reshape(32, 32), (2, 32, 32)).astype(np.int32)
+    rows = np.array([[0, 1, 0, 300], [0, 1, 1, 700]], dtype=np.int32)
+    found = [one.composed.logits(photos.astype(np.float32), ranks, rows) for one in (exact, fast)]
+    np.testing.assert_allclose(*found, atol=5e-3)
+    maps = [Occlusion(patch_size=8).explain(one, photos[:1], [1]) for one in (exact, fast)]
+    np.testing.assert_allclose(*maps, atol=5e-3)
 
 
 def test_features_and_gradients_of_the_copy_are_close(tiny_model, photos):
@@ -75,7 +90,7 @@ def test_a_layer_that_cannot_be_copied_is_said():
     images = keras.Input((8, 8, 3))
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(Odd(1)(images))))
     with pytest.raises(ModelError, match=r"cannot be copied to bfloat16.*--precision float32"):
-        in_bfloat16(model, [model.layers[-1]])
+        in_half(model, [model.layers[-1]], "bfloat16")
 
 
 def test_agreement_of_a_model_with_itself_and_with_another(tiny_model, photos):
@@ -140,6 +155,7 @@ def prepared(tmp_path, tiny_model, photos, monkeypatch):
         ("float32", True, True, "float32", ""),
         ("bfloat16", True, False, "bfloat16", ""),
         ("bfloat16", False, True, "bfloat16", "no bfloat16 units"),
+        ("float16", True, True, "float16", "float16 is for GPUs: without one it will be slow"),
     ],
 )
 def test_which_precision_is_taken_and_what_is_said(prepared, choice, units, close, expected, sentence):
@@ -180,7 +196,7 @@ def test_layers_of_another_dtype_keep_it(tiny_model):
     tensor = keras.layers.Conv2D(4, 3, dtype="float64", name="double")(images)
     tensor = keras.layers.Conv2D(4, 3, name="single")(tensor)
     model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Flatten()(tensor)))
-    dtypes = {layer.name: layer.compute_dtype for layer in in_bfloat16(model, [model.layers[-1]]).layers}
+    dtypes = {layer.name: layer.compute_dtype for layer in in_half(model, [model.layers[-1]], "bfloat16").layers}
     assert (dtypes["double"], dtypes["single"]) == ("float64", "bfloat16")
 
 
