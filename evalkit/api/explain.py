@@ -21,10 +21,11 @@ from evalkit.core.settings import OPTIONS, RunOptions, merge
 from evalkit.models.environment import require_keras
 
 if TYPE_CHECKING:
+    from evalkit.api.explanation import Explanation
     from evalkit.datasets.geometry import Geometry
     from evalkit.datasets.image import Pixels
     from evalkit.explainers.base import Explainer
-    from evalkit.harness.explain import Explanation
+    from evalkit.harness.explain import ExplainedPhoto
 
 __all__ = ["Saved", "explain", "save"]
 
@@ -94,6 +95,7 @@ def explain(
         EvalkitError: an argument that is not allowed or does not fit the others, named as on the command line.
     """
     require_keras()
+    from evalkit.api.explanation import Explanation
     from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, read_photo
     from evalkit.models.zoo.load import load_classifier
     from evalkit.models.zoo.reuse import reused_classifier
@@ -115,15 +117,14 @@ def explain(
             raise ConfigError(
                 f"explainer {explainer!r} stands for {len(explainers)} explainers; call once for each, or use evaluate"
             )
-        made = list(
-            explain_photos(
-                classifier,
-                photos,
-                explainers,
-                class_index=class_index_of(classifier, class_index),
-                geometry=settings.geometry,
-            )
+        explained = explain_photos(
+            classifier,
+            photos,
+            explainers,
+            class_index=class_index_of(classifier, class_index),
+            geometry=settings.geometry,
         )
+        made = [Explanation.of(one) for one in explained]
     return made if several else made[0]
 
 
@@ -136,7 +137,7 @@ def _settings(options: Mapping[str, object]) -> RunOptions:
 
 
 def save(
-    map: Explanation | ArrayLike,  # noqa: A002 - the natural name
+    map: ExplainedPhoto | ArrayLike,  # noqa: A002 - the natural name
     folder: str | PathLike[str],
     name: str,
     *,
@@ -165,7 +166,7 @@ def save(
     if _is_explanation(map):
         values = map.saliency_map
         picture = map_picture(
-            values, map.photo, geometry=map.geometry, region=map.region, title=map.explainer, about=_about(map)
+            values, map.photo, geometry=map.geometry, region=map.region, title=map.explainer, about=map.about
         )
     else:
         values = _checked(map)
@@ -178,7 +179,7 @@ def save(
     return saved
 
 
-def _is_explanation(given: object) -> TypeGuard[Explanation]:
+def _is_explanation(given: object) -> TypeGuard[ExplainedPhoto]:
     return hasattr(given, "saliency_map")
 
 
@@ -202,7 +203,3 @@ def _checked_photo(photo: object) -> Pixels | None:
     pixels = checked_pixels(photo, "photo")
     require_whole_range([pixels], "photo")
     return pixels
-
-
-def _about(made: Explanation) -> str:
-    return f"{made.class_name}, score {made.probability:.3f} \N{MIDDLE DOT} {made.image}"

@@ -12,19 +12,24 @@ from evalkit.analysis.load import table_of
 from evalkit.analysis.results import (
     LeaderboardCell,
     ParameterChoice,
-    ParameterSweep,
     PatchSizeChoice,
     Results,
     SweepRow,
 )
 from evalkit.analysis.service import results_of
+from evalkit.api.parameter_table import ParameterTable
+from evalkit.api.result_table import ResultTable
+from evalkit.core.errors import ConfigError, nearest
 from evalkit.core.settings import parsed
 from evalkit.report import OutputFormat, render, render_citation
+from evalkit.report.tables.run_tables import shown_leaderboard, shown_patch_sizes
 from evalkit.store.manifest import Manifest
 from evalkit.store.run_folder import RunFolder
 from evalkit.store.scores import ScoreTable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from evalkit.analysis.audit.results import Audit
     from evalkit.datasets.image_set import ImageSet
 
@@ -57,20 +62,29 @@ class Run:
             weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
         self.manifest, self.results = self._analysed()
 
-    def leaderboard(self, metric: str | None = None) -> tuple[LeaderboardCell, ...]:
+    def leaderboard(self, metric: str | None = None) -> ResultTable[LeaderboardCell]:
         """Return every explainer with every metric: mean, 95 % interval, rank, the explainers it is better than.
 
         Args:
             metric: the metric to return, best explainer first; None = all metrics, in the run's order.
-        """
-        if metric is None:
-            return self.results.leaderboard
-        cells = [cell for cell in self.results.leaderboard if cell.metric == metric]
-        return tuple(sorted(cells, key=lambda cell: float("inf") if cell.rank is None else cell.rank))
 
-    def patch_sweep(self) -> tuple[SweepRow, ...]:
-        """Return the scores and the cost of every (patch size, stride) of ``occlusion``."""
-        return self.results.patch_sweep
+        Raises:
+            ConfigError: the run has no leaderboard of this metric.
+        """
+        cells = self.results.leaderboard
+        if metric is not None:
+            known = list(dict.fromkeys(cell.metric for cell in cells))
+            if metric not in known:
+                raise ConfigError(f"metric '{metric}' has no leaderboard in this run; {nearest(metric, known)}")
+            cells = tuple(cell for cell in cells if cell.metric == metric)
+            cells = tuple(sorted(cells, key=lambda cell: float("inf") if cell.rank is None else cell.rank))
+        return ResultTable(
+            cells, LeaderboardCell, lambda: shown_leaderboard(self.manifest, self.results, cells, metric)
+        )
+
+    def patch_sweep(self) -> ResultTable[SweepRow]:
+        """Return the scores and the cost of every (patch size, stride) of ``occlusion``; empty if none was swept."""
+        return ResultTable(self.results.patch_sweep, SweepRow, lambda: shown_patch_sizes(self.manifest, self.results))
 
     def best_patch_size(self, criterion: str | None = None, margin: float | None = None) -> PatchSizeChoice | None:
         """Return the recommended patch size and stride; None if the run has no sizes to choose from.
@@ -87,9 +101,9 @@ class Run:
         chosen_by = parsed({"criterion": criterion, "margin": margin})
         return self._analysed(**chosen_by)[1].best_patch_size
 
-    def parameter_sweeps(self) -> tuple[ParameterSweep, ...]:
-        """Return the scores and the cost of every variant, for each explainer of which several were run."""
-        return self.results.parameter_sweeps
+    def parameter_sweeps(self) -> tuple[ParameterTable, ...]:
+        """Return the scores and the cost of every variant, a table for each explainer of which several were run."""
+        return tuple(ParameterTable(self.manifest, self.results, sweep) for sweep in self.results.parameter_sweeps)
 
     def best_parameters(
         self, criterion: str | None = None, margin: float | None = None
@@ -115,6 +129,24 @@ class Run:
         folder = RunFolder.read(self.path)
         try:
             return table_of(folder, self.manifest)
+        finally:
+            folder.close()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return every score as a pandas data frame, a row for each image, explainer and metric.
+
+        Its columns are ``image``, ``explainer``, ``metric``, ``value`` (NaN = not scored) and ``reason`` (why not).
+        Metrics that score the image set as a whole are in ``leaderboard()`` only. Every table of a run has
+        ``to_pandas()`` too.
+
+        Raises:
+            ConfigError: pandas is not installed.
+        """
+        from evalkit.report.frames import scores_frame, to_pandas
+
+        folder = RunFolder.read(self.path)
+        try:
+            return to_pandas(scores_frame(table_of(folder, self.manifest), folder.database.unscored()))
         finally:
             folder.close()
 
@@ -208,9 +240,11 @@ class Run:
             f"{len(manifest.metrics)} metrics)"
         )
 
-    def _repr_markdown_(self) -> str:
-        """Show the tables in a notebook."""
-        return self.render("markdown")
+    def _repr_html_(self) -> str:
+        """Show the first screen in a notebook."""
+        from evalkit.report.html.notebook import run_html
+
+        return run_html(self.manifest, self.results)
 
     def _analysed(self, criterion: str | None = None, margin: float | None = None) -> tuple[Manifest, Results]:
         folder = RunFolder.read(self.path)

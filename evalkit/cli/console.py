@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "color_wanted",
+    "on_terminal",
     "prepare_streams",
+    "print_bytes",
     "print_result",
     "quiet_native_stderr",
     "stderr_console",
@@ -64,9 +66,14 @@ def terminal_width() -> int:
     return min(shutil.get_terminal_size((_DEFAULT_WIDTH, 24)).columns, _WIDEST)
 
 
+def on_terminal() -> bool:
+    """Return whether stdout is a terminal."""
+    return sys.stdout.isatty()
+
+
 def color_wanted() -> bool:
     """Return whether stdout is a terminal and NO_COLOR (https://no-color.org) is not set."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return on_terminal() and not os.environ.get("NO_COLOR")
 
 
 def stderr_console() -> Console:
@@ -82,8 +89,17 @@ def print_result(text: str) -> None:
     Raises:
         StoreError: stdout cannot be written.
     """
+    _print(lambda: sys.stdout.write(text.rstrip("\n") + "\n"))
+
+
+def print_bytes(content: bytes) -> None:
+    """Print a binary file on stdout; as ``print_result``."""
+    _print(lambda: sys.stdout.buffer.write(content))
+
+
+def _print(write: Callable[[], object]) -> None:
     try:
-        sys.stdout.write(text.rstrip("\n") + "\n")
+        write()
         sys.stdout.flush()
     except OSError as error:
         # The rest must not be flushed again when Python exits.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
-from evalkit.cli.console import color_wanted, print_result, terminal_width
+from evalkit.cli.console import color_wanted, on_terminal, print_bytes, print_result, terminal_width
 from evalkit.cli.options import Flag, takes
 from evalkit.core.errors import ConfigError
 from evalkit.core.settings import parsed
-from evalkit.report.formats import OutputFormat
 
 __all__ = ["show"]
+
+ShowFormat = Literal["table", "json", "csv", "markdown", "latex", "parquet"]
 
 _OWN = "that of the run"
 
@@ -22,7 +25,7 @@ def show(
     *,
     per_image: Flag = False,
     cite: Flag = False,
-    format: OutputFormat = "table",  # noqa: A002 - the option's name
+    format: ShowFormat = "table",  # noqa: A002 - the option's name
     all: Flag = False,  # noqa: A002 - the option's name
     wide: Flag = False,
     **options: object,
@@ -33,7 +36,7 @@ def show(
         run_folder: Folder that `run` or `score` has written.
         per_image: Print the scores of every image instead of the leaderboards.
         cite: Print a paragraph for a methods section, with all settings, and BibTeX instead of the leaderboards.
-        format: Output format.
+        format: Output format; parquet is a binary file, to be sent to one with `>`.
         all: Print every table, the tests, the cost and the signature, not only the first screen.
         wide: Print every table, with intervals even if the terminal is narrow.
     """
@@ -45,6 +48,13 @@ def show(
 
     if cite and per_image:
         raise ConfigError("--cite and --per-image print different things; give one of them")
+    if format == "parquet":
+        if cite:
+            raise ConfigError(
+                "--cite prints text, which --format parquet cannot hold; use table, markdown, latex or json"
+            )
+        _show_parquet(run_folder, per_image=per_image, options=options)
+        return
     folder = RunFolder.read(run_folder)
     try:
         if per_image:
@@ -66,3 +76,18 @@ def show(
     finally:
         folder.close()
     print_result(text)
+
+
+def _show_parquet(run_folder: Path, *, per_image: bool, options: Mapping[str, object]) -> None:
+    from evalkit.report.parquet import run_parquet
+    from evalkit.store.run_folder import RunFolder
+
+    if on_terminal():
+        kept = "scores" if per_image else "leaderboard"
+        raise ConfigError(f"--format parquet is a binary file; send it to one, for example > {kept}.parquet")
+    folder = RunFolder.read(run_folder)
+    try:
+        content = run_parquet(folder, per_image=per_image, **parsed(options))
+    finally:
+        folder.close()
+    print_bytes(content)

@@ -29,7 +29,7 @@ from evalkit.store.maps import as_float32
 
 __all__ = [
     "ClassScore",
-    "Explanation",
+    "ExplainedPhoto",
     "build_explainers",
     "class_index_of",
     "explain_photos",
@@ -52,7 +52,7 @@ class ClassScore:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class ExplainedPhoto:
     """A map, and everything needed to draw and describe it.
 
     Attributes:
@@ -84,6 +84,11 @@ class Explanation:
     geometry: Geometry
     seconds: float
     notes: tuple[str, ...] = ()
+
+    @property
+    def about(self) -> str:
+        """The class, its score and the photo in a few words."""
+        return f"{self.class_name}, score {self.probability:.3f} \N{MIDDLE DOT} {self.image}"
 
 
 def is_scene(text: str) -> bool:
@@ -179,7 +184,7 @@ def explain_photos(
     *,
     class_index: int | None = None,
     geometry: Geometry = "squash",
-) -> Iterator[Explanation]:
+) -> Iterator[ExplainedPhoto]:
     """Explain every photo by every explainer.
 
     Args:
@@ -202,7 +207,7 @@ def explain_photos(
         with classifier.sharing(shared_layers(classifier, explainers)):
             for explainer in explainers:
                 saliency_map, seconds, notes = _timed_map(classifier, explainer, fitted, target)
-                yield Explanation(
+                yield ExplainedPhoto(
                     image=photo.id,
                     photo=photo.pixels,
                     region=photo.region,

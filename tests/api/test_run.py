@@ -124,8 +124,36 @@ def test_a_run_shows_itself(run):
     assert str(run).endswith("More:  print(run.render(everything=True)), run.report()\n")
     assert "Faithfulness" in run.render(everything=True)
     assert repr(run).endswith("6 images, 6 explainers, 3 metrics)")
-    assert run._repr_markdown_().startswith("## Faithfulness")
+    page = run._repr_html_()
+    assert "6 images of arrays" in page
+    assert "occlusion(patch_size=16, stride=8)" in page
     assert run.render("json").startswith("{")
+
+
+def test_a_run_becomes_data_frames(run):
+    scores = run.scores()
+    found = run.to_pandas()
+    assert len(found) == 6 * 6 * 2  # pxap scores the whole set
+    assert found["image"].cat.categories.tolist() == list(scores.image_ids)
+    chosen = found[(found["explainer"] == "occlusion(patch_size=16)") & (found["metric"] == "deletion")]
+    np.testing.assert_array_equal(chosen["value"], scores.values[:, 3, 0])
+    assert chosen["reason"].isna().tolist() == [not text for text in np.isnan(scores.values[:, 3, 0])]
+    boards = run.leaderboard().to_pandas()
+    assert set(boards["metric"]) == {"deletion", "symmetric_relevance_gain", "pxap"}
+    sizes = run.patch_sweep().to_pandas()
+    assert sizes[["patch_size", "stride"]].to_numpy().tolist() == [[8, 4], [8, 8], [16, 8], [16, 16]]
+    assert sizes["pxap"].notna().all()
+    with pytest.raises(ConfigError, match="metric 'deletoin' has no leaderboard in this run; did you mean 'deletion'"):
+        run.leaderboard("deletoin")
+
+
+def test_tables_print_and_show(run, layers):
+    assert repr(run.leaderboard("deletion")).startswith("Leaderboard by deletion")
+    assert repr(run.patch_sweep()).startswith("Patch size of occlusion")
+    (sweep,) = layers.parameter_sweeps()
+    assert repr(sweep).startswith("Layer of gradcam")
+    assert "conv_a" in sweep._repr_html_()
+    assert sweep.to_pandas()["layer"].tolist() == ["conv_a", "conv_b"]
 
 
 def test_a_run_is_found_again_and_gone_on_with(run, tiny_model, images):

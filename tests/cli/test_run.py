@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from evalkit.metrics.catalog import DEFAULT_METRICS
@@ -93,6 +97,29 @@ def test_show_gives_the_whole_document_as_strict_json(evalkit, finished):
     assert set(row["metrics"]["deletion"]) >= {"mean", "ci_low", "ci_high", "n_scored"}
     assert set(found["best_patch_size"]) >= {"patch_size", "reason", "stride", "decided", "tied_with", "chosen_share"}
     assert set(found["cost"][0]) >= {"explainer", "forward_passes", "seconds", "method"}
+
+
+@pytest.mark.parametrize(("options", "columns"), [((), "mean"), (("--per-image",), "value")])
+def test_show_writes_parquet(evalkit, finished, options, columns):
+    command = [sys.executable, "-m", "evalkit", "show", "out", "--format", "parquet", *options]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    table = pyarrow.parquet.read_table(io.BytesIO(done.stdout))
+    assert columns in table.column_names
+    assert b"evalkit.signature" in table.schema.metadata
+    lines = evalkit("show", "out", "--format", "csv", *options).out.splitlines()
+    assert table.num_rows == len(lines) - 1
+
+
+def test_parquet_holds_no_text_and_is_not_printed_on_a_terminal(evalkit, finished, monkeypatch):
+    assert (
+        "--cite prints text, which --format parquet cannot hold"
+        in evalkit("show", "out", "--cite", "--format", "parquet").err
+    )
+    monkeypatch.setattr("evalkit.cli.show.on_terminal", lambda: True)
+    done = evalkit("show", "out", "--format", "parquet")
+    assert done.code == 2
+    assert "--format parquet is a binary file; send it to one, for example > leaderboard.parquet" in done.err
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv", "markdown", "latex"])
@@ -271,9 +298,6 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(evalkit, workplace, mo
 
 
 def test_a_table_is_printed_in_any_encoding(evalkit, workplace):
-    import subprocess
-    import sys
-
     evalkit(*quick(metrics="sparseness", limit="1"))
     command = [sys.executable, "-m", "evalkit", "show", "out"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

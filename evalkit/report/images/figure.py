@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["map_picture", "plain_text", "shortened", "to_png"]
+__all__ = ["digits_of", "map_picture", "overlay_note", "plain_text", "shortened", "to_png", "value_label"]
 
 Picture = NDArray[np.uint8]
 _DPI = 100
@@ -61,7 +61,7 @@ def map_picture(
     height, width = drawn.pixels.shape[:2]
     images = [drawn.pixels] if photo is None else [drawn.photo, drawn.pixels]
     across = len(images) * (width + _GAP) + _BAR_ROOM + _GAP
-    notes = textwrap.wrap(_footnote(drawn), _letters(across, _WIDEST_SMALL))
+    notes = textwrap.wrap(overlay_note(drawn), _letters(across, _WIDEST_SMALL))
     size = across, height + _TOP + _BOTTOM + max(0, len(notes) - 1) * _LINE
     figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI, facecolor="white")
     for index, image in enumerate(images):
@@ -112,22 +112,24 @@ def _bar(figure: Figure, size: tuple[int, int], drawn: Overlay, left: int) -> No
     values = np.linspace(scale.high, scale.low, 256)[:, None]
     axes.imshow(colored(values, scale), interpolation="none", aspect="auto")
     marked = {scale.high: 0.0, scale.low: 1.0} | ({0.0: 0.5} if scale.kind == "signed" else {})
-    digits = _digits(scale)
+    digits = digits_of(scale)
     for value, down in marked.items():
         baseline = _TOP + 9 + down * (height - 9)
-        _write(figure, size, (left + _BAR + 6, baseline), _value(value, digits), color=_INK)
+        _write(figure, size, (left + _BAR + 6, baseline), value_label(value, digits), color=_INK)
 
 
-def _digits(scale: Scale) -> int:
+def digits_of(scale: Scale) -> int:
     """Return the number of digits that distinguish the ends of a scale, at least two."""
     return next((n for n in range(2, 7) if f"{scale.low:.{n}g}" != f"{scale.high:.{n}g}"), 7)
 
 
-def _value(value: float, digits: int) -> str:
+def value_label(value: float, digits: int) -> str:
+    """Return a value as written beside a color scale."""
     return f"{value:.{digits}g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _footnote(drawn: Overlay) -> str:
+def overlay_note(drawn: Overlay) -> str:
+    """Return what the marks and colors of an overlay mean, and what is unusual about its map."""
     parts = [drawn.scale.note] if drawn.scale.note else []
     if drawn.peak is not None:
         parts.append("ring: the maximum")

@@ -20,7 +20,16 @@ from evalkit.report.tables.patch_size import (
 )
 from evalkit.store.manifest import Manifest
 
-__all__ = ["NAMES", "Names", "ShownSweep", "key_lines", "parameter_lines", "parameter_table", "shown_sweeps"]
+__all__ = [
+    "NAMES",
+    "Names",
+    "ShownSweep",
+    "key_lines",
+    "parameter_lines",
+    "parameter_table",
+    "shown_sweep",
+    "shown_sweeps",
+]
 
 Names = Literal["whole", "lines", "letters"]
 NAMES: tuple[Names, ...] = ("whole", "lines", "letters")
@@ -59,12 +68,18 @@ class ShownSweep:
 def shown_sweeps(results: Results) -> list[ShownSweep]:
     """Return the sweeps that the patch-size table does not show already."""
     of_patches = {row.explainer for row in results.patch_sweep}
-    backward = {cost.explainer for cost in results.cost if cost.backward_passes}
     return [
-        ShownSweep(sweep, results.best_parameters.get(sweep.explainer), not explainers.isdisjoint(backward))
+        shown_sweep(results, sweep)
         for sweep in results.parameter_sweeps
-        if not (explainers := {row.explainer for row in sweep.rows}) <= of_patches
+        if not {row.explainer for row in sweep.rows} <= of_patches
     ]
+
+
+def shown_sweep(results: Results, sweep: ParameterSweep) -> ShownSweep:
+    """Return a sweep with its choice."""
+    backward = {cost.explainer for cost in results.cost if cost.backward_passes}
+    with_backward = not backward.isdisjoint(row.explainer for row in sweep.rows)
+    return ShownSweep(sweep, results.best_parameters.get(sweep.explainer), with_backward)
 
 
 def parameter_table(
