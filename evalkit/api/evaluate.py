@@ -114,7 +114,9 @@ def evaluate(
         by_text["class_names"] = os.fspath(class_names)
     settings = merge(by_text, given)
     with open(devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123 - no path on every system
-        console = Console(stderr=True) if progress else Console(file=nowhere)
+        # In a notebook rich would show every line as an output of its own, whatever the file.
+        shown = {"stderr": True} if progress else {"file": nowhere}
+        console = Console(**shown, force_jupyter=False)
         plan = prepare(
             settings,
             lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),

@@ -80,7 +80,7 @@ def stderr_console() -> Console:
     """Return the console for progress."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(stderr=True, force_jupyter=False)
 
 
 def print_result(text: str) -> None:

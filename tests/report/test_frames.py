@@ -12,7 +12,7 @@ import pytest
 from evalkit.analysis.results import LeaderboardCell, ParameterRow, SweepRow, SweepScore
 from evalkit.api.result_table import ResultTable
 from evalkit.core.errors import ConfigError
-from evalkit.report import frames
+from evalkit.report import frames, render
 from evalkit.report.frames import Integers, Names, Objects, Texts, record_frame, scores_frame, to_pandas, to_parquet
 from evalkit.report.html.notebook import map_html, run_html
 from evalkit.report.tables.run_tables import ShownTable, shown_leaderboard, shown_patch_sizes
@@ -104,6 +104,14 @@ def test_a_leaderboard_is_a_sequence_a_text_and_a_data_frame(manifest, results):
     assert "&lt;" not in repr(board(manifest, results))
 
 
+def test_a_table_is_only_written_where_rich_would_show_it(manifest, results, monkeypatch):
+    """In a notebook rich shows what it prints as an output of its own, unless it is told not to."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *_: pytest.fail("shown"))
+    assert "gradcam" in repr(board(manifest, results))
+    assert render(manifest, results, "table", width=100, wide=False, color=False)
+
+
 def test_a_table_without_rows_has_its_columns():
     table = ResultTable((), SweepRow, lambda: ShownTable("None", ["patch_size"], []))
     assert list(table.to_pandas().columns)[:3] == ["explainer", "patch_size", "stride"]
@@ -154,12 +162,12 @@ def test_a_map_in_a_notebook_has_its_scale_or_says_why_not():
     values = np.linspace(-1, 2, 64).reshape(8, 8)
     about = {"geometry": "squash", "region": None, "title": "gradcam", "about": "cat"}
     page = map_html(values, photo, notes=["A note."], **about)
-    assert page.count("data:image/png") == 3
+    assert page.count("data:image/webp") == 3
     assert "\u22122" in page  # symmetric about zero
     assert "blue: against the class" in page
     assert "A note." in page
-    assert map_html(np.ones((8, 8)), photo, **about).count("data:image/png") == 2
-    assert len(page) < 200_000
+    assert map_html(np.ones((8, 8)), photo, **about).count("data:image/webp") == 2
+    assert len(page) < 60_000
 
 
 def test_patch_sizes_that_were_not_swept(manifest, results):

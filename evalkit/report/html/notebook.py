@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +14,7 @@ from evalkit.analysis.results import Results
 from evalkit.datasets.geometry import Geometry
 from evalkit.datasets.image import Pixels
 from evalkit.report.html.first_screen import screen_texts
+from evalkit.report.html.photos import data_uri
 from evalkit.report.images.colormap import colored
 from evalkit.report.images.figure import digits_of, overlay_note, value_label
 from evalkit.report.images.overlay import Overlay, overlay
@@ -74,7 +73,7 @@ def map_html(
         "map",
         title=title,
         about=about,
-        pictures=[("the photo", _data_uri(drawn.photo)), (f"map of {title}", _data_uri(drawn.pixels))],
+        pictures=[("the photo", data_uri(drawn.photo)), (f"map of {title}", data_uri(drawn.pixels))],
         bar=_bar(drawn),
         notes=[*([marks] if marks else []), *notes],
     )
@@ -88,18 +87,10 @@ def _bar(drawn: Overlay) -> Mapping[str, str] | None:
     values = np.repeat(np.linspace(scale.low, scale.high, width)[None, :], height, axis=0)
     digits = digits_of(scale)
     return {
-        "picture": _data_uri(colored(values, scale)),
+        "picture": data_uri(colored(values, scale)),
         "low": value_label(scale.low, digits),
         "high": value_label(scale.high, digits),
     }
-
-
-def _data_uri(pixels: NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 @cache

@@ -18,7 +18,7 @@ from evalkit.report.images.overlay import outlined, overlay
 from evalkit.store.database import ImageRow
 from evalkit.store.manifest import Manifest
 
-__all__ = ["Photos", "embedded_map", "embedded_photo"]
+__all__ = ["Photos", "data_uri", "embedded_map", "embedded_photo"]
 
 _SIDE_PX = 288
 _QUALITY = 72
@@ -70,7 +70,7 @@ def embedded_map(photo: LabelledImage | None, saliency_map: NDArray[np.float32])
     ground: Pixels = np.full((*saliency_map.shape, 3), _GRAY, dtype=np.uint8) if photo is None else photo.pixels
     # Photo and map have the model's input size already, with any geometry.
     drawn = overlay(ground, saliency_map, region=None if photo is None else photo.region, sides=(_SIDE_PX, _SIDE_PX))
-    return _data_uri(drawn.pixels), drawn.scale.note
+    return data_uri(drawn.pixels), drawn.scale.note
 
 
 def embedded_photo(photo: LabelledImage | None) -> str:
@@ -78,10 +78,11 @@ def embedded_photo(photo: LabelledImage | None) -> str:
     if photo is None:
         return ""
     drawn = overlay(photo.pixels, np.zeros(photo.pixels.shape[:2]), sides=(_SIDE_PX, _SIDE_PX)).photo
-    return _data_uri(drawn if photo.region is None else outlined(drawn, photo.region))
+    return data_uri(drawn if photo.region is None else outlined(drawn, photo.region))
 
 
-def _data_uri(pixels: NDArray[np.uint8]) -> str:
+def data_uri(pixels: NDArray[np.uint8]) -> str:
+    """Return RGB pixels as an image in a text that pages can embed."""
     from PIL import Image
 
     buffer = io.BytesIO()

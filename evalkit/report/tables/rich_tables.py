@@ -38,6 +38,7 @@ def print_to_text(parts: Iterable[RenderableType], *, width: int, color: bool) -
         highlight=False,
         emoji=False,
         legacy_windows=False,
+        force_jupyter=False,  # in a notebook rich would show the table besides writing it
     )
     for part in parts:
         console.print(part)
