@@ -126,6 +126,23 @@ def test_deletion_is_that_by_hand(name):
         np.testing.assert_allclose(found, expected, rtol=0, atol=SCORE_TOLERANCE)
 
 
+# Explainers that ask a model in the same way as another; on most kinds the other is enough.
+ALIKE = {
+    **dict.fromkeys(("layercam", "hirescam", "xgradcam"), "gradcam"),
+    **dict.fromkeys(("gradient_x_input", "smoothgrad", "integrated_gradients", "expected_gradients"), "gradient"),
+    **dict.fromkeys(("lime", "kernel_shap"), "rise"),
+    **dict.fromkeys(
+        ("tf_explain.gradients_inputs", "tf_explain.smoothgrad", "tf_explain.integrated_gradients"),
+        "tf_explain.vanilla_gradients",
+    ),
+}
+
+
+def test_explainers_that_are_alike_exist():
+    assert set(ALIKE) | set(ALIKE.values()) <= set(EXPLAINERS.names())
+    assert not set(ALIKE) & set(ALIKE.values())
+
+
 @cache
 def explained(name):
     """Return the explainers that work on a kind, and the others with the reason in words."""
@@ -133,6 +150,8 @@ def explained(name):
     classifier = zoo.classifier.with_references(zoo.images)
     works, left_out = explainers_of(classifier, zoo.kind.patch_size)
     for explainer in works:
+        if name not in QUICK and explainer.name in ALIKE:
+            continue  # it accepts the model
         maps = explainer.explain(classifier, zoo.images[:1], [1])
         assert np.shape(maps) == (1, *zoo.kind.shape[:2]), explainer.text
         assert np.isfinite(maps).all(), explainer.text
