@@ -257,6 +257,21 @@ class Classifier(Runner):
             self.occluded.reload()
         self.memo.clear()
 
+    def take_over_weights(self) -> None:
+        """Take over the model's weights after these were changed in place, as training does; nothing is compiled again.
+
+        It is for a change of weights alone: where layers or their attributes changed too, a new classifier is needed.
+
+        Raises:
+            ModelError: a black box, of whose weights nothing is known.
+        """
+        graph = self.graph
+        self._reload(range(len(graph.model.weights)))
+        self.fingerprint = fingerprint(graph.model, graph.preprocessing.identity)
+        if isinstance(self._changed_copy, tuple):
+            self._changed_copy[0].forget()
+        self.__dict__.pop("_difference_of_passes", None)
+
     def in_precision(self, precision: Precision) -> Classifier:
         """Return a classifier of the same model that computes in another precision.
 

@@ -17,7 +17,7 @@ from evalkit.core.imports import first_line
 from evalkit.core.names import shown
 from evalkit.models.devices import prepare_devices
 
-__all__ = ["require_keras", "standard_settings"]
+__all__ = ["require_keras", "require_tensorflow", "standard_settings"]
 
 _BACKEND = "KERAS_BACKEND"
 
@@ -41,6 +41,13 @@ def require_keras() -> None:
         ) from error
     _require_tensorflow(keras.config.backend(), "it is imported already")
     prepare_devices()
+
+
+def require_tensorflow() -> None:
+    """Raise ConfigError if Keras, which is imported already, runs on another backend; nothing is changed."""
+    import keras
+
+    _require_tensorflow(keras.config.backend(), "it is imported already")
 
 
 def _turn_on_onednn() -> None:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from evalkit.models.classifier import Classifier
 from evalkit.models.zoo.load import as_classifier
 
-__all__ = ["reused_classifier"]
+__all__ = ["layers_of", "reused_classifier", "same_layers", "same_values"]
 
 _ATTRIBUTE = "_evalkit_classifiers"
 _MOST = 4  # kept per model, for calls that alternate between options
@@ -35,7 +35,7 @@ class _Kept:
     Attributes:
         options: the options of ``as_classifier``.
         classifier: the classifier.
-        layers: the model's layers and their attributes, from ``_snapshot``.
+        layers: the model's layers and their attributes, from ``layers_of``.
         weights: the values of the model's weights, which share the memory of the variables until these change.
     """
 
@@ -71,9 +71,9 @@ def reused_classifier(model: keras.Model | Classifier, **options: Any) -> Iterat
         return
     shelf: _Shelf = vars(model).setdefault(_ATTRIBUTE, _Shelf())  # not by setattr, which Keras would track
     key = _comparable(options)
-    layers, weights = _snapshot(model), tuple(tf.convert_to_tensor(weight.value) for weight in model.weights)
+    layers, weights = layers_of(model), tuple(tf.convert_to_tensor(weight.value) for weight in model.weights)
     with _lock:
-        shelf.kept = [kept for kept in shelf.kept if _same(kept.layers, layers) and _equal(kept.weights, weights)]
+        shelf.kept = [kept for kept in shelf.kept if same_layers(kept.layers, layers) and _equal(kept.weights, weights)]
         found = next((kept for kept in shelf.kept if kept.options == key), None)
         if found:
             shelf.kept.remove(found)
@@ -97,10 +97,13 @@ def _equal(kept: tuple[tf.Tensor, ...], now: tuple[tf.Tensor, ...]) -> bool:
     """
     if len(kept) != len(now):
         return False
-    return all(
-        _share_memory(first, second)
-        or (first.dtype == second.dtype and first.shape == second.shape and bool(tf.reduce_all(first == second)))
-        for first, second in zip(kept, now, strict=True)
+    return all(map(same_values, kept, now))
+
+
+def same_values(first: tf.Tensor, second: tf.Tensor) -> bool:
+    """Return whether two tensors are equal; those that share their memory are not compared."""
+    return _share_memory(first, second) or (
+        first.dtype == second.dtype and first.shape == second.shape and bool(tf.reduce_all(first == second))
     )
 
 
@@ -116,25 +119,26 @@ def _share_memory(first: tf.Tensor, second: tf.Tensor) -> bool:
     return bool(first_view.__array_interface__["data"][0] == second_view.__array_interface__["data"][0])
 
 
-def _snapshot(value: Any) -> object:  # noqa: ANN401 - an attribute of a layer
-    """Return a layer and its public attributes, recursively, for ``_same``."""
+def layers_of(value: Any) -> object:  # noqa: ANN401 - a layer, or an attribute of one
+    """Return a layer, or a model, and its public attributes, recursively, for ``same_layers``."""
     if isinstance(value, keras.layers.Layer):
         attributes = [
-            (name, _snapshot(attribute))
+            (name, layers_of(attribute))
             for name, attribute in vars(value).items()
             if not name.startswith("_") and name not in _OF_TRAINING
         ]
-        return (value, *attributes, *map(_snapshot, getattr(value, "layers", ())))
+        return (value, *attributes, *map(layers_of, getattr(value, "layers", ())))
     if isinstance(value, list | tuple):
-        return tuple(map(_snapshot, value))
+        return tuple(map(layers_of, value))
     if isinstance(value, dict):
-        return tuple((name, _snapshot(item)) for name, item in value.items())
+        return tuple((name, layers_of(item)) for name, item in value.items())
     return value
 
 
-def _same(first: object, second: object) -> bool:
+def same_layers(first: object, second: object) -> bool:
+    """Return whether layers and attributes, from ``layers_of``, are unchanged; weights are not compared."""
     if isinstance(first, tuple) and isinstance(second, tuple):
-        return len(first) == len(second) and all(map(_same, first, second))
+        return len(first) == len(second) and all(map(same_layers, first, second))
     if isinstance(first, bool | int | float | str | bytes):
         return type(first) is type(second) and first == second
     return first is second
