@@ -256,3 +256,103 @@ class ImageSet:
         entries, reader, given, notes = array_entries(pixels, class_indices, regions, boxes, names, ids, ignores, name)
         labels = Labels(columns=given.columns)
         return cls(name, "arrays", entries, reader, names, [*given.notes(name), *notes], labels)
+
+    @classmethod
+    def from_dataset(  # noqa: PLR0913 - one for each part of an element
+        cls,
+        dataset: Any,  # noqa: ANN401 - a tf.data.Dataset, which is not imported to say so
+        *,
+        image: str | int | None = None,
+        label: str | int | None = None,
+        boxes: str | int | None = None,
+        regions: str | int | None = None,
+        box_format: str = "yxyx",
+        value_range: tuple[float, float] | None = None,
+        class_names: Sequence[str] | Mapping[Any, Any] | None = None,
+        limit: int | None = None,
+        name: str = "dataset",
+    ) -> ImageSet:
+        """Create a set of a ``tf.data.Dataset``, batched or not, e.g. of ``keras.utils.image_dataset_from_directory``.
+
+        It is read twice, and must give the same images in the same order; the images are then held in memory, as uint8
+        where all pixels are whole numbers in 0..255.
+
+        Args:
+            dataset: the dataset. Its elements are images, (image, label) or dictionaries.
+            image: the part of an element that is the image, (H, W, C); by position, or by key such as ``image``.
+                [default: the first, or ``image``]
+            label: the part that is the class: an index, a name, 0 or 1, or one-hot. [default: the second, or
+                ``label``]
+            boxes: the part with the boxes of the object, (K, 4), e.g. ``objects/bbox``: pixels, or fractions if all
+                coordinates of the set lie in 0..1.
+            regions: the part with the mask of the object, (H, W), zero outside.
+            box_format: the order of a box: ``yxyx`` as in TensorFlow Datasets, ``xyxy``, ``xywh`` or ``cxcywh``.
+            value_range: the values of black and white, e.g. ``(0, 1)``; needed where pixels are floats in 0..1.
+            class_names: names in the order of the class indices; by default ``dataset.class_names``, if there are any.
+            limit: largest number of images, drawn evenly over the classes, the only ones held in memory.
+            name: name of the set in tables and messages.
+
+        Raises:
+            DataError: the dataset is shuffled, has no end or does not fit in memory; its range of values is not known;
+                an element is not what it should be.
+            ConfigError: an argument that is not allowed.
+        """
+        from evalkit.datasets.labels import class_indices_of
+        from evalkit.datasets.parts import require_box_format
+        from evalkit.datasets.tf_data import tf_data_of
+        from evalkit.datasets.value_range import checked_range
+
+        named = {"image": image, "label": label, "boxes": boxes, "regions": regions}
+        data, notes = tf_data_of(dataset, named, name)
+        read = data.read(
+            checked_range(value_range),
+            require_box_format(box_format),
+            lambda entries: cls(name, "arrays", entries, _unread).draw(limit, 0, lambda _: True).entries,
+        )
+        given = getattr(dataset, "class_names", None) if class_names is None else class_names
+        indices, texts = (None, None) if read.labels is None else class_indices_of(read.labels, name)
+        made = cls.from_arrays(
+            read.pixels, indices, read.regions, read.boxes, texts or given or None, read.ids, name
+        ).with_notes([*notes, *read.notes])
+        # The model's own names decide which output a class is that is given by name.
+        return made.with_entries(replace(entry, class_index=None) for entry in made.entries) if texts else made
+
+    @classmethod
+    def from_huggingface(
+        cls,
+        dataset: Any,  # noqa: ANN401 - a datasets.Dataset, which is not imported to say so
+        *,
+        image: str | None = None,
+        label: str | None = None,
+        boxes: str | None = None,
+        box_format: str = "xywh",
+        limit: int | None = None,
+        name: str = "dataset",
+    ) -> ImageSet:
+        """Create a set of a ``datasets.Dataset`` of Hugging Face; each image is decoded when it is needed.
+
+        Args:
+            dataset: one split, not a dictionary of splits and not streamed.
+            image: the column of the images. [default: the only one with images]
+            label: the column of the classes: ``ClassLabel``, whole numbers or names. [default: the only ``ClassLabel``,
+                or ``label``; without any the images are unlabelled]
+            boxes: the column with the boxes of each object, or a part of one such as ``objects/bbox``: pixels, or
+                fractions if all coordinates of the set lie in 0..1.
+            box_format: the order of a box: ``xywh`` as in COCO, ``xyxy``, ``yxyx`` or ``cxcywh``.
+            limit: largest number of images, drawn evenly over the classes.
+            name: name of the set in tables and messages.
+
+        Raises:
+            DataError: a dictionary of splits, a streamed dataset, a column that does not exist or has another type.
+            ConfigError: an argument that is not allowed.
+        """
+        from evalkit.datasets.huggingface import huggingface_set
+        from evalkit.datasets.parts import require_box_format
+
+        rows = huggingface_set(dataset, image, label, boxes, require_box_format(box_format), name)
+        made = cls(name, "huggingface", rows.entries, rows.reader, rows.class_names, rows.notes)
+        return made if limit is None else made.limit(limit, 0)
+
+
+def _unread(entry: Entry) -> LabelledImage:
+    raise ImageError(f"image '{entry.id}' is not read yet")
