@@ -1,0 +1,1 @@
+"""Other tools beside evalkit; each is imported only when it is used."""
