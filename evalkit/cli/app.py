@@ -17,6 +17,7 @@ import evalkit
 from evalkit.cli.audit import audit
 from evalkit.cli.compare import compare
 from evalkit.cli.explain import explain
+from evalkit.cli.export import export
 from evalkit.cli.gate import baseline, check
 from evalkit.cli.listing import list_
 from evalkit.cli.merge import merge
@@ -45,6 +46,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "thresholds": thresholds,
     "report": report,
+    "export": export,
     "list": list_,
     "validate": validate,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalkit.cli.console import print_result
+from evalkit.cli.photos import photos_at
 from evalkit.core.errors import ConfigError
 
 __all__ = ["report"]
@@ -42,13 +43,7 @@ def report(
     for option, into in (("--figures", figures), ("--maps", maps)):
         if into is not None and into.exists() and not into.is_dir():
             raise ConfigError(f"{option} '{into}' is a file; name a folder")
-    images = None
-    if data is not None:
-        from evalkit.datasets.open import open_image_set
-        from evalkit.datasets.readers.catalog import reader_names
-
-        run = RunFolder.manifest_at(run_folder)  # read as the run read them
-        images = open_image_set(data, run.data.kind if run and run.data.kind in reader_names() else None)
+    images = photos_at(run_folder, data)
     folder = RunFolder.read(run_folder)
     try:
         written = [write_report(folder, output, images)]

@@ -18,13 +18,13 @@ from evalkit.store.files import is_full, write_bytes
 from evalkit.store.manifest import SCHEMA_VERSION, Manifest
 from evalkit.store.maps import PARTIAL, remove_file
 
-__all__ = ["REPORT", "RunFolder", "require_outside_runs", "writing"]
+__all__ = ["MANIFEST", "REPORT", "RunFolder", "require_outside_runs", "writing"]
 
-REPORT = "report.html"
+MANIFEST, REPORT = "manifest.json", "report.html"
 
-_MANIFEST, _DATABASE, _ANALYSIS, _MAPS, _LOCK = "manifest.json", "results.sqlite", "analysis.json", "maps", ".lock"
+_DATABASE, _ANALYSIS, _MAPS, _LOCK = "results.sqlite", "analysis.json", "maps", ".lock"
 _JOURNALS = tuple(f"{_DATABASE}-{kind}" for kind in ("wal", "shm", "journal"))
-_OWN = (_MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, REPORT, _LOCK)
+_OWN = (MANIFEST, _DATABASE, *_JOURNALS, _ANALYSIS, REPORT, _LOCK)
 
 # Errors of damaged JSON files; bytes that are not UTF-8 raise a plain ValueError.
 _UNREADABLE = (OSError, ValueError, RecursionError, msgspec.MsgspecError)
@@ -53,9 +53,9 @@ class RunFolder:
         Raises:
             StoreError: the folder is not a run folder, or cannot be read.
         """
-        if not (path / _MANIFEST).is_file() or not (path / _DATABASE).is_file():
+        if not (path / MANIFEST).is_file() or not (path / _DATABASE).is_file():
             raise StoreError(
-                f"'{path}' is not a run folder: {_MANIFEST} and {_DATABASE} are needed; "
+                f"'{path}' is not a run folder: {MANIFEST} and {_DATABASE} are needed; "
                 "create one with: python -m evalkit run --output DIR"
             )
         return cls(path, Database(path / _DATABASE), None)
@@ -134,13 +134,13 @@ class RunFolder:
         Raises:
             StoreError: the manifest is damaged or has another schema version.
         """
-        return _decode(self.path / _MANIFEST, Manifest)
+        return _decode(self.path / MANIFEST, Manifest)
 
     @staticmethod
     def manifest_at(path: Path) -> Manifest | None:
         """Return the manifest in a folder; None if it is missing or cannot be read."""
         try:
-            return _decode(path / _MANIFEST, Manifest)
+            return _decode(path / MANIFEST, Manifest)
         except StoreError:
             return None
 
@@ -151,7 +151,7 @@ class RunFolder:
             StoreError: the file cannot be written.
         """
         with writing(self.path):
-            write_bytes(self.path / _MANIFEST, _pretty(manifest), by_way_of=self.path / PARTIAL)
+            write_bytes(self.path / MANIFEST, _pretty(manifest), by_way_of=self.path / PARTIAL)
 
     def read_analysis(self, kind: type[R], version: int) -> R | None:
         """Return the stored analysis if it belongs to the present scores and this version; else None."""
@@ -236,7 +236,7 @@ def _is_run(path: Path) -> bool:
     if is_results_database(path / _DATABASE):
         return True
     try:
-        fields = msgspec.json.decode((path / _MANIFEST).read_bytes(), type=dict[str, msgspec.Raw])
+        fields = msgspec.json.decode((path / MANIFEST).read_bytes(), type=dict[str, msgspec.Raw])
     except _UNREADABLE:
         return False
     return {"schema_version", "signature", "explainers", "metrics"} <= set(fields)
@@ -257,7 +257,7 @@ def _clear(path: Path) -> None:
     if database.is_symlink():
         database.unlink()
     database.write_bytes(b"")
-    (path / _MANIFEST).unlink(missing_ok=True)
+    (path / MANIFEST).unlink(missing_ok=True)
 
 
 def _only_partial_files(folder: Path) -> bool:

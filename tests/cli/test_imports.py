@@ -32,6 +32,7 @@ def python(code, cwd=None):
         ["validate", "--help"],
         ["explain", "--help"],
         ["report", "--help"],
+        ["export", "--help"],
         ["audit", "--help"],
         ["score", "--help"],
         ["thresholds", "--help"],

@@ -15,7 +15,7 @@ from evalkit.analysis.service import results_of
 from evalkit.report.html.boards import board_texts
 from evalkit.report.html.drawn import Drawn, marked_safe
 from evalkit.report.html.first_screen import screen_texts
-from evalkit.report.html.gallery import gallery
+from evalkit.report.html.gallery import Gallery, gallery
 from evalkit.report.html.photos import Photos
 from evalkit.report.html.picture_row import picture_row
 from evalkit.report.html.plot_style import axis_label, to_svg
@@ -40,12 +40,13 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _KEY_STEPS = 13
 
 
-def report_page(folder: RunFolder, images: ImageSet | None = None) -> str:
+def report_page(folder: RunFolder, images: ImageSet | None = None, drawn: Gallery | None = None) -> str:
     """Return the report of a finished run.
 
     Args:
         folder: the run folder, open for reading.
         images: the images of a run whose images were in memory; other images are read again from their files.
+        drawn: the gallery, if it is drawn already.
 
     Raises:
         StoreError: the run is not finished, or damaged.
@@ -58,14 +59,16 @@ def report_page(folder: RunFolder, images: ImageSet | None = None) -> str:
     pages = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    shown = _content(folder, manifest, results, Photos(manifest, images))
+    shown = _content(folder, manifest, results, Photos(manifest, images), drawn)
     return pages.get_template("report.html").render(**marked_safe(shown), style=assets["css"], script=assets["js"])
 
 
-def _content(folder: RunFolder, manifest: Manifest, results: Results, photos: Photos) -> dict[str, Any]:
+def _content(
+    folder: RunFolder, manifest: Manifest, results: Results, photos: Photos, drawn: Gallery | None
+) -> dict[str, Any]:
     table = table_of(folder, manifest)
     screen = screen_of(manifest, results)
-    pictures = gallery(folder, manifest, table, photos)
+    pictures = gallery(folder, manifest, table, photos) if drawn is None else drawn
     sweeps = sweep_sections(manifest, results)
     criterion = manifest.settings.criterion
     leaders = leading(manifest, results)

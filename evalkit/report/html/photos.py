@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,14 +56,26 @@ class Photos:
 
     def read(self, row: ImageRow) -> LabelledImage | None:
         """Return the photo as the model saw it; None if it is missing or has changed."""
+        try:
+            image = self.original(row)
+            return None if image is None else fit(image, self._size, self._geometry)
+        except ImageError:
+            return None
+
+    def file_of(self, row: ImageRow) -> Path | None:
+        """Return the photo's file, which may be missing or have changed; None if it is in no file, as in scenes."""
+        entry = self._entries.get(row.image_id)
+        return None if entry is None else entry.path
+
+    def original(self, row: ImageRow) -> LabelledImage | None:
+        """Return the photo at its own size; None if it is missing or has changed."""
         if self._images is None:
             return None
         try:
             image = self._images.read(self._entries[row.image_id])
-            same = image.sha256 == row.sha256 and image.place == (row.place or "")
-            return fit(image, self._size, self._geometry) if same else None
         except (KeyError, ImageError):
             return None
+        return image if image.sha256 == row.sha256 and image.place == (row.place or "") else None
 
 
 def embedded_map(photo: LabelledImage | None, saliency_map: NDArray[np.float32]) -> tuple[str, str]:
