@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,7 +41,10 @@ EXPLAINERS = (
 
 def library(name):
     """Import a tracker's library; where it is absent, skip, unless the extra's own step of .ci/run needs it."""
-    return importlib.import_module(name) if os.environ.get("EVALKIT_EXTRA") else pytest.importorskip(name)
+    if not os.environ.get("EVALKIT_EXTRA"):
+        return pytest.importorskip(name)
+    with warnings.catch_warnings(action="ignore"):
+        return importlib.import_module(name)
 
 
 def write_photos(folder):
