@@ -60,6 +60,11 @@ def visible_files(folder: Path, ending: str) -> list[Path]:
         ending: end of the name in lower case, e.g. ``.xml``.
     """
     try:
-        return sorted(file for file in folder.glob("*") if file.name.lower().endswith(ending) and file.name[0] != ".")
+        files = [file for file in folder.glob("*") if file.name.lower().endswith(ending) and file.name[0] != "."]
     except OSError:
         return []
+    return sorted(files, key=_name)  # paths themselves are slow to compare
+
+
+def _name(path: Path) -> str:
+    return path.name

@@ -11,19 +11,16 @@ from evalkit.datasets.annotations import LeftOut
 from evalkit.datasets.files import file_facts, read_from_file
 from evalkit.datasets.image_set import Entry, ImageSet, Labels
 from evalkit.datasets.readers.base import Reader, visible_files
-from evalkit.datasets.readers.folder_names import FOREIGN, part_kind
+from evalkit.datasets.readers.folder_names import part_kind
 from evalkit.datasets.readers.lookalikes import FORMATS, folder_looks, labelme_files
+from evalkit.datasets.readers.photo_files import EXTENSIONS, children, count_unread, identity, is_photo, photos_below
 
-__all__ = ["EXTENSIONS", "READER", "read_class_folder"]
+__all__ = ["READER", "read_class_folder"]
 
 _NAME = "folder"
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
-              ".pbm")  # fmt: skip
-_UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".dng", ".cr2", ".nef")  # other image files
 _TABLES = (".csv", ".json", ".xml")
 _LISTED = 6  # names in a message
 _LABELS = Labels("folders", ordered=True)
-_Identity = tuple[int, int]  # device and inode
 
 
 def read_class_folder(path: Path) -> ImageSet:
@@ -47,18 +44,18 @@ def read_class_folder(path: Path) -> ImageSet:
     """
     root = path.absolute()
     left_out = LeftOut()
-    children = _children(root)
-    classes = [child for child in children if child.is_dir()]
-    loose = [child for child in children if not child.is_dir() and _is_photo(child)]
-    above = {_identity(folder) for folder in (root, *root.parents)}
-    photos = {folder.name: list(_photos(folder, set(above), left_out)) for folder in classes}
+    inside = children(root)
+    classes = [child for child in inside if child.is_dir()]
+    loose = [child for child in inside if not child.is_dir() and is_photo(child)]
+    above = {identity(folder) for folder in (root, *root.parents)}
+    photos = {folder.name: list(photos_below(folder, left_out, set(above))) for folder in classes}
     labelled = any(photos.values())
     if not labelled and not loose:
         look = folder_looks(root)
         known = f"; this looks like {look}. {FORMATS}" if look else "; expected <class>/<image>, or images in it"
         raise DataError(f"{path} has no photos ({', '.join(EXTENSIONS)}){known}")
     if labelled and loose:
-        holding = [folder for folder, inside in photos.items() if inside]
+        holding = [folder for folder, in_class in photos.items() if in_class]
         if all(part_kind(folder) == "annotations" for folder in holding):
             raise DataError(
                 f"{path} has photos in itself ('{loose[0].name}') and annotations in {_listed(holding)}; masks are "
@@ -69,13 +66,13 @@ def read_class_folder(path: Path) -> ImageSet:
             f"('{next(name for name in photos if photos[name])}'); move the {len(loose)} loose ones into a class folder"
         )
     name = root.resolve().name or str(root)
-    _count_unread(children, left_out)
+    count_unread(inside, left_out)
     notes = left_out.notes(name)
     if not labelled:
-        notes += _beside(root, children, name)
+        notes += _beside(root, inside, name)
         entries = [_entry(photo, root, "") for photo in loose]
         return ImageSet(name, _NAME, entries, read_from_file, notes=notes, labels=_LABELS)
-    without = [folder for folder, inside in photos.items() if not inside and part_kind(folder) == "annotations"]
+    without = [folder for folder, in_class in photos.items() if not in_class and part_kind(folder) == "annotations"]
     for folder in without:
         del photos[folder]
         notes.append(f"{name}: '{escaped(folder)}' has no photos and the name of annotations; it is not a class")
@@ -84,14 +81,14 @@ def read_class_folder(path: Path) -> ImageSet:
     return ImageSet(name, _NAME, entries, read_from_file, list(map(escaped, photos)), notes, _LABELS)
 
 
-def _beside(root: Path, children: Iterable[Path], name: str) -> list[str]:
+def _beside(root: Path, inside: Iterable[Path], name: str) -> list[str]:
     """Return notes about tables beside the photos of a flat folder, which may hold their classes."""
     labelme = labelme_files(root)
     notes = [f"{name}: '{child.name}' is beside the photos and not read; name it as the data to use it"
-             for child in children if child.suffix.lower() in _TABLES and not child.is_dir()
-             and child.name not in {file.name for file in labelme}]  # fmt: skip
+              for child in inside if child.suffix.lower() in _TABLES and not child.is_dir()
+              and child.name not in {file.name for file in labelme}]  # fmt: skip
     notes += [f"{name}: the folder '{escaped(child.name)}' is beside the photos and not read"
-              for child in children if child.is_dir() and part_kind(child.name) == "annotations"]  # fmt: skip
+              for child in inside if child.is_dir() and part_kind(child.name) == "annotations"]  # fmt: skip
     look = folder_looks(root)
     return [f"{name}: this looks like {look}; the photos are read without labels. {FORMATS}"] if look else notes
 
@@ -119,13 +116,13 @@ def _is_class_folder(path: Path) -> bool:
     if not path.is_dir():
         return False
     try:
-        children = _children(path)
-        inside = sorted(child.name for child in children if child.is_dir())
+        files = children(path)
+        inside = sorted(child.name for child in files if child.is_dir())
     except DataError:
         return True  # opening it reports the reason
     parts = [name for name in inside if part_kind(name)]
     way_out = f"--data-format {_NAME} takes them as classes"
-    if all(part_kind(name) == "annotations" for name in inside) and any(map(_is_photo, children)):
+    if all(part_kind(name) == "annotations" for name in inside) and any(map(is_photo, files)):
         return True  # flat photos, with annotations beside them
     if inside and len(parts) == len(inside):
         look = folder_looks(path)
@@ -162,7 +159,7 @@ def _annotation_folders(path: Path, parts: Sequence[str]) -> Iterator[Path]:
     for name in parts:
         if part_kind(name) == "annotations":
             yield path / name
-            yield from (child for child in _children(path / name) if part_kind(child.name) and child.is_dir())
+            yield from (child for child in children(path / name) if part_kind(child.name) and child.is_dir())
 
 
 def _holds_tables(folder: Path) -> bool:
@@ -172,11 +169,11 @@ def _holds_tables(folder: Path) -> bool:
 
 def _is_no_class(folder: Path) -> bool:
     """Return whether a folder with the name of a part holds masks or other annotations, or class folders."""
-    if not any(_photos(folder, set(), LeftOut())):
+    if not any(photos_below(folder, LeftOut())):
         return False
     kind = part_kind(folder.name)
-    below = [child for child in _children(folder) if child.is_dir()]
-    return kind == "annotations" or (kind == "split" and any(any(_photos(one, set(), LeftOut())) for one in below))
+    below = [child for child in children(folder) if child.is_dir()]
+    return kind == "annotations" or (kind == "split" and any(any(photos_below(one, LeftOut())) for one in below))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -194,45 +191,6 @@ READER = Reader(
     recognize=_is_class_folder,
     general=True,
 )
-
-
-def _count_unread(files: Iterable[Path], left_out: LeftOut) -> None:
-    for file in files:
-        if file.suffix.lower() in _UNREAD:
-            left_out.add(f"image files of other formats ({', '.join(_UNREAD)})", file.name)
-
-
-def _photos(folder: Path, visited: set[_Identity], left_out: LeftOut) -> Iterator[Path]:
-    """Yield the photos of a folder and all below it, each folder once."""
-    identity = _identity(folder)
-    if identity in visited:
-        return
-    visited.add(identity)
-    children = _children(folder)
-    _count_unread(children, left_out)
-    for child in children:
-        if child.is_dir():
-            yield from _photos(child, visited, left_out)
-        elif _is_photo(child):
-            yield child
-
-
-def _children(folder: Path) -> list[Path]:
-    try:
-        return sorted(
-            child for child in folder.iterdir() if not child.name.startswith(".") and child.name not in FOREIGN
-        )
-    except OSError as error:
-        raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error
-
-
-def _identity(folder: Path) -> _Identity:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
-
-
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS
 
 
 def _entry(photo: Path, root: Path, label: str) -> Entry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import Any
 
 from evalkit.core.errors import DataError
 from evalkit.core.names import is_text, shown
-from evalkit.datasets.annotations import PhotoNames, read_bytes
+from evalkit.datasets.annotations import PhotoNames
+from evalkit.datasets.readers.json_files import read_json
 from evalkit.datasets.readers.lookalikes import FORMATS, document_looks
 
 __all__ = ["NEEDED", "Key", "Photo", "categories_of", "identified", "key_of", "photos_of", "read_document"]
@@ -38,13 +38,7 @@ def read_document(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file cannot be read, or is no COCO JSON.
     """
-    data = read_bytes(path)
-    try:
-        document = json.loads(data)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} line {error.lineno} is not valid JSON: {error.msg}; {NEEDED}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not valid JSON: {str(error)[:200]}; {NEEDED}") from error
+    document = read_json(path, NEEDED)
     look = document_looks(document)
     if look and not (isinstance(document, dict) and isinstance(document.get("images"), list)):
         raise DataError(f"{path} is no COCO JSON; it looks like {look}. {FORMATS}")
