@@ -19,6 +19,7 @@ __all__ = [
     "clipped_box",
     "is_number",
     "read_bytes",
+    "read_text",
     "relative_name",
     "require_unique",
     "to_number",
@@ -140,6 +141,33 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def read_text(path: Path, most: int, what: str) -> str:
+    """Return a UTF-8 file's text, without byte order mark.
+
+    Args:
+        path: path of the file.
+        most: largest number of bytes that is allowed.
+        what: what the file is, with its article, for messages, e.g. ``"a list of class names"``.
+
+    Raises:
+        DataError: the file cannot be read, is larger, or is not UTF-8 text.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if len(data) > most:
+        raise DataError(f"{path} has more than {most:,} bytes, too many for {what}; repair or remove it")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    if "\0" in text:
+        raise DataError(f"{path} is not UTF-8 text: it has null bytes; save it as UTF-8")
+    return text
 
 
 def require_unique(entries: Iterable[Entry]) -> None:

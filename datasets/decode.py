@@ -18,7 +18,7 @@ from evalkit.datasets.mask_levels import MaskKind, object_pixels
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Decoded", "DecodedMask", "decode_mask", "decode_photo", "pixels_of"]
+__all__ = ["Decoded", "DecodedMask", "decode_labels", "decode_mask", "decode_photo", "pixels_of"]
 
 # Pillow reads many more; some of them start other programs.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -113,6 +113,22 @@ def decode_mask(data: bytes) -> DecodedMask:
         colorful = _is_colorful(image)
         pixels, kind = object_pixels(_levels(image), lossy=lossy, labels=colorful)
         return DecodedMask(pixels, np.zeros(pixels.shape, dtype=np.bool_), "labels" if colorful else kind)
+
+
+def decode_labels(data: bytes) -> NDArray[np.uint8]:
+    """Return the label of each pixel, uint8 (H, W): the values of a gray image, the indices of a palette image.
+
+    Args:
+        data: contents of a file of a format that ``decode_photo`` reads, of 8 bits.
+
+    Raises:
+        ImageError: as ``decode_photo``; or the image is in color or has more than 8 bits.
+    """
+    with _image_errors():
+        image = _open_upright(data)
+        if image.mode not in ("1", "L", "P"):
+            raise ImageError(f"has pixels of mode {image.mode}; one label of 8 bits a pixel is needed")
+        return np.array(image, dtype=np.uint8)
 
 
 def _palette_mask(image: Image.Image, *, lossy: bool) -> DecodedMask:

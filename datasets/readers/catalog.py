@@ -92,6 +92,7 @@ READERS = ReaderRegistry(
     {
         "folder": f"{_HERE}.class_folder:READER",
         "masks": f"{_HERE}.mask_folder:READER",
+        "pets": f"{_HERE}.pets:READER",
         "csv": f"{_HERE}.csv_manifest:READER",
         "coco": f"{_HERE}.coco:READER",
         "voc": f"{_HERE}.voc:READER",

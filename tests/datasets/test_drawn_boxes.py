@@ -82,8 +82,18 @@ def csv_mask(folder: Path, box: Box, size: tuple[int, int]) -> Path:
     return folder / "a.csv"
 
 
+def pets(folder: Path, box: Box, size: tuple[int, int]) -> Path:
+    for name in ("images", "annotations/trimaps"):
+        (folder / name).mkdir(parents=True)
+    (folder / "a.png").rename(folder / "images" / "cat_1.png")
+    trimap = np.where(mask_of(box, size), 1, 2).astype(np.uint8)
+    Image.fromarray(trimap).save(folder / "annotations" / "trimaps" / "cat_1.png")
+    (folder / "annotations" / "test.txt").write_text("cat_1 1 1 1\n")
+    return folder
+
+
 WRITERS: list[Callable[[Path, Box, tuple[int, int]], Path]] = [
-    coco, coco_polygon, coco_runs, voc, imagenet, csv, csv_mask,
+    coco, coco_polygon, coco_runs, voc, imagenet, csv, csv_mask, pets,
 ]  # fmt: skip
 
 

@@ -175,6 +175,23 @@ def xml(text: str) -> None:
     survives(file_of("a.xml", text.encode()))
 
 
+pet_lines = st.lists(
+    st.sampled_from(["cat_1 1 1 1", "dog_2 2 2 1", "# x", "cat", "../cat_1 1", "cat_1 x"]) | texts, max_size=4
+)
+
+
+def pets(drawn: tuple[list[str], bytes]) -> None:
+    def write(folder: Path) -> Path:
+        for name in ("images", "annotations/trimaps"):
+            (folder / name).mkdir(parents=True)
+        (folder / "a.png").rename(folder / "images/cat_1.png")
+        (folder / "annotations/trimaps/cat_1.png").write_bytes(drawn[1])
+        (folder / "annotations/list.txt").write_text("\n".join(drawn[0]), encoding="utf-8", errors="replace")
+        return folder
+
+    survives(write, "pets")
+
+
 @st.composite
 def damaged_masks(draw: st.DrawFn) -> bytes:
     """A palette mask with Pascal's void, some of its bytes changed."""
@@ -227,6 +244,7 @@ READERS = {
     "imagenet": (solutions, table),
     "coco": (coco_documents, coco),
     "coco, any bytes": (st.binary(max_size=60), raw("x.json")),
+    "pets": (st.tuples(pet_lines, damaged_masks()), pets),
     "csv": (tables, table),
     "csv, any bytes": (st.binary(max_size=60), raw("x.csv")),
 }

@@ -31,6 +31,10 @@ LAYOUTS = {
     "folder": ("", {"cat/a.png": ""}),
     "masks": ("", {"images/cat/a.png": "", "masks/cat/a.png": ""}),
     "csv": ("x.csv", {"x.csv": "image,label\na.png,cat\n"}),
+    "pets": (
+        "",
+        {"images/Bengal_1.jpg": "", "annotations/trimaps/Bengal_1.png": "", "annotations/list.txt": "Bengal_1 6 1 2\n"},
+    ),
     "coco": (
         "x.JSON",
         {
@@ -100,7 +104,7 @@ def test_unknown_file_type_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("x")
     with pytest.raises(
         DataError,
-        match=r"labels\.txt' has no format that is recognized; name one of `list datasets` \(FOLDER, FILE\.csv, ",
+        match=r"labels\.txt' has no format that is recognized; name one of `list datasets` \(FOLDER, FOLDER or LIST",
     ):
         open_image_set(tmp_path / "labels.txt")
 
