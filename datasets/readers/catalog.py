@@ -94,6 +94,7 @@ READERS = ReaderRegistry(
         "masks": f"{_HERE}.mask_folder:READER",
         "pets": f"{_HERE}.pets:READER",
         "csv": f"{_HERE}.csv_manifest:READER",
+        "boxes": f"{_HERE}.box_csv:READER",
         "coco": f"{_HERE}.coco:READER",
         "voc": f"{_HERE}.voc:READER",
         "imagenet": f"{_HERE}.imagenet_csv:READER",

@@ -28,11 +28,16 @@ _TENSORFLOW = (
     "TensorFlow's object detection; rename filename to image, class to label, and xmin, ymin, xmax, ymax to x0, y0, "
     "x1, y1"
 )
+_NIH = (
+    "NIH's list of findings; its boxes are in BBox_List_2017.csv; for classes without boxes, rename Image Index to "
+    "image and Finding Labels to label"
+)
 _COLUMNS = (
     ({"imageid", "labelname", "xmin"}, _OPEN_IMAGES),
     ({"filename", "class", "xmin"}, _TENSORFLOW),
     ({"region_shape_attributes"}, "VGG Image Annotator (VIA)"),
     ({"encodedpixels"}, "run-length encodings (EncodedPixels); write mask files, or COCO JSON"),
+    ({"image index", "finding labels"}, _NIH),
     ({"file_name"}, "a Hugging Face metadata.csv; rename file_name to image"),
 )
 

@@ -92,8 +92,24 @@ def pets(folder: Path, box: Box, size: tuple[int, int]) -> Path:
     return folder
 
 
+def box_csv(folder: Path, box: Box, size: tuple[int, int]) -> Path:
+    x0, y0, x1, y1 = box
+    (folder / "a.csv").write_text(
+        f"Image Index,Finding Label,Bbox [x,y,w,h],,,\na.png,cat,{x0},{y0},{x1 - x0},{y1 - y0},,,\n"
+    )
+    return folder / "a.csv"
+
+
+def box_csv_fractions(folder: Path, box: Box, size: tuple[int, int]) -> Path:
+    (height, width), (x0, y0, x1, y1) = size, box
+    values = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
+    row = ",".join(f"{value:.6f}" for value in values)
+    (folder / "a.csv").write_text(f"image,label,cx_norm,cy_norm,w_norm,h_norm\na,cat,{row}\n")
+    return folder / "a.csv"
+
+
 WRITERS: list[Callable[[Path, Box, tuple[int, int]], Path]] = [
-    coco, coco_polygon, coco_runs, voc, imagenet, csv, csv_mask, pets,
+    coco, coco_polygon, coco_runs, voc, imagenet, csv, csv_mask, pets, box_csv, box_csv_fractions,
 ]  # fmt: skip
 
 

@@ -192,6 +192,20 @@ def pets(drawn: tuple[list[str], bytes]) -> None:
     survives(write, "pets")
 
 
+box_cells = st.sampled_from(["a.png", "b", "cat", "0", "1", "3", "0.5", "", "nan", "inf", "-2", "1e999", "x"])
+box_tables = st.builds(
+    lambda header, rows: "\n".join([header, *rows]),
+    st.sampled_from(
+        ["patientId,x,y,width,height,Target", "image,label,cx_norm,cy_norm,w_norm,h_norm", "image,label,x,y,w,h"]
+    ),
+    st.lists(st.lists(box_cells, min_size=5, max_size=7).map(",".join) | st.just("a.png,1,1,2,2,1"), max_size=5),
+)
+
+
+def box_table(text: str) -> None:
+    survives(file_of("x.csv", text.encode()), "boxes")
+
+
 @st.composite
 def damaged_masks(draw: st.DrawFn) -> bytes:
     """A palette mask with Pascal's void, some of its bytes changed."""
@@ -245,6 +259,7 @@ READERS = {
     "coco": (coco_documents, coco),
     "coco, any bytes": (st.binary(max_size=60), raw("x.json")),
     "pets": (st.tuples(pet_lines, damaged_masks()), pets),
+    "boxes": (box_tables, box_table),
     "csv": (tables, table),
     "csv, any bytes": (st.binary(max_size=60), raw("x.csv")),
 }

@@ -101,6 +101,7 @@ HEADERS = {
         "this looks like TensorFlow's object detection; rename filename to image, class to label, and xmin, ymin,",
     ),
     "Hugging Face": ("file_name,label\n", "this looks like a Hugging Face metadata.csv; rename file_name to image"),
+    "NIH's findings": ("Image Index,Finding Labels\n", "NIH's list of findings; its boxes are in BBox_List_2017.csv"),
     "no header": ("a.jpg,1,2,3,4,cat\n", "there is no header line; write one; needed: image, and class_index or label"),
     "edges only": ("xmin,ymin,xmax,ymax,label\n", "the column 'image' is missing; needed: image, and class_index or"),
     "file name": ("filename,label\n", "the column 'image' is missing (is it 'filename'? rename it)"),

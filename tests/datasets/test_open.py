@@ -35,6 +35,7 @@ LAYOUTS = {
         "",
         {"images/Bengal_1.jpg": "", "annotations/trimaps/Bengal_1.png": "", "annotations/list.txt": "Bengal_1 6 1 2\n"},
     ),
+    "boxes": ("x.csv", {"x.csv": "patientId,x,y,width,height,Target\na,1,1,2,2,1\n"}),
     "coco": (
         "x.JSON",
         {
