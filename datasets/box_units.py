@@ -9,9 +9,11 @@ from evalkit.core.errors import DataError
 from evalkit.datasets.annotations import OUTSIDE, is_number
 from evalkit.datasets.entry import Box, Entry
 
-__all__ = ["BoxUnits", "fraction_box", "in_pixels", "pixel_box", "units_of"]
+__all__ = ["SLACK", "BoxUnits", "fraction_box", "in_pixels", "pixel_box", "units_of"]
 
-_SLACK = 0.01  # of the photo; fractions are often rounded a little beyond the frame
+SLACK = 0.01
+"""How far fractions may lie beyond 0 and 1: they are often rounded a little beyond the frame."""
+
 _DECIMALS = 6  # of a pixel, so that 0.07 x 100 is 7
 
 
@@ -106,7 +108,7 @@ def in_pixels(entry: Entry, size: tuple[int, int]) -> Entry:
 
 
 def _is_small(edges: Sequence[object]) -> bool:
-    return all(is_number(edge) and -_SLACK <= edge <= 1 + _SLACK for edge in edges)  # type: ignore[operator]
+    return all(is_number(edge) and -SLACK <= edge <= 1 + SLACK for edge in edges)  # type: ignore[operator]
 
 
 def _is_fraction(edges: Sequence[object]) -> bool:

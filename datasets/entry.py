@@ -22,7 +22,8 @@ class PixelSet:
     Attributes:
         boxes: x0, y0, x1, y1 in pixels of the upright photo, half-open.
         masks: files whose non-zero pixels belong to the set.
-        segments: COCO's outlines, each as compact JSON: a list of polygons, or a run-length encoding.
+        segments: outlines, each as compact JSON: COCO's list of polygons or run-length encoding in pixels, or the text
+            of ``segments.fraction_segment``.
     """
 
     boxes: tuple[Box, ...] = ()

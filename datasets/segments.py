@@ -17,10 +17,12 @@ from evalkit.core.errors import ImageError
 from evalkit.core.names import shown
 from evalkit.datasets.annotations import is_number
 
-__all__ = ["check_segment", "decode_segment", "polygon_box"]
+__all__ = ["check_segment", "decode_segment", "fraction_segment", "mask_segment", "polygon_box", "polygon_segment"]
 
 Size = tuple[int, int]
 _LONGEST_OUTLINE = 64  # times height plus width
+_FRACTIONS = "fractions"
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _LONGEST_COUNT = 7  # characters of one compressed count: 35 bits, more than any photo has pixels
 
 
@@ -42,11 +44,41 @@ def check_segment(segment: object, size: Size | None) -> str:
     return ""
 
 
+def fraction_segment(polygons: Sequence[Sequence[float]]) -> str:
+    """Return polygons in fractions of the photo's width and height as text for ``decode_segment``.
+
+    Args:
+        polygons: x, y, x, y ... in 0..1, at least three corners each.
+    """
+    return _COMPACT.encode({_FRACTIONS: [list(polygon) for polygon in polygons]})
+
+
+def polygon_segment(polygons: Sequence[Sequence[float]]) -> str:
+    """Return polygons in pixels, x, y, x, y ... each, as text for ``decode_segment``."""
+    return _COMPACT.encode([list(polygon) for polygon in polygons])
+
+
+def mask_segment(mask: NDArray[np.bool_], corner: tuple[int, int], size: Size) -> str:
+    """Return a mask of a part of a photo as a run-length encoding in text for ``decode_segment``.
+
+    Args:
+        mask: bool (h, w), with a pixel that is True.
+        corner: row and column of its first pixel in the photo, in which all of it lies.
+        size: height and width of the photo in pixels.
+    """
+    columns, rows = np.nonzero(mask.T)
+    places = (columns + corner[1]) * size[0] + rows + corner[0]  # column by column, in rising order
+    gaps = np.flatnonzero(np.diff(places) > 1)
+    starts, ends = places[np.append(0, gaps + 1)], places[np.append(gaps, -1)] + 1
+    edges = np.concatenate([[0], np.stack([starts, ends], axis=1).ravel(), [size[0] * size[1]]])
+    return _COMPACT.encode({"size": list(size), "counts": np.diff(edges).tolist()})
+
+
 def decode_segment(text: str, size: Size) -> NDArray[np.bool_]:
     """Draw one outline.
 
     Args:
-        text: outline as JSON.
+        text: outline as JSON, or the text of ``fraction_segment``.
         size: height and width of the photo in pixels.
 
     Returns:
@@ -58,6 +90,8 @@ def decode_segment(text: str, size: Size) -> NDArray[np.bool_]:
     from pycocotools import mask
 
     segment = json.loads(text)
+    if isinstance(segment, dict) and set(segment) == {_FRACTIONS}:
+        segment = [_in_pixels(polygon, size) for polygon in segment[_FRACTIONS]]
     if problem := check_segment(segment, size):
         raise ImageError(problem)
     height, width = size
@@ -81,6 +115,11 @@ def polygon_box(segment: Sequence[Sequence[float]]) -> tuple[float, float, float
     xs = [x for polygon in segment for x in polygon[0::2]]
     ys = [y for polygon in segment for y in polygon[1::2]]
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def _in_pixels(polygon: Sequence[float], size: Size) -> list[float]:
+    """Return a polygon in fractions of the width and height in pixels."""
+    return [round(value * size[1 - place % 2], 6) for place, value in enumerate(polygon)]
 
 
 def _check_polygon(polygon: object, size: Size | None) -> str:

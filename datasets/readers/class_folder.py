@@ -12,7 +12,8 @@ from evalkit.datasets.files import file_facts, read_from_file
 from evalkit.datasets.image_set import Entry, ImageSet, Labels
 from evalkit.datasets.readers.base import Reader, visible_files
 from evalkit.datasets.readers.folder_names import part_kind
-from evalkit.datasets.readers.lookalikes import FORMATS, folder_looks, labelme_files
+from evalkit.datasets.readers.labelme_files import labelme_files
+from evalkit.datasets.readers.lookalikes import FORMATS, folder_looks
 from evalkit.datasets.readers.photo_files import EXTENSIONS, children, count_unread, identity, is_photo, photos_below
 
 __all__ = ["READER", "read_class_folder"]
@@ -77,6 +78,9 @@ def read_class_folder(path: Path) -> ImageSet:
         del photos[folder]
         notes.append(f"{name}: '{escaped(folder)}' has no photos and the name of annotations; it is not a class")
     notes += _doubtful_classes(root, photos, name)
+    notes += _labelme_beside(
+        next(filter(None, (labelme_files(root / folder) for folder in list(photos)[:_LISTED])), []), name
+    )
     entries = [_entry(photo, root, label) for label, in_class in photos.items() for photo in in_class]
     return ImageSet(name, _NAME, entries, read_from_file, list(map(escaped, photos)), notes, _LABELS)
 
@@ -84,13 +88,21 @@ def read_class_folder(path: Path) -> ImageSet:
 def _beside(root: Path, inside: Iterable[Path], name: str) -> list[str]:
     """Return notes about tables beside the photos of a flat folder, which may hold their classes."""
     labelme = labelme_files(root)
-    notes = [f"{name}: '{child.name}' is beside the photos and not read; name it as the data to use it"
+    notes = _labelme_beside(labelme, name)
+    notes += [f"{name}: '{child.name}' is beside the photos and not read; name it as the data to use it"
               for child in inside if child.suffix.lower() in _TABLES and not child.is_dir()
-              and child.name not in {file.name for file in labelme}]  # fmt: skip
+              and child not in labelme]  # fmt: skip
     notes += [f"{name}: the folder '{escaped(child.name)}' is beside the photos and not read"
               for child in inside if child.is_dir() and part_kind(child.name) == "annotations"]  # fmt: skip
     look = folder_looks(root)
     return [f"{name}: this looks like {look}; the photos are read without labels. {FORMATS}"] if look else notes
+
+
+def _labelme_beside(files: Sequence[Path], name: str) -> list[str]:
+    if not files:
+        return []
+    first = escaped(files[0].name)
+    return [f"{name}: LabelMe files are beside the photos ('{first}') and not read; --data-format labelme reads them"]
 
 
 def _doubtful_classes(root: Path, photos: Mapping[str, list[Path]], name: str) -> list[str]:

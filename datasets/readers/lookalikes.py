@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalkit.datasets.readers.base import visible_files
+__all__ = ["FORMATS", "columns_look", "document_looks", "file_looks", "folder_looks"]
 
-__all__ = ["FORMATS", "columns_look", "document_looks", "file_looks", "folder_looks", "labelme_files"]
+FORMATS = (
+    "evalkit reads class folders, images/ with masks/, CSV manifests, COCO JSON, VOC XML, YOLO and LabelMe "
+    "(`list datasets`)"
+)
 
-FORMATS = "evalkit reads class folders, images/ with masks/, CSV manifests, COCO JSON and VOC XML (`list datasets`)"
-
-_PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _FILES = {
     (".tfrecord", ".tfrecords"): "TFRecords",
     (".parquet", ".arrow"): "a Hugging Face data set",
@@ -21,7 +21,6 @@ _FILES = {
     (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"): "an archive; unpack it",
     (".mat",): "MATLAB data",
     (".jsonl", ".ndjson"): "JSON lines",
-    (".yaml", ".yml"): "YOLO's data.yaml",
 }
 _OPEN_IMAGES = "Open Images; its boxes are fractions: write image, label and x0 = XMin, y0 = YMin, x1 = XMax, y1 = YMax"
 _TENSORFLOW = (
@@ -50,21 +49,18 @@ def file_looks(path: Path) -> str:
 def folder_looks(folder: Path) -> str:
     """Return what a folder looks like, as the end of a sentence; empty if that is not known.
 
-    Files are recognized directly in the folder, and in the folders of its splits.
+    Files are recognized directly in the folder.
     """
     try:
         inside = [child for child in sorted(folder.iterdir()) if child.name[0] != "."]
     except OSError:
         return ""
     names = {child.name.lower() for child in inside}
-    folders = [child for child in inside if child.is_dir()]
-    if "data.yaml" in names or any(_is_yolo(each) for each in (folder, *folders)):
-        return "YOLO (one text file of boxes a photo); convert it to COCO JSON or a CSV manifest"
     if names & {"dataset_info.json", "dataset_dict.json", "state.json"} or _any_ending(inside, (".parquet", ".arrow")):
         return "a Hugging Face data set; save its photos as FOLDER/<class>/<image>"
     if _any_ending(inside, (".tfrecord", ".tfrecords")) or any(".tfrecord-" in name for name in names):
         return "TFRecords; save its photos as FOLDER/<class>/<image>"
-    return "LabelMe (one JSON a photo); convert it to COCO JSON" if labelme_files(folder) else ""
+    return ""
 
 
 def document_looks(document: object) -> str:
@@ -86,18 +82,10 @@ def columns_look(columns: Iterable[str]) -> str:
     return next((what for needed, what in _COLUMNS if needed <= known), "")
 
 
-def labelme_files(folder: Path) -> list[Path]:
-    """Return the JSON files with the names of photos beside them: at least one, and most of the JSON files."""
-    files = visible_files(folder, ".json")
-    stems = {photo.stem for photo in _photos(folder)} if files else set()
-    beside = [file for file in files if file.stem in stems]
-    return beside if 2 * len(beside) > len(files) else []
-
-
 def _object_looks(document: dict[str, Any]) -> str:
     keys = set(document)
     if {"shapes", "imagePath"} <= keys:
-        return "LabelMe (one JSON a photo); convert it to COCO JSON"
+        return "LabelMe; read it with --data-format labelme"
     if "_via_img_metadata" in keys or any(isinstance(one, dict) and "regions" in one for one in document.values()):
         return "VGG Image Annotator (VIA); export it as COCO"
     if "objects" in keys and "size" in keys:
@@ -107,53 +95,6 @@ def _object_looks(document: dict[str, Any]) -> str:
     if document and all(isinstance(value, int | str) for value in document.values()):
         return "a list of class names; give it as --class-names"
     return ""
-
-
-def _is_yolo(folder: Path) -> bool:
-    """Return whether a folder has text files of numbers for photos: beside them, or in ``labels`` in or beside it."""
-    parts = folder.absolute().parts
-    beside = []
-    if "images" in parts:  # as in images/train, with labels/train
-        last = len(parts) - 1 - parts[::-1].index("images")
-        beside.append(Path(*parts[:last], "labels", *parts[last + 1 :]))
-    for labels in (folder / "labels", *beside, folder):
-        texts = visible_files(labels, ".txt")
-        nested = [] if texts else [text for part in _folders(labels) for text in visible_files(part, ".txt")]
-        if labels == folder:
-            stems = {photo.stem for photo in _photos(folder)} if texts else set()
-            texts, nested = [text for text in texts if text.stem in stems], []
-        if any(map(_holds_boxes, [*texts, *nested][:5])):
-            return True
-    return False
-
-
-def _holds_boxes(text: Path) -> bool:
-    """Return whether a text file begins with five or more numbers."""
-    try:
-        with text.open(encoding="utf-8", errors="replace") as file:
-            words = file.readline(400).split()
-        return len(words) >= 5 and all(map(_is_float, words))
-    except OSError:
-        return False
-
-
-def _is_float(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _photos(folder: Path) -> list[Path]:
-    return [photo for ending in _PHOTOS for photo in visible_files(folder, ending)]
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(child for child in folder.iterdir() if child.is_dir() and child.name[0] != ".")
-    except OSError:
-        return []
 
 
 def _any_ending(files: Sequence[Path], endings: tuple[str, ...]) -> bool:

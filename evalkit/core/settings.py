@@ -76,7 +76,8 @@ class RunOptions(EngineOptions):
         Option(
             "data",
             "A folder of class folders; a CSV manifest with the columns image, class_index or label, and "
-            "optionally x0,y0,x1,y1 or mask; COCO JSON; Pascal VOC or ImageNet XML (`list datasets` shows all); or "
+            "optionally x0,y0,x1,y1 or mask; COCO JSON; Pascal VOC or ImageNet XML; YOLO or LabelMe files "
+            "(`list datasets` shows all); or "
             'scenes or "scenes(shortcut=mark)", which are built in.',
             default="scenes",
             not_in_python="it is the argument images",

@@ -151,7 +151,7 @@ def test_a_format_can_be_forced(evalkit, coco):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data-format", "yolo"], "yolo"),
+        (["--data-format", "kitti"], "kitti"),
         (["--class-map", "gone.json"], "--class-map 'gone.json' cannot be read"),
         (["--region-area", "0.5"], "--region-area '0.5' is not allowed; write two fractions"),
         (["--region-area", "0.5..0.2"], "--region-area '0.5..0.2' is not allowed"),

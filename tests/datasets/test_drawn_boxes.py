@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -82,6 +84,40 @@ def csv_mask(folder: Path, box: Box, size: tuple[int, int]) -> Path:
     return folder / "a.csv"
 
 
+def yolo(folder: Path, box: Box, size: tuple[int, int]) -> Path:
+    (height, width), (x0, y0, x1, y1) = size, box
+    values = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
+    (folder / "a.txt").write_text("0 " + " ".join(f"{value:.6f}" for value in values))
+    return folder
+
+
+def yolo_polygon(folder: Path, box: Box, size: tuple[int, int]) -> Path:
+    (height, width), (x0, y0, x1, y1) = size, box
+    corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+    (folder / "a.txt").write_text("0 " + " ".join(f"{x / width:.6f} {y / height:.6f}" for x, y in corners))
+    return folder
+
+
+def labelme(folder: Path, box: Box, size: tuple[int, int], **shape: Any) -> Path:
+    given = {"label": "cat", "shape_type": "rectangle", "points": [[box[2], box[1]], [box[0], box[3]]]} | shape
+    document = {"shapes": [given], "imagePath": "a.png", "imageHeight": size[0], "imageWidth": size[1]}
+    (folder / "a.json").write_text(json.dumps(document))
+    return folder / "a.json"
+
+
+def labelme_polygon(folder: Path, box: Box, size: tuple[int, int]) -> Path:
+    x0, y0, x1, y1 = box
+    return labelme(folder, box, size, shape_type="polygon", points=[[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+
+
+def labelme_mask(folder: Path, box: Box, size: tuple[int, int]) -> Path:
+    file = io.BytesIO()
+    Image.fromarray(np.full((box[3] - box[1], box[2] - box[0]), 1, np.uint8)).save(file, "PNG")
+    corners = [[box[0], box[1]], [box[2] - 1, box[3] - 1]]
+    text = base64.b64encode(file.getvalue()).decode()
+    return labelme(folder, box, size, shape_type="mask", points=corners, mask=text)
+
+
 def pets(folder: Path, box: Box, size: tuple[int, int]) -> Path:
     for name in ("images", "annotations/trimaps"):
         (folder / name).mkdir(parents=True)
@@ -109,7 +145,8 @@ def box_csv_fractions(folder: Path, box: Box, size: tuple[int, int]) -> Path:
 
 
 WRITERS: list[Callable[[Path, Box, tuple[int, int]], Path]] = [
-    coco, coco_polygon, coco_runs, voc, imagenet, csv, csv_mask, pets, box_csv, box_csv_fractions,
+    coco, coco_polygon, coco_runs, voc, imagenet, csv, csv_mask, yolo, yolo_polygon, labelme, labelme_polygon,
+    labelme_mask, pets, box_csv, box_csv_fractions,
 ]  # fmt: skip
 
 

@@ -175,6 +175,58 @@ def xml(text: str) -> None:
     survives(file_of("a.xml", text.encode()))
 
 
+yolo_numbers = st.sampled_from(
+    ["0", "1", "0.5", "0.2", "1.005", "-0.1", "7", "nan", "inf", "1e-9", "x", "1_0", "9" * 400]
+)
+yolo_lines = st.lists(st.lists(yolo_numbers, max_size=9).map(" ".join) | st.just("0 0.5 0.5 0.4 0.4"), max_size=4)
+yaml_texts = st.sampled_from(
+    [
+        "names: [cat, dog]\nval: .",
+        "names: {0: cat}\nval: images",
+        "names: [a, a]",
+        "names: &a [*a]",
+        "nc: 3",
+        "{",
+        "\t",
+        "",
+    ]
+) | st.text(max_size=20)
+
+
+def yolo(drawn: tuple[list[str], str]) -> None:
+    def write(folder: Path) -> Path:
+        (folder / "a.txt").write_text("\n".join(drawn[0]))
+        (folder / "data.yaml").write_text(drawn[1], encoding="utf-8", errors="replace")
+        return folder
+
+    survives(write, "yolo")
+
+
+shapes = st.fixed_dictionaries(
+    {
+        "label": mostly(st.sampled_from(["cat", "dog", "__ignore__", "_background_"])),
+        "points": mostly(st.lists(st.lists(coordinates, min_size=2, max_size=2), min_size=1, max_size=5)),
+    },
+    optional={
+        "shape_type": mostly(st.sampled_from(["polygon", "rectangle", "circle", "mask", "point", "line"])),
+        "mask": mostly(st.just("iVBORw0KGgo=")),
+    },
+)
+labelme_documents = st.fixed_dictionaries(
+    {"shapes": mostly(st.lists(mostly(shapes), max_size=4)), "imagePath": mostly(st.just("a.png"))},
+    optional={
+        "imageHeight": mostly(st.just(4)),
+        "imageWidth": mostly(st.just(6)),
+        "flags": mostly(st.dictionaries(texts, st.booleans(), max_size=2)),
+        "imageData": texts,
+    },
+)
+
+
+def labelme(document: Any) -> None:
+    survives(file_of("a.json", json.dumps(document).encode()), "labelme")
+
+
 pet_lines = st.lists(
     st.sampled_from(["cat_1 1 1 1", "dog_2 2 2 1", "# x", "cat", "../cat_1 1", "cat_1 x"]) | texts, max_size=4
 )
@@ -258,6 +310,8 @@ READERS = {
     "imagenet": (solutions, table),
     "coco": (coco_documents, coco),
     "coco, any bytes": (st.binary(max_size=60), raw("x.json")),
+    "yolo": (st.tuples(yolo_lines, yaml_texts), yolo),
+    "labelme": (labelme_documents, labelme),
     "pets": (st.tuples(pet_lines, damaged_masks()), pets),
     "boxes": (box_tables, box_table),
     "csv": (tables, table),

@@ -26,24 +26,10 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
-YOLO = (
-    "this looks like YOLO (one text file of boxes a photo); convert it to COCO JSON or a CSV manifest. evalkit reads "
-)
 FOLDERS = {
-    "YOLO, labels beside images": ({"images/0.jpg": "", "labels/0.txt": "0 0.5 0.5 0.2 0.2"}, YOLO),
-    "YOLO, splits in labels": ({"images/train/0.jpg": "", "labels/train/0.txt": "0 0.5 0.5 0.2 0.2"}, YOLO),
-    "YOLO, labels in splits": (
-        {"train/images/0.jpg": "", "train/labels/0.txt": "2 0.5 0.5 0.2 0.2", "valid/images/1.jpg": ""},
-        YOLO,
-    ),
-    "YOLO, data.yaml": ({"train/images/0.jpg": "", "data.yaml": "names: [cat]"}, YOLO),
     "Hugging Face": ({"dataset_info.json": "{}", "data-0.arrow": ""}, "this looks like a Hugging Face data set"),
     "Parquet": ({"data.parquet": ""}, "this looks like a Hugging Face data set"),
     "TFRecords": ({"pets-train.tfrecord-00000-of-00002": ""}, "this looks like TFRecords"),
-    "LabelMe in annotations": (
-        {f"annotations/{number}.json": LABELME for number in range(20)},
-        "looks like LabelMe (one JSON a photo); convert it to COCO JSON",
-    ),
 }
 
 
@@ -52,11 +38,12 @@ def test_folder_of_another_format_is_named(tmp_path: Path, files: dict[str, str]
     write(tmp_path, files)
     text = refusal(tmp_path)
     assert message in text
-    assert "evalkit reads class folders, images/ with masks/, CSV manifests, COCO JSON and VOC XML" in text
+    assert (
+        "reads class folders, images/ with masks/, CSV manifests, COCO JSON, VOC XML, YOLO and LabelMe (`list" in text
+    )
 
 
 DOCUMENTS = {
-    "LabelMe": (LABELME, "looks like LabelMe"),
     "VIA": ('{"_via_img_metadata": {}}', "looks like VGG Image Annotator (VIA)"),
     "VIA regions": ('{"a.jpg1": {"filename": "a.jpg", "regions": []}}', "looks like VGG Image Annotator (VIA)"),
     "CreateML": ('[{"image": "a.jpg", "annotations": []}]', "looks like CreateML"),
@@ -79,7 +66,6 @@ def test_json_of_another_format_is_named(tmp_path: Path, text: str, message: str
     [
         ("x.tfrecord", "looks like TFRecords."),
         ("x.parquet", "looks like a Hugging Face data set."),
-        ("data.yaml", "looks like YOLO's data.yaml."),
         ("x.zip", "looks like an archive; unpack it."),
         ("x.tar.gz", "looks like an archive; unpack it."),
         ("x.npz", "give them to ImageSet.from_arrays."),
@@ -114,20 +100,23 @@ def test_columns_of_another_format_are_named(manifest: Callable[[str], Path], he
     assert message in refusal(manifest(header + "\n"))
 
 
-def test_labelme_beside_photos_is_said_and_photos_are_unlabelled(tmp_path: Path) -> None:
+def test_labelme_that_is_not_read_is_said(tmp_path: Path) -> None:
     write(tmp_path, {"0.jpg": "", "1.jpg": "", "0.json": LABELME, "1.json": LABELME})
-    images = open_image_set(tmp_path)
+    images = open_image_set(tmp_path, "folder")
     assert [entry.label for entry in images.entries] == ["", ""]
     (note,) = images.notes
-    assert "this looks like LabelMe (one JSON a photo); convert it to COCO JSON; the photos are read without" in note
-    assert "0.json" not in note
+    assert note.endswith(
+        "LabelMe files are beside the photos ('0.json') and not read; --data-format labelme reads them"
+    )
+    with pytest.raises(DataError, match="is no COCO JSON; it looks like LabelMe; read it with --data-format labelme"):
+        open_image_set(tmp_path / "0.json", "coco")
 
 
 def test_text_beside_photos_is_yolo_only_with_numbers(tmp_path: Path) -> None:
     write(tmp_path, {"0.jpg": "", "0.txt": "a cat on a mat, far away"})
-    assert open_image_set(tmp_path).notes == ()
+    assert (open_image_set(tmp_path).kind, open_image_set(tmp_path).notes) == ("folder", ())
     write(tmp_path, {"0.txt": "0 0.5 0.5 0.2 0.2"})
-    assert "this looks like YOLO" in open_image_set(tmp_path).notes[0]
+    assert open_image_set(tmp_path).kind == "yolo"
 
 
 def test_cvat_is_named(tmp_path: Path) -> None:
@@ -138,11 +127,3 @@ def test_cvat_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "hinted"), [("occulsion", True), ("ymax", False), ("gradcm", True), ("lime", False)])
 def test_only_near_names_are_hinted(name: str, hinted: bool) -> None:
     assert ("did you mean" in nearest(name, ["gradcam", "occlusion", "image", "rise"])) is hinted
-
-
-def test_split_of_yolo_images_is_named(tmp_path: Path) -> None:
-    write(tmp_path, {"images/train/0.jpg": "", "labels/train/0.txt": "0 0.5 0.5 0.2 0.2"})
-    (note,) = open_image_set(tmp_path / "images" / "train").notes
-    assert YOLO not in note
-    assert "this looks like YOLO (one text file of boxes a photo)" in note
-    assert YOLO in refusal(tmp_path / "images")

@@ -36,6 +36,14 @@ LAYOUTS = {
         {"images/Bengal_1.jpg": "", "annotations/trimaps/Bengal_1.png": "", "annotations/list.txt": "Bengal_1 6 1 2\n"},
     ),
     "boxes": ("x.csv", {"x.csv": "patientId,x,y,width,height,Target\na,1,1,2,2,1\n"}),
+    "labelme": (
+        "",
+        {
+            "a.jpg": "",
+            "a.json": '{"shapes": [{"label": "cat", "points": [[0, 0], [1, 1]], "shape_type": "rectangle"}]}',
+        },
+    ),
+    "yolo": ("", {"images/a.jpg": "", "labels/a.txt": "0 0.5 0.5 0.2 0.2\n"}),
     "coco": (
         "x.JSON",
         {

@@ -78,7 +78,47 @@ def imagenet(path: Path) -> Path:
     return path / "x.csv"
 
 
-LAYOUTS = {"folder": folder, "masks": masks, "csv": csv, "coco": coco, "voc": voc, "imagenet": imagenet}
+def pets(path: Path) -> Path:
+    save_photos(path, "images/Bengal_1.png", "images/Bengal_2.png")
+    (path / "annotations" / "trimaps").mkdir(parents=True)
+    (path / "annotations" / "list.txt").write_text("Bengal_1 6 1 2\nBengal_2 6 1 2\nBengal_3 6 1 2\n")
+    Image.fromarray(RNG.integers(1, 4, SIZE, dtype=np.uint8)).save(path / "annotations" / "trimaps" / "Bengal_1.png")
+    return path
+
+
+def boxes(path: Path) -> Path:
+    save_photos(path, "a.png", "b.png")
+    (path / "x.csv").write_text("patientId,x,y,width,height,Target\na,3,2,9,9,1\nb,,,,,0\nmissing,,,,,0\n")
+    return path / "x.csv"
+
+
+def labelme(path: Path) -> Path:
+    save_photos(path, "a.png")
+    outline = '{"label": "cat", "points": [[2, 2], [20, 2], [20, 15]]}'
+    ignored = '{"label": "__ignore__", "shape_type": "rectangle", "points": [[0, 0], [9, 9]]}'
+    (path / "a.json").write_text(f'{{"shapes": [{outline}, {ignored}], "imagePath": "a.png"}}')
+    return path
+
+
+def yolo(path: Path) -> Path:
+    save_photos(path, "a.png", "b.png")
+    (path / "a.txt").write_text("0 0.5 0.5 0.4 0.4\n1 0.1 0.1 0.6 0.1 0.6 0.7\n")
+    (path / "b.txt").write_text("0 0.9 0.5 0.4 0.4\n")
+    return path
+
+
+LAYOUTS = {
+    "folder": folder,
+    "masks": masks,
+    "pets": pets,
+    "csv": csv,
+    "boxes": boxes,
+    "labelme": labelme,
+    "coco": coco,
+    "voc": voc,
+    "yolo": yolo,
+    "imagenet": imagenet,
+}
 
 
 def arrays() -> ImageSet:
