@@ -9,10 +9,8 @@ import pytest
 
 from .conftest import library
 
-library("nbconvert")
-
-import nbformat
-from nbconvert.preprocessors import ExecutePreprocessor
+nbformat = library("nbformat")
+preprocessors = library("nbconvert.preprocessors")
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent.parent / "examples").glob("*.ipynb"))
 LARGEST_OUTPUT, LARGEST_FILE = 120_000, 400_000  # characters
@@ -55,7 +53,7 @@ def test_committed_outputs_fit(file):
     require_fitting(book)
 
 
-@pytest.mark.skipif(os.environ.get("EVALKIT_EXTRA") != "notebook", reason="minutes of passes: .ci/extra notebook runs them")
+@pytest.mark.skipif(os.environ.get("EVALKIT_EXTRA") != "notebook", reason=".ci/extra notebook runs them: minutes")
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
 def test_notebooks_run_from_a_clean_kernel(file, tmp_path, monkeypatch):
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -63,7 +61,7 @@ def test_notebooks_run_from_a_clean_kernel(file, tmp_path, monkeypatch):
     for cell in book.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    executed, _ = ExecutePreprocessor(timeout=900, kernel_name="python3").preprocess(
+    executed, _ = preprocessors.ExecutePreprocessor(timeout=900, kernel_name="python3").preprocess(
         book, {"metadata": {"path": str(tmp_path)}}
     )
     require_fitting(executed)
