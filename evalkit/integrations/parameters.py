@@ -20,7 +20,9 @@ def parameters_of(manifest: Manifest, results: Results) -> dict[str, Value]:
     A recommendation that is not there has the reason instead.
     """
     every = [*_model(manifest), *_data(manifest), *_settings(manifest), *_recommended(results)]
-    every += [(f"versions/{safe_name(name.lower())}", number) for name, number in sorted(manifest.versions.items())]
+    # Names of packages are the same with - or _, by their own rules.
+    versions = {safe_name(name.lower().replace("-", "_")): number for name, number in sorted(manifest.versions.items())}
+    every += [(f"versions/{name}", number) for name, number in versions.items()]
     return {name: value for name, value in every if value is not None and value != ""}
 
 

@@ -66,7 +66,8 @@ def export(
         with tempfile.TemporaryDirectory(prefix=".evalkit-", dir=into) as temporary:
             whole = Path(temporary) / folder.name
             whole.mkdir()
-            _write(tf, hparams, whole, record)
+            with quiet_native_code():  # of a GPU that is not there
+                _write(tf, hparams, whole, record)
             (whole / _REPORT).write_bytes(record.files[_REPORT])
             whole.rename(folder)
     return Exported(str(folder), (record.summary, *record.notes, f"Look at it: tensorboard --logdir {into}"))

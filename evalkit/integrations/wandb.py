@@ -63,7 +63,7 @@ def export(
             job_type="evalkit",
             reinit="create_new",
             # Neither the user's code nor what the terminal shows belongs to a finished run.
-            settings=wandb.Settings(console="off", disable_code=True, disable_git=True),
+            settings=wandb.Settings(console="off", disable_code=True, disable_git=True, quiet=True),
         )
         try:
             _write(wandb, started, record)

@@ -111,6 +111,7 @@ def write_run(path, images, source, geometry="squash", **changes):
             data={"name": images.name, "kind": images.kind, "n_images": len(images), "n_regions": len(images),
                   "source": source},
             settings={"geometry": geometry},
+            versions={"evalkit": "0.1.0", "tf-explain": "0.3.1"},
             **changes,
         )
     )  # fmt: skip

@@ -44,6 +44,7 @@ def test_run_facts_and_parameters(record):
     assert parameters["data/images"] == 6
     assert parameters["settings/seed"] == 0
     assert parameters["versions/evalkit"] == "0.1.0"
+    assert parameters["versions/tf_explain"] == "0.3.1"
     assert parameters["best_patch_size/patch_size"] in (8, 16)
     assert parameters["best_patch_size/decided"] in (True, False)
     assert "occlusion(patch_size=8)" in parameters["settings/explainers"]
