@@ -135,13 +135,15 @@ def record(made):
 
 
 @pytest.fixture
-def drawn_once(record, monkeypatch):
-    """Let trackers take the record that is there already."""
+def few(record, monkeypatch):
+    """The record with six pictures, which trackers take instead of drawing one."""
+    small = record._replace(pictures=record.pictures[:6])
     for tracker in ("mlflow", "wandb", "tensorboard"):
         monkeypatch.setattr(
             f"evalkit.integrations.{tracker}.record_of",
-            lambda _run, name, _images: record._replace(name=name or record.name),
+            lambda _run, name, _images: small._replace(name=name or small.name),
         )
+    return small
 
 
 @pytest.fixture

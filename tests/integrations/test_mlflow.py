@@ -15,7 +15,7 @@ from .conftest import library
 mlflow = library("mlflow")
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # warnings of the library
-    pytest.mark.usefixtures("drawn_once"),
+    pytest.mark.usefixtures("few"),
 ]
 
 
@@ -37,22 +37,22 @@ def names_in(client, run_id, path=None):
     return sorted([one.path for one in listed if not one.is_dir] + inner)
 
 
-def test_run_has_numbers_parameters_and_files(client, uri, record, run_folder, tmp_path):
+def test_run_has_numbers_parameters_and_files(client, uri, few, run_folder, tmp_path):
     exported = tracker.export(run_folder, tracking_uri=uri, experiment="explanations")
     run = client.get_run(exported.id)
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "my run"
     assert client.get_experiment(run.info.experiment_id).name == "explanations"
-    assert run.data.metrics == record.numbers
-    assert run.data.params == {name: str(value) for name, value in record.parameters.items()}
-    assert run.data.tags["evalkit.digest"] == record.digest
-    assert run.data.tags["evalkit.signature"] == record.signature
-    assert run.data.tags["mlflow.note.content"] == record.methods
-    pictures = {f"{picture.name}.png" for picture in record.pictures}
-    assert set(names_in(client, exported.id)) == {*record.files, *pictures}
+    assert run.data.metrics == few.numbers
+    assert run.data.params == {name: str(value) for name, value in few.parameters.items()}
+    assert run.data.tags["evalkit.digest"] == few.digest
+    assert run.data.tags["evalkit.signature"] == few.signature
+    assert run.data.tags["mlflow.note.content"] == few.methods
+    pictures = {f"{picture.name}.png" for picture in few.pictures}
+    assert set(names_in(client, exported.id)) == {*few.files, *pictures}
     for name in ("results.json", "report.html"):
         path = Path(client.download_artifacts(exported.id, name, str(tmp_path)))
-        assert path.read_bytes() == record.files[name]
+        assert path.read_bytes() == few.files[name]
 
 
 def test_second_export_is_a_new_run_and_said(client, uri, run_folder):

@@ -16,7 +16,7 @@ from .conftest import library
 library("tensorboard")
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # warnings of the library
-    pytest.mark.usefixtures("drawn_once"),
+    pytest.mark.usefixtures("few"),
 ]
 
 
@@ -41,7 +41,7 @@ def _loaded():
 
 
 @pytest.mark.usefixtures("_loaded")
-def test_event_file_has_numbers_pictures_and_texts(run_folder, record, tmp_path):
+def test_event_file_has_numbers_pictures_and_texts(run_folder, few, tmp_path):
     exported = tracker.export(run_folder, log_dir="logs")
     assert exported.id == "logs/my run"
     assert sorted(path.name.partition(".")[0] for path in (tmp_path / "logs" / "my run").iterdir()) == [
@@ -50,19 +50,19 @@ def test_event_file_has_numbers_pictures_and_texts(run_folder, record, tmp_path)
     assert list((tmp_path / "logs").iterdir()) == [tmp_path / "logs" / "my run"]
     found = read(tmp_path / "logs" / "my run")
     plugins = {name: set(found.PluginTagToContent(name)) for name in ("scalars", "images", "text", "hparams")}
-    assert plugins["scalars"] == set(record.numbers)
-    for name, value in record.numbers.items():
+    assert plugins["scalars"] == set(few.numbers)
+    for name, value in few.numbers.items():
         assert float(texts_of(found, name)) == np.float32(value), name
-    assert plugins["images"] == {picture.name for picture in record.pictures}
-    picture = record.pictures[1]
+    assert plugins["images"] == {picture.name for picture in few.pictures}
+    picture = few.pictures[1]
     width, height, png = texts_of(found, picture.name).tolist()
     assert (int(width), int(height)) == picture.pixels.shape[1::-1]
     assert np.array_equal(np.array(Image.open(io.BytesIO(png))), picture.pixels)
     assert plugins["text"] == {f"evalkit/{name}" for name in ("leaderboard", "methods", "signature", "parameters")}
-    assert texts_of(found, "evalkit/methods").item().decode() == record.methods
+    assert texts_of(found, "evalkit/methods").item().decode() == few.methods
     leaderboard = texts_of(found, "evalkit/leaderboard").item().decode()
     assert "not scored" in leaderboard
-    assert len(leaderboard.splitlines()) == 2 + len(record.scores)
+    assert len(leaderboard.splitlines()) == 2 + len(few.scores)
     assert plugins["hparams"]
 
 

@@ -16,7 +16,7 @@ from .conftest import library
 wandb = library("wandb")
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # warnings of the library
-    pytest.mark.usefixtures("drawn_once"),
+    pytest.mark.usefixtures("few"),
 ]
 
 
@@ -56,17 +56,17 @@ def records_in(folder):
     return records
 
 
-def test_run_has_numbers_config_pictures_and_files(run_folder, record, tmp_path):
+def test_run_has_numbers_config_pictures_and_files(run_folder, few, tmp_path):
     exported = tracker.export(run_folder, project="explanations")
     project, _, run_id = exported.id.partition("/")
     (folder,) = (tmp_path / "wandb").glob(f"offline-run-*-{run_id}")
     found = records_in(folder)
     (run,) = [one.run for one in found if one.WhichOneof("record_type") == "run"]
     assert (project, run.project, run.display_name) == ("explanations", "explanations", "my run")
-    assert list(run.tags) == [f"evalkit-{record.digest}"]
-    assert run.notes == record.methods
+    assert list(run.tags) == [f"evalkit-{few.digest}"]
+    assert run.notes == few.methods
     config = {item.key: json.loads(item.value_json) for item in run.config.update}
-    assert {**nested(dict(record.parameters)), "signature": record.signature, "digest": record.digest}.items() <= (
+    assert {**nested(dict(few.parameters)), "signature": few.signature, "digest": few.digest}.items() <= (
         config.items()
     )
     (history,) = [one.history for one in found if one.WhichOneof("record_type") == "history"]
@@ -74,21 +74,21 @@ def test_run_has_numbers_config_pictures_and_files(run_folder, record, tmp_path)
     for item in history.item:
         *outer, last = item.nested_key or [item.key]
         (logged.setdefault(outer[0], {}) if outer else logged)[last] = json.loads(item.value_json)
-    assert {name: logged[name] for name in record.numbers} == record.numbers
-    assert all(logged[picture.name]["_type"] == "image-file" for picture in record.pictures)
-    assert [logged[picture.name]["caption"] for picture in record.pictures] == [
-        picture.caption for picture in record.pictures
+    assert {name: logged[name] for name in few.numbers} == few.numbers
+    assert all(logged[picture.name]["_type"] == "image-file" for picture in few.pictures)
+    assert [logged[picture.name]["caption"] for picture in few.pictures] == [
+        picture.caption for picture in few.pictures
     ]
-    assert logged["leaderboard"]["nrows"] == len(record.scores)
+    assert logged["leaderboard"]["nrows"] == len(few.scores)
     assert logged["report"]["_type"] == "html-file"
     artifacts = [
         one for one in found if one.WhichOneof("record_type") == "artifact" and one.artifact.type == "evalkit-run"
     ]
     (artifact,) = [one.artifact for one in artifacts]
-    assert {entry.path for entry in artifact.manifest.contents} == set(record.files)
+    assert {entry.path for entry in artifact.manifest.contents} == set(few.files)
     assert f"wandb sync {folder}" in " ".join(exported.notes)
     html = (folder / "files" / logged["report"]["path"]).read_bytes()
-    assert html == record.files["report.html"]
+    assert html == few.files["report.html"]
 
 
 def test_every_export_is_a_new_run(run_folder, tmp_path):
