@@ -102,7 +102,8 @@ def test_shuffled_augmented_and_endless_datasets_are_refused():
     dataset = tf.data.Dataset.from_tensor_slices((PIXELS, LABELS))
     with pytest.raises(DataError, match=r"another order, in every pass.* leave out shuffle"):
         ImageSet.from_dataset(dataset.shuffle(9, seed=1))
-    rng = np.random.default_rng(0)  # TensorFlow's own random numbers are the same in every pass after tf.random.set_seed
+    # After tf.random.set_seed, TensorFlow's own random numbers are the same in every pass.
+    rng = np.random.default_rng(0)
 
     def brighter(image):
         return tf.numpy_function(lambda pixels: np.float32(pixels + rng.uniform(0, 9)), [image], tf.float32)
