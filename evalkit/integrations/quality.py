@@ -29,6 +29,7 @@ from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.prepare import prepare
 from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.models.classifier import Classifier
+from evalkit.models.keras.precision import is_half
 from evalkit.models.zoo.load import as_classifier
 from evalkit.models.zoo.reuse import layers_of, same_layers
 from evalkit.store.run_folder import RunFolder
@@ -158,8 +159,8 @@ class QualityScorer:
     def _again(self, model: keras.Model, earlier: Classifier) -> Classifier:
         """Return a new classifier of the model, with all that planning gave the earlier one."""
         classifier = self._classifier(model)
-        if earlier.precision == "bfloat16" and classifier.precision != "bfloat16":
-            classifier = classifier.in_precision("bfloat16")
+        if is_half(earlier.precision) and classifier.precision != earlier.precision:
+            classifier = classifier.in_precision(earlier.precision)
         if earlier.mean_color is not None:
             classifier = classifier.with_mean_color(earlier.mean_color)
         return classifier if earlier.references is None else classifier.with_references(earlier.references)
