@@ -14,7 +14,7 @@ from PIL import Image
 from evalkit.datasets.geometry import fit
 from evalkit.datasets.image import LabelledImage
 from evalkit.report.images.colormap import Scale, colored, peak_of, scale_of
-from evalkit.report.images.figure import _digits, map_picture
+from evalkit.report.images.figure import digits_of, map_picture
 from evalkit.report.images.overlay import overlay, point_in_photo, resized_map
 
 GRAY = 128
@@ -179,4 +179,4 @@ def test_the_words_below_a_picture_stay_inside_it(size):
 
 @pytest.mark.parametrize(("low", "high", "digits"), [(0, 1, 2), (1, 1.001, 4), (-0.5, 0.5, 2), (1e6, 1e6 + 1, 7)])
 def test_ends_of_a_scale_are_distinguishable(low, high, digits):
-    assert _digits(Scale("positive", low, high, "")) == digits
+    assert digits_of(Scale("positive", low, high, "")) == digits
