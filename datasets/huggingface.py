@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,7 +106,11 @@ def huggingface_set(
     name: str,
 ) -> Rows:
     """Return the images of a dataset; arguments and errors as ``ImageSet.from_huggingface``, which describes them."""
+    for argument, given in (("image", image), ("label", label), ("boxes", boxes)):
+        if given is not None and not isinstance(given, str):
+            raise DataError(f"{name}: {argument}={given!r} is not allowed; write the name of a column")
     features = _features(dataset, name)
+    dataset = _as_stored(dataset, features, name)
     image = _column(image, "Image", features, "image", name)
     label = _label_column(label, features, name)
     labels, class_names = _labels(dataset, label, features)
@@ -114,8 +119,9 @@ def huggingface_set(
     named = ((f"row {row}", box) for row, of_row in enumerate(edges) for box in of_row or ())
     units = units_of(named, name)
     stamp = str(getattr(dataset, "_fingerprint", ""))  # changes when the dataset does
+    files = _file_stamps(dataset, image, features[image])
     entries = [
-        _entry(ids[row], row, labels[row], class_names, edges[row] or (), units, f"{stamp}|{image}|{row}")
+        _entry(ids[row], row, labels[row], class_names, edges[row] or (), units, f"{stamp}|{image}|{row}{files[row]}")
         for row in range(len(dataset))
     ]
     notes = [*units.notes, *([f"{name}: boxes are read as {box_format}"] if boxes is not None else [])]
@@ -144,6 +150,43 @@ def _features(dataset: Any, name: str) -> Mapping[str, Any]:  # noqa: ANN401 - a
     if not len(dataset):
         raise DataError(f"{name} holds no image")
     return features
+
+
+def _as_stored(dataset: Any, features: Mapping[str, Any], name: str) -> Any:  # noqa: ANN401 - a datasets.Dataset
+    """Return the dataset with every column as it is stored.
+
+    Raises:
+        DataError: it has a transform.
+    """
+    form = getattr(dataset, "format", None) or {}
+    if form.get("type") == "custom":
+        raise DataError(
+            f"{name} has a transform (with_transform), which may change images in every reading; give "
+            "dataset.with_format(None)"
+        )
+    if form.get("type") is None and set(form.get("columns") or features) == set(features):
+        return dataset
+    return dataset.with_format(None)
+
+
+def _file_stamps(dataset: Any, column: str, feature: Any) -> list[str]:  # noqa: ANN401 - a datasets.Dataset
+    """Return size and time of each row's file, where the dataset holds paths: no fingerprint tells of their changes."""
+    none = [""] * len(dataset)
+    if type(feature).__name__ != "Image" or not hasattr(dataset, "cast_column"):
+        return none
+    stored = dataset.select_columns([column]).cast_column(column, type(feature)(decode=False))
+    first = stored[0][column]
+    if not first or first.get("bytes") is not None:
+        return none
+    return [_file_stamp(row[column]) for row in stored]
+
+
+def _file_stamp(stored: Mapping[str, Any] | None) -> str:
+    try:
+        status = Path(str((stored or {})["path"])).stat()
+    except (KeyError, OSError, ValueError):
+        return ""  # not a file; reading it says so
+    return f"|{status.st_size}|{status.st_mtime_ns}"
 
 
 def _column(given: str | None, kind: str, features: Mapping[str, Any], argument: str, name: str) -> str:

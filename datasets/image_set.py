@@ -297,7 +297,7 @@ class ImageSet:
                 an element is not what it should be.
             ConfigError: an argument that is not allowed.
         """
-        from evalkit.datasets.labels import class_indices_of
+        from evalkit.datasets.labels import class_indices_of, positions_of
         from evalkit.datasets.parts import require_box_format
         from evalkit.datasets.tf_data import tf_data_of
         from evalkit.datasets.value_range import checked_range
@@ -311,6 +311,8 @@ class ImageSet:
         )
         given = getattr(dataset, "class_names", None) if class_names is None else class_names
         indices, texts = (None, None) if read.labels is None else class_indices_of(read.labels, name)
+        if texts and indices is not None and class_names is not None:
+            indices, texts = positions_of(texts, indices, class_names, name), None
         made = cls.from_arrays(
             read.pixels, indices, read.regions, read.boxes, texts or given or None, read.ids, name
         ).with_notes([*notes, *read.notes])

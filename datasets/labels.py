@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from evalkit.core.errors import DataError
+from evalkit.core.errors import DataError, nearest
 from evalkit.core.names import escaped
+from evalkit.datasets.class_names import read_classes
 
-__all__ = ["class_indices_of"]
+__all__ = ["class_indices_of", "positions_of"]
 
 
 def class_indices_of(labels: Sequence[NDArray[Any]], name: str) -> tuple[NDArray[Any], list[str] | None]:
@@ -36,6 +37,28 @@ def class_indices_of(labels: Sequence[NDArray[Any]], name: str) -> tuple[NDArray
         raise DataError(f"{name}: labels are texts of shape {labels[0].shape}; give one for each image")
     names = sorted(set(texts))
     return np.array([names.index(text) for text in texts]), names
+
+
+def positions_of(
+    texts: Sequence[str], indices: ArrayLike, class_names: Sequence[str] | Mapping[Any, Any], name: str
+) -> NDArray[np.int64]:
+    """Return the positions of labels that are names among the names of the classes.
+
+    Args:
+        texts: the names that labels have.
+        indices: (N,), the position of each label in ``texts``.
+        class_names: names in the order of the class indices; or a dictionary of names and indices.
+        name: the name of the set.
+
+    Raises:
+        DataError: a label is none of the names.
+    """
+    known = list(read_classes(class_names)[0] or ())
+    missing = [text for text in texts if text not in known]
+    if missing:
+        raise DataError(f"{name}: label '{missing[0]}' is not among class_names; {nearest(missing[0], known)}")
+    positions: NDArray[np.int64] = np.array([known.index(text) for text in texts], dtype=np.int64)
+    return np.take(positions, np.asarray(indices))
 
 
 def _text(label: object) -> str:

@@ -191,7 +191,13 @@ class TfData:
                 for part in (parts.label, parts.boxes, parts.region)
             ]
             label, boxes, region = optional
-            yield _Element(_array(found_in(element, parts.image)), label, boxes, region)
+            pixels = _array(found_in(element, parts.image))
+            if pixels.dtype.kind not in "biuf" or pixels.size == 0:
+                raise DataError(
+                    f"{self.name}: image {position} is {pixels.dtype} of shape {pixels.shape}; numbers (H, W, C) are "
+                    "needed; decode files first, or name the part with image="
+                )
+            yield _Element(pixels, label, boxes, region)
 
     def _is_batched(self) -> bool:
         """Return whether an element holds several images, by the shapes that the dataset states."""
@@ -245,7 +251,10 @@ def _shape(spec: Any) -> tuple[int | None, ...] | None:  # noqa: ANN401 - a tf.T
 
 
 def _array(value: Any) -> NDArray[Any]:  # noqa: ANN401 - an array, a number, or a ragged tensor
-    return np.asarray(value.to_list() if hasattr(value, "to_list") else value)
+    array = np.asarray(value.to_list() if hasattr(value, "to_list") else value)
+    # The bytes of an array of objects are addresses, other ones in every pass.
+    is_text = array.dtype == object and all(isinstance(one, bytes) for one in array.flat)
+    return array.astype(np.bytes_) if is_text else array
 
 
 def _mask(values: NDArray[Any] | None, where: str) -> NDArray[np.bool_] | None:
@@ -286,7 +295,8 @@ def tf_data_of(dataset: Any, given: Mapping[str, str | int | None], name: str) -
     image = found["image"]
     if image is None:
         image = named_part(first, spec, "image", name) if known else ()
-    if found["label"] is None and second in known:
+    taken = any(part and part[0] == second for part in (image, *found.values()))
+    if found["label"] is None and second in known and not taken:
         found["label"] = named_part(second, spec, "label", name)
     parts = DatasetParts(image, found["label"], found["boxes"], found["regions"])
     unused = [key for key in known if isinstance(key, int) and (key,) not in (image, *found.values())]

@@ -13,6 +13,7 @@ from evalkit.datasets.image import Pixels
 __all__ = ["ValueRange", "checked_range", "known_range"]
 
 _WHOLE = 1e-3  # how far from a whole number rounding of x / 255 leaves it
+_SURELY_ABOVE_1 = 16.0  # images in 0..1 exceed 1 after bicubic resizing or a change of brightness
 _SLACK = 1e-3  # of the range; resizing can exceed it by rounding
 
 
@@ -72,7 +73,7 @@ def known_range(dtype: np.dtype[Any], low: float, high: float, name: str) -> tup
     """
     if dtype == np.uint8:
         return ValueRange(0, 255), ""
-    if low >= 0 and 1 < high <= 255:
+    if low >= 0 and _SURELY_ABOVE_1 < high <= 255:
         return ValueRange(0, 255), f"{name}: pixels are {dtype} from {low:g} to {high:g}, taken as 0..255"
     raise DataError(
         f"{name}: pixels are {dtype} from {low:g} to {high:g}, which does not say what black and white are; give "

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from evalkit.core.errors import DataError
 from evalkit.core.names import escaped, is_text, shown
-from evalkit.datasets.annotations import PhotoNames, clipped_box, to_number
+from evalkit.datasets.annotations import PhotoNames, clipped_box, require_unique, to_number
 from evalkit.datasets.box_units import BoxUnits, fraction_box, units_of
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.files import MISSING, read_annotated
@@ -60,10 +60,11 @@ def read_box_csv(path: Path) -> ImageSet:
     columns = find_columns(header.fields)
     if columns is None:
         raise DataError(f"{header.where}: the columns are {header.shown}; {_NEEDED}, each once")
-    elsewhere = PhotoNames()
+    elsewhere, written = PhotoNames(), dict[str, tuple[str, str]]()
     images: dict[tuple[str, str], _Image] = {}
     for line in lines:
         row = _row(line, columns, elsewhere)
+        _require_one_path(line, columns, row, written)
         images.setdefault((row.photo, row.label), _Image(row)).add(row)
     if not images:
         raise DataError(f"{path} has a header but no rows; write one row per box")
@@ -72,6 +73,7 @@ def read_box_csv(path: Path) -> ImageSet:
     names = [name for photo, _ in images for name in (photo, *(f"{part}/{photo}" for part in parts))]
     finder = PhotoFinder(_folders(path), names, PHOTO_ENDINGS)
     entries = [image.entry(finder, parts, columns, units) for image in images.values()]
+    require_unique(entries)
     notes = [*_form_notes(columns, path), *units.notes, *elsewhere.notes(path.name)]
     notes += [*finder.missing(path.name, entries), *_dicom_notes(finder, entries, path)]
     labels = sorted({entry.label for entry in entries})
@@ -160,6 +162,17 @@ def _row(line: Line, columns: BoxColumns, elsewhere: PhotoNames) -> _Row:
     if columns.is_target and label == "0" and edges:
         raise DataError(f"{line.where}: Target is 0, but there is a box; write Target 1, or leave the box empty")
     return _Row(line.where, photo, label, edges)
+
+
+def _require_one_path(line: Line, columns: BoxColumns, row: _Row, written: dict[str, tuple[str, str]]) -> None:
+    """Raise DataError if two paths end in the same photo name: their boxes would be taken for one photo's."""
+    path = PurePosixPath(line.fields[columns.photo].replace("\\", "/")).as_posix()
+    first, where = written.setdefault(row.photo, (path, row.where))
+    if first != path:
+        raise DataError(
+            f"{row.where}: '{escaped(path)}' and '{escaped(first)}' of {where} have the same file name, and their "
+            "folders are not below that of the photos; write paths below it"
+        )
 
 
 def _edges(texts: Sequence[str], columns: BoxColumns, where: str) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -59,6 +59,7 @@ def read_labelme(path: Path) -> ImageSet:
     name = path.resolve().name or str(path)
     left_out, elsewhere = LeftOut(), PhotoNames()
     photos = [photo for file in files if (photo := _photo(file, base, elsewhere, left_out, alone=path == file))]
+    photos = _of_one_photo(photos)
     if not photos:
         raise DataError(f"{path} has no JSON file of LabelMe; {_NEEDED}, as 1.json beside 1.jpg")
     by_flags = not any(photo.shapes for photo in photos)
@@ -107,6 +108,7 @@ class _Photo:
     shapes: Sequence[tuple[str, Mapping[str, Any]]]
     flags: tuple[str, ...]
     embedded: bool
+    written: str
 
     def entries(
         self, finder: PhotoFinder, shared: Counter[str], left_out: LeftOut, *, by_flags: bool
@@ -173,10 +175,18 @@ def _base(path: Path) -> Path:
 def _below(folder: Path) -> list[Path]:
     """Return the JSON files of a folder and all below it, sorted, without hidden ones."""
     try:
-        files = [file for file in folder.rglob("*") if file.suffix.lower() == _JSON and not file.name.startswith(".")]
+        files = [
+            file
+            for file in folder.rglob("*")
+            if file.suffix.lower() == _JSON and not _is_hidden(file.relative_to(folder))
+        ]
     except OSError as error:
         raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error
     return sorted(file for file in files if file.is_file())
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _photo(file: Path, base: Path, elsewhere: PhotoNames, left_out: LeftOut, *, alone: bool) -> _Photo | None:
@@ -206,7 +216,24 @@ def _photo(file: Path, base: Path, elsewhere: PhotoNames, left_out: LeftOut, *, 
         shapes=_shapes(document["shapes"], where),
         flags=_flags(document.get("flags"), where),
         embedded=bool(document.get("imageData")),
+        written=PurePosixPath(str(document.get("imagePath") or "").replace("\\", "/")).as_posix(),
     )
+
+
+def _of_one_photo(photos: Sequence[_Photo]) -> list[_Photo]:
+    """Return the files; those that name one photo by several paths, not below the folder, cannot be used."""
+    written: dict[str, list[str]] = {}
+    for photo in photos:
+        paths = written.setdefault(photo.names[0], [])
+        if photo.written not in paths:
+            paths.append(photo.written)
+
+    def problem(photo: _Photo) -> str:
+        first, *others = written[photo.names[0]]
+        both = f"imagePath '{escaped(first)}' of one file and '{escaped(others[0])}' of another" if others else ""
+        return photo.problem or (both and f"{both} have the same file name, and no folders below the photos'")
+
+    return [replace(photo, problem=problem(photo)) for photo in photos]
 
 
 def _size(height: object, width: object) -> tuple[int, int] | str | None:

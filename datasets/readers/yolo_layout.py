@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -12,7 +13,7 @@ from evalkit.core.names import escaped, shown
 from evalkit.datasets.annotations import LeftOut, read_text, relative_name
 from evalkit.datasets.readers.base import visible_files
 from evalkit.datasets.readers.folder_names import FOREIGN, part_kind
-from evalkit.datasets.readers.photo_files import is_photo, photos_below
+from evalkit.datasets.readers.photo_files import children, is_photo, photos_below
 from evalkit.datasets.readers.yolo_names import SPLITS, YoloFile
 
 __all__ = ["LabelFiles", "Split", "chosen", "splits_by_folders", "splits_by_yaml", "splits_text"]
@@ -60,7 +61,12 @@ class Split:
 
 def chosen(splits: Sequence[Split]) -> Split:
     """Return the split that is read if none is named: of validation, else of tests, else of training."""
-    return min(splits, key=lambda split: _RANKS.get(split.name.casefold(), len(_RANKS)))
+    return min(splits, key=lambda split: _rank(split.name))
+
+
+def _rank(name: str) -> int:
+    words = re.findall(r"[^\W\d_]+", name.casefold())  # also of val2017 and valid_set
+    return min((_RANKS[word] for word in words if word in _RANKS), default=len(_RANKS))
 
 
 def splits_by_yaml(file: YoloFile) -> list[Split]:
@@ -90,7 +96,7 @@ def splits_by_folders(folder: Path) -> list[Split]:
     for around in (*images, folder):
         parts = [child for child in _folders(around) if part_kind(child.name) == "split"]
         found = [Split(part.name, (_images_in(part),)) for part in parts if _has_photos(_images_in(part))]
-        if found and not _photos_in(around):
+        if found and not LabelFiles(_loose(around)).folders:
             return found
     likely = (*images, folder, *(folder / name for name in _WITHOUT_SPLIT))
     return next(([Split("", (place,))] for place in likely if _photos_in(place) or _is_images(place)), [])
@@ -216,6 +222,11 @@ def _photos_in(folder: Path) -> bool:
             return any(child.name[0] != "." and is_photo(Path(child.name)) for child in inside)
     except OSError:
         return False
+
+
+def _loose(folder: Path) -> list[Path]:
+    """Return the photos directly in a folder."""
+    return [child for child in children(folder) if is_photo(child)]
 
 
 def _has_photos(folder: Path) -> bool:

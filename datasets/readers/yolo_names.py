@@ -75,7 +75,8 @@ def names_in(folders: Iterable[Path]) -> YoloFile | None:
     for folder in dict.fromkeys(folders):
         if path := yaml_of(folder):
             return read_data_yaml(path)
-        lists = [*visible_files(folder, "classes.txt"), *visible_files(folder, ".names")]
+        listed = visible_files(folder, "classes.txt")
+        lists = [*(file for file in listed if file.name.lower() == "classes.txt"), *visible_files(folder, ".names")]
         if lists:
             return YoloFile(lists[0], _listed_names(lists[0]))
     return None

@@ -144,6 +144,7 @@ class ExplanationQuality(keras.callbacks.Callback):  # type: ignore[misc]  # Ker
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras' signature
         """Warn if a callback that uses the scores is listed before, or if the model cannot be explained."""
+        self._scorer.forget()  # what an interrupted training left, of another model perhaps
         self._first_epoch = None
         self._known.clear()
         self._warned.clear()

@@ -85,7 +85,12 @@ def _experiment(client: Any, name: str) -> str:  # noqa: ANN401
 def _write(mlflow: Any, client: Any, run_id: str, record: Record) -> None:  # noqa: ANN401
     entities = mlflow.entities
     now = int(time.time() * 1000)
-    metrics = [entities.Metric(key, value, now, 0) for key, value in record.numbers.items()]
+    # In a store of files a name is a file, and cannot be a folder as well.
+    folders = {key.rpartition("/")[0] for key in record.numbers}
+    metrics = [
+        entities.Metric(f"{key}/mean" if key in folders else key, value, now, 0)
+        for key, value in record.numbers.items()
+    ]
     parameters = [
         entities.Param(key, _shortened(str(value), _LONGEST_PARAMETER)) for key, value in record.parameters.items()
     ]

@@ -170,3 +170,22 @@ def test_photos_elsewhere_are_searched_by_their_names(manifest: Manifest, save: 
     images = open_image_set(manifest(f"{RSNA}/data/rsna/a.png,1,1,2,2,1\n"))
     assert images.entries[0].problem == ""
     assert "1 photos are named by a path that is not below their folder" in images.notes[1]
+
+
+def test_photos_of_one_file_name_are_not_taken_for_one(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+    save("1.png", photo)
+    rows = "/mnt/a/1.png,cat,1,1,2,2\n/mnt/b/1.png,cat,3,1,2,2\n"
+    with pytest.raises(DataError, match=r"line 3: '/mnt/b/1\.png' and '/mnt/a/1\.png' of .* have the same file name"):
+        open_image_set(manifest(f"image,label,x,y,width,height\n{rows}"))
+
+
+def test_a_photo_is_not_split_in_two(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+    save("1.png", photo)
+    with pytest.raises(DataError, match="name the same photo and class"):
+        open_image_set(manifest("image,label,x,y,width,height\n1,cat,1,1,2,2\n1.png,cat,3,1,2,2\n"))
+
+
+def test_a_class_index_is_not_dropped(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+    save("1.png", photo)
+    images = open_image_set(manifest("image,label,class_index,x,y,width,height\n1.png,cat,7,1,1,2,2\n"))
+    assert (images.kind, [entry.class_index for entry in images.entries]) == ("csv", [7])

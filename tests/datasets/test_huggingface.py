@@ -152,3 +152,19 @@ def test_a_streamed_dataset_is_refused():
 def test_an_unknown_order_of_boxes_is_refused():
     with pytest.raises(ConfigError, match="box_format='xyz' is unknown"):
         ImageSet.from_huggingface(double(), box_format="xyz")
+
+
+def test_a_transform_is_refused_and_a_format_is_taken_off():
+    dataset = double()
+    dataset.format = {"type": "custom", "columns": ["image", "label"]}
+    with pytest.raises(DataError, match=r"has a transform .* give dataset\.with_format\(None\)"):
+        ImageSet.from_huggingface(dataset)
+    dataset.format = {"type": "numpy", "columns": ["image"]}
+    dataset.with_format = lambda kind: double() if kind is None else None
+    np.testing.assert_array_equal([image.pixels for image in ImageSet.from_huggingface(dataset)], PIXELS)
+
+
+@pytest.mark.parametrize("wrong", [{"image": 0}, {"label": 5}, {"boxes": 1}])
+def test_columns_are_named_by_texts(wrong):
+    with pytest.raises(DataError, match=r"is not allowed; write the name of a column"):
+        ImageSet.from_huggingface(double(), **wrong)

@@ -249,3 +249,14 @@ def test_files_in_class_folders_are_said(write: Write) -> None:
     images = open_image_set(folder)
     assert (images.kind, ids(images)) == ("folder", ["cat/a.png"])
     assert "LabelMe files are beside the photos ('a.json') and not read; --data-format labelme" in images.notes[0]
+
+
+def test_photos_of_one_file_name_are_not_taken_for_one(write: Write) -> None:
+    write(shape("cat"), name="x", imagePath="..\\a\\a.png")
+    images = open_image_set(write(shape("dog"), name="y", imagePath="..\\b\\a.png"))
+    (problem,) = {entry.problem for entry in images.entries}
+    assert problem.startswith("imagePath '../a/a.png' of one file and '../b/a.png' of another have the same file name")
+
+
+def test_hidden_folders_are_not_read(write: Write) -> None:
+    assert ids(open_image_set(write(shape(), name=".checkpoints/b") and write(shape()))) == ["a.png#cat"]

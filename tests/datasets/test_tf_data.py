@@ -208,3 +208,36 @@ def test_a_folder_as_keras_reads_it(tmp_path):
     assert images.class_names == ("class0", "class1", "class2")
     assert [entry.id for entry in images.entries[:2]] == ["class0/0.png", "class0/3.png"]
     np.testing.assert_array_equal(next(iter(images)).pixels, PIXELS[0])
+
+
+def test_a_part_named_for_boxes_or_regions_is_no_label():
+    masks = np.zeros((9, 8, 10), np.uint8)
+    masks[:, 2:4, 3:6] = 1
+    images = tf_set(PIXELS, masks, regions=1)
+    assert [entry.class_index for entry in images.entries] == [None] * 9
+    assert [int(image.region.sum()) for image in images] == [6] * 9
+    corners = np.tile(np.array([0, 0, 1, 1], np.int32), (9, 1))
+    assert [entry.id for entry in tf_set(PIXELS, corners, boxes=1).entries] == list("012345678")
+
+
+def test_names_of_labels_are_found_among_given_names():
+    labels = np.array(["cat", "dog", "ant"])[LABELS]
+    images = tf_set(PIXELS, labels, class_names=["ant", "bee", "cat", "dog"])
+    assert [entry.class_index for entry in images.entries[:3]] == [2, 3, 0]
+    with pytest.raises(DataError, match="label 'ant' is not among class_names"):
+        tf_set(PIXELS, labels, class_names=["cat", "dog"])
+    column = tf_set(PIXELS, labels[:, None], class_names=["ant", "cat", "dog"])
+    assert [entry.class_index for entry in column.entries[:3]] == [1, 2, 0]
+
+
+@pytest.mark.parametrize("high", [1.02, 1.1, 8.0])
+def test_floats_slightly_above_1_are_not_taken_for_0_to_255(high):
+    pixels = np.float32(PIXELS / 255 * high)
+    with pytest.raises(DataError, match="value_range"):
+        tf_set(pixels, LABELS)
+
+
+@pytest.mark.parametrize("images", [np.array([b"photo.png"] * 9), np.zeros((9, 0, 0, 3), np.uint8)])
+def test_images_that_are_no_pixels_are_refused(images):
+    with pytest.raises(DataError):
+        tf_set(images, LABELS)

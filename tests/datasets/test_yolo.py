@@ -321,3 +321,25 @@ OTHERS = {
 @pytest.mark.parametrize(("kind", "files"), OTHERS.values(), ids=OTHERS)
 def test_files_of_other_formats_stay_theirs(write: Callable[..., Path], kind: str, files: dict[str, str]) -> None:
     assert open_image_set(write(**files)).kind == kind
+
+
+@pytest.mark.parametrize("names", [("train2017", "val2017", "test2017"), ("training_set", "val_set")])
+def test_splits_with_more_in_their_names_are_known(write: Callable[..., Path], names: tuple[str, ...]) -> None:
+    files = {}
+    for name in names:
+        files |= {f"images/{name}/{name}.png": "", f"labels/{name}/{name}.txt": BOX}
+    assert ids(open_image_set(write(**files))) == [f"{names[1]}.png#0"]
+
+
+def test_a_loose_picture_does_not_mix_the_splits(write: Callable[..., Path]) -> None:
+    files = {"results.png": ""}
+    for split in ("train", "valid"):
+        files |= {f"{split}/images/{split}.png": "", f"{split}/labels/{split}.txt": BOX}
+    images = open_image_set(write(**files))
+    assert ids(images) == ["valid.png#0"]
+    assert any("of its splits" in note for note in images.notes)
+
+
+def test_classes_txt_is_read_before_other_lists(write: Callable[..., Path]) -> None:
+    files = {"a_classes.txt": "wrong\nother\n", "classes.txt": "cat\ndog\n", "a.png": "", "a.txt": BOX}
+    assert ids(open_image_set(write(**files))) == ["a.png#cat"]
