@@ -93,3 +93,9 @@ def statistics_size(metric: Metric) -> int:
     region = np.zeros((8, 8), dtype=bool)
     region[2:5, 3:6] = True
     return int(metric.score_region(np.eye(8), Region(region, np.array([[3.0, 2, 6, 5]]), exact=True)).size)
+
+
+def stored_maps(path):
+    """Return the maps in a file of maps, by explainer; the file is closed."""
+    with np.load(path) as file:
+        return dict(file)

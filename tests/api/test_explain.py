@@ -11,6 +11,7 @@ from PIL import Image
 
 import evalkit
 from evalkit.core.errors import ConfigError, DataError, ModelError
+from tests.builders import stored_maps
 
 
 def test_two_lines_make_a_picture(tiny_model, photos, tmp_path):
@@ -31,7 +32,7 @@ def test_the_map_is_the_one_that_a_run_makes(tiny_model, photos, tmp_path):
         output=tmp_path / "run", progress=False,
     )  # fmt: skip
     (kept,) = (run.path / "maps").iterdir()
-    np.testing.assert_array_equal(np.load(kept)["occlusion(patch_size=8)"], made.saliency_map)
+    np.testing.assert_array_equal(stored_maps(kept)["occlusion(patch_size=8)"], made.saliency_map)
     (written,) = run.save_maps(tmp_path / "written")
     np.testing.assert_array_equal(np.load(written), made.saliency_map)
 

@@ -9,11 +9,11 @@ import sqlite3
 import subprocess
 import sys
 
-import numpy as np
 import pyarrow.parquet
 import pytest
 
 from evalkit.metrics.catalog import DEFAULT_METRICS
+from tests.builders import stored_maps
 
 QUICK = {
     "--data": "labels.csv",
@@ -68,7 +68,7 @@ def test_run_prints_tables_and_leaves_a_complete_run_folder(finished):
         "analysis.json",
     }
     files = list((finished / "out" / "maps").iterdir())
-    assert [len(np.load(file)) for file in files] == [5] * 6
+    assert [len(stored_maps(file)) for file in files] == [5] * 6
     manifest = json.loads((finished / "out" / "manifest.json").read_text())
     assert manifest["finished"]
     assert len(scores()) == 6 * 5 * len(manifest["metrics"])

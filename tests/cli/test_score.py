@@ -16,6 +16,7 @@ from evalkit.explainers.precomputed import precomputed_maps
 from evalkit.metrics.catalog import DEFAULT_METRICS
 from evalkit.report.rerun import rerun_command
 from evalkit.store.run_folder import RunFolder
+from tests.builders import stored_maps
 
 COMMON = ["--data", "labels.csv", "--model", "tiny.keras", "--target", "predicted", "--steps", "4"]
 
@@ -101,7 +102,7 @@ def test_any_resolution_is_brought_to_the_models_bilinearly(evalkit, workplace, 
     own, large = means(done.out, "maps(mine)"), means(done.out, "maps(large)")
     assert large == pytest.approx(own, abs=0.02)
     kept = sorted((workplace / "out" / "maps").glob("*.npz"))
-    assert np.load(kept[0])["maps(large)"].shape == (32, 32)
+    assert stored_maps(kept[0])["maps(large)"].shape == (32, 32)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -161,7 +162,7 @@ def test_images_of_one_name_in_two_folders_need_the_folder(evalkit, workplace, t
     options = ["--data", "photos", "--model", "tiny.keras", "--explainers", "uniform", "--metrics", "sparseness"]
     done = evalkit("score", "maps", *options, "--output", "out")
     assert done.code == 0, done.err
-    kept = {np.load(path)["maps(maps)"].flat[0] for path in (workplace / "out" / "maps").glob("*.npz")}
+    kept = {stored_maps(path)["maps(maps)"].flat[0] for path in (workplace / "out" / "maps").glob("*.npz")}
     assert kept == {97.0, 98.0, 99.0}
     shutil.move(workplace / "maps" / "a" / "1.npy", workplace / "maps" / "1.npy")
     assert "1 not scored, no map was given: a/1.png" in evalkit("score", "maps", *options, "--output", "out").err

@@ -19,6 +19,7 @@ from evalkit.core.errors import ImageError
 from evalkit.datasets.image_set import ImageSource
 from evalkit.explainers.cam import GradCam
 from evalkit.store.database import Database
+from tests.builders import stored_maps
 
 RUN = (
     "run", "--model", "tiny.keras", "--data", "labels.csv", "--target", "predicted", "--steps", "4", "--explainers",
@@ -67,9 +68,9 @@ def test_a_map_with_a_flipped_byte_is_made_again(evalkit, kept, rng, explainer):
     for path, data in whole.items():
         assert f"{path.name}' is damaged; the map of {explainer} is computed again" in done.err
         path.write_bytes(data)
-        again = np.load(path.with_name(f"{path.stem}-2.npz"))
+        again = stored_maps(path.with_name(f"{path.stem}-2.npz"))
         assert list(again) == [explainer]
-        np.testing.assert_array_equal(again[explainer], np.load(path)[explainer])
+        np.testing.assert_array_equal(again[explainer], stored_maps(path)[explainer])
     assert scores(kept / "out") == scores(kept / "both")
 
 
@@ -95,11 +96,11 @@ def test_files_of_replaced_maps_are_removed(evalkit, kept):
         [*before, *(path.with_name(f"{path.stem}-2.npz") for path in before)]
     )
     assert evalkit(*other, *FIRST, "--seed", "5").code == 0  # Grad-CAM draws nothing
-    assert [set(np.load(path)) for path in before] == [{"gradcam", "random"}] * 6
+    assert [set(stored_maps(path)) for path in before] == [{"gradcam", "random"}] * 6
     other[other.index("predicted")] = "label"
     assert evalkit(*other, *FIRST).code == 0
     files = sorted((kept / "out").glob("maps/*.npz"))
-    assert [set(np.load(path)) for path in files] == [{"gradcam", "random", "uniform"}] * 6
+    assert [set(stored_maps(path)) for path in files] == [{"gradcam", "random", "uniform"}] * 6
 
 
 def test_a_database_cut_short_is_refused(evalkit, kept, rng):
