@@ -90,7 +90,7 @@ def scores_of(classifier, image, class_index, saliency_map):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [3, 5])
+@pytest.mark.parametrize("number", [5])
 def test_scores_of_all_given_maps(number, expected, given_maps, vgg16, photos):
     tolerance = expected["tolerance"]["scores_of_the_given_maps"]
     photo = expected["photos"][number]
@@ -126,7 +126,7 @@ def test_own_maps_of_many_photos(text, own_map, given_maps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text", QUICK)  # the others differ by less than a hundredth from given maps, scored above
+@pytest.mark.parametrize("text", ["gradcam"])  # the others differ by less than a hundredth from given maps
 def test_mean_scores_of_own_maps(text, expected, own_map, vgg16, photos):
     tolerance = expected["tolerance"]["scores_of_own_maps_mean_over_photos"]
     found, wanted = [], []
