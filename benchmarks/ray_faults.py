@@ -1,10 +1,9 @@
 """Kill workers, machines and the driver of runs by Ray: ``python benchmarks/ray_faults.py``.
 
 A run over small photos is computed in this process with one thread; by one to three workers; while workers are killed
-at random moments; while one machine of a cluster of three (``ray.cluster_utils``) is killed, or stopped without being
-killed; and by a driver that is killed and repeated. Each must have the scores and maps of the first bit for bit, and
-have committed each photo once. Prints a line for each, and exits with 1 if one differs. Last, Ray kills every worker
-because the machine has too little memory, and what evalkit says of it is printed.
+at random moments; while one machine of a cluster of three (``ray.cluster_utils``) is killed; and by a driver that is
+killed and repeated. Each must have the scores and maps of the first bit for bit, and have committed each photo once.
+Prints a line for each, and exits with 1 if one differs.
 """
 
 from __future__ import annotations
@@ -169,8 +168,8 @@ def kill_workers(checks: Checks, kills: int) -> None:
         number += 1
 
 
-def lose_machine(checks: Checks, *, frozen: bool) -> None:
-    """Kill one machine of three, or stop all its processes."""
+def kill_machine(checks: Checks) -> None:
+    """Kill one machine of three."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -178,36 +177,16 @@ def lose_machine(checks: Checks, *, frozen: bool) -> None:
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
 
     def after_a_while() -> None:
-        while len(list_committed(Path(run))) < checks.photos // 4:
+        while len(list_committed(Path("machine"))) < checks.photos // 4:
             time.sleep(0.1)
-        if not frozen:
-            cluster.remove_node(nodes[0], allow_graceful=False)
-            return
-        (raylet,) = nodes[0].all_processes["raylet"]
-        parent = psutil.Process(raylet.process.pid)
-        for process in (parent, *parent.children(recursive=True)):
-            process.suspend()
+        cluster.remove_node(nodes[0], allow_graceful=False)
 
-    run = "frozen" if frozen else "machine"
     threading.Thread(target=after_a_while, daemon=True).start()
     with counted() as commits:
-        seconds = compute(run, engine="ray", ray_address=cluster.address)
-    checks.line(f"1 of 3 machines {'frozen' if frozen else 'killed'}", Path(run), commits, seconds)
+        seconds = compute("machine", engine="ray", ray_address=cluster.address)
+    checks.line("1 of 3 machines killed", Path("machine"), commits, seconds)
     ray.shutdown()
     cluster.shutdown()
-
-
-def lack_memory() -> None:
-    """Let Ray kill every worker for lack of memory, and print what is said."""
-    environment = {**os.environ, "RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "250"}
-    arguments = [part for name, value in OPTIONS.items() for part in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "evalkit", "run", *arguments, "--limit", "2", "--output", "memory"]
-    start = time.monotonic()
-    done = subprocess.run(
-        [*command, "--engine", "ray", "--workers", "1"], env=environment, capture_output=True, text=True, check=False
-    )
-    print(f"too little memory: exit code {done.returncode} after {time.monotonic() - start:.0f} s; stderr:", flush=True)
-    print(done.stderr, flush=True)
 
 
 def list_committed(run: Path) -> list[str]:
@@ -263,9 +242,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=40)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument(
-        "--only", choices=("workers", "kills", "machine", "frozen", "driver", "memory"), action="append"
-    )
+    parser.add_argument("--only", choices=("workers", "kills", "machine", "driver"), action="append")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -275,10 +252,8 @@ def main() -> None:
         steps: dict[str, Callable[[], None]] = {
             "workers": lambda: by_workers(checks),
             "kills": lambda: kill_workers(checks, given.kills),
-            "machine": lambda: lose_machine(checks, frozen=False),
-            "frozen": lambda: lose_machine(checks, frozen=True),
+            "machine": lambda: kill_machine(checks),
             "driver": lambda: kill_driver(checks),
-            "memory": lack_memory,
         }
         for name in given.only or steps:
             steps[name]()
