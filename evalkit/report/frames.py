@@ -1,4 +1,4 @@
-"""Results as columns, for pandas and for Parquet files; either library is imported when it is asked for."""
+"""Results as columns, for pandas and for Parquet files; each library is imported when it is used."""
 
 from __future__ import annotations
 

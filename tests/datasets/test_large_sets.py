@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "open_sets.py"
-SECONDS, MEGABYTES = 40, 500  # a few seconds on most processors; minutes if work grew with the square
+SECONDS, MEGABYTES = 25, 500  # a few seconds on most processors; minutes if work grew with the square
 
 
 @pytest.mark.slow

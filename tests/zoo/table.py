@@ -17,7 +17,7 @@ HEADING = "## What works"
 INTRODUCTION = """\
 Small random models of every kind, as `tests/zoo` builds them. Class scores, Grad-CAM and occlusion are compared with
 the same computed by hand on the model itself. Of the explainers that are not left out, all are run on five kinds, and
-on the others one of those that ask the model alike. *Left out* are those that do not start, with the reason; `run` says
+on the others one of those that use the model alike. *Left out* are those that do not start, with the reason; `run` says
 it too. Metrics need only scores, so all of them work on every kind; so do the controls.
 """
 

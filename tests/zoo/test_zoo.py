@@ -126,7 +126,7 @@ def test_deletion_is_that_by_hand(name):
         np.testing.assert_allclose(found, expected, rtol=0, atol=SCORE_TOLERANCE)
 
 
-# Explainers that ask a model in the same way as another; on most kinds the other is enough.
+# Explainers that use a model in the same way as another; on most kinds the other is enough.
 ALIKE = {
     **dict.fromkeys(("layercam", "hirescam", "xgradcam"), "gradcam"),
     **dict.fromkeys(("gradient_x_input", "smoothgrad", "integrated_gradients", "expected_gradients"), "gradient"),
