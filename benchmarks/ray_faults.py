@@ -1,9 +1,9 @@
 """Kill workers, machines and the driver of runs by Ray: ``python benchmarks/ray_faults.py``.
 
 A run over small photos is computed in this process with one thread; by one to three workers; while workers are killed
-at random moments; while one machine of a cluster of three (``ray.cluster_utils``) is killed; and by a driver that is
-killed and repeated. Each must have the scores and maps of the first bit for bit, and have committed each photo once.
-Prints a line for each, and exits with 1 if one differs.
+at random moments; while one machine of a cluster of three (``ray.cluster_utils``) is killed, or stopped without being
+killed; and by a driver that is killed and repeated. Each must have the scores and maps of the first bit for bit, and
+have committed each photo once. Prints a line for each, and exits with 1 if one differs.
 """
 
 from __future__ import annotations
@@ -168,8 +168,8 @@ def kill_workers(checks: Checks, kills: int) -> None:
         number += 1
 
 
-def kill_machine(checks: Checks) -> None:
-    """Kill one machine of three."""
+def lose_machine(checks: Checks, *, frozen: bool) -> None:
+    """Kill one machine of three, or stop all its processes."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -177,14 +177,21 @@ def kill_machine(checks: Checks) -> None:
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
 
     def after_a_while() -> None:
-        while len(list_committed(Path("machine"))) < checks.photos // 4:
+        while len(list_committed(Path(run))) < checks.photos // 4:
             time.sleep(0.1)
-        cluster.remove_node(nodes[0], allow_graceful=False)
+        if not frozen:
+            cluster.remove_node(nodes[0], allow_graceful=False)
+            return
+        (raylet,) = nodes[0].all_processes["raylet"]
+        parent = psutil.Process(raylet.process.pid)
+        for process in (parent, *parent.children(recursive=True)):
+            process.suspend()
 
+    run = "frozen" if frozen else "machine"
     threading.Thread(target=after_a_while, daemon=True).start()
     with counted() as commits:
-        seconds = compute("machine", engine="ray", ray_address=cluster.address)
-    checks.line("1 of 3 machines killed", Path("machine"), commits, seconds)
+        seconds = compute(run, engine="ray", ray_address=cluster.address)
+    checks.line(f"1 of 3 machines {'frozen' if frozen else 'killed'}", Path(run), commits, seconds)
     ray.shutdown()
     cluster.shutdown()
 
@@ -242,7 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=40)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--only", choices=("workers", "kills", "machine", "driver"), action="append")
+    parser.add_argument("--only", choices=("workers", "kills", "machine", "frozen", "driver"), action="append")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -252,7 +259,8 @@ def main() -> None:
         steps: dict[str, Callable[[], None]] = {
             "workers": lambda: by_workers(checks),
             "kills": lambda: kill_workers(checks, given.kills),
-            "machine": lambda: kill_machine(checks),
+            "machine": lambda: lose_machine(checks, frozen=False),
+            "frozen": lambda: lose_machine(checks, frozen=True),
             "driver": lambda: kill_driver(checks),
         }
         for name in given.only or steps:

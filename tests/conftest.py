@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +32,13 @@ def _no_waiting_for_the_disk():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda _: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_in_every_run():
+    """Draw the weights of models that a test builds alike in every run: a test that fails by chance tells nothing."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(PHOTO_SEED)
 
 
 @pytest.fixture(scope="session")

@@ -435,11 +435,11 @@ def test_what_the_folder_holds_already_is_said(evalkit, kept):
 
 
 def test_another_version_of_any_library_is_computed_again(evalkit, kept, monkeypatch):
-    from evalkit.harness.planning import cache_keys
+    from evalkit.core import versions
 
-    found = cache_keys._versions()
+    found = versions._versions()
     monkeypatch.setattr(
-        cache_keys, "_versions", lambda: tuple((name, "99" if name == "pillow" else one) for name, one in found)
+        versions, "_versions", lambda: tuple((name, "99" if name == "pillow" else one) for name, one in found)
     )
     done = evalkit(*RUN, *EXPLAINED, *METRICS, "--output", "run", "--baseline", "baseline.json")
     assert done.code == 0

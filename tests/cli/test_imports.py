@@ -72,3 +72,13 @@ def test_main_is_a_console_script(module):
     done = python(f"import sys; sys.argv = ['evalkit', 'run', '--help']\nfrom {module} import main\nsys.exit(main())")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Usage: python -m evalkit run")
+
+
+def test_a_worker_process_starts_without_tensorflow():
+    """Its threads are set, and its versions are compared, before TensorFlow is imported; see ``ray_worker``."""
+    code = (
+        "import evalkit.harness.engine.ray_worker as worker, sys\nworker.facts_here()\n"
+        "assert not {'tensorflow', 'ray'} & {*sys.modules}"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr

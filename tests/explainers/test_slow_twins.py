@@ -12,6 +12,7 @@ import pytest
 
 from evalkit.explainers.catalog import EXPLAINERS
 from evalkit.models.classifier import Classifier
+from tests.closeness import require_equal_gradients
 
 from . import networks as written
 from . import slow_twins as twins
@@ -160,7 +161,7 @@ def test_gradient_equals_its_definition(name, target, reduce, networks, classifi
     network = networks[name]
     image = photo(network)
     found = explained(f"gradient(reduce={reduce})", classifiers[name], image, target)
-    assert_equal_maps(found, twins.gradient(network, image, target, reduce))
+    require_equal_gradients(found, twins.gradient(network, image, target, reduce))
 
 
 @TARGETED
@@ -171,7 +172,7 @@ def test_gradient_x_input_equals_its_definition(name, target, baseline, color, n
     network = networks[name]
     image = photo(network)
     found = explained(f"gradient_x_input(baseline={baseline})", classifiers[name], image, target)
-    assert_equal_maps(found, twins.gradient_x_input(network, image, target, "sum", color))
+    require_equal_gradients(found, twins.gradient_x_input(network, image, target, "sum", color))
 
 
 @TARGETED
@@ -180,7 +181,7 @@ def test_guided_backprop_equals_its_definition(name, target, reduce, networks, c
     network = networks[name]
     image = photo(network)
     found = explained(f"guided_backprop(reduce={reduce})", classifiers[name], image, target)
-    assert_equal_maps(found, twins.guided_backprop(network, image, target, reduce))
+    require_equal_gradients(found, twins.guided_backprop(network, image, target, reduce))
 
 
 @pytest.mark.parametrize("target", [0, 1])
@@ -189,7 +190,7 @@ def test_guided_backprop_equals_a_pass_written_by_hand(target, networks, classif
     image = photo(network)
     expected = twins.guided_backprop_by_hand(network, image, target)
     found = explained("guided_backprop(reduce=sum)", classifiers["one_unit"], image, target)
-    assert_equal_maps(found, expected.sum(axis=-1))
+    require_equal_gradients(found, expected.sum(axis=-1))
 
 
 @TARGETED
@@ -200,7 +201,7 @@ def test_smoothgrad_averages_the_gradients_of_its_noisy_images(name, target, red
     found = explained(f"smoothgrad(samples=9, noise=30, reduce={reduce})", classifier, image, target)
     assert len(recorder.images) == 9
     expected = twins.mean_gradient(network, recorder.images, target)
-    assert_equal_maps(found, twins.reduced(expected, reduce))
+    require_equal_gradients(found, twins.reduced(expected, reduce))
 
 
 def test_smoothgrad_adds_normal_noise_in_0_to_255_without_clipping(networks, classifier_of):
@@ -237,7 +238,7 @@ def test_integrated_gradients_are_the_trapezoidal_rule_on_the_path(
     np.testing.assert_allclose(alphas_of(recorder.images, image, color), points, rtol=1e-5, atol=1e-5)
     trapezoid = np.array([0.5, *np.ones(10), 0.5]) / 11
     expected = twins.integrated_gradients(network, image, target, color, points, trapezoid)
-    assert_equal_maps(found, expected.sum(axis=-1))
+    require_equal_gradients(found, expected.sum(axis=-1))
 
 
 @pytest.mark.slow
@@ -274,7 +275,7 @@ def test_expected_gradients_average_over_their_references_and_alphas(name, targe
     assert sorted(np.bincount(used, minlength=3)) == [4, 4, 4]  # cyclic: each reference as often
     assert np.floor(np.sort(alphas) * 12).tolist() == list(range(12))  # stratified: one in each twelfth
     expected = twins.expected_gradients(network, image, target, references[list(used)], alphas)
-    assert_equal_maps(found, expected.sum(axis=-1))
+    require_equal_gradients(found, expected.sum(axis=-1))
 
 
 def on_a_path(one, image, references):

@@ -23,6 +23,7 @@ from evalkit.explainers.tf_explain_gradients import (
 )
 from evalkit.models.classifier import Classifier
 from evalkit.models.zoo.load import load_classifier
+from tests.closeness import require_equal_gradients
 
 layers = keras.layers
 SIDE = 12
@@ -64,11 +65,6 @@ def noisy(image, prepared, samples, noise, seed):
     return prepared + legacy.normal(0, noise, (samples, *prepared.shape)).astype(np.float32)
 
 
-def close(found, expected, tolerance=1e-5):
-    assert np.abs(expected).max() > 0
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=tolerance * np.abs(expected).max())
-
-
 @pytest.fixture(scope="module")
 def mini():
     return load_classifier("vgg16-mini")
@@ -86,21 +82,23 @@ class TestFormulas:
 
     def test_vanilla_gradients_are_of_the_softmax_score(self, mini, scene):
         expected = gradient_of(lambda x: mini.model(x)[:, 4], scene[1][None])
-        close(TfExplainVanillaGradients().explain(mini, scene[0][None], [4]), reduced(expected))
+        require_equal_gradients(TfExplainVanillaGradients().explain(mini, scene[0][None], [4]), reduced(expected))
 
     def test_gradients_inputs_multiply_by_the_models_input(self, mini, scene):
         expected = gradient_of(lambda x: mini.model(x)[:, 4], scene[1][None]) * scene[1]
-        close(TfExplainGradientsInputs().explain(mini, scene[0][None], [4]), reduced(expected))
+        require_equal_gradients(TfExplainGradientsInputs().explain(mini, scene[0][None], [4]), reduced(expected))
 
     def test_smoothgrad_averages_gradients_of_the_cross_entropy(self, mini, scene):
         copies = noisy(*scene, samples=5, noise=1.0, seed=0)
         expected = gradient_of(lambda x: -tf.math.log(mini.model(x)[:, 4]), copies).mean(axis=0)
-        close(TfExplainSmoothGrad().explain(mini, scene[0][None], [4])[0], reduced(expected), 1e-4)
+        require_equal_gradients(TfExplainSmoothGrad().explain(mini, scene[0][None], [4])[0], reduced(expected), 1e-4)
 
     def test_integrated_gradients_are_a_mean_gradient_from_zero(self, mini, scene):
         path = np.stack([scene[1] * step / 9 for step in range(10)])
         expected = gradient_of(lambda x: mini.model(x)[:, 4], path).mean(axis=0)
-        close(TfExplainIntegratedGradients().explain(mini, scene[0][None], [4])[0], reduced(expected), 1e-4)
+        require_equal_gradients(
+            TfExplainIntegratedGradients().explain(mini, scene[0][None], [4])[0], reduced(expected), 1e-4
+        )
 
 
 class TestLibrary:
@@ -118,13 +116,15 @@ class TestLibrary:
         scores = library().get_score_model(model)
         assert (scores is model) != separate
         expected = library.compute_gradients(image.astype(np.float32), scores, 1).numpy()
-        close(explainer.explain(Classifier(model), image, [1]), reduced(expected))
+        require_equal_gradients(explainer.explain(Classifier(model), image, [1]), reduced(expected))
 
     def test_integrated_gradients(self):
         model, image = network(activation="softmax"), photos()
         path = IntegratedGradients.generate_interpolations(image.astype(np.float32), 4)
         expected = IntegratedGradients.get_integrated_gradients(path, model, 1, 4).numpy()
-        close(TfExplainIntegratedGradients(n_steps=4).explain(Classifier(model), image, [1]), reduced(expected))
+        require_equal_gradients(
+            TfExplainIntegratedGradients(n_steps=4).explain(Classifier(model), image, [1]), reduced(expected)
+        )
 
     @pytest.mark.parametrize("activation", ["softmax", "sigmoid", None])
     def test_smoothgrad(self, activation):
@@ -143,7 +143,7 @@ class TestLibrary:
             logits = network()
             logits.set_weights(model.get_weights())
             by_hand = gradient_of(lambda x: -tf.nn.log_softmax(logits(x))[:, 1], copies).mean(axis=0)
-            close(found[0], reduced(by_hand))
+            require_equal_gradients(found[0], reduced(by_hand))
 
     def test_smoothgrad_runs_on_sequential_models_where_the_library_fails(self):
         plain = network(activation="softmax")
@@ -152,7 +152,7 @@ class TestLibrary:
             SmoothGrad().explain((image.astype(np.float32), None), model, 1)
         found = TfExplainSmoothGrad(num_samples=2).explain(Classifier(model), image, [1])
         copies = noisy(image[0], image[0].astype(np.float32), 2, 1.0, 0)
-        close(found, reduced(SmoothGrad.get_averaged_gradients(copies, plain, 1, 2).numpy()))
+        require_equal_gradients(found, reduced(SmoothGrad.get_averaged_gradients(copies, plain, 1, 2).numpy()))
 
 
 class TestTargets:
@@ -165,14 +165,16 @@ class TestTargets:
             for target, sign in ((1, 1.0), (0, -1.0)):
                 found = TfExplainGradientsInputs().explain(Classifier(model), image, [target])
                 expected = gradient_of(lambda x, sign=sign, score=score: score(x, sign), image)
-                close(found, reduced(expected * image))
+                require_equal_gradients(found, reduced(expected * image))
 
     def test_smoothgrad_of_one_unit_is_of_the_other_probability(self):
         model, image = network(units=1, activation="sigmoid"), photos()
         copies = noisy(image[0], image[0].astype(np.float32), 2, 1.0, 0)
         for target, score in ((1, model), (0, lambda x: 1 - model(x))):
             expected = gradient_of(lambda x, score=score: -tf.math.log(score(x)[:, 0]), copies).mean(axis=0)
-            close(TfExplainSmoothGrad(num_samples=2).explain(Classifier(model), image, [target])[0], reduced(expected))
+            require_equal_gradients(
+                TfExplainSmoothGrad(num_samples=2).explain(Classifier(model), image, [target])[0], reduced(expected)
+            )
 
     @pytest.mark.parametrize("target", [0, 1])
     def test_two_outputs_of_one_unit_are_explained_by_class(self, target):
@@ -192,12 +194,14 @@ class TestTargets:
         model, image = network(activation="softmax"), photos()
         classifier = Classifier(model)
         both = gradient_of(lambda x: tf.reduce_sum(tf.gather(model(x), BOTH, axis=1), axis=1), image)
-        close(TfExplainVanillaGradients().explain(classifier, image, [BOTH]), reduced(both))
+        require_equal_gradients(TfExplainVanillaGradients().explain(classifier, image, [BOTH]), reduced(both))
         copies = noisy(image[0], image[0].astype(np.float32), 2, 1.0, 0)
         expected = gradient_of(
             lambda x: -tf.math.log(tf.reduce_sum(tf.gather(model(x), BOTH, axis=1), axis=1)), copies
         ).mean(axis=0)
-        close(TfExplainSmoothGrad(num_samples=2).explain(classifier, image, [BOTH])[0], reduced(expected), 1e-4)
+        require_equal_gradients(
+            TfExplainSmoothGrad(num_samples=2).explain(classifier, image, [BOTH])[0], reduced(expected), 1e-4
+        )
         np.testing.assert_array_equal(
             TfExplainIntegratedGradients().explain(classifier, image, [(1,)]),
             TfExplainIntegratedGradients().explain(classifier, image, [1]),
@@ -233,7 +237,7 @@ class TestModels:
         classifier, image = Classifier(model), photos()
         assert classifier.given.last_layer is None
         expected = gradient_of(lambda x: model(x)[:, 1], image)
-        close(TfExplainVanillaGradients().explain(classifier, image, [1]), reduced(expected))
+        require_equal_gradients(TfExplainVanillaGradients().explain(classifier, image, [1]), reduced(expected))
 
     def test_smoothgrad_of_a_saturated_score(self):
         """Keras finds the logits behind a softmax; without them the loss is clipped at 1 - 1e-7 and its gradient 0."""
@@ -284,7 +288,7 @@ class TestNoise:
     def test_without_noise_it_is_the_gradient_of_the_cross_entropy(self):
         model, image = network(activation="softmax"), photos()
         expected = gradient_of(lambda x: -tf.math.log(model(x)[:, 1]), image)
-        close(TfExplainSmoothGrad(noise=0).explain(Classifier(model), image, [1]), reduced(expected))
+        require_equal_gradients(TfExplainSmoothGrad(noise=0).explain(Classifier(model), image, [1]), reduced(expected))
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,9 @@ def _resources() -> tuple[dict[str, float], dict[str, float]]:
 
 def _connect(address: str | None, cpus: int, store_bytes: int) -> None:
     """Start or join Ray; it must not replace the handlers of signals."""
-    started = {"num_cpus": cpus, "object_store_memory": store_bytes} if address is None else {"address": address}
+    # "local", because without an address Ray joins a cluster that it finds on this machine.
+    local = {"address": "local", "num_cpus": cpus, "object_store_memory": store_bytes}
+    started = local if address is None else {"address": address}
     with _same_handlers(), quiet_native_code():
         try:
             ray.init(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evalkit.core.errors import ConfigError
 from evalkit.core.provenance import DISTRIBUTION
-from evalkit.harness.planning.cache_keys import versions
+from evalkit.core.versions import versions
 
 __all__ = ["WorkerFacts", "differences", "facts_here", "require_same_versions"]
 

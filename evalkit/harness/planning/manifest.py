@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from evalkit.core.provenance import is_built_in, target_of
+from evalkit.core.versions import versions
 from evalkit.explainers.base import Explainer
-from evalkit.harness.planning.cache_keys import versions
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.shards import whole_set
 from evalkit.harness.planning.stored_facts import n_at_limit, with_results

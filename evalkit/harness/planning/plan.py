@@ -12,6 +12,7 @@ from evalkit.core.component import Component
 from evalkit.core.kept_maps import KeptMaps
 from evalkit.core.options import Shard
 from evalkit.core.settings import DEFAULT_CRITERION, DEFAULT_MARGIN
+from evalkit.core.versions import libraries
 from evalkit.datasets.geometry import Geometry
 from evalkit.datasets.image_set import ImageSet
 from evalkit.explainers.base import Explainer, Passes
@@ -201,7 +202,7 @@ class Plan:
     def facts_line(self) -> str:
         """Model, libraries, geometry and target: all that an image's stored facts depend on."""
         model = f"{cache_keys.subject(self.classifier)}{self.classifier.layer_key}"
-        return f"{model}|{cache_keys.libraries()}|{self.geometry}|{self.target_text}"
+        return f"{model}|{libraries()}|{self.geometry}|{self.target_text}"
 
     @cached_property
     def facts_key(self) -> str:

@@ -6,8 +6,8 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
+from evalkit.core import versions
 from evalkit.core.errors import ConfigError
-from evalkit.harness.planning import cache_keys
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def lacking(monkeypatch):
                 raise PackageNotFoundError(name)
             return known.get(name, "1.0")
 
-        monkeypatch.setattr(cache_keys, "version", version)
-        monkeypatch.setattr(cache_keys, "packages_distributions", lambda: others)
+        monkeypatch.setattr(versions, "version", version)
+        monkeypatch.setattr(versions, "packages_distributions", lambda: others)
 
     return hide
 
@@ -37,10 +37,10 @@ def lacking(monkeypatch):
 )
 def test_another_distribution_of_the_same_module_counts(lacking, distribution, module, other, expected):
     lacking(distribution, {module: [other]})
-    assert cache_keys._version(distribution) == expected
+    assert versions._version(distribution) == expected
 
 
 def test_a_missing_package_is_named(lacking):
     lacking("scipy", {"cv2": ["opencv-python"]})
     with pytest.raises(ConfigError, match="package 'scipy' is not installed; pip install scipy"):
-        cache_keys._version("scipy")
+        versions._version("scipy")
