@@ -96,7 +96,7 @@ def too_little_memory() -> bool:
 
 
 def lost_head() -> bool:
-    """Kill the head while photos are computed."""
+    """Kill the head while photos are computed; few photos would be done before it is missed, after 20 seconds."""
     with head(1) as gcs:
         process = run("lost", "--ray-address", f"127.0.0.1:{PORT}")
         while not list_committed(Path("lost")) and process.poll() is None:
@@ -118,7 +118,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        make_photos(Path(), 40)
+        make_photos(Path(), 200)
         right = [checks[name]() for name in given.only or checks]
         os.chdir("/")
     if not all(right):

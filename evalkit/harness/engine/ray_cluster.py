@@ -306,7 +306,7 @@ def _forget_ray() -> None:
 
 
 def _amount(cpus: float, gpus: float) -> str:
-    return f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
+    return f"{cpus:g} CPU{'s' * (cpus != 1)}" + (f" and {gpus:g} GPU{'s' * (gpus != 1)}" if gpus else "")
 
 
 def _reason(error: BaseException) -> str:
