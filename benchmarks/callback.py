@@ -1,7 +1,8 @@
 """What ``ExplanationQuality`` costs: ``python benchmarks/callback.py``.
 
 Trains a new last layer on vgg16-mini on scenes, without and with the callback, and prints the seconds of each epoch, of
-each scoring, and, in turns, of further scorings and of as many bare passes of the same model in the same batches.
+each scoring, and, in turns, of further scorings and of as many bare passes of the same model in the same batches. The
+data set is a ``tf.data`` one without autotuning, which delays epochs (docs/training.md); ``--autotune`` has it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from evalkit.datasets.scenes.scenes import scenes
 from evalkit.integrations.keras import ExplanationQuality
@@ -30,9 +32,14 @@ class Times(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.seconds: list[float] = []
         self.cpu: list[float] = []
+        self.waits: list[float] = []  # from the beginning of an epoch to its first batch
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
         self._start = perf_counter(), process_time()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
+        if batch == 0:
+            self.waits.append(perf_counter() - self._start[0])
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ANN401, ARG002
         self._end = perf_counter(), process_time()
@@ -61,13 +68,18 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=8, help="images to score")
     parser.add_argument("--steps", type=int, default=28)
     parser.add_argument("--rounds", type=int, default=3, help="of the comparison with bare passes")
+    parser.add_argument("--autotune", action="store_true", help="let tf.data tune itself, as it does by default")
     given = parser.parse_args()
     train = list(scenes(given.images))
     pixels, labels = np.stack([image.pixels for image in train]), np.array([image.class_index for image in train])
 
+    dataset, options = tf.data.Dataset.from_tensor_slices((pixels, labels)).batch(16).prefetch(2), tf.data.Options()
+    options.autotune.enabled = given.autotune
+    dataset = dataset.with_options(options)
+
     def epochs(*callbacks: keras.callbacks.Callback) -> Times:
         times = Times()
-        model_to_train().fit(pixels, labels, 16, epochs=given.epochs, verbose=0, callbacks=[times, *callbacks])
+        model_to_train().fit(dataset, epochs=given.epochs, verbose=0, callbacks=[times, *callbacks])
         return times
 
     quality = ExplanationQuality(
@@ -77,6 +89,7 @@ def main() -> None:
     scored = [row.quality.seconds for row in quality.results]
     print(f"epochs without the callback: {_listed(without.seconds)} s ({_listed(without.cpu)} CPU)")
     print(f"epochs with it, scoring not counted: {_listed(with_it.seconds)} s ({_listed(with_it.cpu)} CPU)")
+    print(f"waits for the first batch of an epoch: {_listed(with_it.waits)} s")
     ratio = median(with_it.cpu[1:]) / median(without.cpu[1:])
     print(f"an epoch after the first takes {ratio:.3f} times the CPU time of one without it")
     print(f"scoring after each epoch: {_listed(scored)} s (the first plans and compiles)")
