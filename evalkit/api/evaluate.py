@@ -57,7 +57,7 @@ class EvaluateOptions(ModelKeywords, total=False):
     only_correct: bool | None
     target: Literal["label", "predicted"] | None
     geometry: Literal["squash", "center-crop"] | None
-    precision: Literal["auto", "float32", "bfloat16", "float16"] | None
+    precision: Literal["auto", "float32", "tf32", "bfloat16", "float16"] | None
     batch_size: int | None
     seed: int | None
     output: str | PathLike[str] | None

@@ -35,7 +35,7 @@ def explain(
     *images: str,
     explainer: str = "gradcam",
     class_: Annotated[str | None, Parameter(name="--class")] = None,
-    precision: Literal["float32", "bfloat16", "float16"] = "float32",
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32",
     output: Path = Path("explanations"),
     name: str | None = None,
     format: OutputFormat = "table",  # noqa: A002 - the option's name
@@ -65,6 +65,7 @@ def explain(
         require_keras()
         from evalkit.harness.explain import build_explainers, class_index_of, explain_photos, is_scene, read_photo
         from evalkit.harness.planning.fitting import shared_layers
+        from evalkit.models.devices import require_tf32
         from evalkit.models.zoo.load import load_classifier
     from evalkit.api.explain import save
     from evalkit.models.applications import MINI
@@ -81,6 +82,7 @@ def explain(
     for note in filter(None, (f"{classifier.name}: {classifier.facts}", classifier.size_note, classifier.doubt)):
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if precision != "float32":
+        require_tf32(precision)
         classifier = classifier.in_precision(precision)
     explainers = build_explainers(
         explainer, classifier, settings.seed, lambda note: console.print(note, markup=False, soft_wrap=True)

@@ -86,7 +86,7 @@ class Gating:
     def precision(self) -> str | None:
         """The baseline's precision, if ``--precision`` accepts it."""
         precision = self.baseline.model.precision
-        return precision if precision in ("float32", "bfloat16", "float16") else None
+        return precision if precision in ("float32", "tf32", "bfloat16", "float16") else None
 
     def require_comparable(self, target: str, geometry: str) -> None:
         """Raise NotComparableError, and report it, if a run with this target and geometry cannot be compared."""

@@ -271,11 +271,11 @@ class RunOptions(EngineOptions):
         Option("run", "How photos are fitted to the model's input."),
     ] = "squash"
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
+        Literal["auto", "float32", "tf32", "bfloat16", "float16"],
         Option(
             "run",
             "Number format of the model; auto is bfloat16 if the scores of the first photos agree with float32 and "
-            "it is at least 1.2 times as fast on this processor, else float32; float16 is for GPUs.",
+            "it is at least 1.2 times as fast on this processor, else float32; float16 and tf32 are for GPUs.",
         ),
     ] = "auto"
     batch_size: Annotated[

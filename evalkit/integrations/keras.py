@@ -87,8 +87,8 @@ class ExplanationQuality(keras.callbacks.Callback):  # type: ignore[misc]  # Ker
         baseline: a file of ``python -m evalkit baseline``: the scores are also compared with it.
         pictures: number of images whose maps are written for TensorBoard.
         log_dir: TensorBoard's folder for these pictures.
-        precision: number format of the model: float32 (that of the model itself), bfloat16, float16, or auto, as in
-            ``evaluate``. [default: float32; with a baseline its precision]
+        precision: number format of the model: float32 (that of the model itself), tf32, bfloat16, float16, or auto, as
+            in ``evaluate``. [default: float32; with a baseline its precision]
         verbose: 1 prints what was decided about images and model, and verdicts; 0 nothing. Warnings are shown always.
         {options}
 
@@ -107,7 +107,7 @@ class ExplanationQuality(keras.callbacks.Callback):  # type: ignore[misc]  # Ker
         baseline: str | PathLike[str] | None = None,
         pictures: int = 0,
         log_dir: str | PathLike[str] | None = None,
-        precision: Literal["auto", "float32", "bfloat16", "float16"] | None = None,
+        precision: Literal["auto", "float32", "tf32", "bfloat16", "float16"] | None = None,
         verbose: int = 1,
         **options: Unpack[QualityOptions],
     ) -> None:

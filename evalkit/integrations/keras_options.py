@@ -21,7 +21,7 @@ from evalkit.datasets.class_map import read_class_map
 from evalkit.datasets.open import open_image_set
 from evalkit.explainers.catalog import expand_listed
 from evalkit.metrics.catalog import build_metrics
-from evalkit.models.keras.precision import is_half
+from evalkit.models.keras.precision import has_fewer_digits
 from evalkit.models.preprocessing import Preprocessing
 from evalkit.store.baseline import Baseline
 
@@ -67,7 +67,7 @@ def run_options(given: Mapping[str, object], baseline: Baseline | None, options:
         "explainers": tuple(baseline.explainers) if baseline else _EXPLAINERS,
         "metrics": tuple(baseline.metrics) if baseline else _METRICS,
         "limit": None if baseline else _LIMIT,
-        "precision": baseline.model.precision if baseline and is_half(baseline.model.precision) else "float32",
+        "precision": baseline.model.precision if baseline and has_fewer_digits(baseline.model.precision) else "float32",
     }
     merged = merge(known, given, options)
     _require_valid(merged, baseline, options)

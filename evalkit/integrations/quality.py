@@ -29,7 +29,7 @@ from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.prepare import prepare
 from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.models.classifier import Classifier
-from evalkit.models.keras.precision import is_half
+from evalkit.models.keras.precision import has_fewer_digits
 from evalkit.models.zoo.load import as_classifier
 from evalkit.models.zoo.reuse import layers_of, same_layers
 from evalkit.store.run_folder import RunFolder
@@ -159,7 +159,7 @@ class QualityScorer:
     def _again(self, model: keras.Model, earlier: Classifier) -> Classifier:
         """Return a new classifier of the model, with all that planning gave the earlier one."""
         classifier = self._classifier(model)
-        if is_half(earlier.precision) and classifier.precision != earlier.precision:
+        if has_fewer_digits(earlier.precision) and classifier.precision != earlier.precision:
             classifier = classifier.in_precision(earlier.precision)
         if earlier.mean_color is not None:
             classifier = classifier.with_mean_color(earlier.mean_color)

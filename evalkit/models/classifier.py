@@ -346,6 +346,8 @@ class Classifier(Runner):
     @property
     def _asked_precision(self) -> Precision:
         """The precision that this classifier was built with; ``float32`` also of a model in a dtype of its own."""
+        if self.precision == "tf32":
+            return "tf32"
         copied = isinstance(self.source, KerasSource) and self.source.computed is not self.source.model
         return self.precision if copied and is_half(self.precision) else "float32"
 

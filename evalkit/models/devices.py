@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from functools import cache
 
-__all__ = ["gpu_bytes", "gpu_names", "prepare_devices"]
+from evalkit.core.errors import ConfigError
+
+__all__ = ["allow_tf32", "gpu_bytes", "gpu_names", "prepare_devices", "require_tf32"]
 
 
 def prepare_devices() -> None:
@@ -21,6 +23,22 @@ def prepare_devices() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
     if gpus:
         tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def allow_tf32() -> None:
+    """Let GPUs round the factors of float32 products to TF32, in this process, until ``prepare_devices``."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+
+
+def require_tf32(precision: str, engine: str = "local") -> None:
+    """Raise ConfigError for TF32 if this process computes and has no GPU: it would be float32 under another name."""
+    if precision == "tf32" and engine == "local" and not gpu_names():
+        raise ConfigError(
+            "--precision tf32 is for NVIDIA GPUs, from the Ampere generation on, and TensorFlow finds no GPU here; use "
+            "float32 or auto"
+        )
 
 
 def gpu_names() -> list[str]:

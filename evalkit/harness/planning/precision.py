@@ -21,9 +21,9 @@ from evalkit.datasets.image_set import ImageSet
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.models.classifier import Classifier
-from evalkit.models.devices import gpu_names
+from evalkit.models.devices import gpu_names, require_tf32
 from evalkit.models.keras.agreement import agreement
-from evalkit.models.keras.precision import HALF, has_bfloat16_units, is_half
+from evalkit.models.keras.precision import has_bfloat16_units, has_fewer_digits, is_half
 from evalkit.models.runner import Runner
 from evalkit.store.run_folder import RunFolder
 
@@ -50,7 +50,7 @@ def in_chosen_precision(classifier: Classifier, options: RunOptions, images: Ima
         say: a function that prints why float32 is used where bfloat16 could be.
     """
     precision = _kept(options, classifier)
-    if classifier.precision == "own" and is_half(precision):
+    if classifier.precision == "own" and has_fewer_digits(precision):
         return classifier.in_precision(precision)  # which says why there is none
     if classifier.precision != "float32":
         if precision not in ("auto", classifier.precision):
@@ -58,6 +58,9 @@ def in_chosen_precision(classifier: Classifier, options: RunOptions, images: Ima
         return classifier
     if precision == "float32":
         return classifier
+    if precision == "tf32":
+        require_tf32(precision, options.engine)
+        return classifier.in_precision("tf32")
     if is_half(precision):
         if precision == "bfloat16" and not (has_bfloat16_units() or gpu_names()):
             say("this processor has no bfloat16 units: --precision bfloat16 will be slow; auto uses float32 here")
@@ -122,7 +125,8 @@ def _kept(options: RunOptions, classifier: Classifier) -> str:
     earlier = RunFolder.manifest_at(Path(options.output))
     if earlier is None or earlier.model.fingerprint != classifier.fingerprint:
         return precision
-    return earlier.model.precision if earlier.model.precision in ("float32", *HALF) else precision
+    chosen = earlier.model.precision
+    return chosen if chosen == "float32" or has_fewer_digits(chosen) else precision
 
 
 def _first_photos(images: ImageSet, classifier: Classifier, geometry: Geometry) -> list[Pixels]:

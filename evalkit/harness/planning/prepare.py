@@ -82,7 +82,7 @@ def prepare(
     options.require_engine()
     threads = planned_threads(options, say)
     if gpu_names():
-        say(f"GPU: {', '.join(gpu_names())}; float32 is computed without TF32")
+        say(f"GPU: {', '.join(gpu_names())}; float32 is computed with{'out' * (options.precision != 'tf32')} TF32")
     if model is None and images is None:
         options = completed(options)
     _require_data_and_model(options, model, images)

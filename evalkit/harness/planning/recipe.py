@@ -19,7 +19,7 @@ from evalkit.metrics.spec import Metric
 from evalkit.models.blackbox import BlackBox
 from evalkit.models.classifier import Classifier
 from evalkit.models.heads import Head
-from evalkit.models.keras.precision import is_half
+from evalkit.models.keras.precision import has_fewer_digits
 from evalkit.models.runner import Pixels
 
 __all__ = ["LiveModel", "ModelRecipe", "ModelSource", "NamedModel", "Target", "WorkRecipe"]
@@ -190,7 +190,7 @@ class ModelRecipe:
         """
         if self._built is None:
             classifier = self.source.load(self.batch_size)
-            if is_half(self.precision) and classifier.precision != self.precision:
+            if has_fewer_digits(self.precision) and classifier.precision != self.precision:
                 classifier = classifier.in_precision(self.precision)
             self._require_same(classifier)
             classifier.fingerprint = self.fingerprint
@@ -212,7 +212,7 @@ class ModelRecipe:
                 )
             return
         found = classifier.probe_logits
-        largest = _SAME_LOGITS[is_half(self.precision)] * max(np.nanmax(np.abs(self.probes), initial=0.0), 1.0)
+        largest = _SAME_LOGITS[has_fewer_digits(self.precision)] * max(np.nanmax(np.abs(self.probes), initial=0.0), 1.0)
         same_shape = found.shape == self.probes.shape
         if not same_shape or not np.allclose(found, self.probes, rtol=0.0, atol=largest, equal_nan=True):
             off = f"by up to {np.nanmax(np.abs(found - self.probes)):.2g}" if same_shape else "in their number"

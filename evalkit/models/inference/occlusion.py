@@ -15,7 +15,7 @@ from evalkit.models.inference.route import Pair, Route, plan_route
 from evalkit.models.inference.windowed import WindowedPass
 from evalkit.models.inference.windows import Windows
 from evalkit.models.keras import graph
-from evalkit.models.keras.precision import is_half
+from evalkit.models.keras.precision import has_fewer_digits
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.runner import Runner
 
@@ -113,7 +113,7 @@ class OccludedPass:
         expected = self.in_full(image, filled, corners, patch_size)
         self._runner.count.forward = passes  # a check is not part of the job
         difference = np.abs(logits[[0, 1, -1]] - expected).max()
-        return bool(difference <= _AGREEING[is_half(self._runner.precision)] * np.ptp(expected))
+        return bool(difference <= _AGREEING[has_fewer_digits(self._runner.precision)] * np.ptp(expected))
 
     def in_full(self, image: Image, filled: Image, places: Sequence[tuple[int, int]], patch_size: int) -> Floats:
         """Return the same logits by full passes; ``places`` has the first row and column of each patch."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from evalkit.core.errors import ModelError
 from evalkit.models.find_head import probe_images
 from evalkit.models.keras import ends, graph
+from evalkit.models.keras.precision import has_fewer_digits
 from evalkit.models.keras.source import KerasSource
 from evalkit.models.keras.tokens import Grid, Grids
 from evalkit.models.runner import Runner
@@ -282,7 +283,8 @@ class Part:
 
     def _require_agreement(self) -> None:
         """Raise ModelError unless the part gives the outputs of full passes."""
-        tolerance = _AGREEING[ends.has_half_precision(self._source.computed)]
+        few = has_fewer_digits(self._source.precision) or ends.has_half_precision(self._source.computed)
+        tolerance = _AGREEING[few]
         for image in probe_images(self._source.input_size, self._source.channels)[-2:]:
             expected = self._source.outputs(image[None]).astype(np.float64)
             found = self.above(self.below(image)[1], np.full(2, _NONE_REMOVED, np.int32)).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Copies of models in bfloat16 or float16, for processors that have units for them."""
+"""Number formats of models: copies in bfloat16 or float16, and TF32, for processors that have units for them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ import keras
 from evalkit.core.errors import ModelError
 from evalkit.models.keras.variant import assign_weights
 
-__all__ = ["HALF", "Half", "Precision", "has_bfloat16_units", "in_half", "is_half"]
+__all__ = ["HALF", "Fewer", "Half", "Precision", "has_bfloat16_units", "has_fewer_digits", "in_half", "is_half"]
 
 Half = Literal["bfloat16", "float16"]
-Precision = Literal["float32", "bfloat16", "float16"]
+Fewer = Literal["tf32", "bfloat16", "float16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 HALF: tuple[Half, ...] = ("bfloat16", "float16")
 
 
 def is_half(precision: str) -> TypeGuard[Half]:
     """Return whether a precision has 16 bits."""
     return precision in HALF
+
+
+def has_fewer_digits(precision: str) -> TypeGuard[Fewer]:
+    """Return whether a precision is one that a model in float32 may be asked to compute in, with fewer digits."""
+    return precision == "tf32" or precision in HALF
 
 
 @cache

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from evalkit.core.errors import ModelError
 from evalkit.core.imports import first_line
 from evalkit.core.names import escaped
+from evalkit.models.devices import allow_tf32
 from evalkit.models.keras import ends, graph
 from evalkit.models.keras.layout import layout_of
 from evalkit.models.keras.precision import Precision, in_half, is_half
@@ -46,7 +47,8 @@ class KerasSource:
         input_size: (height, width) in pixels.
         channels: the number of channels of its input.
         n_outputs: the number of outputs.
-        precision: the dtype of the computation; ``bfloat16`` and ``float16`` use a copy of the model.
+        precision: the dtype of the computation; ``bfloat16`` and ``float16`` use a copy of the model, ``tf32`` is
+            float32 whose products a GPU rounds.
         computed: the Keras model of the passes: ``model`` itself, or its copy in 16 bits.
         end: the end of ``computed``.
         shapes: the output shapes by layer path, the batch dimension first.
@@ -78,6 +80,9 @@ class KerasSource:
         self.computed, self.precision = model, str(model.compute_dtype)
         if is_half(precision):
             self.computed, self.precision = in_half(model, ends.operations_of_float32(model), precision), precision
+        elif precision == "tf32" and self.precision == "float32":
+            allow_tf32()
+            self.precision = precision
         self.end = ends.end_of(self.computed)
         self._replaced: dict[int, Callable[[tf.Tensor], tf.Tensor]] = {}
         self._outputs = self._compiled_outputs()

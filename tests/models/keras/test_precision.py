@@ -1,16 +1,18 @@
-"""bfloat16: a faithful copy, taken only where it is fast and agrees."""
+"""Fewer digits: faithful copies in 16 bits and TF32, taken only where they are asked for, or fast and agree."""
 
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
 from evalkit.api.evaluate import run_plan
-from evalkit.core.errors import ModelError
+from evalkit.core.errors import ConfigError, ModelError
 from evalkit.core.settings import merge
 from evalkit.explainers.occlusion import Occlusion
 from evalkit.harness.planning import precision as module
@@ -164,6 +166,44 @@ def test_which_precision_is_taken_and_what_is_said(prepared, choice, units, clos
     assert f"precision:{expected}" in plan.subject
     assert sentence in " ".join(said)
     assert bool(sentence) == bool(said)
+
+
+@pytest.fixture
+def tf32(monkeypatch):
+    """Write down how TF32 is switched."""
+    done = []
+    monkeypatch.setattr(tf.config.experimental, "enable_tensor_float_32_execution", done.append)
+    return done
+
+
+def test_tf32_is_on_only_where_it_is_asked_for(prepared, tf32, monkeypatch):
+    monkeypatch.setattr(module, "require_tf32", lambda *_: None)  # as with a GPU
+    plan, _ = prepared("float32", units=False)
+    assert (plan.classifier.precision, tf32) == ("float32", [])
+    plan, said = prepared("tf32", units=False)
+    assert (plan.classifier.precision, said) == ("tf32", [])
+    assert "precision:tf32" in plan.subject
+    assert set(tf32) == {True}
+    again = pickle.loads(pickle.dumps(plan.classifier))  # noqa: S301
+    assert again.precision == plan.work.model.build().precision == "tf32"
+    assert again.fingerprint == plan.classifier.fingerprint
+
+
+def test_tf32_without_a_gpu_is_refused_where_it_would_compute(prepared, tf32):
+    with pytest.raises(
+        ConfigError, match="--precision tf32 is for NVIDIA GPUs.* finds no GPU here; use float32 or auto"
+    ):
+        prepared("tf32", units=False)
+    assert tf32 == []
+    assert prepared("tf32", units=False, engine="ray")[0].classifier.precision == "tf32"  # its workers may have GPUs
+
+
+@pytest.mark.parametrize(("before", "expected"), [("tf32", "tf32"), ("float32", "float32"), ("own", "auto")])
+def test_a_resumed_run_keeps_its_precision(monkeypatch, before, expected):
+    earlier = SimpleNamespace(model=SimpleNamespace(precision=before, fingerprint="f"))
+    monkeypatch.setattr(module.RunFolder, "manifest_at", lambda _: earlier)
+    options = SimpleNamespace(precision="auto", output="out", fresh=False)
+    assert module._kept(options, SimpleNamespace(fingerprint="f")) == expected
 
 
 def test_a_score_that_is_no_number_is_never_close_enough(tiny_model, photos, monkeypatch):
