@@ -113,17 +113,26 @@ def build_metrics(given: object, *, cues: bool = False, **defaults: Literals) ->
 
 
 def find_criterion(given: str, metrics: Sequence[Metric]) -> Metric:
-    """Return the metric that ``--criterion`` names; see ``find_metric``.
+    """Return the metric that ``--criterion`` names, by its text or its name.
 
     Raises:
-        ConfigError: also if it only describes maps.
+        ConfigError: it is not among them, scores the set as a whole, or only describes maps.
     """
-    metric = find_metric(given, metrics, "--criterion")
-    if metric.spec.descriptive:
-        usable = [one.text for one in metrics if not one.set_level and not one.spec.descriptive]
-        advice = nearest(given, usable) if usable else "add a metric that can, for example symmetric_relevance_gain"
-        raise ConfigError(f"--criterion '{given}' describes maps and has no better end, so it cannot decide; {advice}")
-    return metric
+    deciding = [metric for metric in metrics if not metric.set_level and not metric.spec.descriptive]
+    found = _named(given, metrics)
+    if found in deciding:
+        return found
+    if found is None:
+        reason = "is not among this run's metrics"
+    elif found.set_level:
+        reason = "scores all images together, not each, so it cannot decide"
+    else:
+        reason = "describes maps and has no better end, so it cannot decide"
+    advice = nearest(given, [metric.text for metric in deciding])
+    raise ConfigError(
+        f"--criterion '{given}' {reason}; "
+        + (advice if deciding else "add a metric that can, for example symmetric_relevance_gain")
+    )
 
 
 def find_metric(given: str, metrics: Sequence[Metric], option: str) -> Metric:
@@ -140,13 +149,22 @@ def find_metric(given: str, metrics: Sequence[Metric], option: str) -> Metric:
     usable = [metric for metric in metrics if not metric.set_level]
     if not usable:
         raise ConfigError(f"{option} '{given}': no metric of this run has a score per image")
-    for names in ([metric.text.replace(" ", "") for metric in usable], [metric.spec_name() for metric in usable]):
-        if given.replace(" ", "") in names:
-            return usable[names.index(given.replace(" ", ""))]
+    found = _named(given, usable)
+    if found is not None:
+        return found
     raise ConfigError(
         f"{option} '{given}' is not among this run's metrics with a score per image: "
         f"{nearest(given, [metric.text for metric in usable])}"
     )
+
+
+def _named(given: str, metrics: Sequence[Metric]) -> Metric | None:
+    """Return the metric with this text, or else the first with this name; None if there is none."""
+    written = given.replace(" ", "")
+    for names in ([metric.text.replace(" ", "") for metric in metrics], [metric.spec_name() for metric in metrics]):
+        if written in names:
+            return metrics[names.index(written)]
+    return None
 
 
 def metric_names_in(given: object) -> set[str]:

@@ -125,7 +125,7 @@ def _message_and_code(error: BaseException, arguments: Sequence[str]) -> tuple[s
             _ends_at_once.set()
         return str(error), error.exit_code
     if isinstance(error, cyclopts.CycloptsError):
-        return f"{' '.join(str(error).split())} See: python -m evalkit {_command_name(arguments)}--help", _BAD_INPUT
+        return f"{_usage_error(error)} See: python -m evalkit {_command_name(arguments)}--help", _BAD_INPUT
     if isinstance(error, OSError):
         return f"{error.filename or 'the output'}: {error.strerror or error}", _BAD_INPUT
     if isinstance(error, UnicodeEncodeError) and error.encoding == "ascii":
@@ -135,6 +135,13 @@ def _message_and_code(error: BaseException, arguments: Sequence[str]) -> tuple[s
         advice = "free some, or use smaller batches or fewer images (--batch-size, --limit)"
         return f"there is not enough memory{detail}; {advice}", _BAD_INPUT
     return f"internal error: {type(error).__name__}: {error}; repeat with --debug and report it", _INTERNAL
+
+
+def _usage_error(error: cyclopts.CycloptsError) -> str:
+    if isinstance(error, cyclopts.UnusedCliTokensError):
+        words = ", ".join(f"'{escaped(word)}'" for word in error.unused_tokens or ())
+        return f"{words}: not expected here; values with spaces or parentheses need quotes."
+    return " ".join(str(error).split())
 
 
 def _replace_unencodable() -> None:

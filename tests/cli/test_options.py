@@ -196,3 +196,12 @@ def test_repeated_command_has_every_scoring_option(evalkit, workplace):
     for flag, value in given.items():
         found = parts[parts.index(flag) + 1]
         assert found in (value, str(Path(value).absolute())), flag
+
+
+def test_a_word_too_many_is_named(evalkit):
+    done = evalkit("list", "metrics", "deletion", "insertion")
+    assert done.code == 2
+    assert done.err == (
+        "evalkit: 'insertion': not expected here; values with spaces or parentheses need quotes. "
+        "See: python -m evalkit list --help\n"
+    )

@@ -90,7 +90,7 @@ def test_without_the_deciding_metric_it_says_so(evalkit, workplace):
         (("--strides", ","), "--strides is empty"),
         (("--strides", "20", "--patch-sizes", "8,16"), "--strides 20: larger than every patch size (8, 16)"),
         (("--criterion", "insertion"), "--criterion 'insertion' is not among this run's metrics"),
-        (("--criterion", "pxap"), "--criterion 'pxap' is not among this run's metrics with a score per image"),
+        (("--criterion", "pxap"), "--criterion 'pxap' scores all images together, not each"),
         (("--margin", "0"), "--margin 0 is not allowed; it must be above 0"),
         (("--margin", "nan"), "--margin nan is not allowed"),
     ],

@@ -39,20 +39,22 @@ def test_of_two_with_one_name_the_text_says_which():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("insertoin", "'insertoin' is not among this run's metrics with a score per image: did you mean 'insertion'"),
+        ("insertoin", "'insertoin' is not among this run's metrics; did you mean 'insertion'"),
         ("deletion(steps=14)", r"--criterion 'deletion\(steps=14\)' is not among this run's metrics"),
-        ("pxap", "--criterion 'pxap' is not among this run's metrics with a score per image"),
+        ("pxap", "'pxap' scores all images together, not each, so it cannot decide; Allowed: deletion, insertion$"),
+        ("sparseness", "'sparseness' describes maps .* so it cannot decide; Allowed: deletion, insertion$"),
+        ("max_box_acc_v1", "'max_box_acc_v1' is not among this run's metrics; Allowed: deletion, insertion$"),
         ("", "--criterion '' is not among"),
     ],
 )
 def test_a_criterion_without_scores_per_image_is_refused(given, message):
     with pytest.raises(ConfigError, match=message):
-        find_criterion(given, built("pxap", "deletion", "insertion"))
+        find_criterion(given, built("pxap", "deletion", "insertion", "sparseness"))
 
 
-@pytest.mark.parametrize("texts", [(), ("pxap", "max_box_acc_v1")])
+@pytest.mark.parametrize("texts", [(), ("pxap", "max_box_acc_v1"), ("pxap", "sparseness")])
 def test_without_a_score_an_image_there_is_no_criterion(texts):
-    with pytest.raises(ConfigError, match="--criterion 'pxap': no metric of this run has a score per image"):
+    with pytest.raises(ConfigError, match="add a metric that can, for example symmetric_relevance_gain"):
         find_criterion("pxap", built(*texts))
 
 

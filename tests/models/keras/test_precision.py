@@ -191,7 +191,7 @@ def test_tf32_is_on_only_where_it_is_asked_for(prepared, tf32, monkeypatch):
 
 def test_tf32_without_a_gpu_is_refused_where_it_would_compute(prepared, tf32):
     with pytest.raises(
-        ConfigError, match="--precision tf32 is for NVIDIA GPUs.* finds no GPU here; use float32 or auto"
+        ConfigError, match=r"--precision tf32 is for NVIDIA GPUs.* finds no GPU here; use float32 or auto"
     ):
         prepared("tf32", units=False)
     assert tf32 == []
