@@ -79,6 +79,7 @@ class CuePixelAuc(_CueMetric):
         family="shortcut",
         summary="probability that a pixel of the cue is higher than one of the background",
         brief="probability that the cue is above the background",
+        chance=0.5,
         reference=_REFERENCE,
         descriptive=True,
         sentence="cue above background with probability {mean}",

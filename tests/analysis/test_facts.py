@@ -136,6 +136,7 @@ def test_chance_is_declared_and_kept_in_the_manifest():
         "road": 0.0,
         "pixel_auc": 0.5,
         "grid_pointing_game": 0.25,
+        "cue_pixel_auc": 0.5,
         "pointing_game": "uniform",
         "energy_pointing_game": "uniform",
         "relevance_mass_accuracy": "uniform",

@@ -136,7 +136,8 @@ ENDS = {
     ),
     "a layer of one's own": (lambda: network(OwnSoftmax()), "probabilities (seen), no logit", ""),
     "softmax, sharpened": (
-        lambda: network(dense(3, "softmax"), lambda t: t**2 / keras.ops.sum(t**2, axis=-1, keepdims=True)),
+        # Weights that keep the probabilities away from 1, where 1 - p has few digits of float32.
+        lambda: network(dense(3, "softmax", scale=1.0), lambda t: t**2 / keras.ops.sum(t**2, axis=-1, keepdims=True)),
         "probabilities (seen), no logit",
         "",
     ),
