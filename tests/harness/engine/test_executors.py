@@ -51,3 +51,18 @@ def test_auto_is_the_cluster_that_ray_finds(mode_for):
 @pytest.mark.parametrize("options", [{"token": False}, {"address": None}, {"given": "token"}, {"given": "disabled"}])
 def test_nothing_is_asked_or_changed_otherwise(mode_for, options):
     assert mode_for(**options) == (options.get("given"), [])
+
+
+def test_only_a_named_cluster_is_joined(monkeypatch):
+    """Without an address ``ray.init`` joins a cluster that runs on this machine, and refuses to be told its size."""
+    ray = pytest.importorskip("ray")
+    from evalkit.harness.engine import ray_cluster
+
+    given = []
+    monkeypatch.setattr(ray, "init", lambda **options: given.append(options))
+    ray_cluster._connect(None, 2, 100)
+    ray_cluster._connect("auto", 2, 100)
+    here, cluster = given
+    assert (here["address"], here["num_cpus"]) == ("local", 2)
+    assert cluster["address"] == "auto"
+    assert not {"num_cpus", "object_store_memory"} & {*cluster}
