@@ -66,7 +66,7 @@ def test_best_patch_size_by_another_metric_and_margin(run):
     other = run.best_patch_size("deletion", margin=0.5)
     assert (other.criterion, other.margin) == ("deletion", 0.5)
     assert run.best_patch_size() == own
-    with pytest.raises(ConfigError, match="'pxap' is not among"):
+    with pytest.raises(ConfigError, match="'pxap' scores all images together, not each"):
         run.best_patch_size("pxap")
     with pytest.raises(ConfigError, match="--margin 0 is not allowed"):
         run.best_patch_size(margin=0)
@@ -91,7 +91,7 @@ def test_the_layers_of_an_explainer_are_a_sweep_with_a_choice(layers):
     other = layers.best_parameters("deletion", margin=0.5)["gradcam"]
     assert (other.criterion, other.margin) == ("deletion", 0.5)
     assert layers.best_parameters()["gradcam"] == own
-    with pytest.raises(ConfigError, match="'pxap' is not among"):
+    with pytest.raises(ConfigError, match="'pxap' scores all images together, not each"):
         layers.best_parameters("pxap")
     assert layers.best_patch_size() is None
     assert "Layer of gradcam" in str(layers)
