@@ -29,6 +29,7 @@ from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.prepare import prepare
 from evalkit.harness.planning.recipe import ModelRecipe
 from evalkit.models.classifier import Classifier
+from evalkit.models.devices import allow_tf32
 from evalkit.models.keras.precision import has_fewer_digits
 from evalkit.models.zoo.load import as_classifier
 from evalkit.models.zoo.reuse import layers_of, same_layers
@@ -116,6 +117,8 @@ class QualityScorer:
         """
         start = perf_counter()
         plan = self.plan = self._planned(model)
+        if plan.classifier.precision == "tf32":
+            allow_tf32()  # each scoring begins with TF32 off, also where the classifier is kept
         executor = _Recording(plan, self.n_maps)
         gate, failed = None, ""
         if self.gate_of is None:

@@ -1,4 +1,4 @@
-"""Fewer digits: faithful copies in 16 bits and TF32, taken only where they are asked for, or fast and agree."""
+"""Models in bfloat16, float16 and TF32: used if asked for, or if a copy agrees with float32 and is faster."""
 
 from __future__ import annotations
 
