@@ -67,7 +67,7 @@ def differences(driver: WorkerFacts, workers: Sequence[WorkerFacts]) -> list[str
         processors = {worker.processor for worker in workers if worker.host == host} - {driver.processor}
         if processors:
             sentences.append(
-                f"the processor of '{host}' has {_named(next(iter(processors)))}, this one {_named(driver.processor)}: "
+                f"the processor of '{host}' has {_named(min(processors))}, this one {_named(driver.processor)}: "
                 "scores computed there can differ in their last digits"
             )
     return sentences

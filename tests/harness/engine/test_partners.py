@@ -245,7 +245,7 @@ def test_changed_partner_is_computed_again_and_no_other(model, folder, tmp_path,
     assert counted == []
     Image.fromarray(np.full((20, 30, 3), (250, 8, 8), dtype=np.uint8)).save(folder / "04.png")
     after, _ = run(model, data, output)
-    concerned = {f"{number:02d}.png" for number in range(12) if "04.png" in partners_in(folder, f"{number:02d}.png")}
+    concerned = [f"{number:02d}.png" for number in range(12) if "04.png" in partners_in(folder, f"{number:02d}.png")]
     assert concerned
     assert set(counted) == {"04.png", *concerned}
     differ = {image for image, explainer in before if before[image, explainer] != after[image, explainer]}
@@ -263,14 +263,14 @@ def test_unreadable_partner_is_named_and_tried_again(model, folder, tmp_path):
     before, _ = run(model, data, output, explainers="uniform")
     (folder / "04.png").write_bytes(b"no photo")
     broken, _ = run(model, data, output, explainers="uniform")
-    concerned = {f"{number:02d}.png" for number in range(12) if "04.png" in partners_in(folder, f"{number:02d}.png")}
+    concerned = [f"{number:02d}.png" for number in range(12) if "04.png" in partners_in(folder, f"{number:02d}.png")]
     for image in concerned:
         value, reason = broken[image, "uniform"]
         assert value is None
         assert reason.startswith("the partner image '04.png' cannot be used: ")
     (folder / "04.png").unlink()
     missing, _ = run(model, data, output, explainers="uniform")
-    assert missing[next(iter(concerned)), "uniform"][1] == "the partner image '04.png' cannot be used: file is missing"
+    assert missing[concerned[0], "uniform"][1] == "the partner image '04.png' cannot be used: file is missing"
     (folder / "04.png").write_bytes(good)
     assert run(model, data, output, explainers="uniform")[0] == before
 
