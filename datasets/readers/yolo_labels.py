@@ -86,11 +86,31 @@ def _object(words: Sequence[str], where: str, n_keypoint_numbers: int) -> YoloOb
     n_corners = 0
     if len(values) == _BOX or (n_keypoint_numbers and len(values) == _BOX + n_keypoint_numbers):
         part = _box_part(values[:_BOX])
+    elif not n_keypoint_numbers and _are_box_and_keypoints(values):
+        part = (
+            f"{len(values)} numbers follow the class: those of a box and of keypoints with their visibility, as it "
+            "seems; data.yaml says with kpt_shape that keypoints are meant"
+        )
     elif n_keypoint_numbers or len(values) < 6 or len(values) % 2:
         part = _wrong_count(len(values), n_keypoint_numbers)
     else:
         part, n_corners = _polygon_part(values), len(values) // 2
     return YoloObject(int(number[1]), part, n_corners, where)
+
+
+def _are_box_and_keypoints(values: Sequence[float]) -> bool:
+    """Return whether numbers can be a box and keypoints (x, y, visibility 0, 1 or 2) in it, as no polygon's are."""
+    x, y, width, height = values[:_BOX]
+    keypoints = [values[start : start + 3] for start in range(_BOX, len(values), 3)]
+    return len(keypoints) > 1 and all(
+        len(keypoint) == 3
+        and keypoint[2] in (0, 1, 2)
+        and (
+            not any(keypoint)
+            or (abs(keypoint[0] - x) <= width / 2 + SLACK and abs(keypoint[1] - y) <= height / 2 + SLACK)
+        )
+        for keypoint in keypoints
+    )
 
 
 def _wrong_count(count: int, n_keypoint_numbers: int) -> str:

@@ -15,6 +15,7 @@ from keras.src.backend.common import global_state
 from tensorflow.python.eager import context
 from tensorflow.python.ops import stateful_random_ops
 
+from evalkit.models.devices import gpu_names
 from evalkit.models.zoo.reuse import same_values
 
 __all__ = ["left_alone"]
@@ -98,7 +99,7 @@ def _generator() -> Callable[[], None]:
 
 def _tf32() -> Callable[[], None]:
     allowed = tf.config.experimental.tensor_float_32_execution_enabled()
-    if allowed and tf.config.list_physical_devices("GPU"):
+    if allowed and gpu_names():
         tf.config.experimental.enable_tensor_float_32_execution(False)
     return lambda: tf.config.experimental.enable_tensor_float_32_execution(allowed)
 

@@ -65,7 +65,8 @@ def export(
     with errors_as_sentences(_TITLE, _WHAT_NEXT):
         client = mlflow.MlflowClient(tracking_uri)
         experiment_id = _experiment(client, experiment or DEFAULT_EXPERIMENT)
-        earlier = client.search_runs([experiment_id], f"tags.`{_DIGEST_TAG}` = '{record.digest}'", max_results=1000)
+        finished = f"attributes.status = 'FINISHED' AND tags.`{_DIGEST_TAG}` = '{record.digest}'"
+        earlier = client.search_runs([experiment_id], finished, max_results=1000)
         run_id = client.create_run(experiment_id, run_name=record.name, tags=_tags(record)).info.run_id
         try:
             _write(mlflow, client, run_id, record)

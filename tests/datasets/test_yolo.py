@@ -218,6 +218,20 @@ def test_keypoints_behind_a_box_are_passed_over(write: Callable[..., Path]) -> N
     )
 
 
+@pytest.mark.parametrize("points", ["0.1 0.1 1 0.2 0.2 1", "0.1 0.1 2 0 0 0", "0.3 0.4 0 0.2 0.2 1 0.1 0.3 2 0 0 0"])
+def test_keypoints_are_no_corners_of_a_polygon(write: Callable[..., Path], points: str) -> None:
+    (entry,) = open_image_set(write(**{"a.png": "", "a.txt": f"0 0.25 0.25 0.5 0.5 {points}\n"}), "yolo").entries
+    count = 4 + len(points.split())
+    assert f"{count} numbers follow the class: those of a box and of keypoints" in entry.problem
+    assert "kpt_shape" in entry.problem
+
+
+@pytest.mark.parametrize("line", ["0.5 1 1 1 1 0 0 0 0 1", "1 1 1 0 0 0 0 1 0.5 1", "0.5 0.5 1 1 0 1 0 0"])
+def test_corners_on_the_frame_are_no_keypoints(write: Callable[..., Path], line: str) -> None:
+    (entry,) = open_image_set(write(**{"a.png": "", "a.txt": f"0 {line}\n"}), "yolo").entries
+    assert entry.problem == ""
+
+
 def test_photos_of_one_stem_are_not_scored(write: Callable[..., Path]) -> None:
     images = open_image_set(write(**{"a.png": "", "a.jpg": "", "a.txt": BOX}))
     assert [entry.problem for entry in images.entries] == [

@@ -271,6 +271,30 @@ def test_nothing_is_compiled_again_or_kept_after_training(arrays, images):
     assert [reference() for reference in made] == [None, None]
 
 
+def test_tf32_is_on_in_every_scoring_and_afterwards_as_it_was(arrays, images, monkeypatch):
+    allowed, scored = [True], []
+    monkeypatch.setattr(tf.config.experimental, "tensor_float_32_execution_enabled", lambda: allowed[-1])
+    monkeypatch.setattr(tf.config.experimental, "enable_tensor_float_32_execution", allowed.append)
+    for place in ("models.devices", "integrations.left_alone"):
+        monkeypatch.setattr(f"evalkit.{place}.gpu_names", lambda: ["gpu"])
+    logits = Classifier.logits
+
+    def look(classifier, *given, **options):
+        scored.append(allowed[-1])
+        return logits(classifier, *given, **options)
+
+    monkeypatch.setattr(Classifier, "logits", look)
+    for precision, expected in (("tf32", {True}), ("float32", {False})):
+        between = []
+        keeper = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_, seen=between: seen.append(allowed[-1]))
+        quality = ExplanationQuality(images, ["gradcam"], **QUICK, limit=2, precision=precision)
+        scored.clear()
+        trained(small(), arrays, [quality, keeper], epochs=3)
+        assert between == [True] * 3
+        assert len(scored) >= 3
+        assert set(scored) == expected
+
+
 def test_training_is_traced_as_often_as_without(arrays, images):
     class Counts(keras.layers.Layer):
         traced = 0

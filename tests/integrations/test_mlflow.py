@@ -83,11 +83,14 @@ def test_run_that_could_not_be_written_is_marked(client, uri, run_folder, monkey
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(mlflow.MlflowClient, "log_artifacts", full)
-    with pytest.raises(StoreError, match=r"MLflow refused the export: .*No space left"):
-        tracker.export(run_folder, tracking_uri=uri, experiment="full")
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow.MlflowClient, "log_artifacts", full)
+        with pytest.raises(StoreError, match=r"MLflow refused the export: .*No space left"):
+            tracker.export(run_folder, tracking_uri=uri, experiment="full")
     experiment = client.get_experiment_by_name("full")
     assert [run.info.status for run in client.search_runs([experiment.experiment_id])] == ["FAILED"]
+    again = tracker.export(run_folder, tracking_uri=uri, experiment="full")
+    assert not [note for note in again.notes if "already" in note]
 
 
 def test_bad_address_is_one_sentence(command, run_folder):
