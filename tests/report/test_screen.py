@@ -173,7 +173,17 @@ def test_ranks_by_fewer_images_than_the_means_are_said():
 def test_a_control_that_shares_the_first_rank_is_called_one():
     values = scores(0.8, 0.5, 0.2)
     values[:, 2] = values[:, 0]
-    assert "explainer gradcam and uniform (control): insertion" in shown(values, ["gradcam", "cam", "uniform"])
+    assert "explainer gradcam, equal to uniform (control): insertion" in shown(values, ["gradcam", "cam", "uniform"])
+
+
+def test_controls_are_no_other_explainers():
+    values = np.full((24, 8, 1), 0.5)
+    text = shown(values, ["gradcam", "cam", "hirescam", "layercam", "uniform", "random", "center", "edges"])
+    assert (
+        "explainer gradcam, cam and 2 others, equal to uniform (control), random (control) and 2 others: insertion"
+    ) in text
+    alone = shown(scores(0.2, 0.8), ["gradcam", "uniform"])
+    assert "explainer None: no mean is better than that of uniform (control): insertion" in alone
 
 
 def test_many_at_the_first_rank_are_counted():

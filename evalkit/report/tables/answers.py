@@ -84,7 +84,7 @@ def _best_explainer(manifest: Manifest, results: Results, column: Column) -> Ans
     best = [cell for cell in cells if is_best(cell)]
     if not best:
         return None
-    leaders = {cell.explainer for cell in best}
+    leaders = [cell.explainer for cell in best]
     others = [cell for cell in cells if cell.explainer not in leaders]
     scored = [cell for cell in others if cell.mean is not None]
     needed = too_few(results, column.metric)
@@ -99,27 +99,34 @@ def _best_explainer(manifest: Manifest, results: Results, column: Column) -> Ans
     beats = f" Significantly better than {every}." if beats_all else ""
     explainers, controls = _by_kind(manifest)
 
-    def named(text: str) -> str:
-        return text + (" (control)" if text in controls else "")
-
-    every_name = [named(cell.explainer) for cell in best]
-    more = len(best) - _NAMED
-    names = listed(every_name)
-    short_names = names if more <= 1 else listed([*every_name[:_NAMED], f"{more} others"])
-    if explainers and not set(explainers) & leaders:
-        none = "None: no mean is better than that of "
-        names, short_names = none + names, none + short_names
+    names, short_names = _names(leaders, explainers, controls)
     brief = f"{short_names}: {column.short} {interval(best[0])} on {_images(n_scored)}"
     if needed:
         brief += f"; not tested on fewer than {needed} images"
     elif tied:
-        which = ", ".join(map(named, tied)) if len(tied) <= _NAMED else f"{len(tied)} others"
-        strongest = [text for text in tied if text in controls]
-        among = f", {named(strongest[0])} among them" if len(tied) > _NAMED and strongest else ""
+        named = [f"{text} (control)" if text in controls else text for text in tied]
+        which = ", ".join(named) if len(tied) <= _NAMED else f"{len(tied)} others"
+        strongest = [name for name, text in zip(named, tied, strict=True) if text in controls]
+        among = f", {strongest[0]} among them" if len(tied) > _NAMED and strongest else ""
         brief += f"; not significantly different: {which}{among}"
     elif beats_all:
         brief += f"; significantly better than {every}"
     return Answer("explainer", "Which explainer?", names, brief, score + tied_text + beats)
+
+
+def _names(leaders: Sequence[str], explainers: Sequence[str], controls: Sequence[str]) -> tuple[str, str]:
+    """Return the explainers at the first rank, all of them and shortened, and the controls that share it with them."""
+    best = [text for text in leaders if text in explainers]
+    equal = [f"{text} (control)" for text in leaders if text in controls]
+    if best and equal:
+        return f"{listed(best)}, equal to {listed(equal)}", f"{_some(best)}, equal to {_some(equal)}"
+    none = "None: no mean is better than that of " if equal and explainers else ""
+    return none + listed(best or equal), none + _some(best or equal)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return listed(names if more <= 1 else [*names[:_NAMED], f"{more} others"])
 
 
 def _images(count: int) -> str:
