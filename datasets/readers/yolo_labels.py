@@ -100,11 +100,12 @@ def _object(words: Sequence[str], where: str, n_keypoint_numbers: int) -> YoloOb
 
 def _are_box_and_keypoints(values: Sequence[float]) -> bool:
     """Return whether numbers can be a box and keypoints (x, y, visibility 0, 1 or 2) in it, as no polygon's are."""
+    if len(values) < _BOX + 6 or (len(values) - _BOX) % 3:
+        return False
     x, y, width, height = values[:_BOX]
     keypoints = [values[start : start + 3] for start in range(_BOX, len(values), 3)]
-    return len(keypoints) > 1 and all(
-        len(keypoint) == 3
-        and keypoint[2] in (0, 1, 2)
+    return all(
+        keypoint[2] in (0, 1, 2)
         and (
             not any(keypoint)
             or (abs(keypoint[0] - x) <= width / 2 + SLACK and abs(keypoint[1] - y) <= height / 2 + SLACK)

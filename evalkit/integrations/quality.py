@@ -22,9 +22,8 @@ from evalkit.datasets.class_names import GivenNames
 from evalkit.datasets.image_set import ImageSet
 from evalkit.harness.engine.driver import compute, require_readable
 from evalkit.harness.engine.failures import Failures
-from evalkit.harness.engine.jobs import Job, MadeMap, Outcome
+from evalkit.harness.engine.jobs import Advance, Job, MadeMap, Outcome
 from evalkit.harness.engine.local import LocalExecutor
-from evalkit.harness.engine.worker import Advance
 from evalkit.harness.planning.plan import Plan
 from evalkit.harness.planning.prepare import prepare
 from evalkit.harness.planning.recipe import ModelRecipe

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from evalkit.harness.engine.jobs import Job, Outcome
-from evalkit.harness.engine.worker import Advance
+from evalkit.harness.engine.jobs import Advance, Job, Outcome
 
 __all__ = ["Executor"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +13,9 @@ from evalkit.datasets.image import UNLABELLED, LabelledImage
 from evalkit.explainers.base import MapFacts
 from evalkit.harness.planning.partners import Draw
 
-__all__ = ["Cell", "Job", "MadeMap", "Outcome", "ReadPhoto", "Spent"]
+__all__ = ["Advance", "Cell", "Job", "MadeMap", "Outcome", "ReadPhoto", "Spent"]
 
+Advance = Callable[[str, float], None]  # the current step and its number of passes
 Cells = tuple[tuple[str, tuple[str, ...]], ...]
 
 

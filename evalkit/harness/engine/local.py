@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from evalkit.harness.engine.algebra import one_algebra_thread
-from evalkit.harness.engine.jobs import Job, Outcome
-from evalkit.harness.engine.worker import Advance, Worker
+from evalkit.harness.engine.jobs import Advance, Job, Outcome
+from evalkit.harness.engine.worker import Worker
 from evalkit.harness.planning.recipe import WorkRecipe
 
 __all__ = ["LocalExecutor"]

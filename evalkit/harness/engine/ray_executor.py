@@ -6,12 +6,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from evalkit.core.engine_options import EngineOptions
-from evalkit.harness.engine.jobs import Job, Outcome
+from evalkit.harness.engine.jobs import Advance, Job, Outcome
 from evalkit.harness.engine.pool import ClusterError, WorkerPool
 from evalkit.harness.engine.ray_cluster import PICKLER, RayCluster
 from evalkit.harness.engine.reading import ReadAhead
 from evalkit.harness.engine.shipping import packed
-from evalkit.harness.engine.worker import Advance
 from evalkit.harness.engine.worker_facts import differences, facts_here
 from evalkit.harness.planning.recipe import WorkRecipe
 
