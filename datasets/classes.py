@@ -93,6 +93,7 @@ def match_classes(
     if class_map is not None:
         notes += _unused(images, class_map, labels)
     notes += _contradictions(images, names)
+    notes += _divided(images, entries)
     matched = images.with_entries(entries)
     if labels:
         others = {order: _by_output(found.outputs, outputs) for order, outputs in found.others.items()}
@@ -224,6 +225,23 @@ def _contradictions(images: ImageSet, names: OutputNames) -> list[str]:
     first = f"{_where(entry)}: '{entry.label}' is class {named[0]} of the model, class_index says {entry.class_index}"
     counted = f"{len(wrong)} of {len(images)} labels"
     return [f"{images.name}: {counted} name another class than their class_index, which is used ({first})"]
+
+
+def _divided(images: ImageSet, entries: Sequence[Entry]) -> list[str]:
+    """Return a note if two images are one photo with one output: each has its own part of the region only."""
+    of_photo: dict[tuple[object, object], list[Entry]] = {}
+    for entry in entries:
+        if entry.path is not None and entry.class_index != UNLABELLED and entry.has_region:
+            of_photo.setdefault((entry.path, entry.outputs or entry.class_index), []).append(entry)
+    divided = [group for group in of_photo.values() if len(group) > 1]
+    if not divided:
+        return []
+    first = " and ".join(f"'{entry.id}'" for entry in divided[0][:2])
+    note = (
+        f"{images.name}: {len(divided)} photos are several images of one output (the first: {first}); each has the "
+        "region of its own label only, so a map of the other's object counts as wrong: give them one label"
+    )
+    return [note]
 
 
 def _where(entry: Entry) -> str:

@@ -20,7 +20,7 @@ from evalkit.datasets.channels import checked_pixels
 from evalkit.datasets.decode import pixels_of
 from evalkit.datasets.entry import Box, Entry
 from evalkit.datasets.image import UNLABELLED, LabelledImage
-from evalkit.datasets.parts import BoxFormat, corners
+from evalkit.datasets.parts import BoxFormat, classes_beside, corners
 
 __all__ = ["Rows", "huggingface_set"]
 
@@ -125,6 +125,9 @@ def huggingface_set(
         for row in range(len(dataset))
     ]
     notes = [*units.notes, *([f"{name}: boxes are read as {box_format}"] if boxes is not None else [])]
+    if boxes is not None:
+        column, *inner = boxes.replace(".", "/").split("/") if boxes not in features else [boxes]
+        notes += classes_beside(_objects(dataset, column) if inner else (), (column, *inner[:-1]), name)
     if label is None:
         notes.append(f"{name}: no column of classes, so its images are unlabelled; label='COLUMN' names one")
     reader = RowReader(dataset.select_columns([image]), image, {entry.id: row for row, entry in enumerate(entries)})
@@ -238,6 +241,12 @@ def _boxes(
             found = _inner(found, key, f"{where}: boxes='{part}'")
         boxes = None if found is None else corners(found, box_format, where)
         yield None if boxes is None else [tuple(box) for box in boxes.tolist()]
+
+
+def _objects(dataset: Any, column: str) -> Any:  # noqa: ANN401 - a datasets.Dataset, and a nested value of a row
+    """Return the objects of the first row: a dictionary of lists, or the first of a list of dictionaries."""
+    found = dataset.select_columns([column])[0][column]
+    return found[0] if isinstance(found, list | tuple) and found else found
 
 
 def _inner(value: Any, key: str, where: str) -> Any:  # noqa: ANN401 - nested values of a row

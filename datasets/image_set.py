@@ -29,12 +29,15 @@ class Labels:
         ordered: whether the class names in sorted order may be the model's outputs, if the model has none of them.
         partial: whether labels without an output are left out, if others have one; otherwise they are refused.
         columns: number of columns of the matrix that gave the class indices, one for each output; None without one.
+        binary: whether the labels 0 and 1 say that something is absent or there, so that they are class indices of
+            a model with two outputs only.
     """
 
     noun: str = "labels"
     ordered: bool = False
     partial: bool = False
     columns: int | None = None
+    binary: bool = False
 
 
 _ANY_LABELS = Labels()

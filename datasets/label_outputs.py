@@ -115,6 +115,8 @@ def _unknown_note(images: ImageSet, unmatched: Sequence[str], n_labels: int) -> 
 
 def _inferred(images: ImageSet, classes: list[str], names: OutputNames) -> ClassOrder | None:
     """Return the order of classes none of which is found by name; None if no order is possible."""
+    if images.labels.binary and names.count != 2:
+        return None
     possible = orders_of(classes, names.count)
     whole = len(classes) == names.count and not any(map(names.find, classes))
     in_sorted_order = images.labels.ordered and "sorted" in possible and whole

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +11,21 @@ from numpy.typing import NDArray
 from evalkit.core.errors import ConfigError, DataError, nearest
 from evalkit.core.names import shown
 
-__all__ = ["BOX_FORMATS", "BoxFormat", "Part", "corners", "found_in", "named_part", "require_box_format"]
+__all__ = [
+    "BOX_FORMATS",
+    "BoxFormat",
+    "Part",
+    "classes_beside",
+    "corners",
+    "found_in",
+    "named_part",
+    "require_box_format",
+]
 
 Part = tuple[str | int, ...]
 """The keys that lead to a part, from the outside in; empty = the element itself."""
+
+_CLASSES = ("category", "categories", "category_id", "class", "classes", "class_id", "label", "labels")
 
 BoxFormat = Literal["xyxy", "yxyx", "xywh", "cxcywh"]
 BOX_FORMATS: tuple[BoxFormat, ...] = ("xyxy", "yxyx", "xywh", "cxcywh")
@@ -55,6 +66,25 @@ def found_in(element: Any, part: Part) -> Any:  # noqa: ANN401 - nested parts
     for key in part:
         element = element[key]
     return element
+
+
+def classes_beside(objects: Any, outer: Sequence[str | int], name: str) -> list[str]:  # noqa: ANN401 - nested parts
+    """Return a note if objects have classes of their own beside their boxes.
+
+    Args:
+        objects: the part that holds the boxes: a dictionary, or anything else without names.
+        outer: the keys that lead to it.
+        name: the name of the set.
+    """
+    known = [key for key in _CLASSES if isinstance(objects, Mapping) and key in objects]
+    if not known:
+        return []
+    part = "/".join(map(str, (*outer, known[0])))
+    note = (
+        f"{name}: the region of an image holds all of its boxes, whatever '{part}' says; keep those of the image's "
+        "class if others are among them"
+    )
+    return [note]
 
 
 def require_box_format(given: str) -> BoxFormat:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.core.errors import ImageError
+from evalkit.datasets.annotations import OUTSIDE
 from evalkit.datasets.image import LabelledImage
 from evalkit.datasets.image_set import ImageSet
 
@@ -21,6 +22,7 @@ _WHOLE_MASK = (
 _LOOKED_AT = 32
 _ON_BORDER = 0.95  # of the border's pixels
 _INVERTED = 0.5  # of the photo, and of the masks
+_OTHER_SIZE = 0.1  # of the images
 
 
 @dataclass
@@ -36,6 +38,7 @@ class RegionCounts:
         maybe_inverted: number of other masks that hold the photo's border and cover most of it.
         soft: number of images with a mask that was thresholded at half.
         labels: number of images with a mask of several labels.
+        outside: number of images that are not used because a box reaches outside the photo.
     """
 
     regions: int = 0
@@ -46,6 +49,11 @@ class RegionCounts:
     maybe_inverted: int = 0
     soft: int = 0
     labels: int = 0
+    outside: int = 0
+
+    def add_unusable(self, reason: str) -> None:
+        """Count an image that cannot be used, by the reason."""
+        self.outside += OUTSIDE in reason
 
     def add(self, image: LabelledImage) -> None:
         """Count the region of an image, if it has one."""
@@ -70,6 +78,11 @@ class RegionCounts:
     def notes(self) -> list[str]:
         """Return a sentence about everything that localization scores should not be read without."""
         notes = []
+        if self.outside > _OTHER_SIZE * (self.regions + self.outside):
+            notes.append(
+                f"In {self.outside} of {self.regions + self.outside} images a box reaches outside the photo. If the "
+                "boxes were drawn on photos of another size, those that fit are in the wrong place too."
+            )
         if self.soft:
             notes.append(
                 f"In {self.soft} of {self.exact} images the mask has soft edges or a lossy format; it was thresholded "
@@ -111,8 +124,8 @@ def regions_of_some(images: ImageSet, most: int = _LOOKED_AT) -> list[str]:
     for entry in chosen:
         try:
             counts.add(images.read(entry))
-        except ImageError:
-            continue
+        except ImageError as error:
+            counts.add_unusable(str(error))
     if len(chosen) == len(known):
         return counts.notes()
     return [f"Of {len(chosen)} images looked at: {note[0].lower()}{note[1:]}" for note in counts.notes()]

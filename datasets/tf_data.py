@@ -18,7 +18,7 @@ from evalkit.core.names import escaped
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.image import Pixels
 from evalkit.datasets.mask_levels import object_pixels
-from evalkit.datasets.parts import BoxFormat, Part, corners, found_in, named_part
+from evalkit.datasets.parts import BoxFormat, Part, classes_beside, corners, found_in, named_part
 from evalkit.datasets.value_range import ValueRange, known_range
 
 __all__ = ["DatasetParts", "ReadDataset", "TfData", "tf_data_of"]
@@ -129,7 +129,12 @@ class TfData:
         texts = ["" if label is None else repr(label.tolist()) for label in seen.labels]
         entries = [Entry(name, None, None, text) for name, text in zip(ids, texts, strict=True)]
         wanted = frozenset(entry.id for entry in draw(entries))
-        return self._kept(seen, ids, wanted, known, box_format, [note] if note else [])
+        notes = [note] if note else []
+        if self.parts.boxes is not None:
+            *outer, _ = self.parts.boxes
+            beside = found_in(self.dataset.element_spec, tuple(outer)) if outer else ()
+            notes += [f"{self.name}: boxes are read as {box_format}", *classes_beside(beside, outer, self.name)]
+        return self._kept(seen, ids, wanted, known, box_format, notes)
 
     def _kept(
         self,

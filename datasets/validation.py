@@ -206,6 +206,7 @@ def inspect(images: ImageSet, watch: Watch = lambda entries: entries, look: Look
             image = images.read(entry)
         except ImageError as error:
             seen.problems.append(Problem(entry.id, _kind(str(error)), escaped(str(error))))
+            seen.checks.add_unusable(str(error))
             continue
         seen.take(entry, image)
         look(entry, image)

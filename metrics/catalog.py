@@ -136,7 +136,7 @@ def find_criterion(given: str, metrics: Sequence[Metric]) -> Metric:
 
 
 def find_metric(given: str, metrics: Sequence[Metric], option: str) -> Metric:
-    """Return the metric with a score per image that an option names, by its text or its name.
+    """Return the metric of a baseline that an option names, by its text or its name.
 
     Args:
         given: for example ``deletion`` or ``deletion(steps=56)``.
@@ -144,18 +144,20 @@ def find_metric(given: str, metrics: Sequence[Metric], option: str) -> Metric:
         option: the option, for the message.
 
     Raises:
-        ConfigError: it is not among them, or scores the set as a whole.
+        ConfigError: it is not among them, scores the set as a whole, or only describes maps.
     """
-    usable = [metric for metric in metrics if not metric.set_level]
-    if not usable:
-        raise ConfigError(f"{option} '{given}': no metric of this run has a score per image")
-    found = _named(given, usable)
-    if found is not None:
+    usable = [metric for metric in metrics if not metric.set_level and not metric.spec.descriptive]
+    found = _named(given, metrics)
+    if found in usable:
         return found
-    raise ConfigError(
-        f"{option} '{given}' is not among this run's metrics with a score per image: "
-        f"{nearest(given, [metric.text for metric in usable])}"
-    )
+    if found is None:
+        reason = "is not among this run's metrics"
+    elif found.set_level:
+        reason = "scores all images together, not each, so it cannot be compared image by image"
+    else:
+        reason = "describes maps and has no better end, so nothing is worse by it"
+    advice = nearest(given, [metric.text for metric in usable])
+    raise ConfigError(f"{option} '{given}' {reason}; {advice if usable else 'this run has no metric that can'}")
 
 
 def _named(given: str, metrics: Sequence[Metric]) -> Metric | None:

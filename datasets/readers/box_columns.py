@@ -14,7 +14,7 @@ _TARGET = "target"
 _MANIFEST = ("x0", "mask", "class_index")  # a CSV manifest's own regions
 _BBOX = "bbox_[x,y,w,h]"  # NIH's, in one quoted column or over four
 _CORNER, _CENTER = (("x", "y"), ("cx", "cy"))
-_SIZES = (("width", "height"), ("w", "h"))
+_SIZES = (("w", "h"), ("width", "height"))  # beside w and h, width and height are the photo's
 _CORNERS = ("x_min", "y_min", "x_max", "y_max")
 _NORM = "_norm"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -24,7 +25,8 @@ __all__ = ["READER", "read_box_csv"]
 _NAME = "boxes"
 _HEAD = 4000  # characters of a header line
 _DICOM = ".dcm"
-_PHOTOS = (*PHOTO_FOLDERS, "png", "train", "stage_2_train_images")  # folders
+_PHOTOS = (*PHOTO_FOLDERS, "png")  # folders
+_SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 _PARTS = "images_*/images"  # NIH's archives, one folder each
 _NEEDED = (
     "needed: a photo (image, Image Index, image_id or patientId), a class (label, Finding Label, class_name, class or "
@@ -37,9 +39,10 @@ def read_box_csv(path: Path) -> ImageSet:
     """Open a CSV file of boxes; the photos are not read.
 
     The names of the columns, in any order and case, say what a box is; ``find_columns`` has them. Several rows of a
-    photo and class are several boxes. A row without a box gives an image without a region. RSNA's ``Target`` is the
-    class index: 1 with a box, 0 without. Photos are beside the file or in ``images``, with or without extension; those
-    of NIH also in ``images_001/images`` and so on. DICOM files are not read.
+    photo and class are several boxes. A row without a box gives an image without a region. RSNA's ``Target`` is 1 with
+    a box and 0 without: the class index of a model with two outputs. Photos are beside the file or in ``images``, with
+    or without extension, or in the folder of the split that the file's name has (``test.csv``); those of NIH also in
+    ``images_001/images`` and so on. DICOM files are not read.
 
     Args:
         path: path of a UTF-8 file, with or without byte order mark.
@@ -72,12 +75,13 @@ def read_box_csv(path: Path) -> ImageSet:
     parts = _parts(path)
     names = [name for photo, _ in images for name in (photo, *(f"{part}/{photo}" for part in parts))]
     finder = PhotoFinder(_folders(path), names, PHOTO_ENDINGS)
-    entries = [image.entry(finder, parts, columns, units) for image in images.values()]
+    entries = [image.entry(finder, parts, units) for image in images.values()]
     require_unique(entries)
-    notes = [*_form_notes(columns, path), *units.notes, *elsewhere.notes(path.name)]
+    notes = [*_form_notes(columns, path), *_folder_note(finder, path), *units.notes, *elsewhere.notes(path.name)]
     notes += [*finder.missing(path.name, entries), *_dicom_notes(finder, entries, path)]
     labels = sorted({entry.label for entry in entries})
-    return ImageSet(path.name, _NAME, entries, read_annotated, labels, notes, Labels(partial=True))
+    binary = columns.is_target
+    return ImageSet(path.name, _NAME, entries, read_annotated, labels, notes, Labels(partial=True, binary=binary))
 
 
 def _is_box_csv(path: Path) -> bool:
@@ -126,7 +130,7 @@ class _Image:
         if row.edges:
             self.rows.setdefault(row.edges, row)
 
-    def entry(self, finder: PhotoFinder, parts: Sequence[str], columns: BoxColumns, units: BoxUnits) -> Entry:
+    def entry(self, finder: PhotoFinder, parts: Sequence[str], units: BoxUnits) -> Entry:
         """Return the entry of the photo and class."""
         photo, label = self.first.photo, self.first.label
         path, size_bytes, mtime_ns, missing = finder.photo(photo, *(f"{part}/{photo}" for part in parts))
@@ -135,7 +139,7 @@ class _Image:
         return Entry(
             id=f"{photo}#{label}",
             path=path,
-            class_index=int(label) if columns.is_target else None,
+            class_index=None,
             label=label,
             boxes=tuple(box for _, box in checked if not isinstance(box, str)),
             size_bytes=size_bytes,
@@ -229,12 +233,30 @@ def _form_notes(columns: BoxColumns, path: Path) -> list[str]:
 
 
 def _folders(path: Path) -> Iterator[Path]:
-    """Yield the folders where the photos may be, the likeliest first."""
+    """Yield the folders where the photos may be, the likeliest first: of a split, if the file's name has one."""
     own = path.absolute().parent
+    words = set(re.findall(r"[a-z]+", path.stem.lower()))
+    splits = [split for split, names in _SPLITS.items() if words & set(names)]
+    of_splits = [
+        name
+        for split in splits or ["train"]
+        for part in _SPLITS[split]
+        for name in (part, f"images/{part}", f"{part}/images", f"stage_2_{part}_images")
+    ]
+    names = [*of_splits, *_PHOTOS] if splits else [*_PHOTOS, *of_splits]
     yield own
     for folder in (own, own.parent):
-        for name in _PHOTOS:
+        for name in names:
             yield folder / name
+
+
+def _folder_note(finder: PhotoFinder, path: Path) -> list[str]:
+    """Return a note that says where the photos are, if it is a folder of another name than those of all photos."""
+    folder = finder.folder
+    own = path.absolute().parent
+    if folder == own or (folder.name in _PHOTOS and folder.parent in (own, own.parent)):
+        return []
+    return [f"{path.name}: the photos are those in '{escaped(str(folder))}'"]
 
 
 def _parts(path: Path) -> list[str]:

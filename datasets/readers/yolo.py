@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from evalkit.core.errors import DataError
-from evalkit.core.names import escaped
+from evalkit.core.names import escaped, shown
 from evalkit.datasets.annotations import LeftOut
 from evalkit.datasets.entry import Entry
 from evalkit.datasets.files import MISSING, file_facts, read_annotated
@@ -24,6 +24,7 @@ from evalkit.datasets.readers.yolo_layout import (
     LabelFiles,
     Split,
     chosen,
+    split_rank,
     splits_by_folders,
     splits_by_yaml,
     splits_text,
@@ -37,6 +38,7 @@ _EXPECTED = "expected images/<split>/<name>.jpg with labels/<split>/<name>.txt, 
 _LOOKED_AT = 200  # photos, to recognize a set
 _LEVELS = 2  # folders above the photos that may hold the names of the classes
 _ORIENTED = 4  # corners
+_SEVERAL = 3  # polygons that are hardly outlines if they have equally many corners
 _LISTED = 3
 
 
@@ -61,6 +63,7 @@ def read_yolo(path: Path) -> ImageSet:
         DataError: there are no photos or no label files, or a file cannot be used; the message names it.
     """
     source, file, splits = _source(path)
+    named = dict(file.splits) if file else {}
     split = chosen(splits)
     left_out = LeftOut()
     photos = split.photos(source, left_out)
@@ -84,6 +87,7 @@ def read_yolo(path: Path) -> ImageSet:
         reasons = " ".join(left_out.notes(name))
         raise DataError(f"{path} has no object that can be used{': ' if reasons else ''}{reasons}; {_EXPECTED}")
     notes = [
+        *_absent_notes(split, splits, named, source, name),
         *_split_notes(split, splits, source, name),
         *_names_notes(file, source, name),
         *_outline_notes(corners, name),
@@ -242,12 +246,30 @@ def _shown(split: Split, source: Path) -> str:
 
 def _split_notes(split: Split, splits: Sequence[Split], source: Path, name: str) -> list[str]:
     """Return a note that says which of several splits is read."""
-    others = [other for other in splits if other != split]
+    others = [other for other in splits if other != split and other.places != split.places]
     if not others:
         return []
     listed = ", ".join(f"'{_shown(other, source)}'" for other in others)
     read = f"{name}: of its splits, '{_shown(split, source)}' is read"
     return [f"{read}; to read another ({listed}), name the folder of its photos as --data"]
+
+
+def _absent_notes(
+    split: Split, splits: Sequence[Split], named: Mapping[str, Sequence[str]], source: Path, name: str
+) -> list[str]:
+    """Return notes if a split of ``data.yaml`` that comes first is not there, or if two splits are one place here."""
+    notes = []
+    present = {other.name for other in splits}
+    better = [other for other in named if other not in present and split_rank(other) < split_rank(split.name)]
+    absent = [f"{other} '{escaped(shown(named[other][0], 60))}'" for other in better]
+    if absent and split.name:
+        said = f"{', '.join(absent)} of data.yaml {'is' if len(absent) == 1 else 'are'} not there"
+        notes.append(f"{name}: {said}; {split.name} is read, in '{_shown(split, source)}'")
+    same = [other.name for other in splits if other != split and other.places == split.places]
+    if same:
+        said = f"{' and '.join([split.name, *same])} of data.yaml are the same place here"
+        notes.append(f"{name}: {said}, '{_shown(split, source)}'; if they were several, name one by its folder")
+    return notes
 
 
 def _names_notes(file: YoloFile | None, source: Path, name: str) -> list[str]:
@@ -260,11 +282,15 @@ def _names_notes(file: YoloFile | None, source: Path, name: str) -> list[str]:
 
 
 def _outline_notes(corners: Counter[int], name: str) -> list[str]:
-    """Return a note if all polygons have four corners: oriented boxes are no exact masks."""
-    if {count for count in corners if count} != {_ORIENTED}:
+    """Return a note if all polygons have equally many corners: oriented boxes and keypoints are no exact masks."""
+    counts = [count for count in corners if count]
+    if len(counts) != 1 or (counts[0] != _ORIENTED and corners[counts[0]] < _SEVERAL):
         return []
-    polygons = f"all of its {corners[_ORIENTED]} polygons have four corners"
-    return [f"{name}: {polygons}; they count as exact masks, which oriented boxes are not"]
+    (count,) = counts
+    polygons = f"all of its {corners[count]} polygons have {'four' if count == _ORIENTED else count} corners"
+    if count == _ORIENTED:
+        return [f"{name}: {polygons}; they count as exact masks, which oriented boxes are not"]
+    return [f"{name}: {polygons}; if the lines are boxes with keypoints, data.yaml must say kpt_shape"]
 
 
 def _missing(entries: Sequence[Entry], base: Path, name: str) -> list[str]:

@@ -16,7 +16,7 @@ from evalkit.datasets.readers.folder_names import FOREIGN, part_kind
 from evalkit.datasets.readers.photo_files import children, is_photo, photos_below
 from evalkit.datasets.readers.yolo_names import SPLITS, YoloFile
 
-__all__ = ["LabelFiles", "Split", "chosen", "splits_by_folders", "splits_by_yaml", "splits_text"]
+__all__ = ["LabelFiles", "Split", "chosen", "split_rank", "splits_by_folders", "splits_by_yaml", "splits_text"]
 
 _IMAGES, _LABELS, _TEXT = "images", "labels", ".txt"  # folders, and the ending of label files
 _LARGEST_LIST = 64 * 1024**2  # bytes
@@ -61,10 +61,11 @@ class Split:
 
 def chosen(splits: Sequence[Split]) -> Split:
     """Return the split that is read if none is named: of validation, else of tests, else of training."""
-    return min(splits, key=lambda split: _rank(split.name))
+    return min(splits, key=lambda split: split_rank(split.name))
 
 
-def _rank(name: str) -> int:
+def split_rank(name: str) -> int:
+    """Return the place of a split in the order in which one is chosen."""
     words = re.findall(r"[^\W\d_]+", name.casefold())  # also of val2017 and valid_set
     return min((_RANKS[word] for word in words if word in _RANKS), default=len(_RANKS))
 

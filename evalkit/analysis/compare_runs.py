@@ -93,8 +93,7 @@ class _Family:
             ]
         )
         family = self.scores.family(resampling, pairs, typical)
-        direction = self.metric.spec.direction
-        sign = 1.0 if direction == "higher" else -1.0
+        direction = "" if self.metric.spec.descriptive else self.metric.spec.direction
         for index, (late, first) in enumerate(pairs):
             both = self.scores.scored[:, [late, first]].all(axis=1)
             n_images = int(both.sum())
@@ -115,8 +114,19 @@ class _Family:
                 ci_reason=None if bounded else _without_interval(n_images),
                 n_images=n_images,
                 p_value=p_value if family.tested[index] else None,
-                verdict=_verdict(difference, p_value, sign),
+                verdict=self._verdict(difference, p_value, tested=bool(family.tested[index])),
             )
+
+    def _verdict(self, difference: float | None, p_value: float, *, tested: bool) -> str:
+        if difference is None:
+            return "not scored"
+        if not tested:
+            return "not tested"
+        if p_value >= ALPHA or difference == 0:
+            return "tied"
+        if self.metric.spec.descriptive:
+            return "different"
+        return "better" if (difference > 0) == (self.metric.spec.direction == "higher") else "worse"
 
     def _score(self, numbers: Floats) -> float | None:
         if not len(numbers):
@@ -129,14 +139,6 @@ def _without_interval(n_images: int) -> str:
     if not n_images:
         return "nothing was scored"
     return "all differences are 0" if n_images >= FEWEST_IMAGES else f"fewer than {FEWEST_IMAGES} images"
-
-
-def _verdict(difference: float | None, p_value: float, sign: float) -> str:
-    if difference is None:
-        return "not scored"
-    if p_value >= ALPHA or difference == 0:
-        return "tied"
-    return "better" if difference * sign > 0 else "worse"
 
 
 def _letter(index: int) -> str:

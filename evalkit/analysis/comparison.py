@@ -41,7 +41,7 @@ class ComparedCell(msgspec.Struct, frozen=True):
     Attributes:
         explainer: text of the explainer.
         metric: text of the metric.
-        direction: ``higher`` or ``lower`` is better.
+        direction: ``higher`` or ``lower`` is better; empty if the metric has no better end.
         run: letter of the later run.
         first_mean: mean in run A, over the images that both scored.
         mean: mean in the later run, over the same images.
@@ -51,7 +51,8 @@ class ComparedCell(msgspec.Struct, frozen=True):
         ci_reason: why there is no interval.
         n_images: number of images that both scored.
         p_value: p-value, corrected within the metric; 1 if all differences are 0, None for too few images.
-        verdict: ``better``, ``worse``, ``tied`` (not significantly different) or ``not scored``.
+        verdict: ``better``, ``worse``, ``tied`` (not significantly different), ``not tested`` (too few images) or
+            ``not scored``; ``different`` in place of better and worse if the metric has no better end.
     """
 
     explainer: str

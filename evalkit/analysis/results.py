@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-ANALYSIS_VERSION = 8  # increased when equal scores give other results: stored results are then computed again
+ANALYSIS_VERSION = 9  # increased when equal scores give other results: stored results are then computed again
 
 
 class LeaderboardCell(msgspec.Struct, frozen=True):

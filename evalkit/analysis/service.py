@@ -116,7 +116,7 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
     if not wanted:
         raise ConfigError(
             "--metrics is missing: none of the run's metrics is gated by default; name one or several of "
-            f"{', '.join(manifest.metrics)}"
+            f"{', '.join(metric.text for metric in known if not metric.set_level and not metric.spec.descriptive)}"
         )
     gated = list(dict.fromkeys(find_metric(text, known, "--metrics").text for text in wanted))
     explained = [explainer.text for explainer in manifest.explainers if not explainer.control]

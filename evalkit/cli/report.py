@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from evalkit.cli.console import print_result
+from evalkit.cli.options import takes
 from evalkit.cli.photos import photos_at
 from evalkit.core.errors import ConfigError
+from evalkit.core.settings import parsed
 
 __all__ = ["report"]
 
 
+_OWN = "that of the run"
+
+
+@takes("criterion", "margin", defaults={"criterion": _OWN, "margin": _OWN})
 def report(
     run_folder: Path,
     /,
@@ -19,6 +25,7 @@ def report(
     output: Path | None = None,
     figures: Path | None = None,
     maps: Path | None = None,
+    **options: object,
 ) -> None:
     """Write a run as one HTML page that needs no network: leaderboards, patch size, curves, a gallery, the signature.
 
@@ -46,8 +53,8 @@ def report(
     images = photos_at(run_folder, data)
     folder = RunFolder.read(run_folder)
     try:
-        written = [write_report(folder, output, images)]
-        written += write_figures(folder, figures) if figures is not None else []
+        written = [write_report(folder, output, images, **parsed(options))]
+        written += write_figures(folder, figures, **parsed(options)) if figures is not None else []
         n_maps = len(export_maps(folder, maps)) if maps is not None else 0
     finally:
         folder.close()

@@ -48,6 +48,11 @@ def show(
 
     if cite and per_image:
         raise ConfigError("--cite and --per-image print different things; give one of them")
+    if per_image and options:
+        raise ConfigError(
+            f"--per-image prints the scores as they are, and --{next(iter(options))} decides between explainers; give "
+            "one of them"
+        )
     if format == "parquet":
         if cite:
             raise ConfigError(
@@ -59,7 +64,7 @@ def show(
     try:
         if per_image:
             manifest = folder.read_manifest()
-            text = render_scores(table_of(folder, manifest), format, width=terminal_width())
+            text = render_scores(table_of(folder, manifest), manifest, format, width=terminal_width())
         elif cite:
             text = render_citation(*results_of(folder, **parsed(options)), format, width=terminal_width())
         else:

@@ -25,5 +25,5 @@ def thresholds(run_folder: Path, /, *, output: Path) -> None:
     require_outside_runs(output)
     saved = thresholds_of(run_folder)
     write_file(output, msgspec.json.format(msgspec.json.encode(saved), indent=2) + b"\n", "--output")
-    counts = ", ".join(f"{metric} of {len(of)} explainers" for metric, of in saved.thresholds.items())
+    counts = ", ".join(f"{metric} of {len(of)} explainers and controls" for metric, of in saved.thresholds.items())
     stderr_console().print(f"{output}: {counts}", markup=False, highlight=False, soft_wrap=True)

@@ -123,8 +123,10 @@ def render_gate(gate: Gate, form: OutputFormat, *, width: int, color: bool) -> s
     return build(gate, form, width=width, color=color)
 
 
-def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
+def render_scores(table: ScoreTable, manifest: Manifest, form: OutputFormat, *, width: int) -> str:
     """Return every image's scores; see ``evalkit.report.tables.listing``."""
+    from evalkit.report.tables.leaderboard import columns_of
     from evalkit.report.tables.listing import render_scores as build
 
-    return build(table, form, width=width)
+    titles = {column.metric: column.short_name for column in columns_of(manifest)}
+    return build(table, form, width=width, titles=titles)

@@ -27,9 +27,8 @@ def more_commands(folder: Path, given: Mapping[str, object] = MappingProxyType({
     """
     path = shlex.quote(str(folder))
     options = shlex.join([part for name, value in given.items() for part in OPTIONS[name].rendered(value)])
-    return f"More:  python -m evalkit show {path} {options + ' ' if options else ''}--all", (
-        f"       python -m evalkit report {path}"
-    )
+    options = f" {options}" if options else ""
+    return f"More:  python -m evalkit show {path}{options} --all", f"       python -m evalkit report {path}{options}"
 
 
 def rerun_command(manifest: Manifest) -> tuple[str, list[str]]:

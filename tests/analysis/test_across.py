@@ -143,7 +143,7 @@ def test_pairs_are_every_explainer_in_every_later_run_against_the_first(rng):
 def contradictions(found):
     """Return the cells whose interval and verdict do not agree, and the number of cells with a verdict."""
     excludes = [cell.ci_low is not None and (cell.ci_low > 0 or cell.ci_high < 0) for cell in found.cells]
-    decided = [cell.verdict in ("better", "worse") for cell in found.cells]
+    decided = [cell.verdict in ("better", "worse", "different") for cell in found.cells]
     odd = [cell for cell, one, other in zip(found.cells, excludes, decided, strict=True) if one is not other]
     return odd, sum(decided)
 
@@ -192,7 +192,7 @@ def test_fewer_than_six_images_have_a_difference_and_no_test(n_images, tested):
         assert (cell.verdict, cell.ci_reason) == ("worse", None)
     else:
         assert (cell.p_value, cell.ci_low, cell.ci_high) == (None, None, None)
-        assert (cell.verdict, cell.ci_reason) == ("tied", "fewer than 6 images")
+        assert (cell.verdict, cell.ci_reason) == ("not tested", "fewer than 6 images")
 
 
 def hits(rng, shares, n_images=8, size=100):
@@ -305,11 +305,11 @@ def test_cells_without_a_shared_score_are_not_scored(rng):
 
 def test_one_shared_image_has_a_difference_but_no_test(rng):
     (cell,) = compared(made_up("one", [0.25]), made_up("two", [0.75])).cells
-    assert (cell.difference, cell.n_images, cell.p_value, cell.verdict) == (0.5, 1, None, "tied")
+    assert (cell.difference, cell.n_images, cell.p_value, cell.verdict) == (0.5, 1, None, "not tested")
     assert cell.ci_reason == "fewer than 6 images"
     numbers = np.ones((1, 1, 100))
     (cell,) = compared(sets("one", 0 * numbers), sets("two", numbers)).cells
-    assert (cell.difference, cell.n_images, cell.p_value, cell.verdict) == (1.0, 1, None, "tied")
+    assert (cell.difference, cell.n_images, cell.p_value, cell.verdict) == (1.0, 1, None, "not tested")
 
 
 def test_equal_runs_are_tied_with_difference_zero(rng):
@@ -575,3 +575,9 @@ def test_photos_that_cannot_be_read_are_counted_apart(rng):
     found = compared(made_up("one", values, rows=by_photo(3)), made_up("two", values, rows=unread))
     assert found.n_shared == 3
     assert found.runs[1].n_images == 6  # three photos, and three entries of which nothing is known
+
+
+def test_a_metric_without_a_better_end_is_different_not_worse(rng):
+    first = 0.5 + rng.normal(0, 0.02, (24, 1))
+    (cell,) = compared(made_up("one", first, ("sparseness",)), made_up("two", first - 0.3, ("sparseness",))).cells
+    assert (cell.verdict, cell.direction) == ("different", "")

@@ -135,6 +135,19 @@ def test_every_format_of_run_show_and_list(evalkit, finished, form):
         assert listed.out.strip()
 
 
+def test_single_scores_take_no_criterion_and_a_report_takes_any(evalkit, finished, tmp_path):
+    done = evalkit("show", "out", "--per-image", "--criterion", "deletion")
+    assert done.code == 2
+    assert "--per-image prints the scores as they are, and --criterion decides between explainers" in done.err
+    assert evalkit("report", "out", "--criterion", "deletion", "--output", tmp_path / "by_deletion.html").code == 0
+    shown = evalkit("show", "out", "--criterion", "deletion", "--format", "json").out
+    best = next(cell for cell in json.loads(shown)["leaderboard"] if cell["metric"] == "deletion" and cell["rank"] == 1)
+    page = (tmp_path / "by_deletion.html").read_text(encoding="utf-8")
+    assert "deletion" in page.partition("Which explainer?")[2][:600]
+    assert best["explainer"] in page.partition("Which explainer?")[2][:600]
+    assert evalkit("report", "out", "--criterion", "nonsense").code == 2
+
+
 def test_repeating_a_command_computes_nothing_and_says_the_same(evalkit, finished, monkeypatch):
     before = scores()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from evalkit.core.errors import DataError
+from evalkit.datasets.class_map import ClassMap
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.image_set import ImageSet
 from evalkit.datasets.open import open_image_set
@@ -28,11 +29,42 @@ def test_rsna_is_read(manifest: Manifest, save: Save, photo: np.ndarray) -> None
     rows = "a,1.0,1.0,2.0,1.0,1.0\na,4,0,2,4,1\nb,,,,,0\n"
     images = open_image_set(manifest(f"patientId,x,y,width,height,Target\n{rows}"))
     assert (images.kind, ids(images)) == ("boxes", ["a#1", "b#0"])
-    assert [entry.class_index for entry in images.entries] == [1, 0]
+    matched = match_classes(images, None, 2, require_labels=True)
+    assert [entry.class_index for entry in matched.images.entries] == [1, 0]
+    assert matched.notes == ["labels.csv: its labels are taken as class indices"]
     assert images.notes == (PIXELS,)
     sick, healthy = images
     assert sick.boxes.tolist() == [[1, 1, 3, 2], [4, 0, 6, 4]]
     assert (int(sick.region.sum()), sick.exact, healthy.region) == (10, False, None)
+
+
+def test_target_is_no_output_of_a_model_with_others(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+    for name in ("a", "b"):
+        save(f"{name}.png", photo)
+    images = open_image_set(manifest("patientId,x,y,width,height,Target\na,1,1,2,2,1\nb,,,,,0\n"))
+    names = ["Atelectasis", "Cardiomegaly", "Effusion", "Pneumonia"]
+    for known in (names, None):
+        with pytest.raises(DataError, match=r"2 .*labels .*'0', '1'|'1', '0'.*--class-map"):
+            match_classes(images, known, 4, require_labels=True)
+    given = ClassMap("map.json", {"1": ("Pneumonia",), "0": ()})
+    matched = match_classes(images, names, 4, require_labels=True, class_map=given)
+    assert [(entry.id, entry.class_index) for entry in matched.images.entries] == [("a#1", 3)]
+
+
+def test_photos_are_those_of_the_split_in_the_name(tmp_path: Path, save: Save, photo: np.ndarray) -> None:
+    for folder in ("train", "val", "test"):
+        save(f"{folder}/1.png", photo)
+    for stem, folder in (("test", "test"), ("val", "val"), ("train_boxes", "train"), ("boxes", "train")):
+        (tmp_path / f"{stem}.csv").write_text("image,label,x,y,width,height\n1.png,cat,1,1,2,2\n")
+        images = open_image_set(tmp_path / f"{stem}.csv")
+        assert images.entries[0].path == tmp_path / folder / "1.png"
+        assert f"the photos are those in '{tmp_path / folder}'" in " ".join(images.notes)
+
+
+def test_beside_w_and_h_width_and_height_are_the_photos(manifest: Manifest, save: Save, photo: np.ndarray) -> None:
+    save("a.png", photo)
+    (image,) = open_image_set(manifest("image,label,x,y,w,h,width,height\na.png,cat,0,0,2,3,6,4\n"))
+    assert image.boxes.tolist() == [[0, 0, 2, 3]]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from evalkit.core.errors import DataError
 from evalkit.datasets.classes import match_classes
 from evalkit.datasets.image_set import ImageSet, Labels
+from evalkit.datasets.open import open_image_set
 from evalkit.datasets.readers.class_folder import read_class_folder
 from evalkit.datasets.readers.csv_manifest import read_csv_manifest
 
@@ -211,3 +213,10 @@ def test_annotated_classes_without_output_are_left_out() -> None:
         "val.json: 1 of 3 classes have no output of the model; left out, with 1 of 3 images: 'person'" in match.notes[0]
     )
     assert "2 of 2 labels are not among" in refusal(annotated("a", "b"), ["cat"], 1)
+
+
+def test_two_images_of_one_photo_and_output_are_said(tmp_path):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "b.csv").write_text("image,label,x,y,width,height\na.png,Dog,0,0,2,2\na.png,dog,4,4,2,2\n")
+    notes = match_classes(open_image_set(tmp_path / "b.csv"), ["cat", "dog"], 2, require_labels=True).notes
+    assert "1 photos are several images of one output (the first: 'a.png#Dog' and 'a.png#dog')" in " ".join(notes)

@@ -82,6 +82,11 @@ def test_boxes_of_coco_become_corners(objects):
     with pytest.raises(ImageError, match="outside"):
         images.read(images.entries[5])
     assert "dataset: boxes are read as xywh" in images.notes
+    assert not [note for note in images.notes if "the region of an image holds all" in note]
+    classes = {"category": [0, 1]}
+    several = [one | classes if isinstance(one, dict) else [item | classes for item in one] for one in objects]
+    notes = ImageSet.from_huggingface(double(objects=several), boxes="objects/bbox").notes
+    assert "the region of an image holds all of its boxes, whatever 'objects/category' says" in " ".join(notes)
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,26 @@ def test_names_from_above_the_folder_are_said(write: Callable[..., Path]) -> Non
     assert note == f"val: the names of the classes are those of '{folder / 'data.yaml'}'"
 
 
+def test_absent_and_equal_splits_of_data_yaml_are_said(write: Callable[..., Path]) -> None:
+    yaml = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnames: [cat]\n"
+    folder = write(**{"train/images/a.png": "", "train/labels/a.txt": BOX, "data.yaml": yaml})
+    (note,) = open_image_set(folder).notes
+    assert "val '../valid/images', test '../test/images' of data.yaml are not there; train is read" in note
+    folder = write(**{"images/a.png": "", "labels/a.txt": BOX, "data.yaml": yaml.replace("test", "other")})
+    (folder / "train" / "images" / "a.png").unlink()
+    (folder / "train" / "images").rmdir()
+    assert "val and train of data.yaml are the same place here, 'images'" in " ".join(open_image_set(folder).notes)
+
+
+def test_polygons_of_equally_many_corners_may_be_keypoints(write: Callable[..., Path]) -> None:
+    line = "0 0.5 0.5 0.4 0.4 0.4 0.4 0.6 0.6 0.5 0.6\n"
+    photos = {f"{name}.{end}": line if end == "txt" else "" for name in "abc" for end in ("png", "txt")}
+    notes = open_image_set(write(**photos, **{"classes.txt": "cat\n"}), "yolo").notes
+    assert "all of its 3 polygons have 5 corners; if the lines are boxes with keypoints, data.yaml must say kpt_" in (
+        " ".join(notes)
+    )
+
+
 def test_photos_without_objects_are_counted(write: Callable[..., Path]) -> None:
     files = {f"images/{name}.png": "" for name in "abcd"}
     labels = {"labels/a.txt": BOX, "labels/b.txt": "\n", "labels/c.txt": "7 0.5 0.5 0.1 0.1\n", "labels/z.txt": BOX}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evalkit.core.errors import ConfigError
-from evalkit.metrics.catalog import CUE_METRICS, DEFAULT_METRICS, METRICS, build_metrics, find_criterion
+from evalkit.metrics.catalog import CUE_METRICS, DEFAULT_METRICS, METRICS, build_metrics, find_criterion, find_metric
 
 
 def built(*texts):
@@ -96,3 +96,19 @@ def test_every_parameter_can_be_written_in_a_spec(name):
     metric = METRICS.build(name)
     written = ", ".join(f"{key}={value}" for key, value in metric.parameters().items())
     assert METRICS.build(f"{name}({written})").signature == metric.signature
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("sparseness", "describes maps and has no better end, so nothing is worse by it; Allowed: deletion"),
+        ("pxap", "scores all images together, not each, so it cannot be compared image by image; Allowed: deletion"),
+        ("delation", "is not among this run's metrics; did you mean 'deletion'"),
+    ],
+)
+def test_a_baseline_takes_what_scores_images_and_has_a_better_end(given, reason):
+    metrics = built("deletion", "sparseness", "pxap")
+    assert find_metric("deletion", metrics, "--metrics") is metrics[0]
+    with pytest.raises(ConfigError) as refused:
+        find_metric(given, metrics, "--metrics")
+    assert str(refused.value).lower().startswith(f"--metrics '{given}' {reason}".lower())

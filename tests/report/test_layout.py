@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
+import numpy as np
 import pytest
 
+from evalkit.analysis.leaderboard import analyse
 from evalkit.analysis.results import (
     LeaderboardCell,
     ObjectSizeBin,
@@ -39,7 +43,7 @@ from evalkit.report.tables.patch_size import (
 )
 from evalkit.report.tables.rich_tables import print_to_text
 from evalkit.report.tables.sweep_tables import patch_size_parts
-from tests.builders import explainer_facts
+from tests.builders import explainer_facts, score_table
 from tests.builders import manifest as build_manifest
 
 CHOICE = PatchSizeChoice(
@@ -159,6 +163,29 @@ def test_tied_bests_include_rows_that_neither_beats():
     assert tied_for_best(board(nothing, [(0.1, 1, []), (0.1, 1, [])])).endswith("from it: deletion a,b.")
 
 
+def test_where_nothing_was_tested_nothing_is_tied():
+    made = board([(0.9, 1, []), (0.1, 2, [])], [(0.9, 2, []), (0.1, 1, [0])])
+    untested = replace(made, untested=("insertion",))
+    assert tied_for_best(untested) == "Best, and not significantly different from it: deletion b."
+
+
+def test_nothing_is_best_or_better_by_a_descriptive_metric():
+    explainers = [explainer_facts(text, control=text == "uniform") for text in ("gradcam", "cam", "uniform")]
+    values = np.array([0.9, 0.5, 0.1])[:, None] + np.random.default_rng(0).normal(0, 0.01, (24, 3, 1))
+    texts = [one.text for one in explainers]
+    described = build_manifest(explainers, ("sparseness",))
+    found = analyse(
+        score_table(values, texts, ("sparseness",)), [METRICS.build("sparseness")], explainers, seed=0, n_resamples=200
+    )
+    (made,) = leaderboards(described, found)
+    assert [row.explainer for row in made.rows] == texts
+    assert made.columns[0].title == "sparseness"
+    assert tied_for_best(made) == ""
+    for row in made.rows:
+        assert beaten(made, row.cells[0]) == marks(described, found, row.cells[0]) == ""
+        assert not is_best(row.cells[0])
+
+
 def test_explainers_without_a_rank_are_marked_and_said(manifest, results):
     metric = "insertion"
     without = "scored 4 of the 24 images that at least half of the explainers scored"
@@ -272,7 +299,8 @@ def test_without_a_choice_no_size_is_marked(deciding):
          ["No patch size is recommended: one patch size has nothing to be chosen from."]),
         ({}, None, ["> It is so."]),
         ({"tied_with": ("a",)}, None, ["> It is so.", "= also within the margin."]),
-        ({"tied_with": ("a",), "decided": False}, None, ["> It is so.", "= not significantly different from it."]),
+        ({"tied_with": ("a",), "decided": False}, None,
+         ["> It is so.", "= not significantly different from it, compared within this table only."]),
         ({"chosen_share": 0.876}, None,
          ["> It is so.",
           "88 % of the bootstrap resamples of the images give the same choice (margin 0.05 of deletion)."]),

@@ -225,4 +225,4 @@ def test_a_warning_on_regions_says_of_which_images(manifest, results):
 def test_the_commands_that_show_more_repeat_the_options_of_show():
     more, report = more_commands(Path("my runs"), {"criterion": "deletion(steps=14)", "margin": 0.1})
     assert more == "More:  python -m evalkit show 'my runs' --criterion 'deletion(steps=14)' --margin 0.1 --all"
-    assert report == "       python -m evalkit report 'my runs'"
+    assert report == "       python -m evalkit report 'my runs' --criterion 'deletion(steps=14)' --margin 0.1"

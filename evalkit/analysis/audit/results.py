@@ -226,7 +226,7 @@ class MetricAudit(msgspec.Struct, frozen=True):
 
     Attributes:
         metric: text of the metric.
-        direction: ``higher`` or ``lower`` is better.
+        direction: ``higher`` or ``lower`` is better; empty if the metric has no better end.
         verdict: ``blind``, ``biased``, ``noisy`` or ``reliable``, the first that holds; None = no verdict.
         reason: one sentence with the numbers of the verdict, or why there is none.
         criterion: whether the metric may decide a choice: it scores single images and has a better end.

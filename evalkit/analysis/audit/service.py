@@ -181,7 +181,7 @@ def _of_metric(
     )
     return MetricAudit(
         metric=metric.text,
-        direction=metric.spec.direction,
+        direction="" if metric.spec.descriptive else metric.spec.direction,
         verdict=verdict.word,
         reason=verdict.reason,
         criterion=not metric.set_level and not metric.spec.descriptive,

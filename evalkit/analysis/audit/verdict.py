@@ -201,6 +201,11 @@ def advice_of(metrics: Sequence[MetricAudit], criterion: str) -> str:
     no_verdict = "has no verdict here." if criterion in verdicts else "is not among its metrics."
     verdict = verdicts.get(criterion)
     present = f"The run's criterion, {criterion}, " + (f"is {verdict} here." if verdict else no_verdict)
+    if not advised and not any(one.verdict for one in metrics):
+        return (
+            "No metric of this run has a verdict, so no --criterion is advised; what each lacks is listed: mostly more "
+            f"images. {present}"
+        )
     if not advised:
         return (
             "No metric of this run that scores single images is reliable here: no --criterion is advised, and a choice "

@@ -11,7 +11,7 @@ from evalkit.analysis.statistics.bounded_means import bounded_quantile
 from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.core.randomness import generator
 
-__all__ = ["LossBounds", "chosen_share", "images_wanted", "loss_bounds"]
+__all__ = ["ROUNDING", "LossBounds", "cheapest_best", "chosen_share", "images_wanted", "loss_bounds"]
 
 Floats = NDArray[np.float64]
 _LEVEL = 0.95
@@ -20,7 +20,7 @@ _DRAWS = 2_000
 _MOST_IMAGES = 1_000_000
 _CRITICAL_RESAMPLES = 4_000
 _BLOCK = 512
-_ROUNDING = 1e-12
+ROUNDING = 1e-12
 _DEGENERATE = 1e-13  # share of two variances below which that of the difference is rounding error
 
 
@@ -81,16 +81,14 @@ def _critical(scores: Floats, resampling: Resampling) -> Floats:
     products = units[:, first] * units[:, second]
     variances = _variances_of_differences(products.mean(axis=0)[None], np.zeros((1, size)), first, second)[0]
     errors = np.sqrt(variances / (count - 1))
-    constant = errors <= _ROUNDING  # and so a candidate with itself
+    constant = errors <= ROUNDING  # and so a candidate with itself
     highest = []
     for _, counts in resampling.blocks(len(scores), _BLOCK):
         means = counts @ units / count
         variances = _variances_of_differences(counts @ products / count, means, first, second)
         # A resample of one image has no spread; the error of the data is used instead.
         spread = np.where(variances > 0, np.sqrt(variances / (count - 1)), errors)
-        studentized = (means[:, None, :] - means[:, :, None]) / np.where(
-            constant, np.inf, np.maximum(spread, _ROUNDING)
-        )
+        studentized = (means[:, None, :] - means[:, :, None]) / np.where(constant, np.inf, np.maximum(spread, ROUNDING))
         highest.append(studentized.max(axis=2))
     return np.asarray(np.quantile(np.concatenate(highest), _LEVEL, axis=0))
 
@@ -107,6 +105,18 @@ def _variances_of_differences(
     both = own[:, :, None] + own[:, None, :]
     variances = both - 2 * covariances
     return np.asarray(np.where(variances > _DEGENERATE * both, variances, 0.0))
+
+
+def cheapest_best(means: Floats, passes: Floats) -> NDArray[np.intp]:
+    """Return the index of the best mean, of the cheapest candidate where means are equal but for rounding.
+
+    Args:
+        means: float64 (..., C), higher = better.
+        passes: float64 (C,), cost of each candidate.
+    """
+    is_best = means >= means.max(axis=-1, keepdims=True) - ROUNDING
+    index: NDArray[np.intp] = np.where(is_best, passes, np.inf).argmin(axis=-1)
+    return index
 
 
 def chosen_share(
@@ -131,7 +141,7 @@ def chosen_share(
         gaps[:, np.arange(len(slack)), np.arange(len(slack))] = 0.0
         near = gaps.max(axis=1) < margin
         price = np.where(near, passes[None] - drawn * 1e-6, np.inf)
-        picked = np.where(near.any(axis=1), price.argmin(axis=1), drawn.argmax(axis=1))
+        picked = np.where(near.any(axis=1), price.argmin(axis=1), cheapest_best(drawn, passes))
         same += int((picked == chosen).sum())
     return same / len(resampled)
 

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.analysis.choice.candidates import cost_text
-from evalkit.analysis.choice.loss_bounds import LossBounds, chosen_share, images_wanted, loss_bounds
+from evalkit.analysis.choice.loss_bounds import (
+    ROUNDING,
+    LossBounds,
+    cheapest_best,
+    chosen_share,
+    images_wanted,
+    loss_bounds,
+)
 from evalkit.analysis.statistics.resampling import Resampling
 from evalkit.metrics.spec import Metric
 
@@ -123,9 +130,11 @@ def choose(
         return None
     resampling = _resampling(seed, n_resamples)
     means = scores.mean(axis=0)
-    best = int(means.argmax())
-    bounds = loss_bounds(scores, resampling, criterion.width, criterion.margin)
+    means = np.where(means >= means.max() - ROUNDING, means.max(), means)  # equal but for rounding
     passes = np.array([candidate.passes for candidate in candidates], dtype=np.float64)
+    best = int(cheapest_best(means, passes))
+    n_best = int((means == means[best]).sum())
+    bounds = loss_bounds(scores, resampling, criterion.width, criterion.margin)
     enough = n_images >= _FEWEST_IMAGES
     qualifying = [index for index in range(len(candidates)) if enough and bounds.losses[index] < criterion.margin]
     decided = bool(qualifying)
@@ -135,9 +144,10 @@ def choose(
         tied = qualifying
         reason = _decided_reason(candidates, chosen, best, bounds.losses, criterion.metric, n_images, noun)
     else:
-        tied = [index for index in range(len(candidates)) if bounds.pairs[index, best] >= 0]
+        tied = [index for index in range(len(candidates)) if enough and bounds.pairs[index, best] >= 0]
+        equal = f", equal to that of {n_best - 1} other{'s' if n_best > 2 else ''}" if n_best > 1 else ""
         reason = (
-            f"Undecided on {n_images} images: {candidates[best].name} has the best mean {criterion.metric}; "
+            f"Undecided on {n_images} images: {candidates[best].name} has the best mean {criterion.metric}{equal}; "
             + _undecided_reason(candidates, best, means, bounds, criterion, noun, _how_many(wanted))
         )
     return Choice(

@@ -33,6 +33,7 @@ def board_texts(board: Leaderboard, manifest: Manifest, results: Results) -> dic
             {
                 "parts": name_parts(column.metric),
                 "better": column.facts.direction,
+                "is_better": "" if column.facts.descriptive else f"{column.facts.direction} is better",
                 "summary": column.facts.summary,
             }
             for column in board.columns

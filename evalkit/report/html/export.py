@@ -30,20 +30,30 @@ _DPI = 144
 _LONGEST = 120
 
 
-def write_report(folder: RunFolder, path: Path | None = None, images: ImageSet | None = None) -> Path:
+def write_report(
+    folder: RunFolder,
+    path: Path | None = None,
+    images: ImageSet | None = None,
+    *,
+    criterion: str | None = None,
+    margin: float | None = None,
+) -> Path:
     """Write a run's HTML report and return its path.
 
     Args:
         folder: the run folder, open for reading.
         path: the file to write; None = ``report.html`` in the run folder.
         images: the images of a run whose images were in memory.
+        criterion: the metric that decides; None = the run's own.
+        margin: largest accepted loss of the criterion; None = the run's own.
 
     Raises:
         StoreError: the run is not finished or damaged, or the file cannot be written.
+        ConfigError: the criterion is not among the run's metrics, or cannot decide.
     """
     from evalkit.report.html.page import report_page
 
-    page = report_page(folder, images).encode("utf-8")
+    page = report_page(folder, images, criterion=criterion, margin=margin).encode("utf-8")
     if path is not None:
         write_file(path, page)
         return path
@@ -52,19 +62,24 @@ def write_report(folder: RunFolder, path: Path | None = None, images: ImageSet |
     return folder.path / REPORT
 
 
-def write_figures(folder: RunFolder, into: Path) -> list[Path]:
+def write_figures(
+    folder: RunFolder, into: Path, *, criterion: str | None = None, margin: float | None = None
+) -> list[Path]:
     """Write a run's plots as PNG files and return their paths.
 
     Args:
         folder: the run folder, open for reading.
         into: the folder to write to; created if missing.
+        criterion: the metric that decides; None = the run's own.
+        margin: largest accepted loss of the criterion; None = the run's own.
 
     Raises:
         StoreError: the run is not finished or damaged, or a file cannot be written.
+        ConfigError: the criterion is not among the run's metrics, or cannot decide.
     """
     from evalkit.report.html.page import leading
 
-    manifest, results = results_of(folder)
+    manifest, results = results_of(folder, criterion=criterion, margin=margin)
     criterion = manifest.settings.criterion
     curves = {
         " ".join(filter(None, ("curves", explainer, variant))): curve_plot(group, variant)

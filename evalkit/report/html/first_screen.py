@@ -34,6 +34,7 @@ def screen_texts(screen: Screen, results: Results) -> dict[str, Any]:
                 "metric": column.metric,
                 "arrow": column.arrow,
                 "better": column.facts.direction,
+                "is_better": "" if column.facts.descriptive else f"; {column.facts.direction} is better",
                 "summary": column.facts.summary,
             }
             for column in screen.columns

@@ -40,21 +40,31 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _KEY_STEPS = 13
 
 
-def report_page(folder: RunFolder, images: ImageSet | None = None, drawn: Gallery | None = None) -> str:
+def report_page(
+    folder: RunFolder,
+    images: ImageSet | None = None,
+    drawn: Gallery | None = None,
+    *,
+    criterion: str | None = None,
+    margin: float | None = None,
+) -> str:
     """Return the report of a finished run.
 
     Args:
         folder: the run folder, open for reading.
         images: the images of a run whose images were in memory; other images are read again from their files.
         drawn: the gallery, if it is drawn already.
+        criterion: the metric that decides; None = the run's own.
+        margin: largest accepted loss of the criterion; None = the run's own.
 
     Raises:
         StoreError: the run is not finished, or damaged.
+        ConfigError: the criterion is not among the run's metrics, or cannot decide.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    manifest, results = results_of(folder)
+    manifest, results = results_of(folder, criterion=criterion, margin=margin)
     assets = {name: Markup((_TEMPLATES / f"report.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}  # noqa: S704
     pages = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -109,7 +119,7 @@ def _content(
         "sanity": sanity_lines(results),
         "sweeps": sweeps,
         "size_plot": size_plot and Drawn(to_svg(size_plot, "Score by object size")),
-        "size_note": _size_note(results, leaders, len(manifest.explainers)),
+        "size_note": _size_note(results, leaders),
         "curves": curves,
         "curve_note": _curve_note(manifest),
         "gallery": pictures,
@@ -164,10 +174,10 @@ def _curve_note(manifest: Manifest) -> str:
     return "Where the axis shows log-odds, there are no bounds, and area below 0 counts as negative."
 
 
-def _size_note(results: Results, leading: Sequence[str], n_explainers: int) -> str:
+def _size_note(results: Results, leading: Sequence[str]) -> str:
     _, _, notes = object_size_rows(results)
     recommendations = [note for note in notes if not note.startswith(EXPLORATORY)]
-    shown = "" if len(leading) <= 6 else f" The plot shows the six best of {n_explainers} explainers."
+    shown = "" if len(leading) <= 6 else f" The plot shows the six best of {len(leading)} explainers."
     about = f"{EXPLORATORY}: means with 95 % intervals, by the size of the largest box."
     return " ".join([about, *recommendations]) + shown
 

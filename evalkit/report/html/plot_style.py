@@ -120,7 +120,8 @@ def axis_label(manifest: Manifest, metric: str) -> str:
     column = next((column for column in columns_of(manifest) if column.metric == metric), None)
     if column is None:
         return _broken_in_two(metric)
-    return f"{_broken_in_two(column.short)} {column.arrow} ({column.facts.direction} is better)"
+    better = "" if column.facts.descriptive else f" {column.arrow} ({column.facts.direction} is better)"
+    return f"{_broken_in_two(column.short)}{better}"
 
 
 def _broken_in_two(name: str) -> str:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from evalkit.analysis.choice.candidates import NAME, variant_text
 from evalkit.analysis.results import LeaderboardCell, ParameterChoice, PatchSizeChoice, Results
-from evalkit.report.tables.leaderboard import Column, columns_of, interval, is_best, number
+from evalkit.report.tables.leaderboard import Column, columns_of, interval, is_best, number, too_few
 from evalkit.report.tables.parameter_sweep import shown_sweeps
 from evalkit.report.tables.patch_size import listed, swept_name, swept_settings, variant_columns
 from evalkit.store.manifest import Manifest
 
-__all__ = ["Answer", "answering", "answers", "short_of", "tied_with_best", "too_few"]
+__all__ = ["Answer", "answering", "answers", "short_of", "tied_with_best"]
 
 _NAMED = 2  # explainers that a brief answer names; more are counted
 
@@ -73,12 +73,6 @@ def tied_with_best(cells: Sequence[LeaderboardCell]) -> list[str]:
     ]
 
 
-def too_few(results: Results, metric: str) -> int:
-    """Return how many images a test needs if no pair of explainers was tested by a metric for lack of them, else 0."""
-    family = next((family for family in results.families if family.metric == metric), None)
-    return family.fewest_images if family and family.n_untested and not family.n_images else 0
-
-
 def _best_explainer(manifest: Manifest, results: Results, column: Column) -> Answer | None:
     cells = [cell for cell in results.leaderboard if cell.metric == column.metric]
     best = [cell for cell in cells if is_best(cell)]
@@ -106,8 +100,9 @@ def _best_explainer(manifest: Manifest, results: Results, column: Column) -> Ans
     elif tied:
         named = [f"{text} (control)" if text in controls else text for text in tied]
         which = ", ".join(named) if len(tied) <= _NAMED else f"{len(tied)} others"
-        strongest = [name for name, text in zip(named, tied, strict=True) if text in controls]
-        among = f", {strongest[0]} among them" if len(tied) > _NAMED and strongest else ""
+        n_controls = len(set(tied) & set(controls))
+        among = f", {n_controls} control{'s' if n_controls > 1 else ''} among them" if n_controls else ""
+        among = among if len(tied) > _NAMED else ""
         brief += f"; not significantly different: {which}{among}"
     elif beats_all:
         brief += f"; significantly better than {every}"

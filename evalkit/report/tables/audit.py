@@ -68,7 +68,7 @@ def verdict_rows(audit: Audit) -> list[list[str]]:
         of = one.reliability
         rows.append(
             [
-                f"{one.metric} {ARROWS[one.direction]}",
+                f"{one.metric} {ARROWS.get(one.direction, '')}".rstrip(),
                 one.verdict or "-",
                 _with_interval(of.split_half, of.low, of.high),
                 _with_interval(of.alpha, of.alpha_low, of.alpha_high),

@@ -16,7 +16,7 @@ from evalkit.report.tables.table import Board, render_boards
 __all__ = ["render_comparison"]
 
 SCHEMA_VERSION = 1
-_VERDICTS = {"better": "better", "worse": "worse", "tied": "", "not scored": "not scored"}
+_VERDICTS = ("better", "worse", "different", "tied", "not tested", "not scored")
 
 
 def render_comparison(comparison: Comparison, form: OutputFormat, *, width: int, color: bool) -> str:
@@ -37,10 +37,14 @@ def render_comparison(comparison: Comparison, form: OutputFormat, *, width: int,
         rows = [[names["A"], names[cell.run], *(getattr(cell, field) for field in fields)] for cell in comparison.cells]
         return to_csv(["first_folder", "folder", *fields], rows)
     boards = [
-        Board(f"{metric} {ARROWS[cells[0].direction]}", *_board(comparison, cells), _numeric(comparison))
+        Board(_title(metric, cells[0]), *_board(comparison, cells), _numeric(comparison))
         for metric, cells in _by_metric(comparison).items()
     ]
     return render_boards(boards, _notes(comparison), form, width=width, color=color)
+
+
+def _title(metric: str, cell: ComparedCell) -> str:
+    return f"{metric} {ARROWS[cell.direction]}" if cell.direction else metric
 
 
 def _numeric(comparison: Comparison) -> range:
@@ -65,7 +69,7 @@ def _board(comparison: Comparison, cells: Sequence[ComparedCell]) -> tuple[list[
             number(cell.mean),
             _signed(cell.difference),
             "-" if cell.ci_low is None else f"{_signed(cell.ci_low)} to {_signed(cell.ci_high)}",
-            _VERDICTS[cell.verdict],
+            "" if cell.verdict == "tied" else cell.verdict,
         ]
         for cell in cells
     ]
@@ -89,15 +93,18 @@ def _notes(comparison: Comparison) -> list[str]:
     lines += [f"Differs: {difference}." for difference in comparison.differs]
     for run in comparison.runs[1:]:
         verdicts = [cell.verdict for cell in comparison.cells if cell.run == run.letter]
-        counts = {kind: verdicts.count(kind) for kind in ("better", "worse", "tied", "not scored")}
-        unscored = f", {counts['not scored']} not scored" if counts["not scored"] else ""
+        counts = {kind: verdicts.count(kind) for kind in _VERDICTS}
+        different = f" and different in {counts['different']} that no end is better of" if counts["different"] else ""
+        others = [f"{counts['tied']} are tied"]
+        others += [f"{counts[kind]} {kind}" for kind in ("not tested", "not scored") if counts[kind]]
         lines.append(
             f"Of {len(verdicts)} comparisons {run.letter} is better in {counts['better']} and worse in "
-            f"{counts['worse']}; {counts['tied']} are tied{unscored}."
+            f"{counts['worse']}{different}; {', '.join(others)}."
         )
-    untested = [cell for cell in comparison.cells if cell.p_value is None and cell.difference is not None]
-    if untested:
-        lines.append(f"Not tested, because they share too few images: {len(untested)} comparisons.")
+    if any(cell.verdict == "not tested" for cell in comparison.cells):
+        lines.append("Not tested: the runs share too few images that both scored.")
+    if all(cell.p_value is None for cell in comparison.cells):
+        return [*lines, *(f"Left out: {reason}." for reason in comparison.left_out)]
     lines.append(
         f"Difference = later run minus A, on the images that both scored (of {comparison.n_shared} shared). Tests: "
         f"within each metric all explainers and later runs, paired by image, studentized bootstrap "

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import msgspec
+
 from evalkit.analysis.facts import metric_facts_of, same_substrate
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.analysis.sanity import CHANGED_BELOW, SAME_FROM
@@ -36,6 +38,7 @@ __all__ = [
     "sanity_lines",
     "substrate_lines",
     "tied_for_best",
+    "too_few",
     "unscored_lines",
 ]
 
@@ -60,7 +63,7 @@ class Column:
     @property
     def title(self) -> str:
         """The metric with an arrow toward better scores."""
-        return f"{self.metric} {self.arrow}"
+        return f"{self.metric} {self.arrow}".rstrip()
 
     @property
     def short(self) -> str:
@@ -68,14 +71,19 @@ class Column:
         return self.facts.column or self.facts.name
 
     @property
+    def short_name(self) -> str:
+        """The short title with the parameters in the metric's text."""
+        return f"{self.short}{self.metric.removeprefix(self.facts.name)}"
+
+    @property
     def short_title(self) -> str:
         """The short title with the parameters in the metric's text, and the arrow."""
-        return f"{self.short}{self.metric.removeprefix(self.facts.name)} {self.arrow}"
+        return f"{self.short_name} {self.arrow}".rstrip()
 
     @property
     def arrow(self) -> str:
-        """An arrow toward better scores."""
-        return ARROWS[self.facts.direction]
+        """An arrow toward better scores; empty of a descriptive metric."""
+        return "" if self.facts.descriptive else ARROWS[self.facts.direction]
 
 
 @dataclass(frozen=True)
@@ -97,12 +105,14 @@ class Leaderboard:
         columns: the metrics, at most five.
         rows: the explainers, best first by the first column that has ranks.
         above: sentences that come before the table.
+        untested: the metrics of which no pair of explainers was tested, for lack of images.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     above: tuple[str, ...] = ()
+    untested: tuple[str, ...] = ()
 
 
 def columns_of(manifest: Manifest, results: Results | None = None) -> list[Column]:
@@ -128,7 +138,8 @@ def leaderboards(manifest: Manifest, results: Results) -> list[Leaderboard]:
         for index, piece in enumerate(pieces):
             title = family.capitalize() + (f" ({index + 1} of {len(pieces)})" if len(pieces) > 1 else "")
             above = region_lines(results) if family == "localization" and index == 0 else ()
-            boards.append(Leaderboard(title, tuple(piece), _rows(manifest, results, members, piece), above))
+            untested = tuple(column.metric for column in piece if too_few(results, column.metric))
+            boards.append(Leaderboard(title, tuple(piece), _rows(manifest, results, members, piece), above, untested))
     return boards
 
 
@@ -154,9 +165,20 @@ def _rows(manifest: Manifest, results: Results, family: Sequence[Column], column
     controls = _controls(manifest)
     ordered = sorted(texts, key=rank_of)
     return tuple(
-        Row(letter, text, text in controls, tuple(cells[text, column.metric] for column in columns))
+        Row(letter, text, text in controls, tuple(_shown(cells[text, column.metric], column) for column in columns))
         for letter, text in zip(row_letters(len(ordered)), ordered, strict=True)
     )
+
+
+def _shown(cell: LeaderboardCell, column: Column) -> LeaderboardCell:
+    """Return a cell as it is shown: a descriptive metric sorts rows, and nothing is best or better by it."""
+    return msgspec.structs.replace(cell, rank=None, better_than=()) if column.facts.descriptive else cell
+
+
+def too_few(results: Results, metric: str) -> int:
+    """Return how many images a test needs if no pair of explainers was tested by a metric for lack of them, else 0."""
+    family = next((family for family in results.families if family.metric == metric), None)
+    return family.fewest_images if family and family.n_untested and not family.n_images else 0
 
 
 def _controls(manifest: Manifest) -> set[str]:
@@ -204,7 +226,7 @@ def tied_for_best(board: Leaderboard) -> str:
     for index, column in enumerate(board.columns):
         cells = [row.cells[index] for row in board.rows]
         best = [cell for cell in cells if is_best(cell)]
-        if not best:
+        if not best or column.metric in board.untested:
             continue
         losers = {text for cell in best for text in cell.better_than}
         rows = [index for index, cell in enumerate(cells) if cell.rank is not None and cell.explainer not in losers]
@@ -236,7 +258,7 @@ def marks(manifest: Manifest, results: Results, cell: LeaderboardCell) -> str:
     controls = _controls(manifest)
     if cell.rank_reason is not None:
         return NOT_RANKED
-    if cell.explainer in controls or not controls or cell.mean is None:
+    if cell.explainer in controls or not controls or cell.rank is None:
         return ""
     if controls <= set(cell.better_than):
         return BEATS_CONTROLS

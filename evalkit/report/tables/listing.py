@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -39,10 +40,18 @@ def render_listing(columns: Sequence[str], rows: Sequence[Mapping[str, Value]], 
     return table(header, [[module.escape(text) for text in line] for line in texts], left=len(columns)) + "\n"
 
 
-def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
+def render_scores(
+    table: ScoreTable, form: OutputFormat, *, width: int, titles: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Return every image's scores, one line for each image, explainer and metric.
 
     The terminal shows one table for each explainer. Metrics that score the image set as a whole are left out.
+
+    Args:
+        table: the scores.
+        form: one of the formats.
+        width: width of the terminal in columns; for the table only.
+        titles: short titles of metrics, by their text; for the table only.
     """
     metrics = [metric for metric in table.metrics if metric not in table.statistics]
     if form != "table":
@@ -62,7 +71,8 @@ def render_scores(table: ScoreTable, form: OutputFormat, *, width: int) -> str:
                 [image, *(number(_value(table.values[row, index, column])) for column in columns)]
                 for row, image in enumerate(table.image_ids)
             ]
-            parts.append(_table(explainer, ["image", *shown], texts, width))
+            header = ["image", *(titles.get(metric, metric) for metric in shown)]
+            parts.append(_table(explainer, header, texts, width))
     return "\n".join(parts)
 
 

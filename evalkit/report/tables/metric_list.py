@@ -199,11 +199,17 @@ def _facts(entry: MetricEntry) -> dict[str, str]:
         "substrate": entry.substrate,
         "random": "draws random numbers, by --seed" if entry.draws else "draws no random numbers",
         "criterion": "can be --criterion" if entry.criterion else "cannot be --criterion",
-        "gate": "in a baseline by default" if entry.gated else "in a baseline only if --metrics of baseline names it",
+        "gate": _gate(entry),
         "version": str(entry.version),
         "reference": entry.reference,
         "class": entry.target,
     }
+
+
+def _gate(entry: MetricEntry) -> str:
+    if entry.gated:
+        return "in a baseline by default"
+    return "in a baseline only if --metrics of baseline names it" if entry.criterion else "cannot be in a baseline"
 
 
 def _first(entry: MetricEntry) -> str:

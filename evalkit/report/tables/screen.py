@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from evalkit.analysis.results import LeaderboardCell, Results
 from evalkit.analysis.shards import shard_lines
-from evalkit.report.tables.answers import Answer, answering, answers, tied_with_best, too_few
-from evalkit.report.tables.leaderboard import NOT_RANKED, Column, columns_of, is_best, unscored_lines
+from evalkit.report.tables.answers import Answer, answering, answers, tied_with_best
+from evalkit.report.tables.leaderboard import NOT_RANKED, Column, columns_of, is_best, too_few, unscored_lines
 from evalkit.store.manifest import Manifest
 
 __all__ = ["BEST", "NOT_BEATING_ALL", "TIED", "Screen", "ScreenRow", "screen_of"]

@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from evalkit.analysis.audit.results import Audit
+from evalkit.analysis.audit.results import Audit, MetricAudit, MetricBias, Reliability
+from evalkit.analysis.audit.verdict import advice_of
 from evalkit.explainers.controls import Center, Random, SmoothNoise, Uniform
 from evalkit.metrics.catalog import METRICS
 
@@ -211,3 +212,11 @@ def test_200_images_20_explainers_20_metrics_take_seconds(facts_of, rng):
     start = process_time()
     audit_scores(table, metrics, facts_of(names), seed=0)
     assert process_time() - start < 30
+
+
+def test_without_any_verdict_nothing_is_called_unreliable():
+    nothing = Reliability(0, 0), MetricBias(None, None, None, ())
+    one = MetricAudit("insertion", "higher", None, "4 images", True, None, *nothing)
+    text = advice_of([one], "insertion")
+    assert text.startswith("No metric of this run has a verdict, so no --criterion is advised")
+    assert "reliable" not in text
