@@ -247,5 +247,5 @@ def test_the_order_of_boxes_and_their_own_classes_are_said():
     objects = {"bbox": np.tile([[0.0, 0.0, 4.0, 4.0]], (len(LABELS), 1, 1)), "label": LABELS[:, None]}
     dataset = tf.data.Dataset.from_tensor_slices({"image": PIXELS, "label": LABELS, "objects": objects})
     notes = " ".join(ImageSet.from_dataset(dataset, boxes="objects/bbox").notes)
-    assert "boxes are read as xyxy" in notes
+    assert "boxes are read as yxyx" in notes  # the default, as of TensorFlow Datasets
     assert "the region of an image holds all of its boxes, whatever 'objects/label' says" in notes
