@@ -194,11 +194,11 @@ def test_two_maps_of_one_image_are_refused(evalkit, workplace, maps):
 
 def test_score_takes_the_options_of_run_and_can_be_repeated(evalkit, workplace):
     options = ("--data", "labels.csv", "--data-format", "csv", "--model", "tiny.keras", "--target", "predicted")
-    few = ("--explainers", "center", "--metrics", "sparseness", "--region-area", "0.01..0.9")
+    few = ("--explainers", "center", "--metrics", "energy_pointing_game", "--region-area", "0.01..0.9")
     assert evalkit("run", *options, *few, "--output", "out").code == 0
     assert evalkit("report", "out", "--maps", "written").code == 0
     assert evalkit("score", "written/center", *options, *few, "--output", "scored", "--fail-on-error").code == 0
-    assert evalkit("baseline", "scored", "--output", "b.json", "--metrics", "sparseness").code == 0
+    assert evalkit("baseline", "scored", "--output", "b.json", "--metrics", "energy_pointing_game").code == 0
     folder = RunFolder.read(workplace / "scored")
     command, _ = rerun_command(folder.read_manifest())
     folder.close()
