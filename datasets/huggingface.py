@@ -126,7 +126,7 @@ def huggingface_set(
     ]
     notes = [*units.notes, *([f"{name}: boxes are read as {box_format}"] if boxes is not None else [])]
     if boxes is not None:
-        column, *inner = boxes.replace(".", "/").split("/") if boxes not in features else [boxes]
+        column, *inner = _keys(boxes, features)
         notes += classes_beside(_objects(dataset, column) if inner else (), (column, *inner[:-1]), name)
     if label is None:
         notes.append(f"{name}: no column of classes, so its images are unlabelled; label='COLUMN' names one")
@@ -231,7 +231,7 @@ def _boxes(
     name: str,
 ) -> Iterator[list[Box] | None]:
     """Yield the boxes of each row, x0, y0, x1, y1."""
-    column, *keys = part.replace(".", "/").split("/") if part not in features else [part]
+    column, *keys = _keys(part, features)
     if column not in features:
         raise DataError(f"{name}: boxes='{part}' is no column; {nearest(column, features)}")
     for row, value in enumerate(dataset[column]):
@@ -241,6 +241,11 @@ def _boxes(
             found = _inner(found, key, f"{where}: boxes='{part}'")
         boxes = None if found is None else corners(found, box_format, where)
         yield None if boxes is None else [tuple(box) for box in boxes.tolist()]
+
+
+def _keys(part: str, features: Mapping[str, Any]) -> list[str]:
+    """Return a column, and the keys that lead to a part of its values."""
+    return [part] if part in features else part.replace(".", "/").split("/")
 
 
 def _objects(dataset: Any, column: str) -> Any:  # noqa: ANN401 - a datasets.Dataset, and a nested value of a row

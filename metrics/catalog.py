@@ -118,20 +118,13 @@ def find_criterion(given: str, metrics: Sequence[Metric]) -> Metric:
     Raises:
         ConfigError: it is not among them, scores the set as a whole, or only describes maps.
     """
-    deciding = [metric for metric in metrics if not metric.set_level and not metric.spec.descriptive]
-    found = _named(given, metrics)
-    if found in deciding:
-        return found
-    if found is None:
-        reason = "is not among this run's metrics"
-    elif found.set_level:
-        reason = "scores all images together, not each, so it cannot decide"
-    else:
-        reason = "describes maps and has no better end, so it cannot decide"
-    advice = nearest(given, [metric.text for metric in deciding])
-    raise ConfigError(
-        f"--criterion '{given}' {reason}; "
-        + (advice if deciding else "add a metric that can, for example symmetric_relevance_gain")
+    return _deciding(
+        given,
+        metrics,
+        "--criterion",
+        of_set="cannot decide",
+        descriptive="it cannot decide",
+        nothing="add a metric that can, for example symmetric_relevance_gain",
     )
 
 
@@ -146,18 +139,31 @@ def find_metric(given: str, metrics: Sequence[Metric], option: str) -> Metric:
     Raises:
         ConfigError: it is not among them, scores the set as a whole, or only describes maps.
     """
-    usable = [metric for metric in metrics if not metric.set_level and not metric.spec.descriptive]
+    return _deciding(
+        given,
+        metrics,
+        option,
+        of_set="cannot be compared image by image",
+        descriptive="nothing is worse by it",
+        nothing="this run has no metric that can",
+    )
+
+
+def _deciding(
+    given: str, metrics: Sequence[Metric], option: str, *, of_set: str, descriptive: str, nothing: str
+) -> Metric:
+    """Return a metric that scores single images and has a better end, or raise ConfigError with the reason."""
     found = _named(given, metrics)
-    if found in usable:
+    if found is not None and found.decides:
         return found
     if found is None:
         reason = "is not among this run's metrics"
     elif found.set_level:
-        reason = "scores all images together, not each, so it cannot be compared image by image"
+        reason = f"scores all images together, not each, so it {of_set}"
     else:
-        reason = "describes maps and has no better end, so nothing is worse by it"
-    advice = nearest(given, [metric.text for metric in usable])
-    raise ConfigError(f"{option} '{given}' {reason}; {advice if usable else 'this run has no metric that can'}")
+        reason = f"describes maps and has no better end, so {descriptive}"
+    deciding = [metric.text for metric in metrics if metric.decides]
+    raise ConfigError(f"{option} '{given}' {reason}; {nearest(given, deciding) if deciding else nothing}")
 
 
 def _named(given: str, metrics: Sequence[Metric]) -> Metric | None:

@@ -28,7 +28,7 @@ def facts_of_metric(metric: Metric) -> MetricFacts:
         family=spec.family,
         parameters=metric.parameters(),
         summary=spec.summary,
-        criterion=not metric.set_level and not spec.descriptive,
+        criterion=metric.decides,
         gated=spec.gated,
         draws_curve=spec.curve,
         curve_value=spec.curve_value,

@@ -116,6 +116,11 @@ class Metric(Component, ABC):
         return self.always_signed.get("substrate", "")
 
     @property
+    def decides(self) -> bool:
+        """Whether it can decide between explainers: it scores single images and has a better end."""
+        return not (self.set_level or self.spec.descriptive)
+
+    @property
     def score_kind(self) -> ScoreKind:
         """The score of the model that the requests need; it is in the signature."""
         return "softmax"

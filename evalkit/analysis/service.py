@@ -114,10 +114,9 @@ def baseline_of(path: Path, metrics: str | None = None) -> Baseline:
     known = metrics_of(manifest)
     wanted = split_specs(metrics) if metrics else [facts.text for facts in metric_facts_of(manifest) if facts.gated]
     if not wanted:
-        raise ConfigError(
-            "--metrics is missing: none of the run's metrics is gated by default; name one or several of "
-            f"{', '.join(metric.text for metric in known if not metric.set_level and not metric.spec.descriptive)}"
-        )
+        usable = ", ".join(metric.text for metric in known if metric.decides)
+        advice = f"name one or several of {usable}" if usable else "no other can be either: run it with more metrics"
+        raise ConfigError(f"--metrics is missing: none of the run's metrics is gated by default; {advice}")
     gated = list(dict.fromkeys(find_metric(text, known, "--metrics").text for text in wanted))
     explained = [explainer.text for explainer in manifest.explainers if not explainer.control]
     columns = [table.explainers.index(text) for text in explained]

@@ -71,7 +71,7 @@ def probe_run(
 
 def _ordering(manifest: Manifest) -> Metric | None:
     """Return the metric that says which explainers are best: the criterion, else the first that can; None = none."""
-    usable = [metric for metric in metrics_of(manifest) if not (metric.set_level or metric.spec.descriptive)]
+    usable = [metric for metric in metrics_of(manifest) if metric.decides]
     return next((metric for metric in usable if metric.text == manifest.settings.criterion), next(iter(usable), None))
 
 

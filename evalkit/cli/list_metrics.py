@@ -61,7 +61,7 @@ def _entry(parsed: Spec) -> MetricEntry:
         draws=known.draws,
         binary=spec.binary,
         set_level=known.set_level,
-        criterion=not known.set_level and not spec.descriptive,
+        criterion=not (known.set_level or spec.descriptive),  # also of a class that cannot be built
         gated=spec.gated,
         column=(spec.column or spec.name) if spec.is_ranked else "",
         of_model=spec.of_model,

@@ -84,11 +84,7 @@ def truth_is_known(images: ImageSet) -> bool:
 def probed_metrics(manifest: Manifest) -> list[Metric]:
     """Return the metrics of a run that have a better end and score one map of one image without explaining again."""
     metrics = [METRICS.build(text, steps=manifest.settings.steps) for text in manifest.metrics]
-    return [
-        metric
-        for metric in metrics
-        if not (metric.set_level or metric.spec.descriptive) and {"maps", "models"}.isdisjoint(needs_of(metric))
-    ]
+    return [metric for metric in metrics if metric.decides and {"maps", "models"}.isdisjoint(needs_of(metric))]
 
 
 def _degraded(folder: RunFolder, explainers: Sequence[str], seed: int) -> list[Explainer]:

@@ -184,7 +184,7 @@ def _of_metric(
         direction="" if metric.spec.descriptive else metric.spec.direction,
         verdict=verdict.word,
         reason=verdict.reason,
-        criterion=not metric.set_level and not metric.spec.descriptive,
+        criterion=metric.decides,
         equal_share=equal_share,
         reliability=reliability,
         bias=bias,

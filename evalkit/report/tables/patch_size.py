@@ -180,8 +180,8 @@ def recommendation(choice: PatchSizeChoice | ParameterChoice) -> list[str]:
     """Return a choice and what its marks mean, one sentence a line."""
     lines = [f"> {choice.reason}"]
     if choice.tied_with:
-        tied = "= also within the margin." if choice.decided else "= not significantly different from it"
-        lines.append(tied if choice.decided else f"{tied}, compared within this table only.")
+        undecided = "= not significantly different from it, compared within this table only."
+        lines.append("= also within the margin." if choice.decided else undecided)
     if choice.chosen_share is not None:
         lines.append(
             f"{100 * choice.chosen_share:.0f} % of the bootstrap resamples of the images give the same choice "
