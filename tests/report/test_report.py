@@ -319,6 +319,8 @@ def test_the_legend_names_the_tests_and_their_resamples():
 
 def test_five_images_have_no_tests_and_the_legend_says_so():
     run, results = insertion_run(np.full(5, 0.9), np.full(5, 0.1))
+    for form in ("table", "markdown"):
+        assert "ot significantly different" not in render(run, results, form, width=80, wide=False, color=False)
     text = legend_of(run, results)
     assert "Tests:" not in text
     assert "Not tested, because they share fewer than 6 images: up to 1 of a metric's pairs." in text

@@ -95,11 +95,12 @@ def _narrowed(
         if all(sum(needed[start:end]) <= room for start, end in pairwise(bounds)):
             break
     return [
-        Leaderboard(
-            board.title if start == 0 else f"{board.title}, continued",
-            board.columns[start:end],
-            tuple(replace(row, cells=row.cells[start:end]) for row in board.rows),
-            board.above if start == 0 else (),
+        replace(
+            board,
+            title=board.title if start == 0 else f"{board.title}, continued",
+            columns=board.columns[start:end],
+            rows=tuple(replace(row, cells=row.cells[start:end]) for row in board.rows),
+            above=board.above if start == 0 else (),
         )
         for start, end in pairwise(bounds)
     ]
